@@ -1,0 +1,179 @@
+"""``SearchSpace``: the DenseNets a search may choose from, as a grid of choices.
+
+A point is a tuple of digits, one a dimension: which choice of that dimension it takes. Points come
+as arrays, so a whole space is costed and filtered at once (``dnsearch.cost.formula``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnsearch.arch.config import ArchArrays, ArchConfig
+from dnsearch.errors import ConfigError
+
+MOST_ENUMERATED = 10_000_000
+"""Spaces up to this many points are enumerated whole; of larger ones a sample is drawn."""
+
+TWICE_GROWTH = "2x growth"
+"""The paper's choice of initial features for its BC networks: twice the growth rate."""
+
+Choice = int | float | str
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """All combinations of these choices, a tuple each; ``block_config`` holds one a block.
+
+    ``num_init_features`` takes numbers and ``"2x growth"``. Stem, in_channels and num_classes are
+    the data's and the same for every point. Raises ConfigError for an empty or repeated choice and
+    for a choice that no architecture may have.
+    """
+
+    growth_rate: tuple[int, ...]
+    block_config: tuple[tuple[int, ...], ...]
+    bn_size: tuple[int, ...] = (4,)
+    num_init_features: tuple[int | str, ...] = (TWICE_GROWTH,)
+    compression: tuple[float, ...] = (0.5,)
+    drop_rate: tuple[float, ...] = (0.0,)
+    norm: tuple[str, ...] = ("batch",)
+    stem: str = "cifar"
+    in_channels: int = 3
+    num_classes: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.block_config:
+            raise ConfigError("block_config", "must give the depths of one or more blocks", [])
+        for name, choices in self.dimensions.items():
+            if not choices:
+                raise ConfigError(name, "must offer at least one choice", list(choices))
+            if len(set(choices)) < len(choices):
+                raise ConfigError(name, "must not repeat a choice", list(choices))
+            # Every rule of ArchConfig concerns one field but the last (a transition without
+            # channels), which is worst where all choices are least.
+            for choice in choices:
+                self.config({name: choice})
+        self.config({name: min(c, key=_size) for name, c in self.dimensions.items()})
+
+    @cached_property
+    def dimensions(self) -> Mapping[str, tuple[Choice, ...]]:
+        """The choices by name, blocks as ``depth1``, ``depth2``, ... in a fixed order."""
+        depths = {f"depth{i}": tuple(c) for i, c in enumerate(self.block_config, start=1)}
+        return {
+            "growth_rate": self.growth_rate,
+            **depths,
+            "bn_size": self.bn_size,
+            "num_init_features": self.num_init_features,
+            "compression": self.compression,
+            "drop_rate": self.drop_rate,
+            "norm": self.norm,
+        }
+
+    @property
+    def size(self) -> int:
+        """How many points there are."""
+        return math.prod(len(choices) for choices in self.dimensions.values())
+
+    def config(self, values: Mapping[str, Any]) -> ArchConfig:
+        """The architecture with these choices by dimension, the first choice where one is not given."""
+        chosen = {name: values.get(name, choices[0]) for name, choices in self.dimensions.items()}
+        depths = tuple(chosen.pop(f"depth{i + 1}") for i in range(len(self.block_config)))
+        if chosen["num_init_features"] == TWICE_GROWTH:
+            chosen["num_init_features"] = 2 * chosen["growth_rate"]
+        fixed = {"stem": self.stem, "in_channels": self.in_channels, "num_classes": self.num_classes}
+        return ArchConfig(block_config=depths, **chosen, **fixed)
+
+    def points(self, rng: np.random.Generator, most: int = MOST_ENUMERATED) -> Points:
+        """All points in lexical order, or ``most`` different ones drawn with equal chance."""
+        radices = [len(choices) for choices in self.dimensions.values()]
+        if self.size <= most:
+            columns = np.unravel_index(np.arange(self.size), radices)
+            return Points(self, np.stack(columns, axis=1).astype(np.int16))
+        digits = np.empty((0, len(radices)), dtype=np.int16)
+        while len(digits) < most:
+            drawn = rng.integers(0, radices, size=(most, len(radices)), dtype=np.int16)
+            digits = np.unique(np.concatenate([digits, drawn]), axis=0)
+        return Points(self, digits[np.sort(rng.permutation(len(digits))[:most])])
+
+    def __contains__(self, config: ArchConfig) -> bool:
+        return self.values_of(config) is not None
+
+    def values_of(self, config: ArchConfig) -> dict[str, Choice] | None:
+        """The choices that give this architecture, or None where it lies outside the space."""
+        wanted: dict[str, Any] = {f"depth{i}": d for i, d in enumerate(config.block_config, 1)}
+        wanted |= {n: getattr(config, n) for n in self.dimensions if not n.startswith("depth")}
+        init = wanted["num_init_features"]
+        if init not in self.num_init_features and init == 2 * config.growth_rate:
+            wanted["num_init_features"] = TWICE_GROWTH
+        inside = len(config.block_config) == len(self.block_config) and all(
+            wanted[name] in choices for name, choices in self.dimensions.items()
+        )
+        return wanted if inside and self.config(wanted) == config else None
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of a space: ``digits`` is (n, dimensions), the position of each choice taken."""
+
+    space: SearchSpace
+    digits: NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.digits)
+
+    def values(self, index: int) -> dict[str, Choice]:
+        """The choices of one point by dimension."""
+        names = self.space.dimensions.items()
+        return {n: c[d] for (n, c), d in zip(names, self.digits[index], strict=True)}
+
+    def config(self, index: int) -> ArchConfig:
+        return self.space.config(self.values(index))
+
+    def take(self, rows: NDArray[Any]) -> Points:
+        """The points at these positions, or where a mask is true."""
+        return Points(self.space, self.digits[rows])
+
+    def arrays(self) -> ArchArrays:
+        """The points as arrays of architectures."""
+        columns = {
+            name: np.array(choices, dtype=_dtype(choices))[digit]
+            for (name, choices), digit in zip(
+                self.space.dimensions.items(), self.digits.T, strict=True
+            )
+            if name != "num_init_features"
+        }
+        init = [0 if c == TWICE_GROWTH else int(c) for c in self.space.num_init_features]
+        names = list(self.space.dimensions)
+        initial = np.array(init)[self.digits[:, names.index("num_init_features")]]
+        growth = columns.pop("growth_rate")
+        depths = [columns.pop(f"depth{i + 1}") for i in range(len(self.space.block_config))]
+        same = {n: np.full(len(self), getattr(self.space, n)) for n in _FIXED}
+        return ArchArrays(
+            growth_rate=growth,
+            block_config=np.stack(depths, axis=1),
+            num_init_features=np.where(initial == 0, 2 * growth, initial),
+            **columns,
+            **same,
+        )
+
+    def __iter__(self) -> Iterator[ArchConfig]:
+        return map(self.config, range(len(self)))
+
+
+_FIXED = ("stem", "in_channels", "num_classes")
+
+
+def _dtype(choices: Sequence[Choice]) -> Any:
+    if isinstance(choices[0], str):
+        return np.str_
+    return np.float64 if any(isinstance(c, float) for c in choices) else np.int64
+
+
+def _size(choice: Choice) -> float:
+    return math.inf if isinstance(choice, str) else choice
