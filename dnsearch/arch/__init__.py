@@ -13,7 +13,14 @@ from dnsearch.arch.presets import PRESETS, preset
 from dnsearch.arch.space import Points, SearchSpace
 
 if TYPE_CHECKING:
-    from dnsearch.arch.checkpoint import load_weights
+    from dnsearch.arch.checkpoint import (
+        densenet121,
+        densenet161,
+        densenet169,
+        densenet201,
+        load_network,
+        load_weights,
+    )
     from dnsearch.arch.densenet import DenseNet
 
 __all__ = [
@@ -23,14 +30,18 @@ __all__ = [
     "DenseNet",
     "Points",
     "SearchSpace",
+    "densenet121",
+    "densenet161",
+    "densenet169",
+    "densenet201",
+    "load_network",
     "load_weights",
     "preset",
 ]
 
-_NEEDS_TORCH = {"DenseNet": "densenet", "load_weights": "checkpoint"}
-
 
 def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_TORCH:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)
+    module = "densenet" if name == "DenseNet" else "checkpoint"
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -55,11 +55,14 @@ class SearchSpace:
                 raise ConfigError(name, "must offer at least one choice", list(choices))
             if len(set(choices)) < len(choices):
                 raise ConfigError(name, "must not repeat a choice", list(choices))
-            # Every rule of ArchConfig concerns one field but the last (a transition without
-            # channels), which is worst where all choices are least.
+        for name, choices in self.dimensions.items():
             for choice in choices:
                 self.config({name: choice})
-        self.config({name: min(c, key=_size) for name, c in self.dimensions.items()})
+        # Only one rule concerns several fields, a transition that keeps no channel: it is broken
+        # first where all choices are least.
+        least = {n: min(c) for n, c in self.dimensions.items() if n != "num_init_features"}
+        for choice in self.num_init_features:
+            self.config({**least, "num_init_features": choice})
 
     @cached_property
     def dimensions(self) -> Mapping[str, tuple[Choice, ...]]:
@@ -174,6 +177,3 @@ def _dtype(choices: Sequence[Choice]) -> Any:
         return np.str_
     return np.float64 if any(isinstance(c, float) for c in choices) else np.int64
 
-
-def _size(choice: Choice) -> float:
-    return math.inf if isinstance(choice, str) else choice

@@ -1,0 +1,134 @@
+import re
+
+import pytest
+import safetensors.torch
+import torch
+
+from dnsearch import arch
+from dnsearch.arch import ArchConfig, DenseNet, load_network, load_weights
+from dnsearch.arch.checkpoint import read_weights, save_network
+from dnsearch.errors import CheckpointError
+
+SMALL = {"growth_rate": 6, "block_config": (2, 2), "num_init_features": 10, "num_classes": 7}
+
+
+@pytest.fixture
+def model():
+    model = DenseNet(ArchConfig(**SMALL))
+    model(torch.randn(4, 3, 16, 16))  # running statistics off their start
+    return model
+
+
+def assert_same(model, other):
+    torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("wrap", [dict, lambda w: {"state_dict": w}, lambda w: {"model": w, "n": 1}])
+def test_pth_files_also_wrapped(model, tmp_path, wrap):
+    torch.save(wrap(model.state_dict()), tmp_path / "w.pth")
+    other = DenseNet(model.config)
+    load_weights(other, tmp_path / "w.pth")
+    assert_same(model, other)
+
+
+def test_old_torchvision_keys(model, tmp_path):
+    """As in torchvision's files of 2017: norm.1 for norm1, and no num_batches_tracked."""
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value
+        for key, value in model.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    torch.save(old, tmp_path / "old.pth")
+    other = DenseNet(model.config)
+    load_weights(other, tmp_path / "old.pth")
+    assert other.features.norm5.num_batches_tracked == 0
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(other.eval()(images), model.eval()(images))
+
+
+def test_data_parallel_prefix_and_safetensors(model, tmp_path):
+    prefixed = {f"module.{key}": value for key, value in model.state_dict().items()}
+    safetensors.torch.save_file(prefixed, tmp_path / "w.safetensors")
+    other = DenseNet(model.config)
+    load_weights(other, tmp_path / "w.safetensors")
+    assert_same(model, other)
+
+
+def test_torchvision_reads_ours_and_we_read_theirs(torchvision, tmp_path):
+    theirs = torchvision.DenseNet(**SMALL)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    ours = DenseNet(ArchConfig(**SMALL))
+    load_weights(ours, tmp_path / "theirs.pth")
+    assert_same(theirs, ours)
+    theirs.load_state_dict(DenseNet(ArchConfig(**SMALL)).state_dict())
+
+
+def test_named_constructors_take_weights_and_fields(tmp_path):
+    small = {"growth_rate": 4, "block_config": (1, 1), "num_init_features": 8, "num_classes": 5}
+    for name in ("densenet121", "densenet161", "densenet169", "densenet201"):
+        make = getattr(arch, name)
+        model = make(**small)
+        torch.save(model.state_dict(), tmp_path / f"{name}.pth")
+        assert_same(model, make(weights=tmp_path / f"{name}.pth", **small))
+
+
+def test_transfer_must_be_asked_for(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    other = DenseNet(model.config.replace(num_classes=3, in_channels=1))
+    before = {k: v.clone() for k, v in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"conv0.*\(10, 1, 7, 7\).*another in_channels"):
+        load_weights(other, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"classifier.*another num_classes.*'classifier'"):
+        load_weights(other, tmp_path / "w.pth", reinitialise=["stem"])
+    torch.testing.assert_close(other.state_dict(), before)  # nothing half-loaded
+    load_weights(other, tmp_path / "w.pth", reinitialise=["stem", "classifier"])
+    torch.testing.assert_close(other.classifier.weight, before["classifier.weight"])
+    torch.testing.assert_close(
+        other.features.norm5.running_mean, model.features.norm5.running_mean
+    )
+
+
+def test_another_architecture_is_named(model, tmp_path):
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="weights of this network are missing, first 'feat"):
+        load_weights(DenseNet(model.config.replace(block_config=(2, 3))), tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="weights this network lacks, first 'feat"):
+        load_weights(DenseNet(model.config.replace(block_config=(2, 1))), tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="must have shape"):
+        load_weights(DenseNet(model.config.replace(growth_rate=5)), tmp_path / "w.pth")
+
+
+class Evil:
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch evil-was-here",)
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"w": Evil()}, "evil.pth")
+    with pytest.raises(CheckpointError, match=r"evil\.pth: cannot be read as weights"):
+        read_weights("evil.pth")
+    assert not (tmp_path / "evil-was-here").exists()
+
+
+def test_broken_files_are_named(tmp_path):
+    with pytest.raises(CheckpointError, match="no such weights file"):
+        read_weights(tmp_path / "none.pth")
+    for name in ("w.pth", "w.safetensors"):
+        (tmp_path / name).write_bytes(b"not weights")
+        with pytest.raises(CheckpointError, match=f"{name}: cannot be read as weights"):
+            read_weights(tmp_path / name)
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(CheckpointError, match="must hold a state dict"):
+        read_weights(tmp_path / "list.pth")
+
+
+def test_a_saved_network_loads_alone(model, tmp_path):
+    save_network(model, tmp_path)
+    assert_same(model, load_network(tmp_path))
+    (tmp_path / "config.json").write_text('{"growth": 3}')
+    with pytest.raises(CheckpointError, match=r"config\.json: growth is no field"):
+        load_network(tmp_path)

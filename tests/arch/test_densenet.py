@@ -1,0 +1,121 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from dnsearch.arch import ArchConfig, DenseNet, preset
+from dnsearch.arch.densenet import group_count
+from dnsearch.errors import ConfigError
+
+TORCHVISION = ("densenet121", "densenet161", "densenet169", "densenet201")
+SMALL = {"growth_rate": 6, "block_config": (2, 3, 2), "num_init_features": 10, "num_classes": 7}
+
+
+def make_small(torchvision, **fields):
+    """torchvision's network and ours, of the same small shape with the same weights."""
+    theirs = torchvision.DenseNet(**SMALL, **fields)
+    ours = DenseNet(ArchConfig(**SMALL, **fields))
+    ours.load_state_dict(theirs.state_dict())
+    return theirs, ours
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_state_dict_is_torchvisions(torchvision, name):
+    with torch.device("meta"):
+        theirs = getattr(torchvision, name)().state_dict()
+        ours = DenseNet(preset(name)).state_dict()
+    assert [(k, v.shape) for k, v in ours.items()] == [(k, v.shape) for k, v in theirs.items()]
+    assert len(ours) == {"densenet121": 727, "densenet161": 967, "densenet169": 1015}.get(name, 1207)
+
+
+def test_initialisation_is_torchvisions(torchvision):
+    """Same generator, same draws: both initialise the same modules in the same order."""
+    torch.manual_seed(1)
+    theirs = torchvision.DenseNet(**SMALL)
+    torch.manual_seed(1)
+    ours = DenseNet(ArchConfig(**SMALL))
+    for key, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[key], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (61, 75)])
+def test_outputs_agree_in_eval_mode(torchvision, size):
+    theirs, ours = make_small(torchvision)
+    images = torch.randn(3, 3, *size)
+    theirs(images), ours(images)  # moves the running statistics off their start
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images), rtol=1e-5, atol=1e-5)
+
+
+def test_densenet121_agrees_in_eval_mode(torchvision):
+    theirs, ours = torchvision.densenet121().eval(), DenseNet(preset("densenet121")).eval()
+    ours.load_state_dict(theirs.state_dict())
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("fields", [{}, {"bn_size": 2}, {"drop_rate": 0.3}])
+def test_gradients_agree_in_train_mode(torchvision, fields):
+    theirs, ours = make_small(torchvision, **fields)
+    images, labels = torch.randn(4, 3, 40, 40), torch.randint(7, (4,))
+    for model in (theirs, ours):
+        torch.manual_seed(3)  # dropout draws the same
+        nn.functional.cross_entropy(model(images), labels).backward()
+    expected = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bn_size", [0, 3])
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_memory_efficient_changes_nothing_but_memory(norm, bn_size):
+    """Running statistics too: torchvision's updates them twice a step."""
+    config = ArchConfig(**SMALL, norm=norm, bn_size=bn_size, drop_rate=0.2)
+    plain = DenseNet(config)
+    lean = DenseNet(config, memory_efficient=True)
+    lean.load_state_dict(plain.state_dict())
+    images = torch.randn(4, 3, 32, 32)
+    for model in (plain, lean):
+        torch.manual_seed(0)
+        model(images).square().sum().backward()
+    torch.testing.assert_close(lean.state_dict(), plain.state_dict(), rtol=0, atol=0)
+    gradients = {name: p.grad for name, p in plain.named_parameters()}
+    torch.testing.assert_close({n: p.grad for n, p in lean.named_parameters()}, gradients)
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4, 5])
+def test_least_size_is_the_least(stem, blocks):
+    config = ArchConfig(
+        growth_rate=2, block_config=(1,) * blocks, num_init_features=4, stem=stem, num_classes=3
+    )
+    model, least = DenseNet(config).eval(), config.least_size
+    assert model(torch.zeros(1, 3, least, least + 3)).shape == (1, 3)
+    with pytest.raises(ConfigError, match=f"at least {least}x{least}.*got '{least - 1}x{least}'"):
+        model(torch.zeros(1, 3, least - 1, least))
+    if least > 1:  # without our check torch itself finds nothing left to pool
+        features = copy.deepcopy(model.features)
+        with pytest.raises(RuntimeError, match="too small"):
+            features(torch.zeros(1, 3, least - 1, least))
+
+
+def test_group_norm_has_no_running_statistics_and_divides_channels():
+    model = DenseNet(ArchConfig(**SMALL, norm="group"))
+    assert not list(model.buffers())
+    for channels in range(1, 200):
+        groups = group_count(channels)
+        assert channels % groups == 0
+        assert groups == 1 or channels // groups >= 8
+
+
+def test_all_four_kinds_of_the_paper():
+    """DenseNet, -B, -C, -BC differ in bottlenecks and in what transitions keep."""
+    for bn_size in (0, 4):
+        for compression in (1.0, 0.5):
+            config = ArchConfig(**SMALL, bn_size=bn_size, compression=compression, stem="cifar")
+            model = DenseNet(config)
+            assert hasattr(model.features.denseblock1.denselayer1, "conv2") == bool(bn_size)
+            assert model.features.transition1.conv.out_channels == int(22 * compression)
+            assert model(torch.randn(2, 3, 8, 8)).shape == (2, 7)

@@ -1,0 +1,23 @@
+"""Shared by all tests: one thread a process, and the real torchvision as the reference."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """torchvision's models; its C extension need not load beside a CPU build of torch."""
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor a) -> Tensor")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = pytest.importorskip("torchvision")
+    yield module.models.densenet
+    library._destroy()
