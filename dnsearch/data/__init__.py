@@ -1,0 +1,31 @@
+"""Images on the local disk -> batches on the training device; nothing is ever downloaded.
+
+    prepare(config)       decoded, resized, split and cached arrays, without torch
+    prepare_test(config)  the test split, which nothing else opens
+    DeviceData(data, d)   the arrays on a device, given out in batches
+    Augment(flip, ...)    what is done to training batches
+
+The last two need torch, so they are resolved on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dnsearch.data.dataset import LabelledImages, PreparedData
+from dnsearch.data.store import prepare, prepare_test
+
+if TYPE_CHECKING:
+    from dnsearch.data.augment import Augment
+    from dnsearch.data.device import DeviceData
+
+__all__ = ["Augment", "DeviceData", "LabelledImages", "PreparedData", "prepare", "prepare_test"]
+
+_NEEDS_TORCH = {"Augment": "augment", "DeviceData": "device"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_TORCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)

@@ -1,0 +1,95 @@
+"""Decoded arrays kept on disk, so that a data set is decoded once and processes share its pages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+FACTS = "facts.json"
+
+logger = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """What is kept under one key: arrays by name, and facts that JSON can hold."""
+
+    arrays: dict[str, np.ndarray]
+    facts: dict[str, Any]
+
+
+def cache_root() -> Path:
+    """$DNSEARCH_CACHE, else $XDG_CACHE_HOME/dnsearch, else ~/.cache/dnsearch."""
+    if own := os.environ.get("DNSEARCH_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "dnsearch"
+
+
+def cache_key(settings: object, files: tuple[Path, ...]) -> str:
+    """A name for data that these settings make of these files, told by path, size and mtime."""
+    stats = [(str(file.resolve()), file.stat()) for file in files]
+    seen = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    return hashlib.sha256(json.dumps([settings, seen]).encode()).hexdigest()[:32]
+
+
+def cached(folder: Path, build: Callable[[], Entry]) -> Entry:
+    """The entry in this folder, its arrays memory-mapped; built and stored there first if need be.
+
+    Where nothing can be written the entry is used from memory. Errors of ``build`` pass through.
+    """
+    if (entry := _load(folder)) is not None:
+        return entry
+    built = build()
+    try:
+        _store(folder, built)
+    except OSError as error:
+        logger.warning("decoded images are not cached: %s", error)
+        return built
+    return _load(folder) or built
+
+
+def _load(folder: Path) -> Entry | None:
+    """The stored entry; None if there is none or it is damaged."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        # mode "c": torch warns about read-only arrays; what is written stays in this process
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in facts["arrays"]}
+        return Entry(arrays, facts["facts"])
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
+        return None
+
+
+def _store(folder: Path, entry: Entry) -> None:
+    """Writes the entry aside, then renames it, so that no process ever sees half of it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        for name, array in entry.arrays.items():
+            with (aside / f"{name}.npy").open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                os.fsync(file.fileno())
+        text = json.dumps({"arrays": list(entry.arrays), "facts": entry.facts})
+        (aside / FACTS).write_text(text, encoding="utf-8")
+        _publish(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _publish(aside: Path, folder: Path) -> None:
+    """Renames ``aside`` to ``folder``. A whole entry that another process put there stays."""
+    if folder.exists() and _load(folder) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.replace(aside, folder)
+    except OSError:
+        if _load(folder) is None:
+            raise

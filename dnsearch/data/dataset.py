@@ -1,0 +1,69 @@
+"""The types that a prepared data set is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """images: (n, c, h, w) uint8; labels: (n,) int64 in 0..classes-1."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, rows: np.ndarray) -> LabelledImages:
+        """Those of a mask or an array of positions, as a copy."""
+        return LabelledImages(self.images[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """What a search sees of a data set.
+
+    mean, std: of each channel of the training images, black being 0 and white 1.
+    fingerprint: 16 hex digits of everything here but the name; equal only for equal data.
+    The arrays may be memory-mapped: another process should call ``prepare`` itself, not be sent
+    a pickled copy.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: LabelledImages
+    validation: LabelledImages
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        _, channels, height, width = self.train.images.shape
+        return channels, height, width
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each split."""
+        return {"train": len(self.train), "validation": len(self.validation)}
+
+    def describe(self) -> dict[str, Any]:
+        """The data set in values that JSON can hold, for reports."""
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "classes": list(self.classes),
+            "images": self.counts,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "fingerprint": self.fingerprint,
+        }

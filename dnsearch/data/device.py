@@ -1,0 +1,88 @@
+"""Batches of a prepared data set as tensors on the device that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from dnsearch.data.augment import Augment
+from dnsearch.data.dataset import LabelledImages, PreparedData
+from dnsearch.errors import ConfigError
+
+FREE_SHARE = 0.4  # of a GPU's free memory that images may take; the rest is for training
+
+
+class DeviceData:
+    """Training and validation images, kept as uint8 on the device where they fit.
+
+    Where they do not, they stay in host memory, as the page cache shares it between processes,
+    and each batch is pinned and moved on its own. Batches are the same either way.
+    """
+
+    def __init__(self, data: PreparedData, device: torch.device | str = "cpu") -> None:
+        self.device = torch.device(device)
+        sets = (data.train, data.validation)
+        self.resident = fits(sum(part.images.nbytes for part in sets), self.device)
+        self._train, self._validation = (self._place(part) for part in sets)
+        statistics = torch.tensor([data.mean, data.std], device=self.device) * 255
+        self._mean, self._std = statistics.float().view(2, 1, -1, 1, 1)
+
+    def steps(self, batch_size: int) -> int:
+        """Batches of one epoch of training.
+
+        Raises ConfigError on a batch_size of 1: batch norm can learn nothing from one image.
+        """
+        if batch_size < 2:
+            raise ConfigError("training.batch_size", "must be at least 2", batch_size)
+        return max(1, len(self._train[1]) // batch_size)
+
+    def batches(
+        self, batch_size: int, generator: Generator, augment: Augment | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch in random order: images (n, c, h, w) float32 normalised, labels (n,) int64.
+
+        An incomplete last batch is dropped, unless it is the only one. Every random draw is from
+        ``generator``, which must be of this device.
+        """
+        images, labels = self._train
+        augment = augment or Augment()
+        order = torch.randperm(len(labels), generator=generator, device=self.device)
+        for step in range(self.steps(batch_size)):
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            batch = augment.move(self._pick(images, rows), generator)
+            yield augment.blank(self._normalise(batch), generator), labels[rows]
+
+    def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Every validation image once, in order, as ``batches`` gives them but for the changes."""
+        images, labels = self._validation
+        for rows in torch.arange(len(labels), device=self.device).split(batch_size):
+            yield self._normalise(self._pick(images, rows)), labels[rows]
+
+    def _place(self, part: LabelledImages) -> tuple[Tensor, Tensor]:
+        images = torch.from_numpy(part.images)
+        labels = torch.from_numpy(part.labels).to(self.device)
+        return (images.to(self.device) if self.resident else images), labels
+
+    def _pick(self, images: Tensor, rows: Tensor) -> Tensor:
+        """These images on the device, still uint8."""
+        if self.resident:
+            return images.index_select(0, rows)
+        batch = images.index_select(0, rows.cpu())
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()  # only pinned memory moves beside computation
+        return batch.to(self.device, non_blocking=True)
+
+    def _normalise(self, images: Tensor) -> Tensor:
+        # channels last comes last: on a CPU, turning uint8 round costs three times as much
+        scaled = images.float().sub_(self._mean).div_(self._std)
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+
+def fits(image_bytes: int, device: torch.device) -> bool:
+    """Whether this many bytes of images may lie on the device."""
+    if device.type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return image_bytes <= FREE_SHARE * free

@@ -1,0 +1,72 @@
+"""Readers of images on the local disk, one module a format; no torch, and nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from dnsearch.config import DataConfig
+from dnsearch.data.formats.cifar import CIFAR10, CIFAR100, open_cifar
+from dnsearch.data.formats.folder import open_folder
+from dnsearch.data.formats.idx import open_idx
+from dnsearch.data.formats.npz import open_npz
+from dnsearch.data.formats.parquet import open_parquet
+from dnsearch.data.formats.source import Source, Split, SplitName
+from dnsearch.errors import ConfigError, DataError
+
+__all__ = ["Source", "Split", "SplitName", "open_source"]
+
+SHIPPED = "fashion-mnist-16k"
+DIGITS = tuple("0123456789")
+CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+READERS: dict[str, Callable[[Path], Source]] = {
+    SHIPPED: partial(open_idx, classes=CLOTHES),
+    "mnist": partial(open_idx, classes=DIGITS),
+    "fashion-mnist": partial(open_idx, classes=CLOTHES),
+    "cifar10": partial(open_cifar, layout=CIFAR10),
+    "cifar100": partial(open_cifar, layout=CIFAR100),
+    "parquet": open_parquet,
+    "folder": open_folder,
+    "npz": open_npz,
+}
+
+
+def open_source(config: DataConfig) -> Source:
+    """The data set that the settings name: its files are found, their images not yet read.
+
+    Raises ConfigError on data.path, DataError on what lies there.
+    """
+    path = _location(config)
+    try:
+        return READERS[config.format](path)
+    except OSError as error:
+        raise DataError(f"{error.filename}: must be readable: {error.strerror}") from None
+
+
+def _location(config: DataConfig) -> Path:
+    if config.format == SHIPPED:
+        if config.path is not None:
+            raise ConfigError(
+                "data.path",
+                f"must not be set for format {SHIPPED!r}, which is shipped",
+                str(config.path),
+            )
+        return Path(__file__).parents[1] / SHIPPED
+    if config.path is None:
+        raise ConfigError("data.path", f"must be set for format {config.format!r}")
+    path = config.path.expanduser()
+    if not path.exists():
+        raise DataError(f"data.path must be a file or folder that exists, got {str(path)!r}")
+    return path

@@ -1,0 +1,153 @@
+"""CIFAR-10 and CIFAR-100 in their Python version: pickles in a folder or in the .tar.gz."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import tarfile
+import zlib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnsearch.data.formats.images import resize_all
+from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
+from dnsearch.errors import DataError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The names inside one of the two sets."""
+
+    folder: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    meta: str
+    labels: str
+    class_names: str
+
+    def parts(self, split: SplitName) -> tuple[str, ...]:
+        return self.train if split == "train" else self.test
+
+
+CIFAR10 = Layout(
+    folder="cifar-10-batches-py",
+    train=tuple(f"data_batch_{i}" for i in range(1, 6)),
+    test=("test_batch",),
+    meta="batches.meta",
+    labels="labels",
+    class_names="label_names",
+)
+CIFAR100 = Layout(
+    folder="cifar-100-python",
+    train=("train",),
+    test=("test",),
+    meta="meta",
+    labels="fine_labels",
+    class_names="fine_label_names",
+)
+
+
+def open_cifar(path: Path, layout: Layout) -> Source:
+    """The set in this .tar.gz, in this folder, or in the folder of its usual name inside it."""
+    if path.is_file():
+        both: SplitFiles = {"train": (path,), "test": (path,)}
+        return Source(both, partial(_read_split, path, layout))
+    root = path / layout.folder if (path / layout.folder).is_dir() else path
+    files: SplitFiles = {"train": tuple(root / name for name in (*layout.train, layout.meta))}
+    if absent := [file.name for file in files["train"] if not file.is_file()]:
+        raise DataError(f"{root}: must hold {', '.join(absent)}; no such file")
+    if all((root / name).is_file() for name in layout.test):
+        files["test"] = tuple(root / name for name in (*layout.test, layout.meta))
+    return Source(files, partial(_read_split, root, layout))
+
+
+def _read_split(path: Path, layout: Layout, split: SplitName, size: int | None) -> Split:
+    names = layout.parts(split)
+    contents = _read_parts(path, (*names, layout.meta))
+    batches = [_load(path / name, contents[name]) for name in names]
+    pixels = [_entry(path / n, b, "data") for n, b in zip(names, batches, strict=True)]
+    labels = [_entry(path / n, b, layout.labels) for n, b in zip(names, batches, strict=True)]
+    meta = path / layout.meta
+    classes = tuple(map(str, _entry(meta, _load(meta, contents[layout.meta]), layout.class_names)))
+    images = [_images(path / name, array) for name, array in zip(names, pixels, strict=True)]
+    found = checked_split(
+        path / names[0], np.concatenate(images), np.concatenate(labels).astype(np.int64), classes
+    )
+    return Split(resize_all(found.images, size), found.labels, classes)
+
+
+def _read_parts(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """The content of each named file of the folder or the archive ``path``."""
+    try:
+        if path.is_dir():
+            return {name: (path / name).read_bytes() for name in names}
+        found = _read_archive(path, set(names))
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise DataError(f"{path}: must be a readable folder or .tar.gz: {error}") from None
+    if absent := [name for name in names if name not in found]:
+        raise DataError(f"{path}: must hold {', '.join(absent)}: no such file in it")
+    return found
+
+
+def _read_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
+    found = {}
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            name = Path(member.name).name
+            if name in wanted and member.isfile() and (file := archive.extractfile(member)):
+                found[name] = file.read()
+                if found.keys() == wanted:
+                    break
+    return found
+
+
+def _images(where: Path, pixels: Any) -> np.ndarray:
+    """Rows of 3,072 bytes, red then green then blue, as (n, 32, 32, 3)."""
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != 3072:
+        raise DataError(f"{where}: data must be an array of shape (n, 3072)")
+    return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def _entry(where: Path, batch: Any, key: str) -> Any:
+    if not isinstance(batch, dict) or key not in batch:
+        raise DataError(f"{where}: must be a dictionary with the key {key!r}")
+    return batch[key]
+
+
+def _load(where: Path, content: bytes) -> Any:
+    """The content of a pickle made by Python 2 or 3. Raises DataError naming the file."""
+    try:
+        # latin1 is what NumPy asks for to read arrays that Python 2 pickled
+        return ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
+    except Exception as error:  # a damaged pickle raises almost anything
+        raise DataError(f"{where}: must be a whole pickle: {error}") from None
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Builds plain Python values and NumPy arrays, and refuses every other class or function.
+
+    A pickle may name any function to be called; those from outside must not choose.
+    """
+
+    # the function's module is numpy.core in old files, numpy._core in new ones
+    _reconstruct = staticmethod(np.zeros(0).__reduce__()[0])  # type: ignore[arg-type]
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        allowed = {
+            ("numpy.core.multiarray", "_reconstruct"): self._reconstruct,
+            ("numpy._core.multiarray", "_reconstruct"): self._reconstruct,
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+        }
+        try:
+            return allowed[module_name, global_name]
+        except KeyError:
+            raise DataError(
+                f"must hold NumPy arrays and plain values only, got {module_name}.{global_name}"
+            ) from None
