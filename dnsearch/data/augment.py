@@ -53,7 +53,8 @@ class Augment:
         count, _, height, width = images.shape
         rows = _stripe(count, height, self.cutout, generator)
         columns = _stripe(count, width, self.cutout, generator)
-        return images.masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], 0.0)
+        kept = ~(rows[:, None, :, None] & columns[:, None, None, :])  # (n, 1, h, w)
+        return images.mul_(kept)
 
 
 def _offsets(count: int, length: int, shift: int, generator: Generator) -> Tensor:

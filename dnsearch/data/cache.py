@@ -36,7 +36,7 @@ def cache_root() -> Path:
 
 def cache_key(settings: object, files: tuple[Path, ...]) -> str:
     """A name for data that these settings make of these files, told by path, size and mtime."""
-    stats = [(str(file.resolve()), file.stat()) for file in files]
+    stats = [(os.path.abspath(file), file.stat()) for file in files]
     seen = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps([settings, seen]).encode()).hexdigest()[:32]
 

@@ -47,9 +47,8 @@ def checked_split(
 
     Raises DataError naming ``where`` when the arrays are no images and labels that belong together.
     """
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+    shape = (*images.shape, 1) if images.ndim == 3 else images.shape
+    if images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
         raise DataError(
             f"{where}: images must be uint8 of shape (n, h, w) or (n, h, w, c) with 1 or 3 "
             f"channels, got {images.dtype} {images.shape}"
@@ -67,4 +66,4 @@ def checked_split(
         )
     if images.size == 0:
         raise DataError(f"{where}: must hold images, got shape {images.shape}")
-    return Split(images, labels.astype(np.int64), classes)
+    return Split(images.reshape(shape), labels.astype(np.int64), classes)

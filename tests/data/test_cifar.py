@@ -1,0 +1,164 @@
+import io
+import os
+import pickle
+import tarfile
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from dnsearch.config import DataConfig
+from dnsearch.data.formats import open_source
+from dnsearch.errors import DataError
+
+NAMES = [f"name {i}" for i in range(10)]
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes bytes as Python 2 wrote its strings, as the published files have them."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, value):
+        self.write(pickle.BINSTRING + len(value).to_bytes(4, "little") + value)
+        self.memoize(value)
+
+    dispatch[bytes] = save_string
+
+
+def python2_pickle(value):
+    buffer = io.BytesIO()
+    Python2Pickler(buffer, protocol=2, fix_imports=True).dump(value)
+    return buffer.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+@pytest.fixture
+def batches(random):
+    """The files of a small CIFAR-10, as Python values with Python 2 strings."""
+
+    def batch():
+        pixels = random.integers(0, 256, (20, 3072), dtype=np.uint8)
+        return {b"data": pixels, b"labels": [i % 10 for i in range(20)]}
+
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    meta = {b"label_names": [name.encode() for name in NAMES]}
+    return {name: batch() for name in names} | {"batches.meta": meta}
+
+
+@pytest.fixture
+def folder(tmp_path, batches):
+    root = tmp_path / "cifar-10-batches-py"
+    root.mkdir()
+    for name, value in batches.items():
+        (root / name).write_bytes(python2_pickle(value))
+    return root
+
+
+def read(path, split="train", kind="cifar10"):
+    return open_source(DataConfig(format=kind, path=path)).read(split, None)
+
+
+def check(split, batches):
+    pixels = np.concatenate([batches[f"data_batch_{i}"][b"data"] for i in range(1, 6)])
+    assert split.images.shape == (100, 32, 32, 3)
+    # a row is the red plane, then the green, then the blue
+    np.testing.assert_array_equal(split.images[7, 3, 5], pixels[7, [101, 1125, 2149]])
+    np.testing.assert_array_equal(split.images[..., 1].reshape(100, -1), pixels[:, 1024:2048])
+    assert split.labels.tolist() == [i % 10 for i in range(20)] * 5
+    assert split.classes == tuple(NAMES)
+
+
+def test_reads_the_folder(folder, batches):
+    check(read(folder), batches)
+    check(read(folder.parent), batches)
+    assert len(read(folder, "test").images) == 20
+
+
+def test_reads_the_archive(folder, batches):
+    path = folder.parent / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, folder.name)
+    check(read(path), batches)
+    assert len(read(path, "test").images) == 20
+
+
+def test_reads_cifar100_with_python3_pickles(tmp_path, random):
+    pixels = random.integers(0, 256, (4, 3072), dtype=np.uint8)
+    train = {"data": pixels, "fine_labels": [0, 1, 1, 0], "coarse_labels": [0, 0, 0, 0]}
+    (tmp_path / "train").write_bytes(pickle.dumps(train, protocol=4))
+    (tmp_path / "meta").write_bytes(pickle.dumps({"fine_label_names": ["a", "b"]}, protocol=4))
+    split = read(tmp_path, kind="cifar100")
+    assert split.labels.tolist() == [0, 1, 1, 0]
+    assert split.classes == ("a", "b")
+    assert "test" not in open_source(DataConfig(format="cifar100", path=tmp_path)).files
+
+
+class Malicious:
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+class Attribute:
+    """Reaches for a function by way of an allowed module."""
+
+    def __reduce__(self):
+        return np.load, ("anything",)
+
+
+def test_refuses_to_run_code(folder, tmp_path):
+    target = tmp_path / "made by the pickle"
+    (folder / "data_batch_3").write_bytes(pickle.dumps(Malicious(str(target))))
+    with pytest.raises(DataError, match=r"data_batch_3: must hold NumPy arrays .*mkdir"):
+        read(folder)
+    assert not target.exists()
+
+
+def test_refuses_other_functions_of_numpy(folder):
+    (folder / "batches.meta").write_bytes(pickle.dumps(Attribute()))
+    with pytest.raises(DataError, match=r"batches\.meta: must hold NumPy arrays .*load"):
+        read(folder)
+
+
+def test_missing_batch(folder):
+    (folder / "data_batch_2").unlink()
+    with pytest.raises(DataError, match="must hold data_batch_2; no such file"):
+        read(folder)
+
+
+def test_archive_without_batches(tmp_path):
+    path = tmp_path / "cifar.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("readme"))
+    with pytest.raises(DataError, match=r"cifar\.tar\.gz: must hold data_batch_1,"):
+        read(path)
+
+
+def test_damaged_archive(tmp_path):
+    (tmp_path / "cifar.tar.gz").write_bytes(b"no archive")
+    with pytest.raises(DataError, match=r"cifar\.tar\.gz: must be a readable folder or \.tar\.gz"):
+        read(tmp_path / "cifar.tar.gz")
+
+
+def test_damaged_pickle(folder):
+    content = (folder / "data_batch_1").read_bytes()
+    (folder / "data_batch_1").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match="data_batch_1: must be a whole pickle"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "must be a dictionary with the key 'data'"),
+        ({"data": np.zeros((2, 3072), np.uint8)}, "must be a dictionary with the key 'labels'"),
+        ({"data": [1], "labels": [1]}, r"data must be an array of shape \(n, 3072\)"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}, "got 82 images and 81 labels"),
+    ],
+)
+def test_malformed_batch(folder, content, message):
+    (folder / "data_batch_4").write_bytes(pickle.dumps(content, protocol=4))
+    with pytest.raises(DataError, match=message):
+        read(folder)

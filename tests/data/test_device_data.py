@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+import torch
+
+from dnsearch.data import Augment, DeviceData, LabelledImages, PreparedData, device
+from dnsearch.errors import ConfigError
+
+
+def prepared(train=50, validation=23, channels=3):
+    """Random images; the label of each is its number."""
+    random = np.random.default_rng(0)
+
+    def part(count):
+        images = random.integers(0, 256, (count, channels, 5, 4), dtype=np.uint8)
+        return LabelledImages(images, np.arange(count))
+
+    mean, std = (0.2, 0.4, 0.6)[:channels], (0.1, 0.2, 0.3)[:channels]
+    return PreparedData("toy", ("a", "b"), part(train), part(validation), mean, std, "f")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def reference(data, part, rows):
+    """Normalised as a textbook has it, in NumPy."""
+    mean, std = (np.reshape(values, (1, -1, 1, 1)) for values in (data.mean, data.std))
+    return (part.images[rows] / 255 - mean) / std
+
+
+@pytest.fixture(params=["on the device", "in host memory"])
+def resident(request, monkeypatch):
+    monkeypatch.setattr(device, "fits", lambda *_: request.param == "on the device")
+
+
+@pytest.mark.usefixtures("resident")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_epoch(channels):
+    data = prepared(channels=channels)
+    batches = list(DeviceData(data).batches(16, generator()))
+    labels = torch.cat([labels for _, labels in batches])
+    assert [len(labels) for _, labels in batches] == [16, 16, 16]
+    assert len(labels.unique()) == 48
+    assert labels.tolist() != sorted(labels.tolist())
+    for images, rows in batches:
+        assert images.dtype == torch.float32
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        np.testing.assert_allclose(images, reference(data, data.train, rows), atol=1e-5)
+
+
+@pytest.mark.usefixtures("resident")
+def test_validation_is_whole_and_in_order():
+    data = prepared()
+    batches = list(DeviceData(data).validation_batches(10))
+    assert [len(labels) for _, labels in batches] == [10, 10, 3]
+    assert torch.cat([labels for _, labels in batches]).tolist() == list(range(23))
+    images = torch.cat([images for images, _ in batches])
+    np.testing.assert_allclose(images, reference(data, data.validation, slice(None)), atol=1e-5)
+
+
+def test_where_images_lie_changes_nothing(monkeypatch):
+    augment = Augment(flip=True, shift=1, cutout=2)
+    epochs = []
+    for answer in (True, False):
+        monkeypatch.setattr(device, "fits", lambda *_, answer=answer: answer)
+        epochs.append(list(DeviceData(prepared()).batches(16, generator(), augment)))
+    for (images, labels), (other_images, other_labels) in zip(*epochs, strict=True):
+        assert torch.equal(images, other_images)
+        assert torch.equal(labels, other_labels)
+
+
+def test_padding_is_black_and_cutout_is_the_mean():
+    data = prepared()
+    black = [-mean / std for mean, std in zip(data.mean, data.std, strict=True)]
+    (images, _), *_ = DeviceData(data).batches(32, generator(), Augment(shift=5))
+    corners = images[:, :, [0, 0, -1, -1], [0, -1, 0, -1]]  # nearly all are padding
+    shares = [
+        (corners[:, c] - value).abs().lt(1e-5).float().mean() for c, value in enumerate(black)
+    ]
+    assert min(shares) > 0.5
+    (images, _), *_ = DeviceData(data).batches(32, generator(), Augment(cutout=2))
+    assert (images == 0).flatten(2).any(2).all()
+
+
+def test_the_generator_decides():
+    data = DeviceData(prepared())
+    augment = Augment(flip=True, shift=1)
+    first, again, other = (
+        torch.cat([images for images, _ in data.batches(16, generator(seed), augment)])
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(("train", "sizes"), [(2, [2]), (15, [15]), (16, [16]), (17, [16])])
+def test_last_batch(train, sizes):
+    data = DeviceData(prepared(train=train))
+    assert [len(labels) for _, labels in data.batches(16, generator())] == sizes
+    assert data.steps(16) == len(sizes)
+
+
+def test_batches_of_one():
+    with pytest.raises(ConfigError, match=r"training\.batch_size must be at least 2, got 1"):
+        next(DeviceData(prepared()).batches(1, generator()))
+
+
+def test_batches_leave_the_data_alone():
+    data = prepared()
+    before = data.train.images.copy()
+    list(DeviceData(data).batches(16, generator(), Augment(True, 2, 3)))
+    np.testing.assert_array_equal(data.train.images, before)
+
+
+def test_fits(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 9999))
+    assert device.fits(400, torch.device("cuda"))
+    assert not device.fits(401, torch.device("cuda"))
+    assert device.fits(10**15, torch.device("cpu"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("answer", [True, False])
+def test_on_cuda(monkeypatch, answer):
+    monkeypatch.setattr(device, "fits", lambda *_: answer)
+    data, augment = prepared(), Augment(flip=True, shift=1, cutout=2)
+    state = torch.Generator("cuda").manual_seed(0)
+    images, labels = next(DeviceData(data, "cuda").batches(16, state, augment))
+    assert images.device.type == labels.device.type == "cuda"
+    plain, rows = next(DeviceData(data, "cuda").batches(16, state))
+    expected = reference(data, data.train, rows.cpu())
+    np.testing.assert_allclose(plain.cpu(), expected, atol=1e-5)

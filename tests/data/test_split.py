@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnsearch.config import DataConfig
+from dnsearch.data.assemble import hold_out, subset
+from dnsearch.data.dataset import LabelledImages
+from dnsearch.data.split import apportion, draw
+from dnsearch.errors import ConfigError
+
+class_sizes = st.lists(st.integers(2, 60), min_size=2, max_size=8).map(np.array)
+
+
+def of_sizes(sizes):
+    """A data set with so many images a class in mixed order; image i holds its number i."""
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    return LabelledImages(np.arange(len(labels)).reshape(-1, 1, 1, 1), labels)
+
+
+def numbers(data):
+    return data.images.ravel().tolist()
+
+
+@given(class_sizes, st.floats(0.01, 0.99))
+def test_apportion_gives_every_class_its_share(sizes, share):
+    total = round(share * sizes.sum())
+    seats = apportion(sizes, total)
+    assert seats.sum() == total
+    assert (np.abs(seats - sizes * total / sizes.sum()) < 1).all()
+
+
+def test_apportion_as_in_the_textbook():
+    # https://en.wikipedia.org/wiki/Quota_method, Hamilton: remainders .70 and .10 of these win
+    votes = np.array([47_000, 16_000, 15_800, 12_000, 6_100, 3_100])
+    assert apportion(votes, 10).tolist() == [5, 2, 1, 1, 1, 0]
+
+
+@given(class_sizes, st.floats(0.01, 0.99), st.integers(0, 5))
+def test_hold_out_is_a_stratified_partition(sizes, share, seed):
+    data = of_sizes(sizes)
+    train, held = hold_out(data, share, np.random.default_rng(seed))
+    assert sorted(numbers(train) + numbers(held)) == list(range(len(data)))
+    counts = np.bincount(held.labels, minlength=len(sizes))
+    exact = sizes * round(share * sizes.sum()) / sizes.sum()
+    assert (np.abs(counts - exact) <= 1).all()
+    assert (counts >= 1).all()
+    assert (counts < sizes).all()
+    np.testing.assert_array_equal(held.labels, data.labels[numbers(held)])
+
+
+def test_the_seed_decides():
+    data = of_sizes([50, 50])
+    first, again, other = (
+        numbers(hold_out(data, 0.3, np.random.default_rng(seed))[1]) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+@given(class_sizes, st.data())
+def test_subset_is_stratified(sizes, data):
+    wanted = data.draw(st.integers(len(sizes), sizes.sum()))
+    config = DataConfig(train_images=wanted)
+    chosen = subset(of_sizes(sizes), config, np.random.default_rng(0))
+    counts = np.bincount(chosen.labels, minlength=len(sizes))
+    assert (np.abs(counts - sizes * wanted / sizes.sum()) <= 1).all()
+    assert (counts >= 1).all()
+    assert len(set(numbers(chosen))) == len(chosen)
+
+
+def test_balanced_subset_is_exact():
+    mask = draw(np.arange(100) % 10, 30, np.random.default_rng(0))
+    assert np.bincount((np.arange(100) % 10)[mask]).tolist() == [3] * 10
+
+
+@pytest.mark.parametrize("wanted", [2, 31])
+def test_impossible_subset(wanted):
+    message = rf"data\.train_images must be between 3 .* and 30 .*got {wanted}"
+    with pytest.raises(ConfigError, match=message):
+        subset(of_sizes([10] * 3), DataConfig(train_images=wanted), np.random.default_rng(0))

@@ -1,0 +1,195 @@
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnsearch.config import DataConfig
+from dnsearch.data import prepare, prepare_test
+from dnsearch.errors import ConfigError, DataError
+
+
+def config(path, **settings):
+    return DataConfig(format="npz", path=path, **settings)
+
+
+@pytest.fixture
+def toy(npz_file, labelled):
+    """(**settings) -> the settings of an archive with 40 training and 8 test images."""
+    images, labels = labelled()
+    test_images, test_labels = labelled(8)
+    path = npz_file(x_train=images, y_train=labels, x_test=test_images, y_test=test_labels)
+    return lambda **settings: config(path, **settings)
+
+
+def test_splits_and_describes(toy):
+    data = prepare(toy(validation=0.25))
+    assert data.name == "toy.npz (npz)"
+    assert data.shape == (1, 6, 6)
+    assert data.num_classes == 4
+    assert data.classes == ("0", "1", "2", "3")
+    assert data.counts == {"train": 30, "validation": 10}
+    assert data.train.labels.dtype == np.int64
+    described = json.loads(json.dumps(data.describe()))
+    assert described["images"] == {"train": 30, "validation": 10}
+    assert described["fingerprint"] == data.fingerprint
+
+
+def test_statistics_are_of_the_training_images(npz_file, labelled):
+    images, labels = labelled(channels=3)
+    data = prepare(config(npz_file(x_train=images, y_train=labels), train_images=16))
+    pixels = data.train.images / 255
+    np.testing.assert_allclose(data.mean, pixels.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(data.std, pixels.std((0, 2, 3)), rtol=1e-12)
+    assert data.counts == {"train": 16, "validation": 8}
+
+
+def test_constant_images_have_a_usable_std(npz_file):
+    path = npz_file(x_train=np.zeros((8, 2, 2), np.uint8), y_train=np.arange(8) % 2)
+    assert prepare(config(path)).std == (1 / 255,)
+
+
+def test_own_validation_split_is_used(npz_file, labelled):
+    images, labels = labelled()
+    held, held_labels = labelled(6)
+    path = npz_file(x_train=images, y_train=labels, x_val=held, y_val=held_labels)
+    data = prepare(config(path))
+    np.testing.assert_array_equal(data.train.images[:, 0], images)
+    np.testing.assert_array_equal(data.validation.images[:, 0], held)
+
+
+def test_labels_become_positions(npz_file, labelled):
+    images, labels = labelled()
+    path = npz_file(x_train=images, y_train=labels * 10 - 5, x_test=images, y_test=labels * 10 - 5)
+    data = prepare(config(path))
+    assert data.classes == ("-5", "5", "15", "25")
+    assert set(data.train.labels) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(prepare_test(config(path)).labels, labels)
+
+
+def test_image_size_resizes_every_split(toy):
+    data = prepare(toy(image_size=3))
+    assert data.validation.images.shape == (8, 1, 3, 3)
+    assert prepare_test(toy(image_size=3)).images.shape == (8, 1, 3, 3)
+
+
+def test_the_cache_gives_the_same(toy, tmp_path):
+    fresh, cached = prepare(toy(), tmp_path / "c"), prepare(toy(), tmp_path / "c")
+    assert fresh.describe() == cached.describe()
+    np.testing.assert_array_equal(fresh.train.images, cached.train.images)
+    assert len(list((tmp_path / "c" / "data").iterdir())) == 1
+
+
+def test_without_a_cache_all_is_the_same(toy, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    data = prepare(toy(), tmp_path / "file")
+    assert data.describe() == prepare(toy()).describe()
+    assert len(prepare_test(toy(), tmp_path / "file")) == 8
+
+
+def test_fingerprint_tells_data_apart(toy):
+    variants = [toy(), toy(seed=1), toy(validation=0.5), toy(train_images=8), toy(image_size=5)]
+    assert len({prepare(variant).fingerprint for variant in variants}) == 5
+
+
+def test_a_changed_file_is_read_again(npz_file, labelled):
+    images, labels = labelled()
+    before = prepare(config(npz_file(x_train=images, y_train=labels)))
+    after = prepare(config(npz_file(x_train=255 - images, y_train=labels)))
+    assert before.fingerprint != after.fingerprint
+
+
+def test_prepare_never_reads_the_test_split(toy):
+    path = toy().path
+    with zipfile.ZipFile(path) as archive:
+        start = archive.getinfo("x_test.npy").header_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + 100] = bytes(100)
+    path.write_bytes(bytes(content))
+    assert prepare(toy()).counts == {"train": 32, "validation": 8}
+    with pytest.raises(DataError, match="array 'x_test' must be readable"):
+        prepare_test(toy())
+
+
+def test_prepare_never_opens_a_test_file(tmp_path, idx_file, labelled):
+    images, labels = labelled()
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_file(images))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_file(labels))
+    for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
+        (tmp_path / name).write_bytes(b"corrupt")
+    settings = DataConfig(format="mnist", path=tmp_path)
+    with pytest.raises(DataError, match="class '4' has 0"):  # mnist has ten classes, not four
+        prepare(settings)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_file(np.arange(40) % 10))
+    assert prepare(settings).num_classes == 10
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte"):
+        prepare_test(settings)
+
+
+def test_no_test_split(npz_file, labelled):
+    images, labels = labelled()
+    with pytest.raises(DataError, match=r"toy\.npz \(npz\): must have a test split, has train"):
+        prepare_test(config(npz_file(x_train=images, y_train=labels)))
+
+
+@pytest.mark.parametrize("kind", ["mnist", "fashion-mnist", "cifar10", "parquet", "folder", "npz"])
+def test_path_is_needed(kind):
+    with pytest.raises(ConfigError, match=rf"data\.path must be set for format '{kind}'"):
+        prepare(DataConfig(format=kind))
+
+
+def test_path_is_not_wanted(tmp_path):
+    with pytest.raises(ConfigError, match=r"data\.path must not be set for format 'fashion-mnist-"):
+        prepare(DataConfig(path=tmp_path))
+
+
+def test_path_must_exist(tmp_path):
+    with pytest.raises(DataError, match=r"data\.path must be a file or folder that exists, got"):
+        prepare(config(tmp_path / "nowhere"))
+
+
+def test_forbidden_folder(tmp_path, monkeypatch):
+    def forbid(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a").mkdir()
+    monkeypatch.setattr(Path, "iterdir", forbid)
+    with pytest.raises(DataError, match="must be readable: Permission denied"):
+        prepare(DataConfig(format="folder", path=tmp_path))
+
+
+def test_one_class(npz_file, labelled):
+    images, labels = labelled()
+    with pytest.raises(DataError, match="must have at least 2 classes, got 0"):
+        prepare(config(npz_file(x_train=images, y_train=labels * 0)))
+
+
+def test_class_too_small_to_split(npz_file, labelled):
+    images, labels = labelled()
+    labels[0] = 9
+    message = "train: every class must have at least 2 images to be split, class '9' has 1"
+    with pytest.raises(DataError, match=message):
+        prepare(config(npz_file(x_train=images, y_train=labels)))
+
+
+def test_label_out_of_range(tmp_path, idx_file, labelled):
+    images, labels = labelled()
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_file(images))
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_file(labels + 9))
+    with pytest.raises(DataError, match="mnist, train: labels must be among 0 to 9, got 10"):
+        prepare(DataConfig(format="mnist", path=tmp_path))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_label_unknown_to_training(npz_file, labelled, split):
+    images, labels = labelled()
+    arrays = {f"x_{split}": images, f"y_{split}": labels + 1}
+    path = npz_file(x_train=images, y_train=labels, **arrays)
+    with pytest.raises(DataError, match="labels must be among 0 to 3, got 4"):
+        (prepare if split == "val" else prepare_test)(config(path))
+
+
+def test_too_many_training_images_wanted(toy):
+    with pytest.raises(ConfigError, match=r"data\.train_images must be between 4 .*32 .*got 33"):
+        prepare(toy(train_images=33))
