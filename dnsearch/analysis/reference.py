@@ -1,0 +1,82 @@
+"""The reference point of hypervolume: fixed by the study before its first result.
+
+A point chosen from the results, such as 1.1 times the worst, moves while a search runs, and with it
+every volume already reported. Here the error is that of guessing, and each cost is 1.1 times the
+largest that the study allows: its limit, or the most expensive architecture of its space. Latency
+alone is unknown before it is measured; without a limit its reference is 10 times the latency of the
+first candidate that finished.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dnsearch.analysis.pareto import Axis
+from dnsearch.arch.config import ArchArrays
+from dnsearch.arch.space import SearchSpace
+from dnsearch.config import StudyConfig
+from dnsearch.cost.formula import CostArrays, costs
+
+AXIS: Axis = "log"
+"""The axis on which reports measure cost."""
+
+MARGIN = 1.1
+"""So that a candidate at the limit itself still counts."""
+
+FIRST_LATENCIES = 10.0
+
+
+def reference_point(
+    study: StudyConfig,
+    image_shape: tuple[int, int, int],
+    classes: int,
+    first_latency_ms: float = math.nan,
+) -> dict[str, float]:
+    """The reference by objective, ``error`` first, then the study's costs in their order.
+
+    ``image_shape`` is (channels, height, width). A latency not yet known is NaN.
+    """
+    channels, height, width = image_shape
+    largest = largest_costs(study.space.build(channels, classes), height, width)
+    point = {"error": 1 - 1 / classes}
+    for name in study.objectives.costs:
+        limit = getattr(study.limits, f"max_{name}")
+        if name == "latency_ms":
+            most = MARGIN * limit if limit else FIRST_LATENCIES * first_latency_ms
+        else:
+            most = MARGIN * min(largest[name], limit or math.inf)
+        point[name] = most
+    return point
+
+
+def largest_costs(space: SearchSpace, height: int, width: int) -> dict[str, int]:
+    """Each cost's largest value over the space, without enumerating it.
+
+    Every cost rises with growth rate, depths, initial features and compression; only over
+    bn_size it need not, so its choices are all tried.
+    """
+    tops = {
+        name: max(choices)
+        for name, choices in space.dimensions.items()
+        if name not in ("bn_size", "num_init_features", "norm")
+    }
+    corners = [
+        space.config(tops | {"bn_size": bn_size, "num_init_features": initial})
+        for bn_size in space.bn_size
+        for initial in space.num_init_features
+    ]
+    found: CostArrays = costs(ArchArrays.of(corners), height, width)
+    return {name: int(column.max()) for name, column in vars(found).items()}
+
+
+def rules(study: StudyConfig) -> dict[str, str]:
+    """How each figure of the reference point was chosen, in words."""
+    words = {"error": "that of guessing"}
+    for name in study.objectives.costs:
+        if getattr(study.limits, f"max_{name}"):
+            words[name] = f"{MARGIN:g} times limits.max_{name}"
+        elif name == "latency_ms":
+            words[name] = f"{FIRST_LATENCIES:g} times that of the first finished candidate"
+        else:
+            words[name] = f"{MARGIN:g} times the largest in the search space"
+    return words
