@@ -1,0 +1,172 @@
+"""``Digest``: every number that a report, its summary and the command line tell of a run."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dnsearch.analysis import picks, reference
+from dnsearch.analysis.frames import Candidate, column, records, texts
+from dnsearch.analysis.metrics import format_error, format_value
+from dnsearch.analysis.pareto import hypervolume_curve
+from dnsearch.analysis.trust import binomial_standard_error
+from dnsearch.search.results import Results
+
+FIGURES = ("params", "macs", "activations", "train_bytes", "latency_ms")
+"""The costs told of a candidate, objective or not."""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A run's results with what follows from them.
+
+    ``candidates`` is ``Results.candidates`` with the columns ``front`` (bool) and ``error_se``
+    (binomial standard error of ``error``). ``finished`` and ``front`` are parts of it, ``front``
+    cheapest first; ``picks`` maps the names of ``analysis.picks.RULES`` to rows of it, which
+    ``number`` tells apart.
+    ``volumes`` is the hypervolume after each row of ``candidates``, up to ``reference``.
+    """
+
+    results: Results
+    candidates: pd.DataFrame
+    finished: pd.DataFrame
+    front: pd.DataFrame
+    picks: Mapping[str, Candidate]
+    reference: Mapping[str, float]
+    volumes: NDArray[np.float64]
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        return self.results.study.objectives.costs
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Candidates in all, and by state."""
+        states = texts(self.candidates, "state")
+        told = {name: states.count(name) for name in ("finished", "failed", "unfit")}
+        return {"candidates": len(states), **told}
+
+    @property
+    def hypervolume(self) -> float:
+        return float(self.volumes[-1]) if len(self.volumes) else 0.0
+
+    @property
+    def train_macs(self) -> float:
+        return float(np.nansum(column(self.candidates, "train_macs")))
+
+    @property
+    def validation_images(self) -> int:
+        return int(self.results.data["images"]["validation"])
+
+
+def digest(results: Results) -> Digest:
+    """What follows from these results.
+
+    Of ``results.data`` it reads ``classes``, ``shape`` (channels, height, width) and
+    ``images["validation"]``, as ``PreparedData.describe`` gives them.
+    """
+    costs = results.study.objectives.costs
+    candidates = results.candidates.reset_index(drop=True)
+    images = int(results.data["images"]["validation"])
+    spread = binomial_standard_error(column(candidates, "error"), images)
+    members = candidates.index.isin(picks.front(candidates, costs).index)
+    candidates = candidates.assign(front=members, error_se=spread)
+    done = picks.finished(candidates)
+    point = _reference(results, done)
+    values = picks.objective_values(candidates, costs)
+    values[~candidates.index.isin(done.index)] = np.nan
+    return Digest(
+        results=results,
+        candidates=candidates,
+        finished=done,
+        front=picks.front(candidates, costs),
+        picks=picks.recommend(candidates, costs),
+        reference=point,
+        volumes=hypervolume_curve(values, list(point.values()), reference.AXIS),
+    )
+
+
+def _reference(results: Results, done: pd.DataFrame) -> dict[str, float]:
+    latencies = column(done, "latency_ms")
+    first = next(iter(latencies[np.isfinite(latencies)].tolist()), math.nan)
+    channels, height, width = results.data["shape"]
+    classes = len(results.data["classes"])
+    return reference.reference_point(results.study, (channels, height, width), classes, first)
+
+
+def figures_of(candidate: Candidate, costs: tuple[str, ...] = ()) -> str:
+    """A candidate's error and costs as text: those asked for, params always."""
+    names = dict.fromkeys((*costs, "params"))
+    error = format_error(candidate["error"], candidate["error_se"])
+    told = ", ".join(format_value(n, candidate[n]) for n in names if math.isfinite(candidate[n]))
+    return f"{error} validation error at {told}"
+
+
+def answer(digest: Digest) -> str:
+    """The run's answer in a sentence: the knee, and the least error where that is another."""
+    counts = digest.counts
+    if not counts["candidates"]:
+        return "No candidate has finished yet."
+    if not digest.picks:
+        if counts["failed"] == counts["candidates"]:
+            return f"All {counts['failed']} candidates failed: there is no network to recommend."
+        why = (
+            "has all its costs measured" if counts["finished"] else "is finished within all limits"
+        )
+        return f"No candidate {why}: there is no network to recommend yet."
+    knee, best = digest.picks["knee"], digest.picks["least-error"]
+    text = f"Take {knee['name']}: {figures_of(knee, digest.costs)}."
+    if knee["key"] != best["key"]:
+        text += f" If only error counts, {best['name']}: {figures_of(best, digest.costs)}."
+    return text
+
+
+def export_command(run: str, pick: str) -> str:
+    """The command that exports this pick of this run."""
+    quoted, folder = shlex.quote(run), shlex.quote(f"{run}-{pick}")
+    return f"dnsearch export {quoted} --pick {pick} --to {folder}"
+
+
+def summary(digest: Digest) -> dict[str, Any]:
+    """The run for other programs: JSON types alone, a missing figure is None."""
+    results = digest.results
+    return {
+        "run": results.name,
+        "answer": answer(digest),
+        "objectives": ["error", *digest.costs],
+        "hypervolume": digest.hypervolume,
+        "hypervolume_axis": reference.AXIS,
+        "reference_point": {n: _number(v) for n, v in digest.reference.items()},
+        "counts": digest.counts,
+        "front": [candidate_record(row) for row in records(digest.front)],
+        "picks": {name: candidate_record(row) for name, row in digest.picks.items()},
+        "search_seconds": _number(results.seconds),
+        "train_macs": digest.train_macs,
+        "data": json.loads(json.dumps(dict(results.data), default=str)),
+        "environment": json.loads(json.dumps(dict(results.environment), default=str)),
+    }
+
+
+def candidate_record(row: Candidate) -> dict[str, Any]:
+    """One candidate for JSON, without its curve."""
+    record = {name: _json(value) for name, value in row.items() if name != "curve"}
+    record["error_standard_error"] = record.pop("error_se")
+    return record
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    return _number(value) if isinstance(value, float) else value
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

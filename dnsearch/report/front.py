@@ -1,0 +1,227 @@
+"""The Pareto front's picture: validation error against one cost, both logarithmic."""
+
+from __future__ import annotations
+
+from html import escape
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from dnsearch.report import labels
+from dnsearch.report.series import Floats, FrontSeries, PresetLine
+from dnsearch.report.style import (
+    FRONT,
+    LOOKS,
+    OTHER,
+    PRESET,
+    axis,
+    layout,
+    log_ticks,
+    padded_range,
+)
+
+_EXTENTS = ((300, 330), (960, 380))
+"""Plot areas in pixels, on a telephone and on a desk, for which labels are placed."""
+
+_HEIGHT = 500
+NEAR_PRESETS = "published network, not trained here"
+FAR_PRESETS = "others, of far different cost"
+_SHAPES = {"least-error": 15, "knee": 12, "least-cost": 11}
+
+
+def front_figure(series: FrontSeries) -> go.Figure:
+    """Validation error against one cost, both logarithmic."""
+    figure = go.Figure(layout=layout(_HEIGHT, showlegend=True))
+    spans = _spans(series)
+    other = ~series.on_front
+    dense = len(series.costs) > 400
+    _points(figure, series, other, "candidate", OTHER, 4 if dense else 7, 0.35 if dense else 0.55)
+    _frame(figure, spans)
+    _step_line(figure, series.step, spans)
+    _points(figure, series, series.on_front, "Pareto front", FRONT, 7 if dense else 9, 1.0)
+    _trained_presets(figure, series)
+    for position, names in series.picks.items():
+        _pick(figure, series, position, names)
+    _preset_lines(figure, series.untrained, spans)
+    (x_low, x_high), (y_low, y_high) = spans
+    figure.update_xaxes(axis(series.cost), **log_ticks(x_low, x_high, series.cost))
+    figure.update_yaxes(
+        axis("error", title="validation error"),
+        **log_ticks(y_low, y_high, "error"),
+        range=np.log10([y_low, y_high]).tolist(),
+    )
+    _annotate(figure, series, spans)
+    return figure
+
+
+Spans = tuple[tuple[float, float], tuple[float, float]]
+
+
+def _spans(series: FrontSeries) -> Spans:
+    """The axes' ends around the points, with room for labels below and beside the front."""
+    shown = [line.cost for line in series.untrained if line.near]
+    costs = np.concatenate([series.costs, shown])
+    return padded_range(costs, 0.12, 0.08), padded_range(series.errors, 0.22, 0.1)
+
+
+def _points(
+    figure: go.Figure,
+    series: FrontSeries,
+    rows: Any,
+    name: str,
+    colour: str,
+    size: int,
+    opacity: float,
+) -> None:
+    chosen = np.flatnonzero(rows)
+    figure.add_scatter(
+        x=series.costs[chosen],
+        y=series.errors[chosen],
+        mode="markers",
+        name=name,
+        marker={"color": colour, "size": size, "opacity": opacity},
+        hovertext=[series.hover[i] for i in chosen],
+        hoverinfo="text",
+        showlegend=bool(len(chosen)),
+    )
+
+
+def _frame(figure: go.Figure, spans: Spans) -> None:
+    """An unseen line from corner to corner, so that autorange keeps room around the points.
+
+    A fixed range would not widen when a hidden preset is shown from the legend, and
+    ``autorangeoptions.include`` shrinks log axes (plotly 7.1).
+    """
+    figure.add_scatter(
+        x=spans[0], y=spans[1], mode="lines", opacity=0, hoverinfo="skip", showlegend=False
+    )
+
+
+def _step_line(figure: go.Figure, step: Floats, spans: Spans) -> None:
+    """The front as steps, from the top of the picture to its right edge."""
+    if not len(step):
+        return
+    (_, right), (_, top) = spans
+    figure.add_scatter(
+        x=[step[0, 0], *step[:, 0], right],
+        y=[top, *step[:, 1], step[-1, 1]],
+        mode="lines",
+        line={"shape": "hv", "color": FRONT, "width": 1.5},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _trained_presets(figure: go.Figure, series: FrontSeries) -> None:
+    if not series.presets:
+        return
+    chosen = list(series.presets)
+    figure.add_scatter(
+        x=series.costs[chosen],
+        y=series.errors[chosen],
+        mode="markers",
+        name="published network, trained",
+        marker={"color": PRESET, "size": 13, "symbol": "triangle-up"},
+        hovertext=[series.hover[i] for i in chosen],
+        hoverinfo="text",
+    )
+
+
+def _pick(figure: go.Figure, series: FrontSeries, position: int, names: list[str]) -> None:
+    look = LOOKS[names[0]]
+    figure.add_scatter(
+        x=[series.costs[position]],
+        y=[series.errors[position]],
+        mode="markers",
+        name=", ".join(LOOKS[name].label for name in names),
+        marker={"color": look.colour, "size": _SHAPES[names[0]], "symbol": look.symbol},
+        hovertext=[series.hover[position]],
+        hoverinfo="text",
+    )
+
+
+def _preset_lines(figure: go.Figure, lines: list[PresetLine], spans: Spans) -> None:
+    """Untrained presets: one entry in the legend for the near ones, one for the others."""
+    entered: set[bool] = set()
+    for rank, line in enumerate(lines):
+        _preset_line(figure, line, rank, spans, showlegend=line.near not in entered)
+        entered.add(line.near)
+
+
+def _preset_line(
+    figure: go.Figure, line: PresetLine, rank: int, spans: Spans, showlegend: bool
+) -> None:
+    """A thin vertical line at an untrained preset's cost, its name at one of four heights."""
+    (left, right), (low, high) = spans
+    height = float(10 ** (np.log10(high) - (0.04 + 0.065 * (rank % 4)) * np.log10(high / low)))
+    beyond = np.log10(line.cost) > (np.log10(left) + np.log10(right)) / 2
+    hover = f"<b>{escape(line.name)}</b><br>not trained here; only its cost is known"
+    figure.add_scatter(
+        x=[line.cost] * 3,
+        y=[low, height, high],
+        mode="lines+text",
+        text=["", f" {escape(line.name)} ", ""],
+        textposition="middle left" if beyond else "middle right",
+        textfont={"size": 11},
+        line={"color": PRESET, "width": 1, "dash": "dot"},
+        name=NEAR_PRESETS if line.near else FAR_PRESETS,
+        legendgroup=str(line.near),
+        showlegend=showlegend,
+        visible=True if line.near else "legendonly",
+        hovertext=hover,
+        hoverinfo="text",
+    )
+
+
+def _annotate(figure: go.Figure, series: FrontSeries, spans: Spans) -> None:
+    """Names beside the picks and the trained presets, clear of the points."""
+    texts = {p: ", ".join(LOOKS[n].label for n in names) for p, names in series.picks.items()}
+    texts |= {p: name for p, name in series.presets.items() if p not in texts}
+    if not texts:
+        return
+    where = list(texts)
+    anchors = _shares(np.stack([series.costs[where], series.errors[where]], axis=1), spans)
+    sizes = np.array([[7.0 * len(texts[p]) + 8, 18.0] for p in where])
+    obstacles = _shares(np.stack([series.costs, series.errors], axis=1), spans)
+    obstacles = np.vstack([obstacles, _along(_shares(series.step, spans))])
+    obstacles = np.vstack([obstacles, *(_upright(line, spans) for line in series.untrained)])
+    offsets = labels.place(anchors, sizes, obstacles, _EXTENTS)
+    for position, (dx, dy) in zip(where, offsets, strict=True):
+        figure.add_annotation(
+            x=np.log10(series.costs[position]),
+            y=np.log10(series.errors[position]),
+            text=escape(texts[position]),
+            ax=dx,
+            ay=-dy,
+            showarrow=True,
+            arrowhead=0,
+            arrowwidth=1,
+            arrowcolor=OTHER,
+            standoff=7,
+            borderpad=1,
+            font={"size": 12},
+        )
+
+
+def _shares(points: Floats, spans: Spans) -> Floats:
+    """Points (n, 2) as shares of the plot's width and height."""
+    ends = np.log10(np.array(spans))
+    return (np.log10(points) - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
+
+
+def _upright(line: PresetLine, spans: Spans) -> Floats:
+    """Points along a preset's vertical line."""
+    (_, _), (low, high) = spans
+    heights = np.geomspace(low, high, 40)
+    return _shares(np.stack([np.full(40, line.cost), heights], axis=1), spans)
+
+
+def _along(step: Floats, spacing: float = 0.02) -> Floats:
+    """Points along the step line, so that labels keep off it."""
+    corners = [(b[0], a[1]) for a, b in pairwise(step)]
+    path = [p for pair in zip(step[:-1].tolist(), corners, strict=True) for p in pair]
+    path = np.array([*path, *step[-1:].tolist(), *([1.0, y] for y in step[-1:, 1])]).reshape(-1, 2)
+    pieces = [np.linspace(a, b, 2 + int(np.abs(b - a).max() / spacing)) for a, b in pairwise(path)]
+    return np.vstack(pieces) if pieces else path

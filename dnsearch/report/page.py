@@ -1,0 +1,183 @@
+"""Writes a run's report: ``report.html``, ``candidates.csv`` and ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import plotly.graph_objects as go
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+
+from dnsearch import __version__
+from dnsearch.analysis.frames import texts
+from dnsearch.analysis.metrics import METRICS, format_error, format_value
+from dnsearch.report.digest import FIGURES, Digest, answer, digest, export_command, summary
+from dnsearch.report.pictures import pictures
+from dnsearch.report.settings import study_text
+from dnsearch.report.style import CONFIG, LOOKS
+from dnsearch.report.table import table
+from dnsearch.rundir import write_json, write_text
+from dnsearch.search.results import COLUMNS, Results
+
+
+class Card(NamedTuple):
+    """A recommended network; one that wins in several ways has one card."""
+
+    labels: list[str]
+    colour: str
+    name: str
+    key: str
+    error: str
+    figures: list[tuple[str, str]]
+    command: str
+
+
+def write_report(results: Results, folder: Path) -> Path:
+    """Writes the three files into ``folder``, made if need be, and returns the page's path.
+
+    Each is replaced whole, so a reader never sees half of one. Raises RunError where that fails.
+    """
+    found = digest(results)
+    write_json(folder / "summary.json", summary(found))
+    write_text(folder / "candidates.csv", candidates_csv(found))
+    page = folder / "report.html"
+    write_text(page, render(found))
+    return page
+
+
+def candidates_csv(digest: Digest) -> str:
+    """All candidates with the columns of ``COLUMNS`` and ``front``; curves as JSON text."""
+    names = [name for name in COLUMNS if name in digest.candidates]
+    rows = digest.candidates[[*names, "front"]]
+    if "curve" in rows:
+        rows = rows.assign(curve=[json.dumps(curve) for curve in rows["curve"]])
+    return rows.to_csv(index=False, lineterminator="\n")
+
+
+def render(digest: Digest) -> str:
+    """The whole page: style, scripts and plotly.js are inside, nothing is loaded from elsewhere."""
+    templates = files("dnsearch.report") / "templates"
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"unbroken": _unbroken, "figure_json": _figure_json}
+    template = environment.from_string((templates / "report.html.j2").read_text("utf-8"))
+    return template.render(
+        style=Markup((templates / "report.css").read_text("utf-8")),
+        script=Markup((templates / "report.js").read_text("utf-8")),
+        plotly=Markup(get_plotlyjs()),
+        config=Markup(json.dumps(CONFIG)),
+        **_content(digest),
+    )
+
+
+def _unbroken(text: str) -> Markup:
+    """The text, escaped, with depths such as 6-12-24 kept on one line."""
+    return Markup(re.sub(r"\d+(-\d+)+", r'<span class="unbroken">\g<0></span>', str(escape(text))))
+
+
+def _figure_json(figure: go.Figure) -> Markup:
+    """The figure for ``Plotly.newPlot``, safe inside a script element."""
+    return Markup(str(figure.to_json()).replace("<", "\\u003c"))
+
+
+def _content(digest: Digest) -> dict[str, Any]:
+    results = digest.results
+    return {
+        "name": results.name,
+        "version": __version__,
+        "answer": answer(digest),
+        "facts": _facts(digest),
+        "cards": _cards(digest),
+        "trust": _trust(digest),
+        "failures": _failures(digest),
+        "pictures": pictures(digest),
+        "table": table(digest),
+        "settings": study_text(results.study),
+        "about": {"Data": _pairs(results.data), "Environment": _pairs(results.environment)},
+    }
+
+
+def _facts(digest: Digest) -> list[str]:
+    counts = digest.counts
+    facts = [f"{counts['finished']} of {counts['candidates']} candidates finished"]
+    if counts["failed"]:
+        facts.append(f"{counts['failed']} failed")
+    if counts["unfit"]:
+        facts.append(f"{counts['unfit']} over a measured limit")
+    facts.append(f"{format_value('finished_after', digest.results.seconds)} of search")
+    facts.append(f"{format_value('train_macs', digest.train_macs)} of training")
+    facts.append(str(digest.results.data["name"]))
+    return facts
+
+
+def _cards(digest: Digest) -> list[Card]:
+    grouped: dict[int, list[str]] = {}
+    for name, row in digest.picks.items():
+        grouped.setdefault(row["number"], []).append(name)
+    cards = []
+    for first, *others in grouped.values():
+        row = digest.picks[first]
+        told = dict.fromkeys((*digest.costs, *FIGURES, "depth", "seconds"))
+        cards.append(
+            Card(
+                labels=[LOOKS[name].label for name in (first, *others)],
+                colour=LOOKS[first].colour,
+                name=row["name"],
+                key=row["key"],
+                error=format_error(row["error"], row["error_se"]),
+                figures=[_labelled(n, row[n]) for n in told if math.isfinite(row[n])],
+                command=export_command(digest.results.name, first),
+            )
+        )
+    return cards
+
+
+def _labelled(name: str, value: float) -> tuple[str, str]:
+    """Label and value, the unit left out where the label is the unit: MACs, 3.2 M."""
+    short = METRICS[name].short
+    return short, format_value(name, value).removesuffix(short).rstrip()
+
+
+def _trust(digest: Digest) -> list[str]:
+    """What the errors are worth, in plain sentences."""
+    if not digest.picks:
+        return []
+    knee, images = digest.picks["knee"], digest.validation_images
+    epochs, spread = format_value("rung", knee["rung"]), 100 * float(knee["error_se"])
+    return [
+        f"Errors are measured on {images:,} validation images; the ± is the binomial standard "
+        "error of that count alone.",
+        f"Each candidate was trained once, with one seed, for a short time ({epochs}): longer "
+        "training lowers all errors and may change their order, and another seed would move each.",
+        f"So take networks whose errors differ by less than two standard errors, about "
+        f"{2 * spread:.1f} points near the knee, as equally good, and prefer the cheaper one.",
+        "The recommended networks were chosen by these same errors, so theirs are a little "
+        "flattering; the test images have not been used.",
+    ]
+
+
+def _failures(digest: Digest) -> list[tuple[int, str]]:
+    """Reasons with their counts, the most frequent first."""
+    reasons = Counter(reason for reason in texts(digest.candidates, "failure") if reason.strip())
+    return [(count, reason) for reason, count in reasons.most_common()]
+
+
+def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(name.replace("_", " "), _plain(value)) for name, value in values.items()]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_plain, value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

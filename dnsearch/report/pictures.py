@@ -1,0 +1,128 @@
+"""The report's figures with the words around them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+
+from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.analysis.reference import rules
+from dnsearch.report import figures
+from dnsearch.report.digest import Digest
+from dnsearch.report.front import FAR_PRESETS, front_figure
+from dnsearch.report.series import (
+    FrontSeries,
+    curve_series,
+    front_series,
+    importance_series,
+    volume_series,
+)
+
+
+class Picture(NamedTuple):
+    """A figure, how to read it, what it leaves out; with no figure, ``note`` says why."""
+
+    anchor: str
+    title: str
+    reading: str
+    figure: go.Figure | None
+    note: str
+
+
+def pictures(digest: Digest) -> list[Picture]:
+    """All of a report's figures; none while no candidate has finished."""
+    if digest.finished.empty:
+        return []
+    fronts = [_front(digest, cost) for cost in digest.costs]
+    return [*fronts, _progress(digest), _curves(digest), _importance(digest)]
+
+
+def _front(digest: Digest, cost: str) -> Picture:
+    series = front_series(digest, cost)
+    reading = (
+        "Lower and further left is better: nothing found lies below the line. Both axes are "
+        "logarithmic."
+    )
+    if len(digest.costs) > 1:
+        reading += " Blue points off the line are on the front through another cost."
+    if any(line.near for line in series.untrained):
+        reading += (
+            " Dotted lines are published networks, not trained here: only their cost is known."
+        )
+    return Picture(
+        anchor=f"front-{cost}",
+        title=f"Validation error against {METRICS[cost].label}",
+        reading=reading,
+        figure=front_figure(series) if len(series.costs) else None,
+        note=_left_out(digest, series),
+    )
+
+
+def _left_out(digest: Digest, series: FrontSeries) -> str:
+    counts = digest.counts
+    notes = [
+        f"{count} candidate{'s' if count > 1 else ''} {why} and cannot be drawn"
+        for count, why in (
+            (counts["failed"], "failed"),
+            (series.missing, "finished without this cost"),
+        )
+        if count
+    ]
+    if counts["unfit"]:
+        notes.append(f"{counts['unfit']} over a measured limit not drawn")
+    hidden = [line.name for line in series.untrained if not line.near]
+    if hidden:
+        notes.append(f"{FAR_PRESETS!r} in the legend shows or hides {_listed(hidden)}")
+    note = "; ".join(notes)
+    return f"{note[0].upper()}{note[1:]}." if note else ""
+
+
+def _progress(digest: Digest) -> Picture:
+    words = rules(digest.results.study)
+    point = ", ".join(
+        f"{METRICS[name].label} {format_value(name, value)} ({words[name]})"
+        for name, value in digest.reference.items()
+    )
+    return Picture(
+        "progress",
+        "Progress of the search",
+        "The line rises whenever a candidate improves the front; one that has been flat for long "
+        "says that more of the same search will bring little.",
+        figures.volume_figure(volume_series(digest)),
+        "Hypervolume is the part of the space that the front dominates, in error times decades of "
+        f"cost, up to a reference point that no later result moves: {point}.",
+    )
+
+
+def _curves(digest: Digest) -> Picture:
+    curves = curve_series(digest)
+    reading = (
+        "Curves that still fall at their end belong to networks that longer training would help."
+    )
+    if digest.results.study.training.decay:
+        reading += " The last fall of all of them is the learning rate's decay."
+    return Picture(
+        "curves",
+        "Error over epochs",
+        reading,
+        figures.curves_figure(curves) if curves else None,
+        "" if curves else "No candidate has recorded its epochs.",
+    )
+
+
+def _importance(digest: Digest) -> Picture:
+    series = importance_series(digest)
+    return Picture(
+        "importance",
+        "What matters",
+        "The longer the bar, the more of the differences between candidates this choice explains.",
+        figures.importance_figure(series) if series else None,
+        "Estimated from the finished candidates; with few of them, only large differences count."
+        if series
+        else "Not estimated yet: it takes several finished candidates.",
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
