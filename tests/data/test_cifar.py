@@ -152,10 +152,20 @@ def test_damaged_pickle(folder):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "must be a dictionary with the key 'data'"),
-        ({"data": np.zeros((2, 3072), np.uint8)}, "must be a dictionary with the key 'labels'"),
-        ({"data": [1], "labels": [1]}, r"data must be an array of shape \(n, 3072\)"),
-        ({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}, "got 82 images and 81 labels"),
+        ([1, 2], "must be a dictionary with 'data', of type ndarray"),
+        (
+            {"data": np.zeros((2, 3072), np.uint8)},
+            "must be a dictionary with 'labels', of type list",
+        ),
+        (
+            {"data": np.zeros((1, 9)), "labels": [1]},
+            r"data must be of shape \(n, 3072\), got \(1, 9\)",
+        ),
+        ({"data": np.zeros((1, 3072), np.uint8), "labels": ["a"]}, "labels must be whole numbers"),
+        (
+            {"data": np.zeros((2, 3072), np.uint8), "labels": [1]},
+            "data_batch_4: .*got 2 images and 1 labels",
+        ),
     ],
 )
 def test_malformed_batch(folder, content, message):

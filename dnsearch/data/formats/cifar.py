@@ -17,6 +17,14 @@ from dnsearch.data.formats.images import resize_all
 from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
 from dnsearch.errors import DataError
 
+RECONSTRUCT = np.zeros(0).__reduce__()[0]  # the function that every pickled array names
+ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,  # NumPy 1, as in the published files
+    ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+}
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -68,16 +76,25 @@ def open_cifar(path: Path, layout: Layout) -> Source:
 def _read_split(path: Path, layout: Layout, split: SplitName, size: int | None) -> Split:
     names = layout.parts(split)
     contents = _read_parts(path, (*names, layout.meta))
-    batches = [_load(path / name, contents[name]) for name in names]
-    pixels = [_entry(path / n, b, "data") for n, b in zip(names, batches, strict=True)]
-    labels = [_entry(path / n, b, layout.labels) for n, b in zip(names, batches, strict=True)]
-    meta = path / layout.meta
-    classes = tuple(map(str, _entry(meta, _load(meta, contents[layout.meta]), layout.class_names)))
-    images = [_images(path / name, array) for name, array in zip(names, pixels, strict=True)]
-    found = checked_split(
-        path / names[0], np.concatenate(images), np.concatenate(labels).astype(np.int64), classes
-    )
-    return Split(resize_all(found.images, size), found.labels, classes)
+    meta = _load(path / layout.meta, contents[layout.meta])
+    classes = tuple(map(str, _entry(path / layout.meta, meta, layout.class_names, list)))
+    batches = [_read_batch(path / name, contents[name], layout.labels) for name in names]
+    images = np.concatenate([batch.images for batch in batches])
+    labels = np.concatenate([batch.labels for batch in batches])
+    return Split(resize_all(images, size), labels, classes)
+
+
+def _read_batch(where: Path, content: bytes, labels_key: str) -> Split:
+    """One file of images. A row of ``data`` is 1,024 bytes of red, then of green, then of blue."""
+    batch = _load(where, content)
+    pixels = _entry(where, batch, "data", np.ndarray)
+    labels = _entry(where, batch, labels_key, list)
+    if pixels.ndim != 2 or pixels.shape[1] != 3072:
+        raise DataError(f"{where}: data must be of shape (n, 3072), got {pixels.shape}")
+    if not all(isinstance(label, int) for label in labels):
+        raise DataError(f"{where}: {labels_key} must be whole numbers")
+    images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return checked_split(where, images, np.array(labels, np.int64))
 
 
 def _read_parts(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
@@ -105,16 +122,9 @@ def _read_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
     return found
 
 
-def _images(where: Path, pixels: Any) -> np.ndarray:
-    """Rows of 3,072 bytes, red then green then blue, as (n, 32, 32, 3)."""
-    if not isinstance(pixels, np.ndarray) or pixels.ndim != 2 or pixels.shape[1] != 3072:
-        raise DataError(f"{where}: data must be an array of shape (n, 3072)")
-    return pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-
-
-def _entry(where: Path, batch: Any, key: str) -> Any:
-    if not isinstance(batch, dict) or key not in batch:
-        raise DataError(f"{where}: must be a dictionary with the key {key!r}")
+def _entry(where: Path, batch: Any, key: str, kind: type) -> Any:
+    if not isinstance(batch, dict) or not isinstance(batch.get(key), kind):
+        raise DataError(f"{where}: must be a dictionary with {key!r}, of type {kind.__name__}")
     return batch[key]
 
 
@@ -135,18 +145,9 @@ class ArrayUnpickler(pickle.Unpickler):
     A pickle may name any function to be called; those from outside must not choose.
     """
 
-    # the function's module is numpy.core in old files, numpy._core in new ones
-    _reconstruct = staticmethod(np.zeros(0).__reduce__()[0])  # type: ignore[arg-type]
-
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        allowed = {
-            ("numpy.core.multiarray", "_reconstruct"): self._reconstruct,
-            ("numpy._core.multiarray", "_reconstruct"): self._reconstruct,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
         try:
-            return allowed[module_name, global_name]
+            return ALLOWED[module_name, global_name]
         except KeyError:
             raise DataError(
                 f"must hold NumPy arrays and plain values only, got {module_name}.{global_name}"
