@@ -5,6 +5,7 @@ Every key has a default, and every description here is what ``dnsearch init`` wr
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -54,9 +55,7 @@ def parse_count(value: Any) -> Any:
 Choices = Annotated[tuple[int, ...], BeforeValidator(parse_choices)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_choices)]
 Norms = Annotated[tuple[Norm, ...], BeforeValidator(parse_choices)]
-InitFeatures = Annotated[
-    tuple[int | Literal["2x growth"], ...], BeforeValidator(parse_choices)
-]
+InitFeatures = Annotated[tuple[int | Literal["2x growth"], ...], BeforeValidator(parse_choices)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 Count = Annotated[int, BeforeValidator(parse_count), Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -98,7 +97,8 @@ class DataConfig(Section):
         0.2, gt=0, description="share of the training images held out where the source has no split"
     )
     train_images: Count | None = Field(
-        None, description="use only this many training images, equally from each class; all if unset"
+        None,
+        description="use only this many training images, in proportion from each class; all if unset",
     )
     seed: int = Field(0, ge=0, description="seed of the split")
 
@@ -138,7 +138,9 @@ class LimitsConfig(Section):
 
     max_params: Count | None = Field(None, description="parameters")
     max_macs: Count | None = Field(None, description="multiply-adds of one image")
-    max_activations: Count | None = Field(None, description="elements convolutions write, one image")
+    max_activations: Count | None = Field(
+        None, description="elements convolutions write, one image"
+    )
     max_train_bytes: Count | None = Field(
         None, description="bytes that a training step holds at training.batch_size"
     )
@@ -162,14 +164,12 @@ class TrainingConfig(Section):
     rungs: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
         (1, 3, 9), description="epochs of each rung, rising; the last is the full proxy"
     )
-    batch_size: Count = Field(128, description="images a step")
+    batch_size: Count = Field(128, ge=2, description="images a step, 2 or more")
     learning_rate: float = Field(0.1, gt=0, description="of SGD with Nesterov momentum")
     momentum: Share = Field(0.9, description="Nesterov momentum")
     weight_decay: float = Field(5e-4, ge=0, description="not on norms and biases")
     warmup: float = Field(0.5, ge=0, description="epochs of linear warm-up, constant behind it")
-    decay: Share = Field(
-        0.3, description="last share of the top rung in which the rate falls to 0"
-    )
+    decay: Share = Field(0.3, description="last share of the top rung in which the rate falls to 0")
     ema: Share = Field(0.98, description="averaging of weights a step; 0 scores the raw weights")
     label_smoothing: Share = Field(0.0, description="of the training loss")
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 is off")
@@ -204,7 +204,7 @@ class SearchConfig(Section):
     )
     timeout: Seconds = Field(86400, description="a candidate that trains longer counts as failed")
     start: tuple[str | dict[str, Any], ...] = Field(
-        (), strict=False, description='known designs to try first: preset names or {growth_rate=..}'
+        (), strict=False, description="known designs to try first: preset names or {growth_rate=..}"
     )
     keep_checkpoints: Literal["front", "all"] = Field(
         "front", description="weights kept on disk: of the Pareto front, or of every candidate"
@@ -300,3 +300,31 @@ def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
         for key, value in values.items()
         if value != before[section][key] and not (section == "search" and key in free)
     ]
+
+
+def to_toml(study: StudyConfig, comments: bool = False) -> str:
+    """The study as TOML with every key; ``comments`` adds each one's meaning, as for ``init``.
+
+    Keys without a value are written as comments, since TOML has no null.
+    """
+    lines: list[str] = []
+    for name in type(study).model_fields:
+        section: Section = getattr(study, name)
+        if comments:
+            lines += [f"# {'-' * 76}", f"# {(type(section).__doc__ or '').splitlines()[0]}"]
+        lines += [f"[{name}]", *([""] * comments)]
+        for key, entry in type(section).model_fields.items():
+            value = getattr(section, key)
+            text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
+            lines += [f"# {entry.description}", text, ""] if comments else [text]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """One value as TOML; JSON's spelling is TOML's for texts, numbers and booleans."""
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

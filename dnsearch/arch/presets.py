@@ -34,9 +34,7 @@ def _bottleneck_compressed(depth: int, growth_rate: int) -> ArchConfig:
 
 PRESETS: dict[str, ArchConfig] = {
     "densenet121": ArchConfig(),
-    "densenet161": ArchConfig(
-        growth_rate=48, block_config=(6, 12, 36, 24), num_init_features=96
-    ),
+    "densenet161": ArchConfig(growth_rate=48, block_config=(6, 12, 36, 24), num_init_features=96),
     "densenet169": ArchConfig(block_config=(6, 12, 32, 32)),
     "densenet201": ArchConfig(block_config=(6, 12, 48, 32)),
     "densenet264": ArchConfig(block_config=(6, 12, 64, 48)),
@@ -52,5 +50,5 @@ PRESETS: dict[str, ArchConfig] = {
 def preset(name: str) -> ArchConfig:
     """The preset of this name; an unknown one raises ConfigError with the nearest known name."""
     if name not in PRESETS:
-        raise ConfigError("preset", "is unknown", name, nearest(name, PRESETS))
+        raise ConfigError("network", "must be a known preset", name, nearest(name, PRESETS))
     return PRESETS[name]

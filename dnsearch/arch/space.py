@@ -89,7 +89,11 @@ class SearchSpace:
         depths = tuple(chosen.pop(f"depth{i + 1}") for i in range(len(self.block_config)))
         if chosen["num_init_features"] == TWICE_GROWTH:
             chosen["num_init_features"] = 2 * chosen["growth_rate"]
-        fixed = {"stem": self.stem, "in_channels": self.in_channels, "num_classes": self.num_classes}
+        fixed = {
+            "stem": self.stem,
+            "in_channels": self.in_channels,
+            "num_classes": self.num_classes,
+        }
         return ArchConfig(block_config=depths, **chosen, **fixed)
 
     def points(self, rng: np.random.Generator, most: int = MOST_ENUMERATED) -> Points:
@@ -176,4 +180,3 @@ def _dtype(choices: Sequence[Choice]) -> Any:
     if isinstance(choices[0], str):
         return np.str_
     return np.float64 if any(isinstance(c, float) for c in choices) else np.int64
-

@@ -68,7 +68,11 @@ class StageCost:
 
 
 def costs(
-    archs: ArchArrays, height: int, width: int, batch_size: int = 1, activation_bytes: int = BYTES_FP32
+    archs: ArchArrays,
+    height: int,
+    width: int,
+    batch_size: int = 1,
+    activation_bytes: int = BYTES_FP32,
 ) -> CostArrays:
     """Costs of many architectures for inputs of this size; ``batch_size`` matters to memory only.
 

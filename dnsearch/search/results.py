@@ -8,7 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from dnsearch.config import StudyConfig
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.presets import PRESETS
+from dnsearch.config import StudyConfig, load_study
+from dnsearch.cost.formula import Cost
+from dnsearch.rundir import RunDir
+from dnsearch.search.feasible import CostModel
+from dnsearch.search.study import Record, StudyStore
 
 COLUMNS = {
     "number": "trial number in Optuna's storage",
@@ -23,6 +29,7 @@ COLUMNS = {
     "compression": "",
     "drop_rate": "",
     "norm": "",
+    "stem": "",
     "depth": "weighted layers",
     "params": "parameters",
     "macs": "multiply-adds of one image",
@@ -43,6 +50,9 @@ COLUMNS = {
 }
 """Columns of ``Results.candidates``, one row a candidate, in the order they were finished."""
 
+MEASURED = ("latency_ms", "error", "loss", "train_loss", "seconds", "images_per_second")
+"""Columns of floats that may be missing."""
+
 
 @dataclass(frozen=True)
 class Results:
@@ -62,3 +72,80 @@ class Results:
     presets: pd.DataFrame
     importance: Mapping[str, Mapping[str, float]]
     seconds: float
+
+
+def read_results(run: RunDir) -> Results:
+    """The run as it stands, whether or not it is being searched at this moment.
+
+    Raises RunError where a file of the run is missing or damaged.
+    """
+    study, data = load_study(run.study_file), run.read_json("data.json")
+    store = StudyStore(run, study.objectives.costs)
+    plan_bytes = run.read_json("environment.json").get("activation_bytes", 4)
+    model = CostModel(tuple(data["shape"]), study.training.batch_size, plan_bytes, study.limits)
+    images = data["images"]["train"]
+    rows = [_row(record, model, images) for record in store.records()]
+    return Results(
+        name=run.name,
+        study=study,
+        environment=run.read_json("environment.json"),
+        data=data,
+        candidates=pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(MEASURED, float)),
+        presets=_presets(model, len(data["classes"])),
+        importance=store.importance(),
+        seconds=store.seconds,
+    )
+
+
+def architecture(results: Results, row: pd.Series) -> ArchConfig:
+    """The architecture of a row of ``results.candidates``."""
+    fields = ("growth_rate", "num_init_features", "bn_size", "compression", "drop_rate")
+    values = {name: getattr(row[name], "item", lambda name=name: row[name])() for name in fields}
+    return ArchConfig(
+        block_config=tuple(map(int, row["block_config"].split("-"))),
+        norm=row["norm"],
+        stem=row["stem"],
+        in_channels=results.data["shape"][0],
+        num_classes=len(results.data["classes"]),
+        **values,
+    )
+
+
+def _row(record: Record, model: CostModel, images: int) -> dict[str, Any]:
+    arch, score = record.job.arch, record.score
+    cost = model.cost(arch)
+    state = "finished" if record.feasible else "unfit"
+    name = _preset_name(arch)
+    return {
+        "number": record.job.trial,
+        "key": arch.key,
+        "name": name or arch.describe(),
+        "preset": name,
+        "state": "failed" if score.failure else state,
+        **arch.to_dict(),
+        "block_config": "-".join(map(str, arch.block_config)),
+        "depth": arch.depth,
+        **vars(cost),
+        **{n: getattr(score, n) for n in COLUMNS if hasattr(score, n)},
+        "train_macs": 3 * cost.macs * images * score.rung,
+        "finished_after": record.finished_after,
+        "failure": score.failure or "",
+        "curve": [vars(point) for point in score.curve],
+    }
+
+
+def _preset_name(arch: ArchConfig) -> str:
+    """The preset that this is, whatever the data's channels and classes."""
+    for name, config in PRESETS.items():
+        if config.replace(in_channels=arch.in_channels, num_classes=arch.num_classes) == arch:
+            return name
+    return ""
+
+
+def _presets(model: CostModel, classes: int) -> pd.DataFrame:
+    rows = []
+    for name, config in PRESETS.items():
+        arch = config.replace(in_channels=model.shape[0], num_classes=classes)
+        if min(model.shape[1:]) >= arch.least_size:
+            rows.append({"key": arch.key, "name": name, **vars(model.cost(arch))})
+    return pd.DataFrame(rows, columns=["key", "name", *vars(Cost(0, 0, 0, 0))])

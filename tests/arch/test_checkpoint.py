@@ -23,7 +23,9 @@ def assert_same(model, other):
     torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("wrap", [dict, lambda w: {"state_dict": w}, lambda w: {"model": w, "n": 1}])
+@pytest.mark.parametrize(
+    "wrap", [dict, lambda w: {"state_dict": w}, lambda w: {"model": w, "n": 1}]
+)
 def test_pth_files_also_wrapped(model, tmp_path, wrap):
     torch.save(wrap(model.state_dict()), tmp_path / "w.pth")
     other = DenseNet(model.config)
@@ -84,9 +86,7 @@ def test_transfer_must_be_asked_for(model, tmp_path):
     torch.testing.assert_close(other.state_dict(), before)  # nothing half-loaded
     load_weights(other, tmp_path / "w.pth", reinitialise=["stem", "classifier"])
     torch.testing.assert_close(other.classifier.weight, before["classifier.weight"])
-    torch.testing.assert_close(
-        other.features.norm5.running_mean, model.features.norm5.running_mean
-    )
+    torch.testing.assert_close(other.features.norm5.running_mean, model.features.norm5.running_mean)
 
 
 def test_another_architecture_is_named(model, tmp_path):

@@ -82,13 +82,17 @@ def test_depth_is_counted_as_in_the_paper(name, depth):
 
 def test_preset_names_carry_their_depth_and_growth():
     for name, config in PRESETS.items():
-        *_, depth, growth = name.removeprefix("densenet").replace("bc-", "").rjust(9, "-").split("-")
+        *_, depth, growth = (
+            name.removeprefix("densenet").replace("bc-", "").rjust(9, "-").split("-")
+        )
         if config.stem == "cifar":
             assert (config.depth, config.growth_rate) == (int(depth), int(growth))
 
 
 def test_unknown_preset():
-    with pytest.raises(ConfigError, match="'densnet121'; did you mean 'densenet121'"):
+    with pytest.raises(
+        ConfigError, match="known preset, got 'densnet121'; did you mean 'densenet121'"
+    ):
         preset("densnet121")
 
 

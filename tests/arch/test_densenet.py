@@ -26,7 +26,9 @@ def test_state_dict_is_torchvisions(torchvision, name):
         theirs = getattr(torchvision, name)().state_dict()
         ours = DenseNet(preset(name)).state_dict()
     assert [(k, v.shape) for k, v in ours.items()] == [(k, v.shape) for k, v in theirs.items()]
-    assert len(ours) == {"densenet121": 727, "densenet161": 967, "densenet169": 1015}.get(name, 1207)
+    assert len(ours) == {"densenet121": 727, "densenet161": 967, "densenet169": 1015}.get(
+        name, 1207
+    )
 
 
 def test_initialisation_is_torchvisions(torchvision):

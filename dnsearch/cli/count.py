@@ -1,0 +1,136 @@
+"""``dnsearch count``."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dnsearch.arch.config import ArchArrays, ArchConfig
+from dnsearch.arch.presets import PRESETS, preset
+from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
+from dnsearch.errors import ConfigError
+
+
+@click.command()
+@click.argument("network", default="")
+@click.option("--input", "shape", default=None, help="Image shape CxHxW, such as 3x224x224.")
+@click.option("--growth-rate", type=int, help="Feature maps each layer adds.")
+@click.option("--block-config", help="Layers of each block, such as 6-12-24-16.")
+@click.option("--num-init-features", type=int, help="Channels behind the stem.")
+@click.option("--bn-size", type=int, help="Bottleneck width in growth rates; 0 for none.")
+@click.option("--compression", type=float, help="Share of channels a transition keeps.")
+@click.option("--norm", help="batch or group.")
+@click.option("--stem", help="imagenet or cifar.")
+@click.option("--num-classes", type=int, help="Classes.")
+@click.option("--batch-size", default=1, type=click.IntRange(min=1), help="For training memory.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(network: str, shape: str | None, batch_size: int, as_json: bool, **flags: Any) -> None:
+    """Count the parameters and multiply-adds of NETWORK: a preset, a config.json, or flags alone.
+
+    Every total stands twice: from the closed formula that searches use, and counted by fvcore on
+    the built network.
+
+    \b
+    dnsearch count densenet121 --input 3x224x224
+    dnsearch count --growth-rate 12 --block-config 4-4-4 --stem cifar --input 1x28x28
+    """
+    arch = _architecture(network, {k: v for k, v in flags.items() if v is not None})
+    channels, height, width = _shape(shape, arch)
+    arch = arch.replace(in_channels=channels)
+    cost = cost_of(arch, height, width, batch_size)
+    stages = list(stage_costs(ArchArrays.of([arch]), height, width))
+
+    from dnsearch.cost.trace import trace  # torch and fvcore are needed from here on
+
+    traced = trace(arch, height, width)
+    if as_json:
+        report = {
+            "network": network or arch.describe(),
+            "key": arch.key,
+            "config": arch.to_dict(),
+            "input": [channels, height, width],
+            "formula": vars(cost),
+            "fvcore": {n: getattr(traced, n) for n in ("params", "macs", "activations")},
+            "stages": [_stage_row(stage) for stage in stages],
+        }
+        click.echo(json.dumps(report, indent=2))
+        return
+    console = Console()
+    title = f"{network or arch.describe()}, input {channels}x{height}x{width}"
+    console.print(_stages(title, stages, traced.stage_macs))
+    console.print(_totals(cost, vars(traced), batch_size))
+
+
+def _architecture(network: str, flags: dict[str, Any]) -> ArchConfig:
+    if network.endswith(".json") or Path(network).is_file():
+        from dnsearch.arch.checkpoint import read_config
+
+        base = read_config(Path(network))
+    elif network:
+        base = preset(network)
+    elif flags:
+        base = ArchConfig()
+    else:
+        known = ", ".join(PRESETS)
+        raise ConfigError("network", f"must be one of {known}, a config.json, or given by flags")
+    if "block_config" in flags:
+        flags["block_config"] = _blocks(flags["block_config"])
+    return base.replace(**flags)
+
+
+def _blocks(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d+([-,]\d+)*", text):
+        raise ConfigError("--block-config", "must be depths joined by '-', such as 6-12-24", text)
+    return tuple(map(int, re.split("[-,]", text)))
+
+
+def _shape(text: str | None, arch: ArchConfig) -> tuple[int, int, int]:
+    if text is None:
+        side = 224 if arch.stem == "imagenet" else 32
+        return arch.in_channels, side, side
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise ConfigError("--input", "must be CHANNELSxHEIGHTxWIDTH, such as 3x224x224", text)
+    channels, height, width = map(int, match.groups())
+    return channels, height, width
+
+
+def _stage_row(stage: StageCost) -> dict[str, Any]:
+    counts = {name: int(value[0]) for name, value in vars(stage).items() if name != "name"}
+    return {"name": stage.name, **counts}
+
+
+def _stages(title: str, stages: list[StageCost], traced: Any) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("stage")
+    for column in ("output", "params", "MACs", "by fvcore", "activations"):
+        table.add_column(column, justify="right")
+    for stage in stages:
+        row = _stage_row(stage)
+        table.add_row(
+            stage.name,
+            f"{row['channels']}x{row['height']}x{row['width']}",
+            f"{row['params']:,}",
+            f"{row['macs']:,}",
+            f"{traced[stage.name]:,}",
+            f"{row['activations']:,}",
+        )
+    return table
+
+
+def _totals(cost: Cost, traced: Any, batch_size: int) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("total", "formula", "fvcore"):
+        table.add_column(column, justify="left" if column == "total" else "right")
+    labels = {"params": "parameters", "macs": "MACs (multiply-adds)", "activations": "activations"}
+    for name, label in labels.items():
+        table.add_row(label, f"{getattr(cost, name):,}", f"{traced[name]:,}")
+    table.add_row(f"training bytes, batch {batch_size}", f"{cost.train_bytes:,}", "–")
+    return table

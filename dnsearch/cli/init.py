@@ -1,0 +1,22 @@
+"""``dnsearch init``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dnsearch.config import StudyConfig, to_toml
+from dnsearch.errors import RunError
+from dnsearch.rundir import write_text
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default="study.toml")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def command(file: Path, force: bool) -> None:
+    """Write a commented study FILE (default study.toml) with every key at its default."""
+    if file.exists() and not force:
+        raise RunError(f"{file}: is there already; choose another name or pass --force")
+    write_text(file, to_toml(StudyConfig(), comments=True))
+    click.echo(f"{file} written: set [data] to your images, then  dnsearch run {file}")

@@ -1,0 +1,148 @@
+"""What a person sees while a search runs: a live table, or plain lines where there is no screen."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dnsearch.analysis.metrics import METRICS, duration, format_value
+from dnsearch.analysis.pareto import nondominated
+from dnsearch.config import StudyConfig
+from dnsearch.search.engine import Progress
+from dnsearch.search.session import Opened
+from dnsearch.search.study import Record
+
+MOST_SHOWN = 8
+"""Rows of the front that are shown; the report has them all."""
+
+
+class Display(Protocol):
+    def opened(self, opened: Opened) -> None: ...
+
+    def show(self, progress: Progress) -> None: ...
+
+
+@contextlib.contextmanager
+def make_display(name: str, study: StudyConfig) -> Iterator[Display]:
+    """A live display on a terminal, lines elsewhere."""
+    console = Console()
+    if not console.is_terminal:
+        yield Lines(name, study, console)
+        return
+    with Live(console=console, refresh_per_second=4) as live:
+        yield Screen(name, study, live)
+
+
+def headline(name: str, study: StudyConfig, opened: Opened) -> str:
+    """What is about to happen, in one line or two."""
+    images = opened.data.counts
+    channels, height, width = opened.data.shape
+    kind = "GPU" if opened.plan.on_gpu else "CPU"
+    again = f", going on from {opened.done} finished" if opened.done else ""
+    return (
+        f"{name}: {opened.feasible:,} DenseNets within the limits (of {opened.space_size:,}), "
+        f"{study.search.sampler}, {len(opened.plan.devices)} workers on {kind}{again}\n"
+        f"{opened.data.name}: {images['train']:,} training and {images['validation']:,} "
+        f"validation images, {channels}x{height}x{width}; {study.training.rungs[-1]} epochs each"
+    )
+
+
+def record_line(record: Record, costs: tuple[str, ...]) -> str:
+    """One finished candidate, such as ``12.34 %  1.2 M MACs  k=8 blocks 2-2-2 bn 4``."""
+    arch, score = record.job.arch, record.score
+    if record.values is None:
+        return f"failed  {arch.describe()}: {score.failure}"
+    figures = [format_value(n, v) for n, v in zip(("error", *costs), record.values, strict=True)]
+    text = f"{'  '.join(f'{figure:>9}' for figure in figures)}  {arch.describe()}"
+    return text if record.feasible else f"{text}  (over a limit)"
+
+
+class Lines:
+    """One line a finished candidate: for files, pipes and CI."""
+
+    def __init__(self, name: str, study: StudyConfig, console: Console) -> None:
+        self.name, self.study, self.console = name, study, console
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def opened(self, opened: Opened) -> None:
+        self._print(headline(self.name, self.study, opened))
+
+    def show(self, progress: Progress) -> None:
+        first = progress.done - len(progress.finished) + 1
+        for number, record in enumerate(progress.finished, start=first):
+            line = record_line(record, self.study.objectives.costs)
+            self._print(f"{number:>4}/{progress.trials}  {duration(progress.seconds):>12}  {line}")
+
+
+class Screen:
+    """Progress, the candidates under way, and the front so far."""
+
+    def __init__(self, name: str, study: StudyConfig, live: Live) -> None:
+        self.name, self.study, self.live = name, study, live
+        self.costs = study.objectives.costs
+        self.records: list[Record] = []
+        self.headline = name
+
+    def opened(self, opened: Opened) -> None:
+        self.headline = headline(self.name, self.study, opened)
+        self.records = list(opened.records)
+        self.live.update(Text(f"{self.headline}\nstarting workers ..."))
+
+    def show(self, progress: Progress) -> None:
+        self.records += progress.finished
+        parts = [Text(self.headline), _budget(progress), _running(progress)]
+        self.live.update(Group(*parts, self._front()))
+
+    def _front(self) -> RenderableType:
+        usable = [r for r in self.records if r.values is not None and r.feasible]
+        if not usable:
+            return Text("the first candidate is under way", style="dim")
+        values = np.array([record.values for record in usable])
+        members = [usable[i] for i in np.flatnonzero(nondominated(values))]
+        members.sort(key=lambda record: record.values[1:])
+        table = Table(box=box.SIMPLE_HEAD, title="Pareto front so far", title_justify="left")
+        for name in ("error", *self.costs):
+            table.add_column(METRICS[name].short, justify="right")
+        table.add_column("network")
+        for record in _thinned(members):
+            figures = zip(("error", *self.costs), record.values, strict=True)
+            table.add_row(*(format_value(n, v) for n, v in figures), record.job.arch.describe())
+        return table
+
+
+def _thinned(members: list[Record]) -> list[Record]:
+    """At most MOST_SHOWN, evenly over the front, both ends included."""
+    if len(members) <= MOST_SHOWN:
+        return members
+    chosen = np.linspace(0, len(members) - 1, MOST_SHOWN).round().astype(int)
+    return [members[i] for i in chosen]
+
+
+def _budget(progress: Progress) -> RenderableType:
+    share = progress.done / progress.trials
+    told = f"{progress.done}/{progress.trials} candidates  {duration(progress.seconds)}"
+    if progress.time is not None:
+        share = max(share, progress.seconds / progress.time)
+        told += f" of at most {duration(progress.time)}"
+    row = Table.grid(padding=(0, 2))
+    row.add_row(ProgressBar(total=1, completed=min(1, share), width=30), told)
+    return row
+
+
+def _running(progress: Progress) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for running in progress.running:
+        epochs = f"epoch {running.epochs:.0f}/{running.job.rung}"
+        table.add_row("training", running.job.arch.describe(), epochs, duration(running.seconds))
+    return table

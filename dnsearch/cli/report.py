@@ -1,0 +1,19 @@
+"""``dnsearch report``."""
+
+from __future__ import annotations
+
+import click
+
+from dnsearch.rundir import RunDir
+
+
+@click.command()
+@click.argument("run")
+def command(run: str) -> None:
+    """Write the report of RUN (a name below reports/, or a path) again from its results."""
+    folder = RunDir.find(run)
+
+    from dnsearch.report.page import write_report
+    from dnsearch.search.results import read_results
+
+    click.echo(write_report(read_results(folder), folder.path))

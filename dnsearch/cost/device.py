@@ -1,0 +1,44 @@
+"""What a network costs on this device, measured: the latency of one forward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils import benchmark
+
+LEAST_SECONDS = 0.2
+"""Time spent on a measurement, at the least; more while it stays unsteady."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median milliseconds of one forward pass; ``unsteady`` where the runs spread too widely."""
+
+    ms: float
+    unsteady: bool
+
+
+def measure_latency(
+    model: nn.Module, shape: tuple[int, int, int], batch_size: int, device: torch.device
+) -> Latency:
+    """Times ``batch_size`` images of this (c, h, w) shape through the model in eval mode."""
+    images = torch.randn(batch_size, *shape, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        timer = benchmark.Timer(
+            "model(images)",
+            globals={"model": model, "images": images},
+            num_threads=torch.get_num_threads(),
+        )
+        measured = timer.adaptive_autorange(min_run_time=LEAST_SECONDS, max_run_time=2)
+    model.train(was_training)
+    return Latency(measured.median * 1e3, measured.has_warnings)
+
+
+def visible_gpus() -> list[str]:
+    """Names of the CUDA devices that torch can use, such as ``cuda:0``."""
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]

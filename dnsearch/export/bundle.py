@@ -1,0 +1,126 @@
+"""One network of a run as a folder of its own: config, weights, preprocessing, and a README."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from dnsearch.analysis.metrics import format_error, format_value
+from dnsearch.analysis.picks import pick
+from dnsearch.analysis.trust import binomial_standard_error
+from dnsearch.arch.checkpoint import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    load_network,
+    load_weights,
+    save_network,
+)
+from dnsearch.arch.densenet import DenseNet
+from dnsearch.errors import RunError
+from dnsearch.rundir import RunDir, write_json, write_text
+from dnsearch.search.results import Results, architecture
+
+PREPROCESSING_FILE = "preprocessing.json"
+
+
+def export_network(results: Results, run: RunDir, query: str, to: Path) -> pd.Series:
+    """Writes the network that ``query`` picks into the new folder ``to``, all or nothing.
+
+    Its weights are the averaged ones that were scored. The written files are loaded again and
+    must give the same outputs. Returns the candidate's row; raises RunError for a query without
+    answer, weights that were not kept, or a folder that is in use.
+    """
+    row = pick(results.candidates, results.study.objectives.costs, query)
+    model = _trained(results, run, row)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise RunError(f"{to}: must be a new or empty folder; choose another with --to")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as aside:
+            folder = Path(aside) / "export"
+            folder.mkdir()
+            _write(folder, model, results, row, to.name)
+            _require_same_outputs(model, folder, results.data["shape"])
+            if to.is_dir():
+                to.rmdir()
+            shutil.move(folder, to)
+    except OSError as error:
+        raise RunError(f"{to}: cannot be written: {error.strerror or error}") from None
+    return row
+
+
+def _trained(results: Results, run: RunDir, row: pd.Series) -> DenseNet:
+    checkpoint = run.checkpoint(row["key"], row["seed"])
+    if not checkpoint.is_file():
+        raise RunError(
+            f"{checkpoint}: the weights of {row['key']} were not kept, as it is not on the front; "
+            "pick one that is, or search with keep_checkpoints = 'all'"
+        )
+    model = DenseNet(architecture(results, row))
+    load_weights(model, checkpoint)
+    return model.eval()
+
+
+def _write(folder: Path, model: DenseNet, results: Results, row: pd.Series, name: str) -> None:
+    save_network(model, folder)
+    data = results.data
+    preprocessing = {
+        "shape": data["shape"],
+        "mean": data["mean"],
+        "std": data["std"],
+        "classes": data["classes"],
+        "how": "(pixels / 255 - mean) / std, by channel",
+    }
+    write_json(folder / PREPROCESSING_FILE, preprocessing)
+    write_text(folder / "README.md", _readme(results, row, name))
+
+
+def _require_same_outputs(model: DenseNet, folder: Path, shape: list[int]) -> None:
+    images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        if not torch.equal(load_network(folder)(images), model(images)):
+            raise RunError(f"{folder}: the written network gives other outputs; nothing was kept")
+
+
+def _readme(results: Results, row: pd.Series, name: str) -> str:
+    data = results.data
+    images = data["images"]["validation"]
+    error = format_error(row["error"], float(binomial_standard_error(row["error"], images)))
+    figures = {n: format_value(n, row[n]) for n in ("params", "macs", "activations", "latency_ms")}
+    lines = "\n".join(f"| {n} | {text} |" for n, text in figures.items() if pd.notna(row[n]))
+    channels, height, width = data["shape"]
+    return f"""# {row["name"]}
+
+A DenseNet found by dnsearch in the run `{results.name}` (architecture `{row["key"]}`), trained for
+{row["rung"]} epochs on {data["images"]["train"]:,} images of {data["name"]}.
+
+| figure | value |
+| --- | --- |
+| validation error | {error} ({images:,} images; ± one binomial standard error, one seed) |
+{lines}
+
+The error is that of a short training on validation images that the search chose by: expect a fresh
+training to be a little worse, and measure on test images of your own before quoting a figure.
+
+## Load it
+
+```python
+from dnsearch.arch import load_network
+model = load_network("{name}")
+logits = model(images)  # (n, {channels}, {height}, {width}) float -> (n, {len(data["classes"])})
+```
+
+`images` are pixels prepared as `{PREPROCESSING_FILE}` says, `(pixels / 255 - mean) / std`; the
+classes stand there in the order of the logits. `{CONFIG_FILE}` is the architecture and `{WEIGHTS_FILE}`
+the weights{_torchvision(row)}.
+"""
+
+
+def _torchvision(row: pd.Series) -> str:
+    if row["stem"] == "imagenet" and row["norm"] == "batch" and row["bn_size"]:
+        return ", under torchvision's names"
+    return ""

@@ -1,0 +1,177 @@
+"""A run's folder: its name, its lock, where each file lies, and writing that is all or nothing.
+
+study.toml          the study as it was run
+study.db            Optuna's storage: every score, and nothing else is a store of results
+environment.json    versions, machine, devices
+data.json           what is known of the images
+run.lock            held while a coordinator works; names it
+checkpoints/KEY/    weights of candidates, one file a seed
+report.html, candidates.csv, summary.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from dnsearch.errors import RunError
+
+RUNS = Path("reports")
+"""Where runs go, below the folder that the command was typed in."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_PACKAGES = ("torch", "optuna", "numpy", "pandas", "plotly", "moocore", "fvcore")
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a path to write to, which is synced and renamed to ``path`` at the end, or removed.
+
+    Raises RunError naming the file where it cannot be written.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    with atomic(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_name(name: str) -> str:
+    """The name of a run, if it may become a folder's. Raises RunError otherwise."""
+    if not _NAME.fullmatch(name):
+        raise RunError(
+            f"run name must be letters, digits, '.', '_' and '-', starting with a letter or digit, "
+            f"at most 100; got {name!r}; name it with --name"
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """The paths of one run. The folder may not exist yet."""
+
+    path: Path
+
+    @classmethod
+    def named(cls, name: str, parent: Path = RUNS) -> RunDir:
+        return cls(parent / check_name(name))
+
+    @classmethod
+    def find(cls, run: str, parent: Path = RUNS) -> RunDir:
+        """An existing run by its name below ``parent`` or by its path. Raises RunError if none."""
+        for path in (parent / run, Path(run)):
+            if (path / "study.db").is_file():
+                return cls(path)
+        found = sorted(p.parent.name for p in parent.glob("*/study.db"))
+        known = f"runs here: {', '.join(found)}" if found else f"there are no runs in {parent}/ yet"
+        raise RunError(f"no run {run!r}; {known}")
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def study_file(self) -> Path:
+        return self.path / "study.toml"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "study.db"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def checkpoint(self, key: str, seed: int) -> Path:
+        return self.path / "checkpoints" / key / f"{seed}.pt"
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run. Raises RunError naming it where it is missing or broken."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise RunError(f"{path}: must be valid JSON: {error}") from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the run for this process. Raises RunError naming the process that has it."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / "run.lock")
+            lock.acquire(blocking=False)
+        except filelock.Timeout:
+            raise RunError(
+                f"{self.path}: in use by {self._holder()}; wait for it or stop it"
+            ) from None
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+        try:
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            holder = {"process": os.getpid(), "host": platform.node(), "since": now}
+            write_json(self.path / "holder.json", holder)
+            yield
+        finally:
+            (self.path / "holder.json").unlink(missing_ok=True)
+            lock.release()
+
+    def _holder(self) -> str:
+        try:
+            holder = self.read_json("holder.json")
+        except RunError:
+            return "another process"
+        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+
+
+def environment() -> dict[str, Any]:
+    """Versions and the machine, for the record of a run; what torch sees is the workers' to tell."""
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    return {
+        "dnsearch": metadata.version("densenet-search"),
+        "python": platform.python_version(),
+        "packages": versions,
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cpu_cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

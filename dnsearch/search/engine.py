@@ -1,0 +1,125 @@
+"""The loop of a search: propose, submit, collect, tell. It knows neither torch nor processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dnsearch.config import SearchConfig
+from dnsearch.search.evaluators.base import Evaluator, Job, Running
+from dnsearch.search.feasible import CostModel
+from dnsearch.search.proposer import Proposer
+from dnsearch.search.study import Record, StudyStore
+from dnsearch.training.score import Score
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How the search stands, for whoever shows it. ``finished`` are new since the last one."""
+
+    finished: tuple[Record, ...]
+    running: tuple[Running, ...]
+    done: int
+    trials: int
+    seconds: float
+    time: float | None
+
+
+class Engine:
+    """Runs a study's candidates until a budget is spent or the space is exhausted."""
+
+    def __init__(
+        self,
+        store: StudyStore,
+        proposer: Proposer,
+        evaluator: Evaluator,
+        model: CostModel,
+        objectives: tuple[str, ...],
+        budget: SearchConfig,
+    ) -> None:
+        self.store, self.proposer, self.evaluator = store, proposer, evaluator
+        self.model, self.objectives, self.budget = model, objectives, budget
+        self._before, self._started = store.seconds, time.monotonic()
+        self._done = len(store.records())
+        self._exhausted = False
+
+    @property
+    def seconds(self) -> float:
+        """Search time over all sittings."""
+        return self._before + time.monotonic() - self._started
+
+    def run(self, show: Callable[[Progress], None]) -> str:
+        """Searches; returns why it ended. Candidates under way when time is up are dropped: they
+        are trained again, from their last checkpoint, if the search goes on."""
+        try:
+            while reason := self._step(show):
+                if reason != "going on":
+                    return reason
+        finally:
+            self.store.set_seconds(self.seconds)
+        raise AssertionError("a step always says how it went")
+
+    def _step(self, show: Callable[[Progress], None]) -> str:
+        self._fill()
+        running = self.evaluator.running()
+        if not running:
+            return (
+                "every architecture of the space was trained"
+                if self._exhausted
+                else "all trials finished"
+            )
+        if self._time_left() <= 0:
+            return "the time is up"
+        ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
+        finished = tuple(self._tell(job, score) for job, score in ended)
+        show(self._progress(finished))
+        return "going on"
+
+    def _fill(self) -> None:
+        """Gives every free worker a job, as far as the budget goes."""
+        while not self._exhausted and self._time_left() > 0:
+            running = len(self.evaluator.running())
+            if running >= self.evaluator.capacity or self._done + running >= self.budget.trials:
+                return
+            job = self.proposer.propose()
+            if job is None:
+                self._exhausted = True
+            else:
+                self.evaluator.submit(job)
+
+    def _time_left(self) -> float:
+        return float("inf") if self.budget.time is None else self.budget.time - self.seconds
+
+    def _tell(self, job: Job, score: Score) -> Record:
+        if score.failure is None and score.error is None:
+            score = score.failed("no validation error was reported")
+        constraints = self.model.excess(job.arch)
+        most = self.model.limits.max_latency_ms
+        if most is not None:
+            constraints["latency_ms"] = (
+                0.0 if score.latency_ms is None else score.latency_ms / most - 1
+            )
+        values = None if score.failure else self._values(job, score)
+        after = self.seconds
+        self.store.tell(job, score, values, constraints, after)
+        self.store.set_seconds(after)
+        self._done += 1
+        feasible = all(share <= 0 for share in constraints.values())
+        return Record(job, score, tuple(values) if values else None, feasible, after)
+
+    def _values(self, job: Job, score: Score) -> list[float]:
+        known = vars(self.model.cost(job.arch)) | vars(score)
+        return [float(known[name]) for name in ("error", *self.objectives)]
+
+    def _progress(self, finished: tuple[Record, ...]) -> Progress:
+        return Progress(
+            finished=finished,
+            running=tuple(self.evaluator.running()),
+            done=self._done,
+            trials=self.budget.trials,
+            seconds=self.seconds,
+            time=self.budget.time,
+        )

@@ -1,0 +1,58 @@
+"""What the engine asks of an evaluator, and nothing more; a fake one fits in a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.training.score import Score
+
+
+@dataclass(frozen=True)
+class Job:
+    """Train this architecture until ``rung`` epochs are done, with this seed.
+
+    ``trial`` is the number the score is told under; ``reference`` marks a known design that lies
+    outside the space.
+    """
+
+    trial: int
+    arch: ArchConfig
+    rung: int
+    seed: int
+    reference: bool = False
+
+
+@dataclass(frozen=True)
+class Running:
+    """A job under way: epochs done of ``job.rung``, seconds since it was submitted."""
+
+    job: Job
+    epochs: float
+    seconds: float
+
+
+class Evaluator(Protocol):
+    """Trains jobs somewhere."""
+
+    @property
+    def capacity(self) -> int:
+        """Jobs that can run at a time."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Starts a job. Never raises for what is wrong with the job itself."""
+        ...
+
+    def completed(self, timeout: float) -> list[tuple[Job, Score]]:
+        """Jobs that ended since the last call, waiting up to ``timeout`` seconds for one."""
+        ...
+
+    def running(self) -> list[Running]:
+        """Jobs under way."""
+        ...
+
+    def close(self) -> None:
+        """Stops at once; jobs under way are dropped."""
+        ...

@@ -1,0 +1,86 @@
+"""The part of a space that meets the limits, known from the cost formula before any training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.config import LimitsConfig
+from dnsearch.cost.formula import Cost, CostArrays, cost_of, costs
+from dnsearch.errors import ConfigError, SpaceError
+
+CHUNK = 1_000_000  # points costed at a time, to bound memory
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """The exact cost of any architecture on this study's images, and its limits.
+
+    ``shape`` is (channels, height, width) of an image.
+    """
+
+    shape: tuple[int, int, int]
+    batch_size: int
+    activation_bytes: int
+    limits: LimitsConfig
+
+    @property
+    def bounds(self) -> dict[str, int]:
+        """The limits that are set on costs known before training, by cost name."""
+        names = ("params", "macs", "activations", "train_bytes")
+        bounds = {name: getattr(self.limits, f"max_{name}") for name in names}
+        return {name: bound for name, bound in bounds.items() if bound is not None}
+
+    def cost(self, arch: ArchConfig) -> Cost:
+        """Raises ConfigError where the images are too small for the architecture."""
+        return cost_of(arch, *self.shape[1:], self.batch_size, self.activation_bytes)
+
+    def excess(self, arch: ArchConfig) -> dict[str, float]:
+        """How far each bound is exceeded, as a share of it: at most 0 where it is met."""
+        cost = self.cost(arch)
+        return {name: getattr(cost, name) / bound - 1 for name, bound in self.bounds.items()}
+
+    def of_points(self, points: Points) -> CostArrays:
+        parts = []
+        for start in range(0, len(points), CHUNK):
+            chunk = points.take(np.arange(start, min(start + CHUNK, len(points))))
+            arrays = chunk.arrays()
+            parts.append(costs(arrays, *self.shape[1:], self.batch_size, self.activation_bytes))
+        columns = {n: np.concatenate([getattr(p, n) for p in parts]) for n in vars(parts[0])}
+        return CostArrays(**columns)
+
+
+def feasible_points(
+    space: SearchSpace, model: CostModel, rng: np.random.Generator
+) -> tuple[Points, CostArrays]:
+    """The points of the space that meet the limits, and their costs.
+
+    Raises ConfigError for images that are too small, SpaceError where no point meets the limits.
+    """
+    try:
+        space.config({}).require_size(*model.shape[1:])
+    except ConfigError as error:
+        raise error.within("space.block_config or data.image_size:") from None
+    points = space.points(rng)
+    cost = model.of_points(points)
+    fits = np.ones(len(points), dtype=bool)
+    for name, bound in model.bounds.items():
+        fits &= getattr(cost, name) <= bound
+    if not fits.any():
+        raise SpaceError(_nothing_fits(model, cost))
+    return points.take(fits), CostArrays(**{n: c[fits] for n, c in vars(cost).items()})
+
+
+def _nothing_fits(model: CostModel, cost: CostArrays) -> str:
+    for name, bound in model.bounds.items():
+        least = int(getattr(cost, name).min())
+        if least > bound:
+            return (
+                f"no point of the space has {name} <= {bound:.4g}; the smallest has {least:.4g}; "
+                f"raise limits.max_{name} or offer smaller choices in [space]"
+            )
+    bounds = ", ".join(f"{name} <= {bound:.4g}" for name, bound in model.bounds.items())
+    return f"no point of the space meets all limits together ({bounds}); raise one of them"

@@ -1,0 +1,113 @@
+"""What to train next: known designs first, then what the sampler says, never the same twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+from optuna.trial import Trial, TrialState
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.errors import ConfigError
+from dnsearch.search.evaluators.base import Job
+from dnsearch.search.feasible import CostModel
+from dnsearch.search.samplers import make_sampler, suggest
+from dnsearch.search.study import StudyStore
+from dnsearch.seeds import derived_seed
+
+MOST_REJECTED = 20
+"""Proposals in a row that may be known or over a limit before one is drawn from what is left."""
+
+
+class Proposer:
+    """Turns the stored trials into the next job."""
+
+    def __init__(
+        self,
+        store: StudyStore,
+        feasible: Points,
+        model: CostModel,
+        sampler: str,
+        rung: int,
+        seed: int,
+        start: list[ArchConfig],
+    ) -> None:
+        self.store, self.feasible, self.model = store, feasible, model
+        self.sampler, self.rung, self.seed = sampler, rung, seed
+        self.start = _within_limits(start, model)
+        self.seen = {record.job.arch.key for record in store.records()}
+
+    @property
+    def space(self) -> SearchSpace:
+        return self.feasible.space
+
+    def propose(self) -> Job | None:
+        """The next job, noted in the store; None where every point has been trained."""
+        for arch in self.start:
+            if arch.key not in self.seen:
+                return self._ask_for(arch)
+        for _ in range(MOST_REJECTED):
+            ordinal = self.store.asked()
+            trial, arch = self._ask(make_sampler(self.sampler, self._seed(ordinal)))
+            excess = self.model.excess(arch)
+            if arch.key in self.seen:
+                self.store.reject(trial, "duplicate", TrialState.FAIL)
+            elif any(share > 0 for share in excess.values()):
+                for name, share in excess.items():
+                    trial.set_constraint(name, share)
+                self.store.reject(trial, "over limit", TrialState.PRUNED)
+            else:
+                return self._accept(trial, arch, ordinal)
+        unseen = self._any_unseen()
+        return None if unseen is None else self._ask_for(unseen)
+
+    def _seed(self, ordinal: int) -> int:
+        return derived_seed(self.seed, ordinal)
+
+    def _ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[Trial, ArchConfig]:
+        study = self.store.search
+        study.sampler = sampler
+        trial = study.ask()
+        return trial, self.space.config(suggest(trial, self.space))
+
+    def _ask_for(self, arch: ArchConfig) -> Job:
+        """A trial of this very architecture; one outside the space goes to the references."""
+        ordinal = self.store.asked()
+        values = self.space.values_of(arch)
+        if values is None:
+            return self._accept(self.store.references.ask(), arch, ordinal, reference=True)
+        fixed = optuna.samplers.PartialFixedSampler(values, optuna.samplers.RandomSampler())
+        trial, arch = self._ask(fixed)
+        return self._accept(trial, arch, ordinal)
+
+    def _accept(self, trial: Trial, arch: ArchConfig, ordinal: int, reference: bool = False) -> Job:
+        job = Job(trial.number, arch, self.rung, self._seed(ordinal), reference)
+        self.store.accept(trial, job)
+        self.seen.add(arch.key)
+        return job
+
+    def _any_unseen(self) -> ArchConfig | None:
+        """A feasible point that was not trained, drawn with equal chance."""
+        rng = np.random.default_rng(self._seed(self.store.asked()))
+        for index in rng.permutation(len(self.feasible)):
+            arch = self.feasible.config(int(index))
+            if arch.key not in self.seen:
+                return arch
+        return None
+
+
+def _within_limits(start: list[ArchConfig], model: CostModel) -> list[ArchConfig]:
+    for position, arch in enumerate(start):
+        try:
+            excess = model.excess(arch)
+        except ConfigError as error:
+            raise error.within(f"search.start[{position}]:") from None
+        for name, share in excess.items():
+            if share > 0:
+                got, bound = getattr(model.cost(arch), name), model.bounds[name]
+                raise ConfigError(
+                    f"search.start[{position}]",
+                    f"must have {name} <= limits.max_{name} = {bound}",
+                    got,
+                )
+    return start

@@ -1,0 +1,131 @@
+"""One sitting of a search: from a study and a folder to trained candidates in its storage."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
+from dnsearch.data import PreparedData, prepare
+from dnsearch.errors import RunError
+from dnsearch.rundir import RunDir, environment, write_json, write_text
+from dnsearch.search.devices import Plan, plan_workers
+from dnsearch.search.engine import Engine, Progress
+from dnsearch.search.evaluators.base import Evaluator
+from dnsearch.search.evaluators.local import LocalEvaluator
+from dnsearch.search.evaluators.worker import WorkerSettings
+from dnsearch.search.feasible import CostModel, feasible_points
+from dnsearch.search.keep import Keeper
+from dnsearch.search.proposer import Proposer
+from dnsearch.search.study import Record, StudyStore
+from dnsearch.seeds import derived_seed
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A search ready to go, for whoever wants to tell of it before it starts."""
+
+    run: RunDir
+    data: PreparedData
+    plan: Plan
+    space_size: int
+    feasible: int
+    records: tuple[Record, ...]
+
+    @property
+    def done(self) -> int:
+        """Candidates that earlier sittings finished."""
+        return len(self.records)
+
+
+def search(
+    study: StudyConfig,
+    run: RunDir,
+    opened: Callable[[Opened], None],
+    show: Callable[[Progress], None],
+) -> str:
+    """Searches, or goes on searching, until a budget is spent; returns why it ended.
+
+    Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
+    the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
+    """
+    data = prepare(study.data)
+    plan = plan_workers(study.search)
+    channels, *_ = data.shape
+    space = study.space.build(channels, data.num_classes)
+    start = study.start_configs(space)
+    model = CostModel(
+        data.shape,
+        study.training.batch_size,
+        plan.activation_bytes(study.training),
+        study.limits,
+    )
+    rng = np.random.default_rng(derived_seed(study.search.seed))
+    points, _ = feasible_points(space, model, rng)
+    with run.lock():
+        _claim(run, study, data, plan)
+        store = StudyStore(run, study.objectives.costs)
+        store.recover()
+        proposer = Proposer(
+            store, points, model, study.search.sampler, study.training.rungs[-1],
+            study.search.seed, start,
+        )  # fmt: skip
+        with _evaluator(study, run, plan) as evaluator:
+            keeper = Keeper(run, study)
+            engine = Engine(store, proposer, evaluator, model, study.objectives.costs, study.search)
+            opened(Opened(run, data, plan, space.size, len(points), tuple(store.records())))
+
+            def tell(progress: Progress) -> None:
+                if progress.finished:
+                    keeper.tidy(store.records())
+                show(progress)
+
+            try:
+                return engine.run(tell)
+            except KeyboardInterrupt:
+                return "interrupted"
+
+
+@contextlib.contextmanager
+def _evaluator(study: StudyConfig, run: RunDir, plan: Plan) -> Iterator[Evaluator]:
+    measured = "latency_ms" in study.objectives.costs or study.limits.max_latency_ms
+    settings = WorkerSettings(
+        data=study.data,
+        recipe=study.training,
+        device=plan.devices[0],
+        threads=plan.threads,
+        latency_batch=study.objectives.latency_batch if measured else None,
+    )
+    evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
+    try:
+        yield evaluator
+    finally:
+        evaluator.close()
+
+
+def _claim(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> None:
+    """Makes the folder this study's, or makes sure that it is. Raises RunError where it is not."""
+    if run.study_file.is_file():
+        changed = changed_keys(load_study(run.study_file), study)
+        if changed:
+            raise RunError(
+                f"{run.path}: was run with another study ({'; '.join(changed)}); "
+                "change it back, or give this one another --name"
+            )
+        before = run.read_json("data.json")["fingerprint"]
+        if before != data.fingerprint:
+            raise RunError(
+                f"{run.path}: the images changed since it was run (fingerprint {before}, "
+                f"now {data.fingerprint}); give this study another --name"
+            )
+    write_text(run.study_file, to_toml(study))
+    write_json(run.path / "data.json", data.describe())
+    machine = {
+        "devices": list(plan.devices),
+        "threads_a_worker": plan.threads,
+        "activation_bytes": plan.activation_bytes(study.training),
+    }
+    write_json(run.path / "environment.json", environment() | machine)

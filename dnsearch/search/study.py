@@ -1,0 +1,214 @@
+"""The Optuna study of a run: the only store of results.
+
+Two studies lie in one storage: ``search`` holds the candidates of the space, ``references`` the known
+designs outside it, whose parameters no distribution of the space could express. A trial carries its
+job and its score as user attributes, the score with a checksum. How a trial stands:
+
+    COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
+    FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:
+              its coordinator was killed, and the candidate counts for nothing
+    PRUNED    over a limit, never trained; Optuna's samplers learn from its constraints
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.errors import RunError
+from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators.base import Job
+from dnsearch.training.score import Score
+
+SEARCH, REFERENCES = "search", "references"
+LEAST_FOR_IMPORTANCE = 10
+LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trained candidate. ``values`` are its error and costs, None where training failed;
+    ``finished_after`` is in seconds of search time, over all sittings."""
+
+    job: Job
+    score: Score
+    values: tuple[float, ...] | None
+    feasible: bool
+    finished_after: float
+
+
+class StudyStore:
+    """Reads and writes a run's storage; Optuna's own tools can open it too.
+
+    ``objectives`` are the costs traded against error. Raises RunError where the file is no storage.
+    """
+
+    def __init__(self, run: RunDir, objectives: tuple[str, ...]) -> None:
+        self.path = run.database
+        try:
+            self.search, self.references = _open_studies(run, objectives)
+        except DatabaseError as error:
+            reason = str(error.orig).splitlines()[0]
+            raise RunError(f"{self.path}: cannot be used as Optuna storage: {reason}") from None
+        self._open: dict[tuple[bool, int], Trial] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Search time so far, over all sittings."""
+        return self.search.user_attrs.get("seconds", 0.0)
+
+    def set_seconds(self, seconds: float) -> None:
+        self.search.set_user_attr("seconds", seconds)
+
+    def asked(self) -> int:
+        """Trials asked so far, interrupted ones aside. Every seed derives from this count, so that
+        an interrupted study goes on as an uninterrupted one."""
+        return sum(not _is_interrupted(t) for study in self._studies for t in _trials(study))
+
+    def recover(self) -> None:
+        """Settles trials that a killed coordinator left open; for the holder of the run's lock.
+
+        One that already carries its score is told, any other is closed and counts for nothing.
+        """
+        for study in self._studies:
+            for trial in _trials(study, TrialState.RUNNING):
+                if "score" in trial.user_attrs:
+                    self._close(study, trial.number, self._score(trial), trial.user_attrs["values"])
+                else:
+                    study.tell(trial.number, state=TrialState.FAIL)
+
+    def accept(self, trial: Trial, job: Job) -> None:
+        """Notes what is about to be trained."""
+        trial.set_user_attr("arch", job.arch.to_dict())
+        trial.set_user_attr("key", job.arch.key)
+        trial.set_user_attr("seed", job.seed)
+        trial.set_user_attr("rung", job.rung)
+        self._open[job.reference, job.trial] = trial
+
+    def reject(self, trial: Trial, reason: str, state: TrialState) -> None:
+        """Closes a trial that will not be trained."""
+        trial.set_user_attr("rejected", reason)
+        self.search.tell(trial, state=state)
+
+    def tell(
+        self,
+        job: Job,
+        score: Score,
+        values: list[float] | None,
+        constraints: Mapping[str, float],
+        finished_after: float,
+    ) -> None:
+        """Stores a score, for good once this returns. ``values`` is None where training failed."""
+        trial = self._open.pop((job.reference, job.trial))
+        for name, value in constraints.items():
+            trial.set_constraint(name, value)
+        trial.set_user_attr("finished_after", finished_after)
+        trial.set_user_attr("values", values)
+        text = json.dumps(score.to_dict())
+        trial.set_user_attr("score_sha256", _checksum(text))
+        trial.set_user_attr("score", text)  # last: whoever finds it finds the rest
+        study = self.references if job.reference else self.search
+        self._close(study, job.trial, score, values)
+
+    @staticmethod
+    def _close(study: optuna.Study, number: int, score: Score, values: list[float] | None) -> None:
+        if score.failure is None:
+            study.tell(number, values)
+        else:
+            study.tell(number, state=TrialState.FAIL)
+
+    def records(self) -> list[Record]:
+        """All trained candidates, failed ones too, in the order they were finished.
+
+        Raises RunError for a score whose checksum does not match.
+        """
+        found = [
+            Record(
+                job=_job(trial, reference=study is self.references),
+                score=self._score(trial),
+                values=tuple(trial.values) if trial.values else None,
+                feasible=all(value <= 0 for value in trial.constraints.values()),
+                finished_after=trial.user_attrs["finished_after"],
+            )
+            for study in self._studies
+            for trial in _trials(study, TrialState.COMPLETE, TrialState.FAIL)
+            if "score" in trial.user_attrs
+        ]
+        return sorted(found, key=lambda record: record.finished_after)
+
+    def importance(self) -> dict[str, dict[str, float]]:
+        """By objective, the share of its variance that each dimension explains (PED-ANOVA,
+        Watanabe et al. 2023, arXiv:2304.10255); empty while there are too few candidates."""
+        done = _trials(self.search, TrialState.COMPLETE)
+        if len(done) < LEAST_FOR_IMPORTANCE or len({t.values[0] for t in done}) < 2:
+            return {}
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        return {
+            "error": dict(
+                optuna.importance.get_param_importances(
+                    self.search, evaluator=evaluator, target=lambda trial: trial.values[0]
+                )
+            )
+        }
+
+    @property
+    def _studies(self) -> tuple[optuna.Study, optuna.Study]:
+        return self.search, self.references
+
+    def _score(self, trial: FrozenTrial) -> Score:
+        text = trial.user_attrs["score"]
+        if _checksum(text) != trial.user_attrs.get("score_sha256"):
+            raise RunError(
+                f"{self.path}: the score of trial {trial.number} does not match its checksum; "
+                "the file was changed or damaged"
+            )
+        return Score.from_dict(json.loads(text))
+
+
+def _open_studies(run: RunDir, objectives: tuple[str, ...]) -> tuple[optuna.Study, optuna.Study]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = URL.create("sqlite", database=str(run.database.resolve()))
+    storage = optuna.storages.RDBStorage(
+        url.render_as_string(), engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
+    )
+    names = ["error", *objectives]
+    directions = ["minimize"] * len(names)
+    studies = []
+    for name in (SEARCH, REFERENCES):
+        study = optuna.create_study(
+            study_name=name, storage=storage, directions=directions, load_if_exists=True
+        )
+        if study.metric_names is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names(names)
+        studies.append(study)
+    return studies[0], studies[1]
+
+
+def _trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=states or None)
+
+
+def _is_interrupted(trial: FrozenTrial) -> bool:
+    known = trial.user_attrs.keys() & {"score", "rejected"}
+    return trial.state == TrialState.FAIL and not known
+
+
+def _job(trial: FrozenTrial, reference: bool) -> Job:
+    attrs = trial.user_attrs
+    arch = ArchConfig.from_dict(attrs["arch"])
+    return Job(trial.number, arch, attrs["rung"], attrs["seed"], reference)
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

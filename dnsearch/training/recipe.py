@@ -1,0 +1,75 @@
+"""The parts of training that are choices: the learning rate, the optimiser, averaged weights.
+
+The rate warms up, stays constant, and falls to 0 only at the end of the top rung. So a lower rung is
+the beginning of a longer training, and going on from its checkpoint loses nothing; scoring averaged
+weights stands in for the decay that lower rungs lack.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from dnsearch.config import TrainingConfig
+
+
+def learning_rate(recipe: TrainingConfig, epochs_done: float) -> float:
+    """The rate after this many epochs (a step in the middle of one counts as its fraction)."""
+    top = recipe.rungs[-1]
+    warm = 1.0 if recipe.warmup == 0 else min(1.0, epochs_done / recipe.warmup)
+    falling = recipe.decay * top
+    cool = 1.0 if falling == 0 else min(1.0, (top - epochs_done) / falling)
+    return recipe.learning_rate * max(0.0, min(warm, cool))
+
+
+def make_optimiser(model: nn.Module, recipe: TrainingConfig) -> torch.optim.SGD:
+    """SGD with Nesterov momentum (Sutskever et al. 2013); norms and biases are not decayed."""
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(
+        groups,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        fused=True,
+    )
+
+
+class AveragedWeights:
+    """An exponential moving average of a model's weights and running statistics.
+
+    ``model`` is the averaged copy, in eval mode. Early on the decay is (1 + t) / (10 + t), so that
+    the first, random weights are forgotten soon (as in TensorFlow's ExponentialMovingAverage).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay, self.steps = decay, 0
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._pairs = [
+            (mine, theirs.detach())
+            for mine, theirs in zip(
+                self.model.state_dict().values(), model.state_dict().values(), strict=True
+            )
+        ]
+        self._floats = [pair for pair in self._pairs if pair[0].is_floating_point()]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes in the model's weights as they are now."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        mine, theirs = zip(*self._floats, strict=True)
+        torch._foreach_lerp_(list(mine), list(theirs), 1 - decay)
+
+    @torch.no_grad()
+    def copy_counters(self) -> None:
+        """Whole numbers (batches seen) are copied, not averaged; only a saved file needs them."""
+        for mine, theirs in self._pairs:
+            if not mine.is_floating_point():
+                mine.copy_(theirs)

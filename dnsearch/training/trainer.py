@@ -1,0 +1,241 @@
+"""One trainer for the short proxy and for full training.
+
+An epoch's order, augmentation and dropout are drawn from (seed, epoch) alone, so a training that
+goes on from a checkpoint does what an uninterrupted one does, to the last bit on the same device.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dnsearch import rundir
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.densenet import DenseNet
+from dnsearch.config import TrainingConfig
+from dnsearch.data import Augment, DeviceData
+from dnsearch.errors import CheckpointError
+from dnsearch.seeds import derived_seed
+from dnsearch.training.recipe import AveragedWeights, learning_rate, make_optimiser
+from dnsearch.training.score import CurvePoint, Score
+
+DIVERGED = 10
+"""A mean training loss of this many times the loss of guessing counts as diverged."""
+
+VALIDATION_BATCH = 500
+
+SAVE_SECONDS = 60
+"""A long training saves its state about this often, so an interruption costs little."""
+
+
+class TrainingFailed(Exception):
+    """Ends one training; its text becomes ``Score.failure``."""
+
+
+@dataclass
+class _Timer:
+    training: float = 0.0
+    images: int = 0
+
+
+class Trainer:
+    """Trains one architecture on one device and scores it.
+
+    ``checkpoint`` is where the state lies: if a file of the same architecture, seed and recipe is
+    there, training goes on from it; the state is saved there at the end. None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        arch: ArchConfig,
+        data: DeviceData,
+        recipe: TrainingConfig,
+        seed: int,
+        checkpoint: Path | None = None,
+    ) -> None:
+        self.arch, self.data, self.recipe, self.seed = arch, data, recipe, seed
+        self.checkpoint = checkpoint
+        self.device = data.device
+        self.curve: list[CurvePoint] = []
+        with torch.random.fork_rng(devices=_cuda(self.device)):
+            torch.manual_seed(derived_seed(seed))
+            model = DenseNet(arch)
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.optimiser = make_optimiser(self.model, recipe)
+        self.averaged = AveragedWeights(self.model, recipe.ema)
+        self._timer = _Timer()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.curve)
+
+    def train(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None = None) -> Score:
+        """Trains until ``epochs`` are done in all. A failure is returned in the score, not raised."""
+        started, failure = time.perf_counter(), None
+        try:
+            self._resume(epochs)
+            self._run(epochs, on_epoch)
+        except TrainingFailed as failed:
+            failure = str(failed)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            failure = f"out of memory at batch_size {self.recipe.batch_size} on {self.device}"
+        last = self.curve[-1] if self.curve else None
+        timer = self._timer
+        score = Score(
+            rung=epochs,
+            seed=self.seed,
+            error=last.error if last else None,
+            loss=last.loss if last else None,
+            train_loss=last.train_loss if last else None,
+            curve=tuple(self.curve),
+            seconds=time.perf_counter() - started,
+            images_per_second=timer.images / timer.training if timer.training else None,
+        )
+        return score.failed(failure) if failure else score
+
+    def _run(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None) -> None:
+        saved = time.perf_counter()
+        while self.epoch < epochs:
+            train_loss = self._train_epoch(self.epoch)
+            error, loss = self.evaluate()
+            point = CurvePoint(self.epoch + 1, train_loss, error, loss)
+            self._require_sound(point)
+            self.curve.append(point)
+            if on_epoch:
+                on_epoch(point)
+            if self.epoch == epochs or time.perf_counter() - saved > SAVE_SECONDS:
+                self._save()
+                saved = time.perf_counter()
+
+    def _train_epoch(self, epoch: int) -> float:
+        """Mean training loss over the epoch, nats."""
+        started = time.perf_counter()
+        seed = derived_seed(self.seed, epoch)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        total = torch.zeros((), device=self.device)
+        batch_size = self.recipe.batch_size
+        steps = self.data.steps(batch_size)
+        augment = Augment(self.recipe.flip, self.recipe.shift, self.recipe.cutout)
+        self.model.train()
+        with torch.random.fork_rng(devices=_cuda(self.device)):
+            torch.manual_seed(seed)  # dropout draws from the global generator
+            batches = self.data.batches(batch_size, generator, augment)
+            for step, (images, labels) in enumerate(batches):
+                rate = learning_rate(self.recipe, epoch + (step + 1) / steps)
+                total += self._step(images, labels, rate)
+                self._timer.images += len(images)
+        mean = total.item() / steps
+        self._timer.training += time.perf_counter() - started
+        return mean
+
+    def _step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
+        with self._autocast():
+            logits = self.model(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        self.optimiser.zero_grad()
+        loss.backward()
+        if self.recipe.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.averaged.update()
+        return loss.detach()
+
+    @torch.no_grad()
+    def evaluate(self) -> tuple[float, float]:
+        """Validation error (0 to 1) and mean cross-entropy (nats) of the averaged weights."""
+        wrong = torch.zeros((), device=self.device)
+        loss = torch.zeros((), device=self.device)
+        count = 0
+        for images, labels in self.data.validation_batches(VALIDATION_BATCH):
+            with self._autocast():
+                logits = self.averaged.model(images)
+            logits = logits.float()
+            loss += F.cross_entropy(logits, labels, reduction="sum")
+            wrong += (logits.argmax(1) != labels).sum()
+            count += len(labels)
+        return wrong.item() / count, loss.item() / count
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=uses_bf16(self))
+
+    def _require_sound(self, point: CurvePoint) -> None:
+        guessing = math.log(self.arch.num_classes)
+        for name, loss in (("training", point.train_loss), ("validation", point.loss)):
+            if not math.isfinite(loss):
+                raise TrainingFailed(f"{name} loss became {loss} in epoch {point.epoch}")
+        if point.train_loss > DIVERGED * guessing:
+            raise TrainingFailed(
+                f"diverged: mean training loss {point.train_loss:.3g} in epoch {point.epoch}, "
+                f"where guessing gives {guessing:.3g}"
+            )
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a training to go on from a file."""
+        recipe = self.recipe.model_dump(mode="json")
+        return {"arch": self.arch.to_dict(), "seed": self.seed, "recipe": recipe}
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        self.averaged.copy_counters()
+        state = {
+            **self._identity(),
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.model.state_dict(),
+            "averaged_steps": self.averaged.steps,
+            "optimiser": self.optimiser.state_dict(),
+            "curve": [asdict(point) for point in self.curve],
+        }
+        with rundir.atomic(self.checkpoint) as aside:
+            torch.save(state, aside)
+
+    def _resume(self, epochs: int) -> None:
+        """Takes up the checkpoint's state, unless it is another training's or too far on."""
+        if self.checkpoint is None or not self.checkpoint.is_file():
+            return
+        state = _read(self.checkpoint, self.device)
+        same = all(state.get(name) == value for name, value in self._identity().items())
+        if not same or len(state["curve"]) > epochs:
+            return
+        self.model.load_state_dict(state["model"])
+        self.averaged.model.load_state_dict(state["averaged"])
+        self.averaged.steps = state["averaged_steps"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.curve = [CurvePoint(**point) for point in state["curve"]]
+
+
+def uses_bf16(trainer: Trainer) -> bool:
+    """Whether this training runs in bf16: asked for, or ``auto`` on a GPU that has it."""
+    if trainer.recipe.precision != "auto":
+        return trainer.recipe.precision == "bf16"
+    return trainer.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for a file that is no checkpoint
+        reason = str(error).split("\n")[0][:120]
+        raise CheckpointError(f"{path}: cannot be read: {reason}; remove it") from None
+
+
+def _cuda(device: torch.device) -> list[torch.device]:
+    return [device] if device.type == "cuda" else []
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """CPU allocations fail with a plain RuntimeError (torch 2.13)."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
