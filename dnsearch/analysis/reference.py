@@ -73,10 +73,12 @@ def rules(study: StudyConfig) -> dict[str, str]:
     """How each figure of the reference point was chosen, in words."""
     words = {"error": "that of guessing"}
     for name in study.objectives.costs:
-        if getattr(study.limits, f"max_{name}"):
-            words[name] = f"{MARGIN:g} times limits.max_{name}"
-        elif name == "latency_ms":
+        limited = getattr(study.limits, f"max_{name}") is not None
+        if name == "latency_ms" and not limited:
             words[name] = f"{FIRST_LATENCIES:g} times that of the first finished candidate"
-        else:
-            words[name] = f"{MARGIN:g} times the largest in the search space"
+            continue
+        words[name] = f"{MARGIN:g} times "
+        words[name] += f"limits.max_{name}" if limited else "the largest in the search space"
+        if limited and name != "latency_ms":
+            words[name] += " or the largest in the search space, the lesser of them"
     return words

@@ -1,0 +1,242 @@
+"""The written files: complete, self-contained, escaped, the same numbers everywhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tomllib
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from plotly.offline import get_plotlyjs
+
+from dnsearch.config import StudyConfig
+from dnsearch.errors import RunError
+from dnsearch.report.digest import answer, digest, export_command, summary
+from dnsearch.report.page import candidates_csv, render, write_report
+from dnsearch.report.settings import study_text
+from dnsearch.report.table import shortened, table
+from dnsearch.search.results import COLUMNS, Results
+
+from . import synthetic
+from .conftest import STATES
+
+
+class Reader(HTMLParser):
+    """Collects a page's elements, what they refer to, its text, and its figures."""
+
+    VOID = ("meta", "input", "img", "link", "br")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.figures: list[dict] = []
+        self.open: list[str] = []
+        self.json = False
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.references += [found[name] for name in ("src", "href", "data") if name in found]
+        self.handlers += [name for name in found if name.startswith("on")]
+        self.ids += [found["id"]] if "id" in found else []
+        self.json = found.get("type") == "application/json"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.figures += [json.loads(data)] if self.json else []
+        elif not self.open or self.open[-1] != "style":
+            self.text += data
+
+
+def read(results: Results) -> Reader:
+    reader = Reader(render(digest(results)))
+    assert not reader.open
+    return reader
+
+
+def test_every_state_renders_and_is_well_formed(any_state):
+    page = read(any_state)
+    assert page.references == []
+    assert page.handlers == []
+    assert len(page.ids) == len(set(page.ids))
+    assert any_state.name in page.text
+    assert answer(digest(any_state)) in page.text
+
+
+def test_every_state_writes_its_files(any_state, tmp_path):
+    path = write_report(any_state, tmp_path)
+    assert path == tmp_path / "report.html"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "candidates.csv",
+        "report.html",
+        "summary.json",
+    ]
+    told = json.loads(
+        (tmp_path / "summary.json").read_text("utf-8"),
+        parse_constant=lambda name: pytest.fail(name),
+    )
+    assert told["counts"]["candidates"] == len(any_state.candidates)
+
+
+def test_plotly_is_inlined_once_and_nothing_is_loaded():
+    page = render(digest(STATES["usual"]()))
+    script = get_plotlyjs()
+    assert page.count(script) == 1
+    rest = page.replace(script, "")
+    assert not re.search(r"""(src|href|action)\s*=|@import|url\(|https?:|fetch\(""", rest)
+
+
+def test_figures_appear_with_the_candidates():
+    usual = read(STATES["usual"]())
+    assert len(usual.figures) == 4
+    assert len(read(STATES["three costs"]()).figures) == 6
+    assert read(STATES["empty"]()).figures == []
+    traces = {trace.get("name"): trace for trace in usual.figures[0]["data"]}
+    assert {"knee", "least error", "least cost", "Pareto front"} <= set(traces)
+    assert "2 candidates failed and cannot be drawn" in usual.text
+
+
+def test_a_big_run_stays_small_and_few_traces():
+    page = render(digest(synthetic.results(2000, failed=10, reason="x" * 3000)))
+    reader = Reader(page)
+    assert max(len(figure["data"]) for figure in reader.figures) < 20
+    assert len(page) < 12e6
+
+
+def test_all_text_is_escaped():
+    evil = "<script>alert(1)</script>"
+    page = read(
+        synthetic.results(
+            8,
+            failed=1,
+            reason="</script><img src=x onerror=alert(1)>",
+            name=evil,
+            data=synthetic.DATA | {"name": "<i>data</i>", "classes": [evil, "b"]},
+            environment={"<u>": {"a": "</pre><b>"}},
+        )
+    )
+    assert not {"img", "i", "u", "b"} & set(page.tags)
+    assert page.references == page.handlers == []
+    assert page.tags.count("script") == len(page.figures) + 2
+    assert page.text.count(evil) >= 3
+
+
+def test_the_answer_comes_first_and_names_the_knee():
+    found = digest(STATES["usual"]())
+    knee, best = found.picks["knee"], found.picks["least-error"]
+    text = answer(found)
+    assert text.startswith(f"Take {knee['name']}: {100 * knee['error']:.2f} ± ")
+    assert f"If only error counts, {best['name']}:" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("empty", "No candidate has finished yet"),
+        ("all failed", "All 4 candidates failed"),
+        ("none fit", "No candidate is finished within all limits"),
+        ("no latencies", "No candidate has all its costs measured"),
+    ],
+)
+def test_the_answer_where_there_is_no_network(state, words):
+    assert answer(digest(STATES[state]())).startswith(words)
+
+
+def test_one_network_that_wins_everything_has_one_card():
+    page = read(STATES["one"]())
+    assert page.tags.count("article") == 1
+    assert "--pick knee" in page.text
+    assert "--pick least-error" not in page.text
+
+
+def test_export_command_is_safe_to_paste():
+    assert export_command("quickstart", "knee") == (
+        "dnsearch export quickstart --pick knee --to quickstart-knee"
+    )
+    assert "'a b;c'" in export_command("a b;c", "knee")
+
+
+def test_summary_tells_what_the_table_holds():
+    results = STATES["three costs"]()
+    told, rows = summary(digest(results)), results.candidates.set_index("key")
+    assert told["objectives"] == ["error", "macs", "params", "latency_ms"]
+    assert list(told["reference_point"]) == told["objectives"]
+    assert told["hypervolume_axis"] == "log"
+    assert told["counts"] == {"candidates": 20, "finished": 18, "failed": 0, "unfit": 2}
+    assert list(told["picks"]) == ["knee", "least-error", "least-cost"]
+    for record in (*told["front"], *told["picks"].values()):
+        row = rows.loc[record["key"]]
+        assert record["error"] == row["error"]
+        assert record["macs"] == row["macs"]
+        assert record["error_standard_error"] == pytest.approx(
+            (row["error"] * (1 - row["error"]) / synthetic.VALIDATION_IMAGES) ** 0.5
+        )
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+def test_csv_round_trip():
+    results = STATES["usual"]()
+    read_back = pd.read_csv(io.StringIO(candidates_csv(digest(results))), dtype={"key": str})
+    assert list(read_back.columns) == [*COLUMNS, "front"]
+    for name in ("key", "error", "macs", "seconds", "block_config"):
+        expected = results.candidates[name]
+        pd.testing.assert_series_equal(read_back[name], expected, check_dtype=False)
+    assert [json.loads(curve) for curve in read_back["curve"]] == list(results.candidates["curve"])
+
+
+def test_table_is_best_first_with_units_in_its_headers():
+    found = table(digest(STATES["usual"]()))
+    labels = [column.label for column in found.columns]
+    assert labels[:5] == ["key", "architecture", "state", "error (%)", "± (%)"]
+    assert "MACs (M)" in labels
+    assert "params (k)" in labels
+    errors = [row.cells[3].sort for row in found.rows]
+    assert errors[:-2] == sorted(errors[:-2])
+    assert errors[-2:] == [None, None]
+    assert [row.cells[3].text for row in found.rows[-2:]] == ["–", "–"]
+
+
+def test_table_leaves_out_columns_that_say_nothing():
+    labels = [column.label for column in table(digest(STATES["one"]())).columns]
+    assert "state" not in labels
+    assert "reason" not in labels
+    labels = [column.label for column in table(digest(STATES["no latencies"]())).columns]
+    assert "latency (ms)" not in labels
+
+
+def test_long_reasons_are_shortened_to_one_line():
+    assert shortened("out of memory") == "out of memory"
+    assert shortened("first\nsecond") == "first"
+    assert len(shortened("x" * 500)) == 60
+    assert shortened("") == ""
+
+
+def test_settings_read_back_as_the_same_study():
+    study = StudyConfig.model_validate(
+        {
+            "limits": {"max_macs": 50_000_000},
+            "search": {"start": ["densenet-bc-100-12", {"growth_rate": 12}]},
+        }
+    )
+    assert StudyConfig.model_validate(tomllib.loads(study_text(study))) == study
+
+
+def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(RunError, match=r"report\.html: cannot be written"):
+        write_report(STATES["one"](), tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
