@@ -7,7 +7,7 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,9 @@ from dnsearch.analysis.frames import Candidate, column, records, texts
 from dnsearch.analysis.metrics import format_error, format_value
 from dnsearch.analysis.pareto import hypervolume_curve
 from dnsearch.analysis.trust import binomial_standard_error
-from dnsearch.search.results import Results
+
+if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
+    from dnsearch.search.results import Results
 
 FIGURES = ("params", "macs", "activations", "train_bytes", "latency_ms")
 """The costs told of a candidate, objective or not."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 import plotly.graph_objects as go
@@ -25,7 +25,9 @@ from dnsearch.report.settings import study_text
 from dnsearch.report.style import CONFIG, LOOKS
 from dnsearch.report.table import table
 from dnsearch.rundir import write_json, write_text
-from dnsearch.search.results import COLUMNS, Results
+
+if TYPE_CHECKING:
+    from dnsearch.search.results import Results
 
 
 class Card(NamedTuple):
@@ -54,11 +56,9 @@ def write_report(results: Results, folder: Path) -> Path:
 
 
 def candidates_csv(digest: Digest) -> str:
-    """All candidates with the columns of ``COLUMNS`` and ``front``; curves as JSON text."""
-    names = [name for name in COLUMNS if name in digest.candidates]
-    rows = digest.candidates[[*names, "front"]]
-    if "curve" in rows:
-        rows = rows.assign(curve=[json.dumps(curve) for curve in rows["curve"]])
+    """All candidates with their columns and ``front``; curves as JSON text."""
+    rows = digest.candidates.drop(columns="error_se")
+    rows = rows.assign(curve=[json.dumps(curve) for curve in rows["curve"]])
     return rows.to_csv(index=False, lineterminator="\n")
 
 

@@ -170,4 +170,13 @@ def importance_series(digest: Digest) -> ImportanceSeries | None:
     dimensions = list(dict.fromkeys(name for shares in known.values() for name in shares))
     shares = np.array([[known[o].get(d, 0.0) for o in objectives] for d in dimensions])
     order = np.lexsort([-shares[:, column] for column in reversed(range(len(objectives)))])
-    return ImportanceSeries([dimensions[i] for i in order], objectives, shares[order])
+    return ImportanceSeries([_dimension(dimensions[i]) for i in order], objectives, shares[order])
+
+
+def _dimension(name: str) -> str:
+    """A dimension of the search space in words: ``depth3`` is the layers in block 3."""
+    block = name.removeprefix("depth")
+    words = {"bn_size": "bottleneck width", "norm": "kind of norm"}
+    return (
+        f"layers in block {block}" if block.isdigit() else words.get(name, name.replace("_", " "))
+    )

@@ -120,6 +120,7 @@ def _row(number: int, arch: ArchConfig, rng: np.random.Generator) -> dict[str, A
         "compression": arch.compression,
         "drop_rate": arch.drop_rate,
         "norm": arch.norm,
+        "stem": arch.stem,
         "depth": arch.depth,
         "params": cost.params,
         "macs": cost.macs,

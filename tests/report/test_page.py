@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from html.parser import HTMLParser
 
@@ -240,3 +242,18 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(RunError, match=r"report\.html: cannot be written"):
         write_report(STATES["one"](), tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_reports_need_neither_torch_nor_optuna():
+    code = (
+        "import sys, dnsearch.report.page, dnsearch.analysis.picks\n"
+        "print([name for name in ('torch', 'optuna', 'fvcore') if name in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_the_digest_does_without_plotly():
+    code = "import sys, dnsearch.report.digest\nprint('plotly' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

@@ -83,7 +83,7 @@ def test_curves_draw_the_picks_last(usual):
 
 def test_importance_puts_what_matters_for_error_first(usual):
     series = importance_series(usual)
-    assert series.dimensions[0] == "growth_rate"
+    assert series.dimensions[:2] == ["growth rate", "layers in block 3"]
     assert series.shares[:, 0].tolist() == sorted(series.shares[:, 0], reverse=True)
     assert series.shares.shape == (5, 2)
 
