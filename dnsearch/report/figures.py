@@ -29,7 +29,7 @@ def volume_figure(series: VolumeSeries) -> go.Figure:
         x=series.train_macs,
         y=series.volumes,
         mode="lines",
-        line={"shape": "hv", "color": FRONT, "width": 2},
+        line={"shape": "hv", "color": FRONT, "width": 2, "simplify": False},
         hovertext=series.hover,
         hoverinfo="text",
     )

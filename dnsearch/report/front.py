@@ -108,7 +108,7 @@ def _step_line(figure: go.Figure, step: Floats, spans: Spans) -> None:
         x=[step[0, 0], *step[:, 0], right],
         y=[top, *step[:, 1], step[-1, 1]],
         mode="lines",
-        line={"shape": "hv", "color": FRONT, "width": 1.5},
+        line={"shape": "hv", "color": FRONT, "width": 1.5, "simplify": False},
         hoverinfo="skip",
         showlegend=False,
     )

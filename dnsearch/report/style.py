@@ -57,7 +57,12 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
         "font": {"family": FONT, "size": 13},
         "margin": {"l": 58, "r": 14, "t": 34, "b": 52},
         "hovermode": "closest",
-        "hoverlabel": {"align": "left", "font": {"family": FONT, "size": 12}},
+        "hoverlabel": {
+            "align": "left",
+            "bgcolor": "#24292f",
+            "bordercolor": "#59626e",
+            "font": {"family": FONT, "size": 12, "color": "#ffffff"},
+        },
         "legend": {
             "itemsizing": "constant",
             "orientation": "h",
