@@ -34,8 +34,8 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 def read_weights(path: Path | str) -> dict[str, Tensor]:
     """The state dict in a file, on the CPU, under today's keys.
 
-    Accepts a bare state dict, one wrapped as ``state_dict`` or ``model``, DataParallel's ``module.``
-    prefix, and dnsearch's training checkpoints (of which it takes the averaged weights).
+    Accepts a bare state dict, one wrapped as ``state_dict`` or ``model``, DataParallel's
+    ``module.`` prefix, and dnsearch's training checkpoints, of which the averaged weights.
     Raises CheckpointError naming the file when it is missing, unreadable or holds no weights.
     """
     path = Path(path)
@@ -121,7 +121,7 @@ def load_network(folder: Path | str) -> DenseNet:
 
 
 def read_config(path: Path) -> ArchConfig:
-    """The architecture in a ``config.json``. Raises CheckpointError naming the file and the rule."""
+    """The architecture in a ``config.json``. Raises CheckpointError naming file and rule."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):

@@ -60,15 +60,16 @@ class DenseLayer(nn.Module):
     @contextlib.contextmanager
     def _recomputing(self) -> Iterator[None]:
         """Keeps the second pass of a checkpoint from updating the running statistics again."""
-        if isinstance(self.norm1, nn.GroupNorm):
+        norm = self.norm1
+        if not isinstance(norm, nn.BatchNorm2d) or norm.num_batches_tracked is None:
             yield
             return
-        momentum, self.norm1.momentum = self.norm1.momentum, 0.0
-        self.norm1.num_batches_tracked.sub_(1)
+        momentum, norm.momentum = norm.momentum, 0.0
+        norm.num_batches_tracked.sub_(1)
         try:
             yield
         finally:
-            self.norm1.momentum = momentum
+            norm.momentum = momentum
 
     def forward(self, features: list[Tensor]) -> Tensor:
         if self.memory_efficient and self.training and torch.is_grad_enabled():
@@ -86,7 +87,7 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.ModuleDict):
-    """Layers that each see all feature maps before them: (n, c, h, w) -> (n, c + layers*k, h, w)."""
+    """Layers that each see all maps before them: (n, c, h, w) -> (n, c + layers*k, h, w)."""
 
     def __init__(
         self, config: ArchConfig, layers: int, channels: int, memory_efficient: bool = False
@@ -131,17 +132,15 @@ class DenseNet(nn.Module):
         super().__init__()
         self.config = config
         self.features = nn.Sequential(self._stem(config))
-        channels = config.num_init_features
         for stage, layers in enumerate(config.block_config, start=1):
+            channels = config.widths[stage - 1]
             block = DenseBlock(config, layers, channels, memory_efficient)
             self.features.add_module(f"denseblock{stage}", block)
-            channels += layers * config.growth_rate
             if stage < len(config.block_config):
-                transition = Transition(config, channels)
+                transition = Transition(config, channels + layers * config.growth_rate)
                 self.features.add_module(f"transition{stage}", transition)
-                channels = transition.conv.out_channels
-        self.features.add_module("norm5", _norm(config, channels))
-        self.classifier = nn.Linear(channels, config.num_classes)
+        self.features.add_module("norm5", _norm(config, config.widths[-1]))
+        self.classifier = nn.Linear(config.widths[-1], config.num_classes)
         self.apply(_initialise)
 
     @staticmethod
@@ -157,8 +156,8 @@ class DenseNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        if not torch.jit.is_tracing():  # a traced size is a tensor; whoever traces has checked it
-            self.config.require_size(images.shape[-2], images.shape[-1])
+        height, width = images.shape[-2:]
+        self.config.require_size(int(height), int(width))
         features = F.relu(self.features(images), inplace=True)
         pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)  # (n, c)
         return self.classifier(pooled)

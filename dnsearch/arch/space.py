@@ -84,7 +84,7 @@ class SearchSpace:
         return math.prod(len(choices) for choices in self.dimensions.values())
 
     def config(self, values: Mapping[str, Any]) -> ArchConfig:
-        """The architecture with these choices by dimension, the first choice where one is not given."""
+        """The architecture with these choices by dimension, the first where one is not given."""
         chosen = {name: values.get(name, choices[0]) for name, choices in self.dimensions.items()}
         depths = tuple(chosen.pop(f"depth{i + 1}") for i in range(len(self.block_config)))
         if chosen["num_init_features"] == TWICE_GROWTH:

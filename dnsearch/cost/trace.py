@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -53,7 +54,7 @@ def trace(config: ArchConfig, height: int, width: int) -> Traced:
     )
 
 
-def _quiet(analysis: FlopCountAnalysis) -> FlopCountAnalysis:
+def _quiet(analysis: Any) -> Any:
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from dnsearch.analysis.metrics import format_error, format_value
+from dnsearch.analysis.frames import Candidate
+from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.analysis.picks import pick
 from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.checkpoint import (
@@ -27,7 +28,7 @@ from dnsearch.search.results import Results, architecture
 PREPROCESSING_FILE = "preprocessing.json"
 
 
-def export_network(results: Results, run: RunDir, query: str, to: Path) -> pd.Series:
+def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candidate:
     """Writes the network that ``query`` picks into the new folder ``to``, all or nothing.
 
     Its weights are the averaged ones that were scored. The written files are loaded again and
@@ -53,7 +54,7 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> pd.Se
     return row
 
 
-def _trained(results: Results, run: RunDir, row: pd.Series) -> DenseNet:
+def _trained(results: Results, run: RunDir, row: Candidate) -> DenseNet:
     checkpoint = run.checkpoint(row["key"], row["seed"])
     if not checkpoint.is_file():
         raise RunError(
@@ -65,7 +66,7 @@ def _trained(results: Results, run: RunDir, row: pd.Series) -> DenseNet:
     return model.eval()
 
 
-def _write(folder: Path, model: DenseNet, results: Results, row: pd.Series, name: str) -> None:
+def _write(folder: Path, model: DenseNet, results: Results, row: Candidate, name: str) -> None:
     save_network(model, folder)
     data = results.data
     preprocessing = {
@@ -86,12 +87,12 @@ def _require_same_outputs(model: DenseNet, folder: Path, shape: list[int]) -> No
             raise RunError(f"{folder}: the written network gives other outputs; nothing was kept")
 
 
-def _readme(results: Results, row: pd.Series, name: str) -> str:
+def _readme(results: Results, row: Candidate, name: str) -> str:
     data = results.data
     images = data["images"]["validation"]
     error = format_error(row["error"], float(binomial_standard_error(row["error"], images)))
-    figures = {n: format_value(n, row[n]) for n in ("params", "macs", "activations", "latency_ms")}
-    lines = "\n".join(f"| {n} | {text} |" for n, text in figures.items() if pd.notna(row[n]))
+    known = [n for n in ("params", "macs", "activations", "latency_ms") if math.isfinite(row[n])]
+    lines = "\n".join(f"| {METRICS[n].label} | {format_value(n, row[n])} |" for n in known)
     channels, height, width = data["shape"]
     return f"""# {row["name"]}
 
@@ -115,12 +116,12 @@ logits = model(images)  # (n, {channels}, {height}, {width}) float -> (n, {len(d
 ```
 
 `images` are pixels prepared as `{PREPROCESSING_FILE}` says, `(pixels / 255 - mean) / std`; the
-classes stand there in the order of the logits. `{CONFIG_FILE}` is the architecture and `{WEIGHTS_FILE}`
-the weights{_torchvision(row)}.
+classes stand there in the order of the logits. `{CONFIG_FILE}` is the architecture and
+`{WEIGHTS_FILE}` the weights{_torchvision(row)}.
 """
 
 
-def _torchvision(row: pd.Series) -> str:
+def _torchvision(row: Candidate) -> str:
     if row["stem"] == "imagenet" and row["norm"] == "batch" and row["bn_size"]:
         return ", under torchvision's names"
     return ""

@@ -65,12 +65,10 @@ class Engine:
     def _step(self, show: Callable[[Progress], None]) -> str:
         self._fill()
         running = self.evaluator.running()
-        if not running:
-            return (
-                "every architecture of the space was trained"
-                if self._exhausted
-                else "all trials finished"
-            )
+        if not running and self._done >= self.budget.trials:
+            return "all trials finished"
+        if not running and self._exhausted:
+            return "every architecture of the space was trained"
         if self._time_left() <= 0:
             return "the time is up"
         ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))

@@ -11,11 +11,11 @@ from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.errors import ConfigError
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.samplers import make_sampler, suggest
+from dnsearch.search.samplers import fixed_sampler, make_sampler, suggest
 from dnsearch.search.study import StudyStore
 from dnsearch.seeds import derived_seed
 
-MOST_REJECTED = 20
+MOST_REJECTED = 10
 """Proposals in a row that may be known or over a limit before one is drawn from what is left."""
 
 
@@ -46,7 +46,7 @@ class Proposer:
         for arch in self.start:
             if arch.key not in self.seen:
                 return self._ask_for(arch)
-        for _ in range(MOST_REJECTED):
+        while self.store.rejected_in_a_row() < MOST_REJECTED:
             ordinal = self.store.asked()
             trial, arch = self._ask(make_sampler(self.sampler, self._seed(ordinal)))
             excess = self.model.excess(arch)
@@ -76,8 +76,7 @@ class Proposer:
         values = self.space.values_of(arch)
         if values is None:
             return self._accept(self.store.references.ask(), arch, ordinal, reference=True)
-        fixed = optuna.samplers.PartialFixedSampler(values, optuna.samplers.RandomSampler())
-        trial, arch = self._ask(fixed)
+        trial, arch = self._ask(fixed_sampler(values))
         return self._accept(trial, arch, ordinal)
 
     def _accept(self, trial: Trial, arch: ArchConfig, ordinal: int, reference: bool = False) -> Job:

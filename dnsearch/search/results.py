@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from dnsearch.analysis.frames import Candidate
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
@@ -97,18 +99,13 @@ def read_results(run: RunDir) -> Results:
     )
 
 
-def architecture(results: Results, row: pd.Series) -> ArchConfig:
+def architecture(results: Results, candidate: Candidate) -> ArchConfig:
     """The architecture of a row of ``results.candidates``."""
-    fields = ("growth_rate", "num_init_features", "bn_size", "compression", "drop_rate")
-    values = {name: getattr(row[name], "item", lambda name=name: row[name])() for name in fields}
-    return ArchConfig(
-        block_config=tuple(map(int, row["block_config"].split("-"))),
-        norm=row["norm"],
-        stem=row["stem"],
-        in_channels=results.data["shape"][0],
-        num_classes=len(results.data["classes"]),
-        **values,
-    )
+    fields = dataclasses.fields(ArchConfig)
+    values = {f.name: candidate[f.name] for f in fields if f.name in candidate}
+    values["block_config"] = tuple(map(int, candidate["block_config"].split("-")))
+    channels, *_ = results.data["shape"]
+    return ArchConfig(**values, in_channels=channels, num_classes=len(results.data["classes"]))
 
 
 def _row(record: Record, model: CostModel, images: int) -> dict[str, Any]:

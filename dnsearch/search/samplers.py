@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import warnings
 from typing import Any
 
 import optuna
@@ -26,6 +28,13 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     return samplers.TPESampler(seed=seed)
 
 
+def fixed_sampler(values: dict[str, Any]) -> optuna.samplers.BaseSampler:
+    """One that always answers with these values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.PartialFixedSampler(values, optuna.samplers.RandomSampler())
+
+
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     """Dimensions with more than one choice; whole numbers at even steps keep their order."""
     return {
@@ -37,7 +46,7 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 def _distribution(choices: tuple[Choice, ...]) -> BaseDistribution:
     whole = [choice for choice in choices if isinstance(choice, int)]
-    steps = {b - a for a, b in zip(whole[:-1], whole[1:], strict=True)}
+    steps = {b - a for a, b in itertools.pairwise(whole)}
     if len(whole) == len(choices) and len(steps) == 1 and min(steps) > 0:
         return IntDistribution(whole[0], whole[-1], step=steps.pop())
     return CategoricalDistribution(choices)

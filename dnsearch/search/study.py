@@ -1,8 +1,8 @@
 """The Optuna study of a run: the only store of results.
 
-Two studies lie in one storage: ``search`` holds the candidates of the space, ``references`` the known
-designs outside it, whose parameters no distribution of the space could express. A trial carries its
-job and its score as user attributes, the score with a checksum. How a trial stands:
+Two studies lie in one storage: ``search`` holds the candidates of the space, ``references`` the
+known designs outside it, whose parameters no distribution of the space could express. A trial carries
+its job and its score as user attributes, the score with a checksum. How a trial stands:
 
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
     FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:
@@ -73,6 +73,17 @@ class StudyStore:
         """Trials asked so far, interrupted ones aside. Every seed derives from this count, so that
         an interrupted study goes on as an uninterrupted one."""
         return sum(not _is_interrupted(t) for study in self._studies for t in _trials(study))
+
+    def rejected_in_a_row(self) -> int:
+        """Proposals turned down since the last one that was trained; read from the storage, so
+        that an interruption does not start the count anew."""
+        count = 0
+        for trial in reversed(_trials(self.search)):
+            if "rejected" in trial.user_attrs:
+                count += 1
+            elif not _is_interrupted(trial):
+                break
+        return count
 
     def recover(self) -> None:
         """Settles trials that a killed coordinator left open; for the holder of the run's lock.
@@ -151,14 +162,14 @@ class StudyStore:
         done = _trials(self.search, TrialState.COMPLETE)
         if len(done) < LEAST_FOR_IMPORTANCE or len({t.values[0] for t in done}) < 2:
             return {}
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        return {
-            "error": dict(
-                optuna.importance.get_param_importances(
-                    self.search, evaluator=evaluator, target=lambda trial: trial.values[0]
-                )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that small targets count as good
+            shares = optuna.importance.get_param_importances(
+                self.search,
+                evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                target=lambda trial: trial.values[0],
             )
-        }
+        return {"error": dict(shares)}
 
     @property
     def _studies(self) -> tuple[optuna.Study, optuna.Study]:
@@ -181,7 +192,7 @@ def _open_studies(run: RunDir, objectives: tuple[str, ...]) -> tuple[optuna.Stud
         url.render_as_string(), engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
     )
     names = ["error", *objectives]
-    directions = ["minimize"] * len(names)
+    directions = [optuna.study.StudyDirection.MINIMIZE] * len(names)
     studies = []
     for name in (SEARCH, REFERENCES):
         study = optuna.create_study(

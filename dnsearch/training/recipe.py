@@ -1,8 +1,8 @@
 """The parts of training that are choices: the learning rate, the optimiser, averaged weights.
 
-The rate warms up, stays constant, and falls to 0 only at the end of the top rung. So a lower rung is
-the beginning of a longer training, and going on from its checkpoint loses nothing; scoring averaged
-weights stands in for the decay that lower rungs lack.
+The rate warms up, stays constant, and falls to 0 only at the end of the top rung. So a lower rung
+is the beginning of a longer training, and going on from its checkpoint loses nothing; scoring
+averaged weights stands in for the decay that lower rungs lack.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class AveragedWeights:
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         mine, theirs = zip(*self._floats, strict=True)
-        torch._foreach_lerp_(list(mine), list(theirs), 1 - decay)
+        torch._foreach_lerp_(list(mine), list(theirs), 1 - decay)  # pyright: ignore
 
     @torch.no_grad()
     def copy_counters(self) -> None:

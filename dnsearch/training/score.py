@@ -23,7 +23,7 @@ class Score:
 
     rung: epochs trained in all. error: share of validation images that are wrong, 0 to 1.
     loss, train_loss: mean cross-entropy in nats, on validation with averaged weights and over the
-    last training epoch. seconds: wall-clock time of this run alone, not of the rungs it went on from.
+    last training epoch. seconds: wall-clock time of this run alone, not of rungs it went on from.
     images_per_second: training images. latency_ms: of one forward pass, where it was asked for.
     """
 

@@ -68,7 +68,8 @@ class Trainer:
         with torch.random.fork_rng(devices=_cuda(self.device)):
             torch.manual_seed(derived_seed(seed))
             model = DenseNet(arch)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        model = model.to(self.device)
+        self.model = model.to(memory_format=torch.channels_last)  # pyright: ignore
         self.optimiser = make_optimiser(self.model, recipe)
         self.averaged = AveragedWeights(self.model, recipe.ema)
         self._timer = _Timer()
@@ -79,7 +80,7 @@ class Trainer:
         return len(self.curve)
 
     def train(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None = None) -> Score:
-        """Trains until ``epochs`` are done in all. A failure is returned in the score, not raised."""
+        """Trains until ``epochs`` are done in all. A failure is in the score, not raised."""
         started, failure = time.perf_counter(), None
         try:
             self._resume(epochs)

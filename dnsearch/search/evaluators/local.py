@@ -114,5 +114,3 @@ def _result(job: Job, future: Future[Score], timeout: float) -> Score:
         return lost.failed(f"took longer than search.timeout ({timeout:g} s)")
     except ProcessExpired as died:
         return lost.failed(f"its worker process died (exit code {died.exitcode})")
-    except Exception as error:  # a defect of one candidate must not end the search
-        return lost.failed(f"{type(error).__name__}: {str(error).splitlines()[0][:200]}")

@@ -16,7 +16,7 @@ from typing import Any
 
 from dnsearch.config import DataConfig, TrainingConfig
 from dnsearch.search.evaluators.base import Job
-from dnsearch.training.score import Score
+from dnsearch.training.score import CurvePoint, Score
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,19 @@ def _follow_parent() -> None:
 
 
 def train(job: Job, checkpoint: Path, slot: int) -> Score:
-    """Trains one job; ``slot`` is where its progress shows."""
+    """Trains one job; ``slot`` is where its progress shows. A defect of one candidate is its
+    failure: it must end neither the worker nor the search."""
+    try:
+        return _train(job, checkpoint, slot)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        return Score(rung=job.rung, seed=job.seed, failure=reason)
+
+
+def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     import torch
 
     from dnsearch.cost.device import measure_latency
-    from dnsearch.errors import CheckpointError
     from dnsearch.training.trainer import Trainer
 
     settings: WorkerSettings = _state["settings"]
@@ -64,20 +72,16 @@ def train(job: Job, checkpoint: Path, slot: int) -> Score:
         _state["data"] = _load(settings)
     data, shape = _state["data"]
 
-    def show(point: Any) -> None:
+    def show(point: CurvePoint) -> None:
         _state["progress"][slot] = point.epoch
 
-    try:
-        trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint)
-        score = trainer.train(job.rung, show)
-        if settings.latency_batch and score.failure is None:
-            latency = measure_latency(
-                trainer.averaged.model, shape, settings.latency_batch, data.device
-            )
-            score = replace(score, latency_ms=latency.ms)
-    except CheckpointError as error:
-        score = Score(rung=job.rung, seed=job.seed, failure=str(error))
-    if settings.device.startswith("cuda"):
+    trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint)
+    score = trainer.train(job.rung, show)
+    if settings.latency_batch and score.failure is None:
+        model = trainer.averaged.model
+        latency = measure_latency(model, shape, settings.latency_batch, data.device)
+        score = replace(score, latency_ms=latency.ms)
+    if data.device.type == "cuda":
         torch.cuda.empty_cache()
     return score
 

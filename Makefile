@@ -1,0 +1,40 @@
+# run, test, check, docs: each installs what it needs into .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test check docs format clean
+
+run: $(INSTALLED)  ## search DenseNets on the bundled images and write a report
+	$(BIN)/dnsearch run
+
+test: $(INSTALLED)  ## every test
+	$(BIN)/pytest
+
+check: $(INSTALLED)  ## style, types, and the one way imports go
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+docs: $(INSTALLED)  ## docs/commands.md, and the README's picture and figures from its example run
+	$(BIN)/pip install --quiet --constraint constraints.txt kaleido
+	$(BIN)/python studies/make_docs.py
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)
+
+# torch comes first and by its pin: an unpinned one fetches gigabytes of CUDA packages. torchvision
+# is only a reference for tests and is taken without its own wishes about torch.
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchvision
+	touch $@

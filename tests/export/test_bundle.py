@@ -1,0 +1,118 @@
+import json
+import re
+
+import pytest
+import torch
+
+from dnsearch.arch import load_network
+from dnsearch.arch.checkpoint import read_weights
+from dnsearch.cli import main
+from dnsearch.data import DeviceData, prepare
+from dnsearch.errors import RunError
+from dnsearch.export import export_network
+from dnsearch.rundir import RunDir
+from dnsearch.search.results import architecture, read_results
+
+STUDY = """
+[data]
+image_size = 8
+train_images = 600
+[space]
+growth_rate = [2, 4, 6]
+block_config = [[1, 2], [1, 2]]
+[training]
+rungs = [1]
+batch_size = 32
+[objectives]
+costs = ["macs", "params"]
+[search]
+trials = 5
+start = ["densenet-40-12"]
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    (folder / "s.toml").write_text(STUDY)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(folder / "s.toml"), "--to", str(folder)])
+    assert ended.value.code == 0
+    return RunDir.find("s", folder)
+
+
+def test_the_exported_network_gives_the_recorded_error(run, tmp_path):
+    """Read back alone and put to the validation images: the figure in the report, exactly."""
+    results = read_results(run)
+    row = export_network(results, run, "least-error", tmp_path / "net")
+    model = load_network(tmp_path / "net")
+    data = DeviceData(prepare(results.study.data))
+    with torch.inference_mode():
+        wrong = [(model(x).argmax(1) != y).sum().item() for x, y in data.validation_batches(500)]
+    assert sum(wrong) / 4000 == row["error"]
+    assert model.config == architecture(results, row)
+
+
+def test_the_folder_holds_all_that_is_needed(run, tmp_path):
+    results = read_results(run)
+    row = export_network(results, run, "knee", tmp_path / "net")
+    names = {path.name for path in (tmp_path / "net").iterdir()}
+    assert names == {"config.json", "model.safetensors", "preprocessing.json", "README.md"}
+    preprocessing = json.loads((tmp_path / "net" / "preprocessing.json").read_text())
+    assert preprocessing["shape"] == [1, 8, 8]
+    assert len(preprocessing["classes"]) == 10
+    assert list(tmp_path.iterdir()) == [tmp_path / "net"]
+    config = json.loads((tmp_path / "net" / "config.json").read_text())
+    assert config["growth_rate"] == row["growth_rate"]
+
+
+def test_the_readmes_lines_run(run, tmp_path, monkeypatch):
+    export_network(read_results(run), run, "knee", tmp_path / "net")
+    monkeypatch.chdir(tmp_path)
+    text = (tmp_path / "net" / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    names = {"images": torch.randn(3, 1, 8, 8)}
+    exec(code, names)
+    assert names["logits"].shape == (3, 10)
+
+
+def test_presets_from_outside_the_space_can_be_exported(run, tmp_path):
+    results = read_results(run)
+    (row,) = results.candidates[results.candidates["preset"] == "densenet-40-12"].to_dict("records")
+    if run.checkpoint(row["key"], row["seed"]).is_file():
+        export_network(results, run, row["key"], tmp_path / "net")
+        assert load_network(tmp_path / "net").config.bn_size == 0
+    else:
+        with pytest.raises(RunError, match="were not kept, as it is not on the front"):
+            export_network(results, run, row["key"], tmp_path / "net")
+
+
+def test_weights_off_the_front_are_not_kept(run):
+    results = read_results(run)
+    kept = {path.parent.name for path in (run.path / "checkpoints").glob("*/*.pt")}
+    rows = results.candidates[["error", "macs", "params", "key"]].to_dict("records")
+    front = {
+        r["key"]
+        for r in rows
+        if not any(
+            all(o[c] <= r[c] for c in ("error", "macs", "params")) and o["key"] != r["key"]
+            for o in rows
+        )
+    }
+    assert kept == front
+    for path in (run.path / "checkpoints").glob("*/*.pt"):
+        read_weights(path)
+
+
+def test_a_folder_in_use_is_refused_and_left_alone(run, tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="net: must be a new or empty folder"):
+        export_network(read_results(run), run, "knee", tmp_path / "net")
+    assert [path.name for path in (tmp_path / "net").iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_is_taken(run, tmp_path):
+    (tmp_path / "net").mkdir()
+    export_network(read_results(run), run, "knee", tmp_path / "net")
+    load_network(tmp_path / "net")

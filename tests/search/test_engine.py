@@ -1,0 +1,213 @@
+from dataclasses import replace
+
+import pytest
+from optuna.trial import TrialState
+
+from dnsearch.arch import preset
+from dnsearch.errors import ConfigError, SpaceError
+from dnsearch.training.score import Score
+from tests.search.conftest import FakeEvaluator, fake_score
+
+SAMPLERS = ("tpe", "nsga2", "gp", "random")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_finishes_without_repeats(make_search, sampler):
+    search = make_search(sampler=sampler, trials=14)
+    assert search.run() == "all trials finished"
+    keys = [record.job.arch.key for record in search.records]
+    assert len(keys) == len(set(keys)) == 14
+    assert all(record.job.arch in search.space for record in search.records)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
+def test_a_space_is_searched_to_its_last_point(make_search, sampler):
+    space = "[space]\ngrowth_rate = [2, 4, 6]\nblock_config = [[1, 2], [1, 2]]\nbn_size = 2"
+    search = make_search(sampler=sampler, trials=1000, space=space)
+    assert search.run() == "every architecture of the space was trained"
+    assert len(search.records) == search.space.size == 12
+
+
+def test_values_are_error_and_exact_costs(make_search):
+    search = make_search(costs=("macs", "params"))
+    search.run()
+    for record in search.records:
+        cost = search.model.cost(record.job.arch)
+        assert record.values == (record.score.error, cost.macs, cost.params)
+    optuna_front = {trial.number for trial in search.store.search.best_trials}
+    ours = {
+        r.job.trial
+        for r in search.records
+        if not any(
+            all(a <= b for a, b in zip(o.values, r.values, strict=True)) and o.values != r.values
+            for o in search.records
+        )
+    }
+    assert optuna_front == ours
+
+
+def test_limits_are_kept_and_rejected_proposals_never_trained(make_search):
+    unlimited = make_search("free")
+    bound = int(sorted(unlimited.costs.macs)[12])
+    search = make_search(limits={"max_macs": bound}, trials=1000, sampler="tpe")
+    search.run()
+    assert len(search.records) == sum(unlimited.costs.macs <= bound)
+    assert all(search.model.cost(r.job.arch).macs <= bound for r in search.records)
+    for trial in search.store.search.get_trials(states=[TrialState.PRUNED]):
+        assert trial.user_attrs["rejected"] == "over limit"
+        assert trial.constraints["macs"] > 0
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("cut", [1, 11])
+def test_an_interrupted_search_ends_as_an_uninterrupted_one(make_search, sampler, cut):
+    """With one worker: same candidates, seeds and scores, however it was cut off."""
+    whole = make_search("whole", sampler=sampler, seed=7)
+    whole.run()
+    make_search("cut", sampler=sampler, seed=7, trials=cut).run()
+    killed = make_search("cut", sampler=sampler, seed=7)
+    killed.proposer.propose()  # asked and submitted, then the coordinator is killed
+    resumed = make_search("cut", sampler=sampler, seed=7)
+    resumed.run()
+    assert resumed.story == whole.story
+
+
+def test_other_seed_other_search(make_search):
+    stories = []
+    for seed in (1, 2):
+        search = make_search(f"seed{seed}", seed=seed)
+        search.run()
+        stories.append(search.story)
+    assert stories[0] != stories[1]
+
+
+def test_killed_between_storing_a_score_and_telling_it(make_search, monkeypatch):
+    search = make_search(trials=3)
+    search.run()
+    job = search.proposer.propose()
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search.store, "_close", killed)
+    with pytest.raises(KeyboardInterrupt):
+        search.store.tell(job, fake_score(job), [0.5, 1.0], {"macs": -0.5}, 99.0)
+    resumed = make_search(trials=4)
+    assert resumed.run() == "all trials finished"
+    assert resumed.evaluator.submitted == []
+    assert resumed.records[-1].job == job
+    assert resumed.records[-1].values == (0.5, 1.0)
+
+
+def test_trials_are_a_total_over_sittings(make_search):
+    make_search(trials=5).run()
+    search = make_search(trials=8)
+    search.run()
+    assert len(search.evaluator.submitted) == 3
+    assert [p.done for p in search.progress] == [6, 7, 8]
+
+
+def test_time_is_a_total_over_sittings(make_search, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("dnsearch.search.engine.time.monotonic", lambda: clock[0])
+
+    def slow(job):
+        clock[0] += 10
+        return fake_score(job)
+
+    search = make_search(evaluator=FakeEvaluator(score=slow), time=45.0)
+    assert search.run() == "the time is up"
+    assert len(search.records) == 5  # the fifth was under way as the time ran out
+    assert search.store.seconds == 50
+    again = make_search(time=45.0)
+    again.run()
+    assert again.evaluator.submitted == []
+
+
+def test_failures_count_and_the_search_goes_on(make_search):
+    def unlucky(job):
+        score = fake_score(job)
+        return score.failed("out of memory") if job.arch.bn_size else score
+
+    search = make_search(evaluator=FakeEvaluator(score=unlucky), trials=30)
+    search.run()
+    failed = [record for record in search.records if record.score.failure]
+    assert len(search.records) == 30
+    assert {bool(r.job.arch.bn_size) for r in failed} == {True}
+    assert all(record.values is None for record in failed)
+    assert not make_search(trials=30).evaluator.submitted
+
+
+def test_a_score_without_error_is_a_failure(make_search):
+    evaluator = FakeEvaluator(score=lambda job: Score(job.rung, job.seed))
+    search = make_search(evaluator=evaluator, trials=1)
+    search.run()
+    assert search.records[0].score.failure == "no validation error was reported"
+
+
+def test_slow_candidates_are_infeasible(make_search):
+    def timed(job):
+        return replace(fake_score(job), latency_ms=float(job.arch.depth))
+
+    search = make_search(
+        evaluator=FakeEvaluator(score=timed),
+        limits={"max_latency_ms": 6.0},
+        costs=("latency_ms",),
+        trials=36,
+    )
+    search.run()
+    for record in search.records:
+        assert record.values[1] == record.job.arch.depth
+        assert record.feasible == (record.job.arch.depth <= 6)
+    assert all(t.values[1] <= 6 for t in search.store.search.best_trials)
+
+
+def test_known_designs_come_first_inside_the_space_and_outside(make_search):
+    inside = {"growth_rate": 6, "block_config": [3, 2], "bn_size": 2}
+    search = make_search(start=(inside, "densenet-40-12"), trials=5)
+    search.run()
+    first, second, third = search.records[:3]
+    assert first.job.arch.block_config == (3, 2)
+    assert first.job.arch.num_init_features == 12
+    assert not first.job.reference
+    assert second.job.arch == preset("densenet-40-12").replace(in_channels=1, num_classes=4)
+    assert second.job.reference
+    assert not third.job.reference
+    assert len(search.records) == 5
+    again = make_search(start=(inside, "densenet-40-12"), trials=6)
+    again.run()
+    assert len(again.evaluator.submitted) == 1
+
+
+def test_known_designs_over_a_limit_are_refused(make_search):
+    with pytest.raises(ConfigError, match=r"search\.start\[0\].* limits\.max_params = 1000, got"):
+        make_search(start=("densenet-40-12",), limits={"max_params": 1000})
+
+
+def test_known_designs_too_deep_for_the_images_are_refused(make_search):
+    with pytest.raises(ConfigError, match=r"search\.start\[0\].*29x29.*got '8x8'"):
+        make_search(start=("densenet121",))
+
+
+def test_an_impossible_limit_names_the_smallest(make_search):
+    smallest = min(make_search("free").costs.macs)
+    with pytest.raises(
+        SpaceError, match=rf"no point of the space has macs <= 10; .*{smallest:.4g}"
+    ):
+        make_search(limits={"max_macs": 10})
+
+
+def test_limits_that_only_together_are_impossible_are_told(make_search):
+    """Behind a wide stem plain layers write less, bottlenecks have fewer parameters."""
+    space = "[space]\ngrowth_rate=4\nblock_config=[2, 2]\nnum_init_features=64\nbn_size=[0, 1]"
+    free = make_search("free", space=space).costs
+    least = {"max_params": int(min(free.params)), "max_activations": int(min(free.activations))}
+    with pytest.raises(SpaceError, match="meets all limits together"):
+        make_search("both", space=space, limits=least)
+
+
+def test_several_workers_get_different_candidates(make_search):
+    search = make_search(evaluator=FakeEvaluator(capacity=4), sampler="tpe", trials=12)
+    search.run()
+    keys = [job.arch.key for job in search.evaluator.submitted]
+    assert len(set(keys)) == len(keys) == 12

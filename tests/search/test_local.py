@@ -1,0 +1,110 @@
+"""Real worker processes on real images, killed and timed out."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from dnsearch.arch import ArchConfig
+from dnsearch.config import DataConfig, TrainingConfig
+from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators.base import Job
+from dnsearch.search.evaluators.local import LocalEvaluator
+from dnsearch.search.evaluators.worker import WorkerSettings
+
+ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar", in_channels=1, num_classes=10)
+
+
+def make(tmp_path, workers=1, timeout=60.0, latency_batch=None):
+    settings = WorkerSettings(
+        data=DataConfig(image_size=8, train_images=400),
+        recipe=TrainingConfig(rungs=(1, 400), batch_size=32),
+        device="cpu",
+        threads=1,
+        latency_batch=latency_batch,
+    )
+    return LocalEvaluator(RunDir(tmp_path), settings, ["cpu"] * workers, timeout)
+
+
+def collect(evaluator, count, seconds=60):
+    ended, until = [], time.monotonic() + seconds
+    while len(ended) < count and time.monotonic() < until:
+        ended += evaluator.completed(0.5)
+    return ended
+
+
+@pytest.fixture
+def closing():
+    opened = []
+    yield opened.append
+    for evaluator in opened:
+        evaluator.close()
+
+
+def test_scores_latency_and_the_same_figures_on_any_worker(tmp_path, closing):
+    evaluator = make(tmp_path, workers=2, latency_batch=2)
+    closing(evaluator)
+    assert evaluator.capacity == 2
+    for trial in range(2):
+        evaluator.submit(Job(trial, ARCH.replace(growth_rate=4 + trial), 1, seed=5))
+    ended = {job.trial: score for job, score in collect(evaluator, 2)}
+    assert evaluator.running() == []
+    evaluator.submit(Job(2, ARCH, 1, seed=6))
+    evaluator.submit(Job(3, ARCH.replace(bn_size=0), 1, seed=5))
+    ended |= {job.trial: score for job, score in collect(evaluator, 2)}
+    assert all(score.failure is None for score in ended.values())
+    assert all(score.latency_ms > 0 for score in ended.values())
+    assert ended[0].loss != ended[2].loss
+    checkpoint = RunDir(tmp_path).checkpoint(ARCH.key, 5)
+    checkpoint.unlink()
+    evaluator.submit(Job(4, ARCH, 1, seed=5))
+    (_, again), *_ = collect(evaluator, 1)
+    assert again.error == ended[0].error
+    assert again.loss == ended[0].loss
+
+
+def test_a_worker_that_dies_takes_one_candidate_with_it(tmp_path, closing):
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 400, seed=1))
+    while not evaluator.running()[0].epochs:  # until it trains
+        time.sleep(0.05)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGKILL)
+    (job, score), *_ = collect(evaluator, 1)
+    assert job.trial == 0
+    assert score.failure == "its worker process died (exit code -9)"
+    evaluator.submit(Job(1, ARCH, 1, seed=1))
+    (_, score), *_ = collect(evaluator, 1)
+    assert score.failure is None
+
+
+def test_a_training_that_takes_too_long_is_ended(tmp_path, closing):
+    evaluator = make(tmp_path, timeout=0.3)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 400, seed=1))
+    (_, score), *_ = collect(evaluator, 1)
+    assert score.failure == "took longer than search.timeout (0.3 s)"
+
+
+def test_a_defect_of_one_candidate_is_its_failure(tmp_path, closing):
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    deep = ARCH.replace(block_config=(1,) * 5)  # 8x8 images are too small for it
+    evaluator.submit(Job(0, deep, 1, seed=1))
+    (_, score), *_ = collect(evaluator, 1)
+    assert "input size must be at least 16x16" in score.failure
+
+
+def test_closing_leaves_no_process_and_the_environment_as_it_was(tmp_path):
+    before = dict(os.environ)
+    evaluator = make(tmp_path)
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    evaluator.submit(Job(0, ARCH, 400, seed=1))
+    evaluator.close()
+    assert multiprocessing.active_children() == []
+    assert dict(os.environ) == before

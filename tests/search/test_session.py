@@ -1,0 +1,129 @@
+"""Whole sittings: the command itself, killed at any moment, typed again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dnsearch.cli import main
+from dnsearch.rundir import RunDir
+from dnsearch.search.results import read_results
+
+STUDY = """
+[data]
+image_size = 8
+train_images = 600
+[space]
+growth_rate = [2, 4, 6]
+block_config = [[1, 2], [1, 2]]
+bn_size = [0, 2]
+[training]
+rungs = [1, 2]
+batch_size = 32
+[search]
+sampler = "tpe"
+trials = 6
+workers = 1
+"""
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text(STUDY)
+    return tmp_path
+
+
+def outcome(name):
+    """What was trained and what came out, times aside."""
+    frame = read_results(RunDir.find(name)).candidates
+    return frame[["key", "seed", "state", "error", "loss"]].to_dict("records")
+
+
+def run(*arguments):
+    """The command in a process group of its own, so that a kill reaches only the coordinator."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dnsearch", "run", "s.toml", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def test_killed_at_any_moment_and_typed_again(study):
+    whole = run("--name", "whole")
+    text, _ = whole.communicate(timeout=100)
+    assert whole.returncode == 0, text
+    assert len(outcome("whole")) == 6
+    chance = random.Random(0)
+    for signal_sent in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
+        process = run("--name", "cut")
+        time.sleep(chance.uniform(1, 8))
+        os.kill(process.pid, signal_sent)
+        process.communicate(timeout=30)
+    process = run("--name", "cut")
+    text, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, text
+    assert outcome("cut") == outcome("whole")
+    assert "take: " in text
+    assert "report:    reports/cut/report.html" in text
+    assert (study / "reports/cut/report.html").stat().st_size > 1e6
+
+
+def test_workers_follow_a_killed_coordinator(study):
+    process = run("--name", "orphan", "--trials", "1000")
+    while not list(study.glob("reports/orphan/checkpoints/*/*.pt")):
+        time.sleep(0.1)
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
+    assert children
+    process.kill()
+    process.wait()
+    until = time.monotonic() + 10
+    while any(os.path.exists(f"/proc/{pid}") for pid in children):
+        assert time.monotonic() < until, "a worker outlived its coordinator"
+        time.sleep(0.1)
+
+
+def test_two_coordinators_do_not_share_a_run(study, capsys):
+    with RunDir(study / "reports" / "s").lock():
+        with pytest.raises(SystemExit) as ended:
+            main(["run", "s.toml"])
+        assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"in use by process {os.getpid()}" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("image_size = 8", "image_size = 9", "data.image_size: 8 -> 9"),
+        (
+            "growth_rate = [2, 4, 6]",
+            "growth_rate = [2, 4]",
+            "space.growth_rate: [2, 4, 6] -> [2, 4]",
+        ),
+        ('sampler = "tpe"', 'sampler = "random"', 'search.sampler: "tpe" -> "random"'),
+    ],
+)
+def test_a_changed_study_is_refused_with_the_difference(study, capsys, old, new, message):
+    with pytest.raises(SystemExit):
+        main(["run", "s.toml", "--trials", "1"])
+    before = contents(study / "reports")
+    (study / "s.toml").write_text(STUDY.replace(old, new))
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "s.toml", "--trials", "2"])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert contents(study / "reports") == before
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+
+from dnsearch.data import DeviceData, LabelledImages, PreparedData
+
+
+def striped(count: int, seed: int) -> LabelledImages:
+    """Grey 8x8 images with bright rows (class 0), columns (1) or neither (2) under noise."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 120, (count, 1, 8, 8))
+    images[labels == 0, :, ::2] += 100
+    images[labels == 1, :, :, ::2] += 100
+    return LabelledImages(images.astype(np.uint8), labels.astype(np.int64))
+
+
+@pytest.fixture(scope="session")
+def prepared() -> PreparedData:
+    train, validation = striped(192, 0), striped(90, 1)
+    names = ("rows", "columns", "neither")
+    return PreparedData("stripes", names, train, validation, (0.35,), (0.25,), "0" * 16)
+
+
+@pytest.fixture(scope="session")
+def data(prepared) -> DeviceData:
+    return DeviceData(prepared)
