@@ -27,12 +27,20 @@ class ConfigError(DnsearchError, ValueError):
         self.field, self.rule, self.got, self.hint = field, rule, got, hint
         text = f"{field} {rule}"
         if got is not None:
-            text += f", got {got!r}"
+            text += f", got {_short(repr(got))}"
         super().__init__(f"{text}; {hint}" if hint else text)
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, object, str]]:
+        """So that it survives the way from a worker process."""
+        return type(self), (self.field, self.rule, self.got, self.hint)
+
     def within(self, parent: str) -> ConfigError:
-        """The same error with its field's full path, such as ``start[1].growth_rate``."""
-        return type(self)(f"{parent}.{self.field}", self.rule, self.got, self.hint)
+        """The same error with its field's full path, such as ``start[1].growth_rate``.
+
+        A parent that ends in a colon, such as ``study.toml:``, stands before the path.
+        """
+        dot = " " if parent.endswith(":") else "." if parent and self.field else ""
+        return type(self)(f"{parent}{dot}{self.field}", self.rule, self.got, self.hint)
 
 
 class SpaceError(DnsearchError):
@@ -54,5 +62,9 @@ class RunError(DnsearchError):
 def nearest(word: str, words: Iterable[str]) -> str:
     """A hint naming the known word closest to ``word``, or all of them when none is close."""
     known = sorted(words)
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.55)  # 'growht': growth_rate
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def _short(text: str, most: int = 200) -> str:
+    return text if len(text) <= most else f"{text[:most]} ..."

@@ -4,7 +4,7 @@ study.toml          the study as it was run
 study.db            Optuna's storage: every score, and nothing else is a store of results
 environment.json    versions, machine, devices
 data.json           what is known of the images
-run.lock            held while a coordinator works; names it
+run.lock            held while a coordinator works; holder.json names it
 checkpoints/KEY/    weights of candidates, one file a seed
 report.html, candidates.csv, summary.json
 """
@@ -26,7 +26,7 @@ from typing import Any
 
 import filelock
 
-from dnsearch.errors import RunError
+from dnsearch.errors import RunError, nearest
 
 RUNS = Path("reports")
 """Where runs go, below the folder that the command was typed in."""
@@ -51,7 +51,8 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -69,8 +70,8 @@ def check_name(name: str) -> str:
     """The name of a run, if it may become a folder's. Raises RunError otherwise."""
     if not _NAME.fullmatch(name):
         raise RunError(
-            f"run name must be letters, digits, '.', '_' and '-', starting with a letter or digit, "
-            f"at most 100; got {name!r}; name it with --name"
+            "a run's name must be 1 to 100 of a-z, A-Z, 0-9, '.', '_' and '-', "
+            f"a letter or digit in front, got {name!r}; choose another with --name"
         )
     return name
 
@@ -89,11 +90,11 @@ class RunDir:
     def find(cls, run: str, parent: Path = RUNS) -> RunDir:
         """An existing run by its name below ``parent`` or by its path. Raises RunError if none."""
         for path in (parent / run, Path(run)):
-            if (path / "study.db").is_file():
+            if os.path.isfile(path / "study.db"):  # Path.is_file raises on a name that is too long
                 return cls(path)
-        found = sorted(p.parent.name for p in parent.glob("*/study.db"))
-        known = f"runs here: {', '.join(found)}" if found else f"there are no runs in {parent}/ yet"
-        raise RunError(f"no run {run!r}; {known}")
+        found = [p.parent.name for p in parent.glob("*/study.db")]
+        hint = nearest(run, found) if found else f"there are no runs in {parent}/ yet"
+        raise RunError(f"there is no run {run!r}; {hint}")
 
     @property
     def name(self) -> str:
@@ -114,15 +115,24 @@ class RunDir:
     def checkpoint(self, key: str, seed: int) -> Path:
         return self.path / "checkpoints" / key / f"{seed}.pt"
 
-    def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run. Raises RunError naming it where it is missing or broken."""
+    def read_json(self, name: str, *needed: str) -> dict[str, Any]:
+        """A JSON file of the run, with at least these keys.
+
+        Raises RunError naming the file where it is missing or broken.
+        """
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise RunError(f"{path}: cannot be read: {error.strerror}") from None
         except ValueError as error:
             raise RunError(f"{path}: must be valid JSON: {error}") from None
+        if not isinstance(value, dict):
+            raise RunError(f"{path}: must be a JSON object, got {type(value).__name__}")
+        for key in needed:
+            if key not in value:
+                raise RunError(f"{path}: must have the key {key!r}; was the file changed?")
+        return value
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -148,14 +158,14 @@ class RunDir:
 
     def _holder(self) -> str:
         try:
-            holder = self.read_json("holder.json")
+            holder = self.read_json("holder.json", "process", "host", "since")
         except RunError:
             return "another process"
         return f"process {holder['process']} on {holder['host']} since {holder['since']}"
 
 
 def environment() -> dict[str, Any]:
-    """Versions and the machine, for the record of a run; what torch sees is the workers' to tell."""
+    """Versions and the machine, for the record of a run; what torch sees, the workers tell."""
     versions = {name: metadata.version(name) for name in _PACKAGES}
     return {
         "dnsearch": metadata.version("densenet-search"),

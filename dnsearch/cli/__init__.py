@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from dnsearch import __version__
-from dnsearch.errors import DnsearchError
+from dnsearch.errors import DnsearchError, nearest
 
 VERBS = {
     "run": "Search DenseNets for a study, or go on searching; writes a report.",
@@ -32,14 +32,26 @@ class Verbs(click.Group):
             return None
         return importlib.import_module(f"dnsearch.cli.{cmd_name}").command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not ctx.resilient_parsing:
+            raise DnsearchError(f"there is no verb {args[0]!r}; {nearest(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Verbs,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="dnsearch")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Which DenseNet should I train on my data within my budget?
 
     \b
@@ -47,6 +59,8 @@ def cli() -> None:
     dnsearch init my-study.toml    a commented study file, to point at your data
     dnsearch run my-study.toml     search; the same command goes on after an interruption
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -57,12 +71,20 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(command: Callable[[], Any]) -> int:
     try:
         return command() or 0
-    except DnsearchError as error:
-        click.echo(f"dnsearch: {error}", err=True)
+    except (DnsearchError, click.ClickException, OSError, MemoryError) as error:
+        click.echo(f"dnsearch: {' '.join(_message(error).splitlines())}", err=True)
         return 2
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("dnsearch: stopped", err=True)
         return 130
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "dnsearch"
+        text = error.format_message().rstrip(".")
+        return f"{text[:1].lower()}{text[1:]} (see {path} --help)"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return f"out of memory: {error}" if isinstance(error, MemoryError) else str(error)

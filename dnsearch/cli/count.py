@@ -17,6 +17,9 @@ from dnsearch.arch.presets import PRESETS, preset
 from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
 from dnsearch.errors import ConfigError
 
+MOST_PIXELS = 4096
+"""Of a side: the network is built and run to be counted, and must fit into memory."""
+
 
 @click.command()
 @click.argument("network", default="")
@@ -99,6 +102,8 @@ def _shape(text: str | None, arch: ArchConfig) -> tuple[int, int, int]:
     if not match:
         raise ConfigError("--input", "must be CHANNELSxHEIGHTxWIDTH, such as 3x224x224", text)
     channels, height, width = map(int, match.groups())
+    if max(channels, height, width) > MOST_PIXELS:
+        raise ConfigError("--input", f"must have sides of at most {MOST_PIXELS}", text)
     return channels, height, width
 
 

@@ -16,6 +16,8 @@ from dnsearch.rundir import write_text
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 def command(file: Path, force: bool) -> None:
     """Write a commented study FILE (default study.toml) with every key at its default."""
+    if file.is_dir():
+        raise RunError(f"{file}: is a folder; name a file, such as {file / 'study.toml'}")
     if file.exists() and not force:
         raise RunError(f"{file}: is there already; choose another name or pass --force")
     write_text(file, to_toml(StudyConfig(), comments=True))

@@ -1,0 +1,104 @@
+"""``dnsearch count``: the published figures, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dnsearch.arch.config import ArchConfig
+
+GOLDEN = {
+    "densenet121": (7_978_856, 2_834_161_664),
+    "densenet161": (28_681_000, 7_727_907_072),
+    "densenet169": (14_149_480, 3_359_843_328),
+    "densenet201": (20_013_928, 4_291_365_888),
+}
+"""Parameters and multiply-adds at 224x224 and 1,000 classes, conv + linear."""
+
+
+@pytest.mark.parametrize("name", ["densenet121", "densenet169"])
+def test_published_figures(dnsearch, name):
+    code, out, err = dnsearch("count", name, "--input", "3x224x224", "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    for counted in (report["formula"], report["fvcore"]):
+        assert (counted["params"], counted["macs"]) == GOLDEN[name]
+    assert report["formula"]["activations"] == report["fvcore"]["activations"]
+    assert sum(stage["macs"] for stage in report["stages"]) == GOLDEN[name][1]
+    assert ArchConfig.from_dict(report["config"]).key == report["key"]
+
+
+def test_table_for_people(dnsearch):
+    code, out, _ = dnsearch("count", "densenet-40-12", "--input", "3x32x32")
+    assert code == 0
+    assert re.search(r"parameters +1,019,722 +1,019,722", out)
+    assert "denseblock3" in out
+
+
+def test_flags_and_a_config_file_agree(dnsearch):
+    flags = ["--growth-rate", 4, "--block-config", "1-2", "--stem", "cifar", "--num-classes", 7]
+    by_flags = json.loads(dnsearch("count", *flags, "--input", "1x8x8", "--json").out)
+    Path("config.json").write_text(json.dumps(by_flags["config"]))
+    by_file = json.loads(dnsearch("count", "config.json", "--input", "1x8x8", "--json").out)
+    assert by_file["formula"] == by_flags["formula"]
+    assert by_file["input"] == [1, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ([], r"network must be one of densenet121, .*, a config.json, or given by flags"),
+        (
+            ["densenet12"],
+            r"network must be a known preset, got 'densenet12'; did you mean .*121'\?",
+        ),
+        (["densenet121", "--input", "224"], r"--input must be CHANNELSxHEIGHTxWIDTH, .* got '224'"),
+        (["densenet121", "--input", "0x9x9"], r"--input must be CHANNELSxHEIGHTxWIDTH, .*"),
+        (
+            ["densenet121", "--input", "3x9x5000"],
+            r"--input must have sides of at most 4096, got '3x9x5000'",
+        ),
+        (
+            ["densenet121", "--input", "3x8x8"],
+            r"input size must be at least 29x29 for 4 blocks behind the imagenet stem, got '8x8'.*",
+        ),
+        (["--growth-rate", "0"], r"growth_rate must be an integer of at least 1, got 0"),
+        (
+            ["--growth-rate", "k"],
+            r"invalid value for '--growth-rate': 'k' is not a valid integer.*",
+        ),
+        (["--bn-size", "-1"], r"bn_size must be an integer of at least 0, got -1"),
+        (["--compression", "nan"], r"compression must be a finite number, got nan"),
+        (["--compression", "0"], r"compression must lie in \(0, 1\], got 0.0"),
+        (["--norm", "layer"], r"norm must be one of batch, group, got 'layer'"),
+        (["--stem", "big"], r"stem must be one of imagenet, cifar, got 'big'"),
+        (["--block-config", "3,,3"], r"--block-config must be depths joined by '-', .* got '3,,3'"),
+        (["--block-config", "0-1"], r"block_config\[0\] must be an integer of at least 1, got 0"),
+        (["--batch-size", "0"], r"invalid value for '--batch-size': 0 .*"),
+        (["none.json"], r"none.json: cannot be read: No such file or directory"),
+    ],
+)
+def test_refused(refused, typed, told):
+    assert re.fullmatch(told, refused("count", *typed))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", r"net.json: .*line 1 column 2.*"),
+        (b"\xff\xfe\x00", r"net.json: .*utf-8.*"),
+        (b"[]", r"net.json: must be a JSON object of an architecture's fields"),
+        (
+            b'{"growht_rate": 3}',
+            r"net.json: growht_rate is no field .* did you mean 'growth_rate'\?",
+        ),
+        (b'{"growth_rate": "3"}', r"net.json: growth_rate must be an integer .* got '3'"),
+        (b'{"block_config": []}', r"net.json: block_config must be a list of one or more .*"),
+    ],
+)
+def test_bad_config_file(refused, tmp_path, content, told):
+    (tmp_path / "net.json").write_bytes(content)
+    assert re.fullmatch(told, refused("count", "net.json"))

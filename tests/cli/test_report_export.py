@@ -1,0 +1,112 @@
+"""``dnsearch report`` and ``dnsearch export``: what they refuse."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dnsearch.arch import load_network
+from dnsearch.rundir import RunDir
+
+
+@pytest.fixture
+def run(dnsearch, trained) -> RunDir:
+    """The trained run in the present folder, to be spoilt."""
+    shutil.copytree(trained.path, "reports/small")
+    return RunDir(Path("reports/small"))
+
+
+@pytest.fixture(params=[["report"], ["export", "--to", "out"]], ids=["report", "export"])
+def verb(request) -> list[str]:
+    return request.param
+
+
+def test_no_runs_at_all(refused, verb):
+    assert refused(*verb, "nope") == "there is no run 'nope'; there are no runs in reports/ yet"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("smal", "did you mean 'small'?"), ("a" * 300, "known are small")]
+)
+def test_no_such_run(refused, run, verb, name, hint):
+    assert refused(*verb, name) == f"there is no run {name!r}; {hint}"
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("study.toml", r"reports/small/study.toml: there is no such study file.*"),
+        ("data.json", r"reports/small/data.json: cannot be read: No such file or directory"),
+        ("environment.json", r"reports/small/environment.json: cannot be read: .*"),
+    ],
+)
+def test_missing_file(refused, run, verb, file, told):
+    (run.path / file).unlink()
+    assert re.fullmatch(told, refused(*verb, "small"))
+
+
+def test_damaged_storage(refused, run, verb):
+    run.database.write_text("no data base")
+    told = r"reports/small/study.db: cannot be used as Optuna storage: .*"
+    assert re.fullmatch(told, refused(*verb, "small"))
+
+
+@pytest.mark.parametrize("name", ["small", "reports/small", "./reports/small/"])
+def test_report_by_name_or_path(dnsearch, run, name):
+    run.report.unlink()
+    assert dnsearch("report", name) == (0, "reports/small/report.html\n", "")
+    assert run.report.is_file()
+
+
+def test_export(dnsearch, run):
+    code, out, err = dnsearch("export", "small", "--to", "out")
+    assert (code, err) == (0, "")
+    assert "written to out; out/README.md says how to load it" in out
+    assert load_network("out").config.growth_rate in (4, 6)
+
+
+@pytest.mark.parametrize(
+    ("pick", "told"),
+    [
+        ("nope", r"no candidate is called 'nope': name knee, least-error, least-cost, .*"),
+        ("", r"no candidate is called '': name knee, .*"),
+        ("macs<=1", r"no finished candidate has macs<=1: the least macs left is .*"),
+        ("mcas<=1e6", r"pick bounds an unknown figure, got 'mcas'; did you mean 'macs'\?"),
+        ("macs<1", r"pick must be bounds joined by commas, got 'macs<1'; write bounds such as .*"),
+        ("macs<=x", r"pick must bound by a number, got 'macs<=x'; write bounds such as .*"),
+    ],
+)
+def test_bad_pick(refused, run, pick, told):
+    assert re.fullmatch(told, refused("export", "small", "--pick", pick, "--to", "out"))
+
+
+@pytest.mark.parametrize(
+    ("to", "told"),
+    [
+        ("full", r"full: must be a new or empty folder; choose another with --to"),
+        ("file", r"file: must be a new or empty folder; choose another with --to"),
+        ("file/out", r"file/out: cannot be written: .*"),
+        (".", r".: must be a new or empty folder; choose another with --to"),
+    ],
+)
+def test_bad_folder(refused, run, to, told):
+    Path("full").mkdir()
+    Path("full/mine").write_text("mine")
+    Path("file").write_text("mine")
+    assert re.fullmatch(told, refused("export", "small", "--to", to))
+
+
+def test_weights_that_are_gone(refused, run):
+    shutil.rmtree(run.path / "checkpoints")
+    told = refused("export", "small", "--to", "out")
+    assert re.match(r"reports/small/checkpoints/\w+/\d+.pt: .*", told)
+
+
+def test_weights_that_are_damaged(refused, run):
+    for file in run.path.glob("checkpoints/*/*.pt"):
+        file.write_bytes(b"damaged")
+    told = refused("export", "small", "--to", "out")
+    assert re.match(r"reports/small/checkpoints/\w+/\d+.pt: cannot be read as weights", told)

@@ -1,0 +1,182 @@
+"""``dnsearch run``: studies, names, folders and runs that are refused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dnsearch.rundir import RunDir
+
+from .conftest import SMALL, snapshot
+
+AWAITED = pytest.mark.xfail(reason="fails with a traceback or too late", strict=False)
+
+
+@pytest.fixture
+def study(dnsearch) -> Path:
+    Path("small.toml").write_text(SMALL)
+    return Path("small.toml")
+
+
+@pytest.fixture
+def run(study, trained) -> RunDir:
+    """The trained run in the present folder, to be spoilt."""
+    shutil.copytree(trained.path, "reports/small")
+    return RunDir(Path("reports/small"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["none.toml"], r"none.toml: there is no such study file; dnsearch init writes one .*"),
+        (["."], r".: must be a readable study file: Is a directory"),
+        (["small.toml", "--time", "soon"], r"--time must be a number of seconds .* got 'soon'"),
+        (["small.toml", "--trials", "0"], r"invalid value for '--trials': 0 .*"),
+        (["small.toml", "--to", "small.toml"], r"small.toml/small: cannot be written: .*"),
+        pytest.param(
+            ["small.toml", "--time", "0s"],
+            r"--time must be greater than 0, got '?0s?'?",
+            marks=AWAITED,
+        ),
+        pytest.param(
+            ["small.toml", "--device", "tpu"],
+            r"--device must be auto, cpu, cuda or cuda:N, got 'tpu'",
+            marks=AWAITED,
+        ),
+        pytest.param(
+            ["small.toml", "--workers", "5000"],
+            r"--workers must be at most 1024, got 5000",
+            marks=AWAITED,
+        ),
+    ],
+)
+def test_refused(refused, study, typed, told):
+    assert re.fullmatch(told, refused("run", *typed))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", "ä", "x y", "x\n", "a" * 101])
+def test_names_are_checked_before_they_are_paths(refused, study, name):
+    assert f"got {name!r}; choose another with --name" in refused("run", study, f"--name={name}")
+
+
+def test_name_of_the_file_is_checked_too(refused, study):
+    study.rename("my study.toml")
+    assert "got 'my study'; choose another with --name" in refused("run", "my study.toml")
+
+
+def test_run_where_a_file_lies(refused, study):
+    Path("reports").mkdir()
+    Path("reports/small").write_text("mine")
+    assert refused("run", study) == "reports/small: cannot be written: File exists"
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("[space]\ngrowht_rate = 3", r"x.toml: space.growht_rate is no known key; did you mean .*"),
+        (
+            "[limits]\nmax_macs = 100",
+            r"no point of the space has macs <= 100; the smallest has \S+; raise limits.max_macs.*",
+        ),
+        (
+            "[space]\nblock_config = [1, 1, 1, 1, 1, 1]",
+            r"space.block_config or data.image_size: input size must be at least 32x32 for 6 "
+            r"blocks behind the cifar stem, got '28x28'; use fewer blocks",
+        ),
+        ('[data]\nformat = "npz"', r"data.path must be set for format 'npz'"),
+        ('[data]\npath = "."', r"data.path must not be set for format 'fashion-mnist-16k'.*"),
+        (
+            '[data]\nformat = "cifar10"\npath = "none"',
+            r"data.path must be a file or folder that exists, got '.*none'",
+        ),
+        ('[data]\nformat = "npz"\npath = "x.toml"', r".*x.toml: must be a readable .npz file: .*"),
+        ('[data]\nformat = "folder"\npath = "."', r".*: must hold .*sub-folder.*"),
+        (
+            "[data]\ntrain_images = 3",
+            r"data.train_images must be between 10 \(one a class\) and 8000 .* got 3",
+        ),
+        ('[search]\ndevice = "cuda:99"', r"search.device must be a device of this machine.*"),
+        pytest.param(
+            '[search]\nstart = ["densenet121"]',
+            r"search.start\[0\]: input size must be at least 29x29 .*",
+            marks=AWAITED,
+        ),
+        pytest.param(
+            '[limits]\nmax_macs = 4e5\n[search]\nstart = ["densenet-40-12"]',
+            r"search.start\[0\] must have macs <= limits.max_macs = 400000, got \d+",
+            marks=AWAITED,
+        ),
+    ],
+)
+def test_study_refused(refused, section, told):
+    Path("x.toml").write_text(section)
+    assert re.fullmatch(told, refused("run", "x.toml", "--trials", "1"))
+
+
+def test_changed_study(refused, run):
+    text = SMALL.replace("[4, 6]", "[4]").replace("rungs = [1]", "rungs = [2]")
+    Path("small.toml").write_text(text)
+    assert refused("run", "small.toml") == (
+        "reports/small: was run with another study (space.growth_rate: [4, 6] -> [4]; "
+        "training.rungs: [1] -> [2]); change it back, or give this one another --name"
+    )
+
+
+def test_finished_run_is_not_run_again(dnsearch, run, study):
+    database = run.database.read_bytes()
+    code, out, _ = dnsearch("run", study)
+    assert code == 0
+    assert "1 candidates trained" in out
+    assert len(database) == len(run.database.read_bytes())
+
+
+def test_budgets_may_change(dnsearch, run, study):
+    code, out, _ = dnsearch("run", study, "--trials", 2)
+    assert code == 0
+    assert "2 candidates trained" in out
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("data.json", "{", r"reports/small/data.json: must be valid JSON: .*"),
+        ("data.json", "[]", r"reports/small/data.json: must be a JSON object, got list"),
+        ("data.json", None, r"reports/small/data.json: cannot be read: No such file .*"),
+        (
+            "data.json",
+            '{"fingerprint": "0"}',
+            r"reports/small: the images changed since it was run .*give this study another --name",
+        ),
+        ("study.toml", "x", r"reports/small/study.toml: must be valid TOML: .*"),
+        ("study.db", "no data base", r"reports/small/study.db: cannot be used as Optuna storage.*"),
+        pytest.param("data.json", "{}", r"reports/small/data.json: .*fingerprint.*", marks=AWAITED),
+        pytest.param("study.toml", None, r"reports/small.*study.toml.*", marks=AWAITED),
+    ],
+)
+def test_damaged_run(refused, run, study, file, content, told):
+    if content is None:
+        (run.path / file).unlink()
+    else:
+        (run.path / file).write_text(content)
+    assert re.fullmatch(told, refused("run", study))
+
+
+def test_environment_is_written_again(dnsearch, run, study):
+    (run.path / "environment.json").unlink()
+    assert dnsearch("run", study).code == 0
+    assert run.read_json("environment.json")["python"]
+
+
+def test_second_coordinator(dnsearch, run, study):
+    with run.lock():
+        before = snapshot()
+        code, _, err = dnsearch("run", study)
+        assert snapshot() == before
+    assert code == 2
+    assert re.fullmatch(
+        r"dnsearch: reports/small: in use by process \d+ on \S+ since \S+; wait for it .*\n",
+        err,
+    )

@@ -1,0 +1,383 @@
+"""``study.toml`` -> ``StudyConfig``: what is read, what is written, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from dnsearch.arch.presets import PRESETS
+from dnsearch.config import (
+    StudyConfig,
+    changed_keys,
+    load_study,
+    override,
+    parse_seconds,
+    parse_study,
+    to_toml,
+)
+from dnsearch.errors import ConfigError
+
+REFUSED = [
+    # unknown keys, at every level
+    ("growth_rate = 3", r"growth_rate is no known key here; put it in \[space\]"),
+    ("seed = 3", r"seed is no known key here; put it in \[data\] or \[search\]"),
+    ("[serch]", r"serch is no known key; did you mean 'search'\?"),
+    ("[xyz]", r"xyz is no known key; known are data, limits, objectives, search, space, training"),
+    (
+        "[space]\ngrowht_rate = 4",
+        r"space.growht_rate is no known key; did you mean 'growth_rate'\?",
+    ),
+    ("[space]\ngrowht = 4", r"space.growht is no known key; did you mean 'growth_rate'\?"),
+    ("[space]\ntrials = 4", r"space.trials is no known key here; put it in \[search\]"),
+    ("[limits]\nmax_mac = 4", r"limits.max_mac is no known key; did you mean 'max_macs'\?"),
+    ("[data.x.y]\na = 1", r"data.x is no known key; known are format, .*"),
+    # wrong types
+    ("space = 3", r"space must be a table of keys, got 3"),
+    ("[[space]]", r"space must be a table of keys, got \[\{\}\]"),
+    ('[search]\ntrials = "many"', r"search.trials must be a whole number, got 'many'"),
+    ("[search]\ntrials = true", r"search.trials must be a whole number, got True"),
+    ("[search]\ntrials = 1.5", r"search.trials must be a whole number, got 1.5"),
+    ("[search]\ntrials = inf", r"search.trials must be a whole number, got inf"),
+    ("[search]\ntrials = [3]", r"search.trials must be a whole number, got \[3\]"),
+    ("[search]\ntrials = {a = 1}", r"search.trials must be a whole number, got \{'a': 1\}"),
+    ("[search]\ntrials = 2026-01-01", r"search.trials must be a whole number, got .*"),
+    ("[training]\nrungs = 3", r"training.rungs must be a list, got 3"),
+    ('[training]\nrungs = ["1"]', r"training.rungs\[0\] must be a whole number, got '1'"),
+    ("[training]\nflip = 1", r"training.flip must be true or false, got 1"),
+    ('[training]\nlearning_rate = "0.1"', r"training.learning_rate must be a number, got '0.1'"),
+    ("[data]\npath = 3", r"data.path must be a path in quotes, got 3"),
+    ("[data]\nformat = 3", r"data.format must be 'fashion-mnist-16k', .*, got 3"),
+    # numbers outside
+    ("[search]\ntrials = 0", r"search.trials must be greater than 0, got 0"),
+    ("[search]\nseed = -1", r"search.seed must be at least 0, got -1"),
+    ("[search]\nworkers = 2000", r"search.workers must be at most 1024, got 2000"),
+    ("[data]\nimage_size = 1e6", r"data.image_size must be at most 4096, got 1000000.0"),
+    ("[data]\nvalidation = 1", r"data.validation must be less than 1, got 1"),
+    ("[data]\nvalidation = 0", r"data.validation must be greater than 0, got 0"),
+    ("[training]\nbatch_size = 1", r"training.batch_size must be at least 2, got 1"),
+    ("[training]\nlearning_rate = nan", r"training.learning_rate must be a finite number, got nan"),
+    ("[training]\nwarmup = inf", r"training.warmup must be a finite number, got inf"),
+    ("[training]\nrungs = []", r"training.rungs must not be empty, got \[\]"),
+    ("[training]\nrungs = [3, 1]", r"training.rungs must rise, got \[3, 1\]"),
+    ("[training]\nrungs = [1, 1]", r"training.rungs must rise, got \[1, 1\]"),
+    ("[training]\nrungs = [0, 1]", r"training.rungs\[0\] must be greater than 0, got 0"),
+    ('[limits]\nmax_macs = "1M"', r"limits.max_macs must be a whole number, got '1M'"),
+    ("[limits]\nmax_latency_ms = inf", r"limits.max_latency_ms must be a finite number, got inf"),
+    # names
+    ('[search]\nsampler = "cma"', r"search.sampler must be 'tpe', 'nsga2', 'gp' or 'random', .*"),
+    ('[search]\ndevice = "tpu"', r"search.device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
+    ("[search]\ndevice = 3", r"search.device must be auto, cpu, cuda or cuda:N, got 3"),
+    ("[objectives]\ncosts = []", r"objectives.costs must not be empty, got \[\]"),
+    ('[objectives]\ncosts = ["mac"]', r"objectives.costs\[0\] must be 'params', 'macs', .*'mac'"),
+    ('[objectives]\ncosts = ["macs", "macs"]', r"objectives.costs must not repeat a cost, .*"),
+    # times
+    *(
+        (f"[search]\ntime = {text}", rf"search.time must be {rule}, got .+")
+        for text, rule in {
+            '"5 parsecs"': r"a number of seconds or text such as '90s', '45m' or '1h30m'",
+            '""': r"a number of seconds or text .*",
+            '"-3s"': r"a number of seconds or text .*",
+            '"0s"': "greater than 0",
+            "-3": "greater than 0",
+            "nan": "a finite number",
+            "true": "a number",
+            '["3s"]': "a number",
+            "12:00:00": "a number",
+        }.items()
+    ),
+    # choices
+    ('[space]\ngrowth_rate = "a"', r"space.growth_rate\[0\] must be a whole number, got 'a'"),
+    ("[space]\ngrowth_rate = true", r"space.growth_rate\[0\] must be a whole number, got True"),
+    ("[space]\ngrowth_rate = [[4]]", r"space.growth_rate\[0\] must be a whole number, got \[4\]"),
+    ("[space]\ngrowth_rate = []", r"space.growth_rate must offer at least one choice, got \[\]"),
+    ("[space]\ngrowth_rate = [4, 4]", r"space.growth_rate must not repeat a choice, got \[4, 4\]"),
+    ("[space]\ngrowth_rate = 0", r"space.growth_rate must be an integer of at least 1, got 0"),
+    ("[space]\nbn_size = -1", r"space.bn_size must be an integer of at least 0, got -1"),
+    ("[space]\nblock_config = []", r"space.block_config must give the depths of one or more .*"),
+    ("[space]\nblock_config = 3", r"space.block_config must be a list, got 3"),
+    ("[space]\nblock_config = [[1], [0]]", r"space.block_config\[1\] must be an integer .* got 0"),
+    ('[space]\nblock_config = ["a"]', r"space.block_config\[0\]\[0\] must be a whole number, .*"),
+    (
+        "[space]\nblock_config = [{min = 3, max = 1}]",
+        r"space.block_config\[0\] must have min <= .*",
+    ),
+    *(
+        (f"[space]\ngrowth_rate = {text}", rf"space.growth_rate must {rule}, got \{{'min'.*\}}")
+        for text, rule in {
+            "{min = 4}": r"be a list, or a range \{min = .., max = .., step = ..\}",
+            "{min = 4, max = 8, stp = 1}": r"be a list, or a range .*",
+            "{min = 8, max = 4}": "have min <= max and step >= 1",
+            "{min = 4, max = 8, step = 0}": "have min <= max and step >= 1",
+            "{min = 4, max = 8.5}": "have whole numbers as min, max and step",
+            '{min = 4, max = "8"}': "have whole numbers as min, max and step",
+            "{min = 1, max = 100000000000}": "offer at most 10,000 choices",
+        }.items()
+    ),
+    *(
+        (f"[space]\nnum_init_features = {text}", r"space.num_init_features\[0\] must be a whole .*")
+        for text in ('"3x growth"', "1.5", "true")
+    ),
+    ("[space]\ncompression = 1.5", r"space.compression must lie in \(0, 1\], got 1.5"),
+    ("[space]\ncompression = nan", r"space.compression\[0\] must be a finite number, got nan"),
+    (
+        "[space]\ncompression = 0.001",
+        r"space.compression leaves no channel behind a transition, .*",
+    ),
+    ("[space]\ndrop_rate = 1", r"space.drop_rate must lie in \[0, 1\), got 1.0"),
+    ('[space]\nnorm = "layer"', r"space.norm\[0\] must be 'batch' or 'group', got 'layer'"),
+    ('[space]\nstem = ["cifar"]', r"space.stem must be 'imagenet' or 'cifar', got \['cifar'\]"),
+    # known designs
+    ('[search]\nstart = "densenet121"', r"search.start must be a list, got 'densenet121'"),
+    ("[search]\nstart = [3]", r"search.start\[0\] must be a preset's name or a table .*, got 3"),
+    (
+        '[search]\nstart = ["densenet121", "densenet12"]',
+        r"search.start\[1\] must be a known preset, got 'densenet12'; did you mean 'densenet121'\?",
+    ),
+    *(
+        (f"[search]\nstart = [{{{text}}}]", rf"search.start\[0\].{told}")
+        for text, told in {
+            "growht_rate = 4": "growht_rate is no field .*; did you mean 'growth_rate'\\?",
+            'growth_rate = "a"': "growth_rate must be an integer of at least 1, got 'a'",
+            "block_config = 3": "block_config must be a list of one or more block depths, got 3",
+            "compression = nan": "compression must be a finite number, got nan",
+            'stem = "x"': "stem must be one of imagenet, cifar, got 'x'",
+            "num_classes = 5": "num_classes is given by the images, got 5; leave it out",
+        }.items()
+    ),
+    # no TOML
+    ("a =", r"must be valid TOML: .*line 1.*|must be valid TOML: .*end of document.*"),
+    ("[search]\n[search]", r"must be valid TOML: .*"),
+    ("x = " + "[" * 5000, r"must be valid TOML: .*"),
+    ("[search]\ntrials = " + "1" * 5000, r"must be valid TOML: .*"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), REFUSED, ids=lambda text: text[:60])
+def test_refused(text, told):
+    with pytest.raises(ConfigError) as refused:
+        parse_study(text, source="x.toml")
+    assert re.fullmatch(rf"x\.toml: (?:{told})", str(refused.value))
+    assert "\n" not in str(refused.value)
+
+
+def test_empty_study_is_all_defaults():
+    assert parse_study("") == StudyConfig()
+
+
+def test_study_is_frozen():
+    with pytest.raises(ValidationError, match="frozen"):
+        StudyConfig().search.trials = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "key", "value"),
+    [
+        ("[search]\ntrials = 1e6", "search", "trials", 1_000_000),
+        ('[search]\ntime = "1h30m"', "search", "time", 5400),
+        ('[search]\ntime = "2d"', "search", "time", 172_800),
+        ("[search]\ntime = 0.5", "search", "time", 0.5),
+        ("[search]\nseed = 1.0", "search", "seed", 1),
+        ("[space]\ngrowth_rate = 12", "space", "growth_rate", (12,)),
+        ("[space]\ngrowth_rate = 1e1", "space", "growth_rate", (10,)),
+        ("[space]\ngrowth_rate = {min = 4, max = 9, step = 2}", "space", "growth_rate", (4, 6, 8)),
+        ("[space]\nblock_config = [1, [2, 3]]", "space", "block_config", ((1,), (2, 3))),
+        ("[space]\nblock_config = [{min = 1, max = 2}]", "space", "block_config", ((1, 2),)),
+        ("[space]\ncompression = 1", "space", "compression", (1.0,)),
+        (
+            '[space]\nnum_init_features = ["2x growth", 16]',
+            "space",
+            "num_init_features",
+            ("2x growth", 16),
+        ),
+    ],
+)
+def test_read(text, section, key, value):
+    assert getattr(getattr(parse_study(text), section), key) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("45m", 2700), ("1h 30m", 5400), ("1d1s", 86_401)]
+)
+def test_seconds(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+def test_start_configs_take_the_datas_channels_and_classes():
+    text = '[search]\nstart = ["densenet-40-12", {growth_rate = 7}]'
+    study = parse_study(text)
+    preset, ours = study.start_configs(study.space.build(in_channels=1, num_classes=4))
+    assert preset == PRESETS["densenet-40-12"].replace(in_channels=1, num_classes=4)
+    assert (ours.growth_rate, ours.num_init_features, ours.num_classes) == (7, 14, 4)
+
+
+def test_twice_the_growth_in_a_start_table():
+    text = "[space]\nnum_init_features = 16\n[search]\nstart = [{%s}, {num_init_features = %s}]"
+    study = parse_study(text % ("growth_rate = 7", '"2x growth", growth_rate = 7'))
+    plain, twice = study.start_configs(study.space.build(in_channels=1, num_classes=4))
+    assert (plain.num_init_features, twice.num_init_features) == (16, 14)
+
+
+# Files
+
+
+def test_data_path_is_relative_to_the_study_file(tmp_path):
+    (tmp_path / "x.toml").write_text('[data]\npath = "../images"')
+    assert load_study(tmp_path / "x.toml").data.path == tmp_path.parent / "images"
+    (tmp_path / "x.toml").write_text('[data]\npath = "~/images"')
+    assert load_study(tmp_path / "x.toml").data.path == Path.home() / "images"
+
+
+def test_mark_that_windows_writes_in_front(tmp_path):
+    (tmp_path / "x.toml").write_text("[search]\ntrials = 3", encoding="utf-8-sig")
+    assert load_study(tmp_path / "x.toml").search.trials == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, r"x.toml: there is no such study file; dnsearch init writes one to start from$"),
+        (b"\xff\xfe\x00", r"x.toml: must be a readable study file: it is not UTF-8 text$"),
+        (b"\x00", r"x.toml: must be valid TOML: .*"),
+        (b"[space]\ngrowht = 1", r"x.toml: space.growht is no known key"),
+        (
+            b'[data]\npath = "~nobody-of-this-name/x"',
+            r"x.toml: data.path cannot be followed .*, got '~nobody-of-this-name/x'$",
+        ),
+        (b'[data]\npath = "a\\u0000"', r"x.toml: data.path cannot be followed .*got 'a\\x00'$"),
+    ],
+)
+def test_bad_file(tmp_path, content, told):
+    if content is not None:
+        (tmp_path / "x.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=told):
+        load_study(tmp_path / "x.toml")
+
+
+def test_folder_is_no_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"must be a readable study file: Is a directory$"):
+        load_study(tmp_path)
+
+
+def test_ring_of_links(tmp_path):
+    (tmp_path / "ring").symlink_to(tmp_path / "ring")
+    (tmp_path / "x.toml").write_text('[data]\npath = "ring"')
+    with pytest.raises(ConfigError, match=r"x.toml: data.path cannot be followed"):
+        load_study(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("study", sorted(Path(__file__).parents[1].glob("studies/*.toml")), ids=str)
+def test_shipped_studies_are_valid(study):
+    assert load_study(study) != StudyConfig()
+
+
+# Written and read back
+
+
+@pytest.mark.parametrize("comments", [False, True])
+def test_defaults_come_back(comments):
+    assert parse_study(to_toml(StudyConfig(), comments=comments)) == StudyConfig()
+
+
+def choices(values):
+    return st.lists(values, min_size=1, max_size=4, unique=True)
+
+
+counts = st.integers(1, 10**12)
+shares = st.floats(0, 0.99)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+STUDIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": st.fixed_dictionaries(
+            {}, optional={"path": texts, "image_size": st.integers(1, 4096), "train_images": counts}
+        ),
+        "space": st.fixed_dictionaries(
+            {},
+            optional={
+                "growth_rate": choices(st.integers(4, 64)),
+                "block_config": st.lists(choices(st.integers(1, 9)), min_size=1, max_size=5),
+                "bn_size": choices(st.integers(0, 8)),
+                "num_init_features": choices(st.one_of(st.integers(64, 99), st.just("2x growth"))),
+                "compression": choices(st.floats(0.6, 1)),
+                "drop_rate": choices(shares),
+                "norm": choices(st.sampled_from(["batch", "group"])),
+                "stem": st.sampled_from(["cifar", "imagenet"]),
+            },
+        ),
+        "limits": st.fixed_dictionaries(
+            {}, optional={"max_macs": counts, "max_latency_ms": st.floats(1e-300, 1e300)}
+        ),
+        "objectives": st.fixed_dictionaries(
+            {"costs": choices(st.sampled_from(["params", "macs", "activations", "latency_ms"]))}
+        ),
+        "training": st.fixed_dictionaries(
+            {},
+            optional={"rungs": choices(counts).map(sorted), "ema": shares, "flip": st.booleans()},
+        ),
+        "search": st.fixed_dictionaries(
+            {},
+            optional={
+                "time": st.floats(1e-9, 1e12),
+                "seed": st.integers(0, 2**70),
+                "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]),
+                "start": st.lists(
+                    st.one_of(
+                        st.sampled_from(sorted(PRESETS)),
+                        st.fixed_dictionaries(
+                            {"growth_rate": st.integers(8, 99), "norm": st.just("group")}
+                        ),
+                    )
+                ),
+            },
+        ),
+    },
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=STUDIES, comments=st.booleans())
+def test_any_study_comes_back(values, comments):
+    study = StudyConfig.model_validate(values)
+    assert parse_study(to_toml(study, comments=comments)) == study
+
+
+# Changes
+
+
+def test_changed_keys_are_named_budgets_aside():
+    old = parse_study("[space]\ngrowth_rate = 4\n[search]\ntrials = 5\nseed = 1")
+    new = parse_study(
+        '[limits]\nmax_macs = 1e6\n[search]\ntrials = 9\ntime = "1h"\nseed = 2\nworkers = 3\n'
+        'device = "cpu"\ntimeout = 9\nkeep_checkpoints = "all"\n[space]\ngrowth_rate = [4, 8]'
+    )
+    assert changed_keys(old, new) == [
+        "space.growth_rate: [4] -> [4, 8]",
+        "limits.max_macs: unset -> 1000000",
+        "search.seed: 1 -> 2",
+    ]
+    assert changed_keys(old, old) == []
+
+
+def test_override():
+    study = override(StudyConfig(), trials=3, time="2m")
+    assert (study.search.trials, study.search.time) == (3, 120)
+    assert override(StudyConfig()) == StudyConfig()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("time", "0s", r"^--time must be greater than 0, got '0s'$"),
+        ("time", "soon", r"^--time must be a number of seconds or text .*, got 'soon'$"),
+        ("device", "tpu", r"^--device must be auto, cpu, cuda or cuda:N, got 'tpu'$"),
+        ("workers", 5000, r"^--workers must be at most 1024, got 5000$"),
+    ],
+)
+def test_bad_override(key, value, told):
+    with pytest.raises(ConfigError, match=told):
+        override(StudyConfig(), **{key: value})

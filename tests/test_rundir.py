@@ -1,0 +1,150 @@
+"""A run's folder: names, the lock, and files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+import pytest
+
+from dnsearch.errors import RunError
+from dnsearch.rundir import RunDir, atomic, check_name, environment, write_json, write_text
+
+
+@pytest.mark.parametrize("name", ["a", "quickstart", "2026-11-23_x.y", "A" * 100])
+def test_good_names(name):
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "..", "../x", "a/b", "a\\b", "/a", ".hidden", "-x", "_x", "ä", "x y", "x\n", "A" * 101],
+)
+def test_bad_names(name, tmp_path):
+    with pytest.raises(RunError, match=r"^a run's name must be .*got .*choose another with --name"):
+        RunDir.named(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_leaves_the_old_file_when_interrupted(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("old")
+
+    def write():
+        with atomic(file) as aside:
+            aside.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_atomic_replaces_the_file_and_makes_its_folder(tmp_path):
+    file = tmp_path / "a" / "b.txt"
+    for text in ("one", "two"):
+        write_text(file, text)
+        assert file.read_text() == text
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_atomic_keeps_the_usual_permissions(tmp_path):
+    (tmp_path / "usual").write_text("")
+    write_text(tmp_path / "ours", "")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "ours")}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize("name", ["file/x.txt", "folder", "n" * 256])
+def test_atomic_names_the_file_that_cannot_be_written(tmp_path, name):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RunError, match=rf"{re.escape(str(tmp_path / name))}: cannot be written: "):
+        write_text(tmp_path / name, "text")
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def test_json_comes_back(tmp_path):
+    write_json(tmp_path / "a.json", {"θ": [1, 0.5, None]})
+    assert RunDir(tmp_path).read_json("a.json", "θ") == {"θ": [1, 0.5, None]}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", r"a.json: must be valid JSON: .*"),
+        (b"\xff", r"a.json: must be valid JSON: .*"),
+        (b"3", r"a.json: must be a JSON object, got int"),
+        (b'{"a": 1}', r"a.json: must have the key 'b'.*"),
+        (None, r"a.json: cannot be read: No such file or directory"),
+    ],
+)
+def test_bad_json(tmp_path, content, told):
+    if content is not None:
+        (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(RunError, match=told):
+        RunDir(tmp_path).read_json("a.json", "a", "b")
+
+
+def test_find(tmp_path):
+    for name in ("one", "two"):
+        write_text(tmp_path / "reports" / name / "study.db", "")
+    reports = tmp_path / "reports"
+    assert RunDir.find("one", reports).name == "one"
+    assert RunDir.find(str(reports / "two"), reports).name == "two"
+    with pytest.raises(RunError, match=r"there is no run 'onne'; did you mean 'one'\?"):
+        RunDir.find("onne", reports)
+    with pytest.raises(RunError, match=r"there is no run 'x\\x00'; known are one, two"):
+        RunDir.find("x\0", reports)
+    with pytest.raises(RunError, match=r"there are no runs in .*none/ yet"):
+        RunDir.find("one", tmp_path / "none")
+
+
+def test_lock_names_its_holder(tmp_path):
+    run = RunDir(tmp_path / "x")
+    with (
+        run.lock(),
+        pytest.raises(
+            RunError, match=rf"x: in use by process {os.getpid()} on \S+ since \S+; wait"
+        ),
+        run.lock(),
+    ):
+        pass
+    assert os.listdir(run.path) == ["run.lock"]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"process": 3}', None])
+def test_lock_of_an_unknown_holder(tmp_path, content):
+    run = RunDir(tmp_path)
+    with run.lock():
+        holder = run.path / "holder.json"
+        holder.unlink()
+        if content is not None:
+            holder.write_text(content)
+        with pytest.raises(RunError, match="in use by another process; wait"), run.lock():
+            pass
+
+
+def test_lock_is_given_back(tmp_path):
+    run = RunDir(tmp_path / "x")
+    with pytest.raises(ZeroDivisionError), run.lock():
+        raise ZeroDivisionError
+    with run.lock():
+        pass
+
+
+def test_lock_below_a_file(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with (
+        pytest.raises(RunError, match=r"file/x: cannot be written: "),
+        RunDir(tmp_path / "file" / "x").lock(),
+    ):
+        pass
+
+
+def test_environment_names_versions():
+    known = environment()
+    assert known["packages"].keys() >= {"torch", "optuna", "numpy"}
+    assert known["cpu_cores"] >= 1
