@@ -18,7 +18,9 @@ from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
 from dnsearch.errors import ConfigError
 
 MOST_PIXELS = 4096
-"""Of a side: the network is built and run to be counted, and must fit into memory."""
+"""Of a side of the input."""
+MOST_ELEMENTS = 2 * 10**9
+"""Of parameters and of activations: the network is built and run, and must fit into memory."""
 
 
 @click.command()
@@ -48,6 +50,10 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
     channels, height, width = _shape(shape, arch)
     arch = arch.replace(in_channels=channels)
     cost = cost_of(arch, height, width, batch_size)
+    for name in ("params", "activations"):
+        if getattr(cost, name) > MOST_ELEMENTS:
+            rule = f"must have at most {MOST_ELEMENTS:,} {name} to be built and counted"
+            raise ConfigError("network", rule, getattr(cost, name))
     stages = list(stage_costs(ArchArrays.of([arch]), height, width))
 
     from dnsearch.cost.trace import trace  # torch and fvcore are needed from here on

@@ -65,6 +65,10 @@ def test_flags_and_a_config_file_agree(dnsearch):
             ["densenet121", "--input", "3x8x8"],
             r"input size must be at least 29x29 for 4 blocks behind the imagenet stem, got '8x8'.*",
         ),
+        (
+            ["--growth-rate", "100000"],
+            r"network must have at most 2,000,000,000 params to be built and counted, got \d+",
+        ),
         (["--growth-rate", "0"], r"growth_rate must be an integer of at least 1, got 0"),
         (
             ["--growth-rate", "k"],
