@@ -34,6 +34,14 @@ class Typed(NamedTuple):
     err: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """The user's cache of decoded images is left alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DNSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def dnsearch(capsys, tmp_path, monkeypatch) -> Callable[..., Typed]:
     """Types a command in an empty folder."""

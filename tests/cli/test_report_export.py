@@ -11,6 +11,8 @@ import pytest
 from dnsearch.arch import load_network
 from dnsearch.rundir import RunDir
 
+from .conftest import SMALL
+
 
 @pytest.fixture
 def run(dnsearch, trained) -> RunDir:
@@ -97,6 +99,16 @@ def test_bad_folder(refused, run, to, told):
     Path("full/mine").write_text("mine")
     Path("file").write_text("mine")
     assert re.fullmatch(told, refused("export", "small", "--to", to))
+
+
+def test_run_with_nothing_finished(dnsearch, refused):
+    Path("small.toml").write_text(SMALL + "time = 0.01\n")
+    code, out, _ = dnsearch("run", "small.toml")
+    assert code == 0
+    assert "no network to recommend yet" in out
+    assert dnsearch("report", "small").code == 0
+    told = refused("export", "small", "--to", "out")
+    assert told == "there is no knee pick: no candidate was trained yet"
 
 
 def test_weights_that_are_gone(refused, run):

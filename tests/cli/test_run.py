@@ -36,21 +36,9 @@ def run(study, trained) -> RunDir:
         (["small.toml", "--time", "soon"], r"--time must be a number of seconds .* got 'soon'"),
         (["small.toml", "--trials", "0"], r"invalid value for '--trials': 0 .*"),
         (["small.toml", "--to", "small.toml"], r"small.toml/small: cannot be written: .*"),
-        pytest.param(
-            ["small.toml", "--time", "0s"],
-            r"--time must be greater than 0, got '?0s?'?",
-            marks=AWAITED,
-        ),
-        pytest.param(
-            ["small.toml", "--device", "tpu"],
-            r"--device must be auto, cpu, cuda or cuda:N, got 'tpu'",
-            marks=AWAITED,
-        ),
-        pytest.param(
-            ["small.toml", "--workers", "5000"],
-            r"--workers must be at most 1024, got 5000",
-            marks=AWAITED,
-        ),
+        (["small.toml", "--time", "0s"], r"--time must be greater than 0, got '0s'"),
+        (["small.toml", "--device", "tpu"], r"--device must be auto, cpu, cuda or .*, got 'tpu'"),
+        (["small.toml", "--workers", "5000"], r"--workers must be at most 1024, got 5000"),
     ],
 )
 def test_refused(refused, study, typed, told):
@@ -129,7 +117,7 @@ def test_finished_run_is_not_run_again(dnsearch, run, study):
     database = run.database.read_bytes()
     code, out, _ = dnsearch("run", study)
     assert code == 0
-    assert "1 candidates trained" in out
+    assert re.search(r"\b1 candidates? trained", out)
     assert len(database) == len(run.database.read_bytes())
 
 
