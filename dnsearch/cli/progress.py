@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from rich import box
@@ -20,6 +20,8 @@ from dnsearch.config import StudyConfig
 from dnsearch.search.engine import Progress
 from dnsearch.search.session import Opened
 from dnsearch.search.study import Record
+
+T = TypeVar("T")
 
 MOST_SHOWN = 8
 """Rows of the front that are shown; the report has them all."""
@@ -105,23 +107,23 @@ class Screen:
         self.live.update(Group(*parts, self._front()))
 
     def _front(self) -> RenderableType:
-        usable = [r for r in self.records if r.values is not None and r.feasible]
+        usable = [(r.values, r) for r in self.records if r.values is not None and r.feasible]
         if not usable:
             return Text("the first candidate is under way", style="dim")
-        values = np.array([record.values for record in usable])
-        members = [usable[i] for i in np.flatnonzero(nondominated(values))]
-        members.sort(key=lambda record: record.values[1:])
+        mask = nondominated(np.array([values for values, _ in usable]))
+        members = [usable[i] for i in np.flatnonzero(mask)]
+        members.sort(key=lambda member: member[0][1:])
         table = Table(box=box.SIMPLE_HEAD, title="Pareto front so far", title_justify="left")
         for name in ("error", *self.costs):
             table.add_column(METRICS[name].short, justify="right")
         table.add_column("network")
-        for record in _thinned(members):
-            figures = zip(("error", *self.costs), record.values, strict=True)
+        for values, record in _thinned(members):
+            figures = zip(("error", *self.costs), values, strict=True)
             table.add_row(*(format_value(n, v) for n, v in figures), record.job.arch.describe())
         return table
 
 
-def _thinned(members: list[Record]) -> list[Record]:
+def _thinned(members: list[T]) -> list[T]:
     """At most MOST_SHOWN, evenly over the front, both ends included."""
     if len(members) <= MOST_SHOWN:
         return members

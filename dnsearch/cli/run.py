@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import click
 
 from dnsearch.cli.progress import make_display
-from dnsearch.config import Section, StudyConfig, load_study, parse_seconds
+from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RUNS, RunDir
 
@@ -18,7 +20,7 @@ BUNDLED = "quickstart"
 @click.argument("study", required=False)
 @click.option("--name", help="Name of the run; by default the study file's.")
 @click.option("--trials", type=click.IntRange(min=1), help="Candidates in all, for search.trials.")
-@click.option("--time", "seconds", help="Time in all, such as 45m, for search.time.")
+@click.option("--time", help="Time in all, such as 45m, for search.time.")
 @click.option("--workers", type=click.IntRange(min=1), help="For search.workers.")
 @click.option("--device", help="For search.device: auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -28,7 +30,7 @@ def command(
     study: str | None,
     name: str | None,
     trials: int | None,
-    seconds: str | None,
+    time: str | None,
     workers: int | None,
     device: str | None,
     to: Path,
@@ -39,9 +41,8 @@ def command(
     time; the same command goes on, and --trials and --time are totals over all sittings.
     """
     file = Path(study) if study else bundled_study()
-    config = load_study(file)
-    given = {"trials": trials, "time": seconds, "workers": workers, "device": device}
-    config = _override(config, {key: value for key, value in given.items() if value is not None})
+    given = {"trials": trials, "time": time, "workers": workers, "device": device}
+    config = override(load_study(file), **{k: v for k, v in given.items() if v is not None})
     run = RunDir.named(name or file.stem, to)
 
     from dnsearch.search.session import search  # Optuna and pandas are needed from here on
@@ -55,8 +56,7 @@ def command(
 
     results = read_results(run)
     write_report(results, run.path)
-    again = f"dnsearch run{f' {study}' if study else ''}{f' --name {name}' if name else ''}"
-    print_summary(results, run, reason, again)
+    print_summary(results, run, reason, shlex.join(["dnsearch", *sys.argv[1:]]))
 
 
 def bundled_study(name: str = BUNDLED) -> Path:
@@ -66,14 +66,3 @@ def bundled_study(name: str = BUNDLED) -> Path:
         if (folder / f"{name}.toml").is_file():
             return folder / f"{name}.toml"
     raise ConfigError("study", "must be given: the bundled one is missing", name)
-
-
-def _override(config: StudyConfig, values: dict[str, object]) -> StudyConfig:
-    """The study with these keys of [search] replaced, validated as if the file had said so."""
-    try:
-        if "time" in values:
-            values["time"] = parse_seconds(values["time"])
-    except ValueError as error:
-        raise ConfigError("--time", str(error), values["time"]) from None
-    search = type(config.search).model_validate({**dict(config.search), **values})
-    return config.model_copy(update={"search": search})

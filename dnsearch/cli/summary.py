@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-import click
-import pandas as pd
+from pathlib import Path
 
+import click
+
+from dnsearch.analysis.frames import Candidate, texts
 from dnsearch.analysis.metrics import duration, format_error, format_value
 from dnsearch.analysis.picks import finished, recommend
 from dnsearch.analysis.trust import binomial_standard_error
-from dnsearch.rundir import RunDir
+from dnsearch.report.digest import export_command
+from dnsearch.rundir import RUNS, RunDir
+from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
 from dnsearch.search.results import Results
 
 PICK = "knee"
 """What is recommended where the user has named no bound."""
 
 
-def print_summary(results: Results, run: RunDir, reason: str, again: str) -> None:
-    """Prints why the search ended, the recommended network, the report and the next commands."""
+def print_summary(results: Results, run: RunDir, reason: str, command: str) -> None:
+    """Prints why the search ended, the recommended network, the report and the next commands.
+
+    ``command`` is what was typed.
+    """
     candidates, costs = results.candidates, results.study.objectives.costs
-    failed = int((candidates["state"] == "failed").sum())
-    done = f"{len(finished(candidates))} candidates trained" + (
-        f", {failed} failed" if failed else ""
-    )
+    failed = texts(candidates, "state").count("failed")
+    count = len(finished(candidates))
+    done = f"{count} candidate{'s' * (count != 1)} trained"
+    done += f", {failed} failed" if failed else ""
     click.echo(f"\n{reason}: {done} in {duration(results.seconds)} of search")
-    if reason in ("interrupted", "the time is up"):
-        click.echo(f"to go on:  {again}")
+    if reason == INTERRUPTED:
+        click.echo(f"to go on:  {command}")
+    if reason == TIME_IS_UP:
+        click.echo("to go on:  the same command with a longer --time")
     picks = recommend(candidates, costs)
-    if not picks:
-        click.echo("no network to recommend yet")
-    else:
+    if picks:
         _print_pick(picks[PICK], results)
+    else:
+        click.echo("no network to recommend yet")
     click.echo(f"report:    {run.report}")
     if picks:
-        click.echo(f"export:    dnsearch export {run.path} --pick {PICK} --to {run.name}-{PICK}")
+        named = run.path.parent == Path(RUNS)
+        click.echo(f"export:    {export_command(run.name if named else str(run.path), PICK)}")
 
 
-def _print_pick(row: pd.Series, results: Results) -> None:
+def _print_pick(row: Candidate, results: Results) -> None:
     images = results.data["images"]["validation"]
     error = format_error(row["error"], float(binomial_standard_error(row["error"], images)))
     shown = ["macs", "params", *(c for c in results.study.objectives.costs if c == "latency_ms")]
@@ -43,6 +53,6 @@ def _print_pick(row: pd.Series, results: Results) -> None:
     click.echo(f"take:      {row['name']}  ({row['key']}, the knee of the front)")
     click.echo(f"           {error} validation error, {figures}")
     click.echo(
-        f"           from one {row['rung']}-epoch training on {images:,} validation images: "
-        "differences under 2 standard errors are not real"
+        f"           one {row['rung']}-epoch training, {images:,} validation images: networks that "
+        "differ by less than 2 standard errors are equals"
     )

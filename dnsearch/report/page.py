@@ -19,9 +19,9 @@ from plotly.offline import get_plotlyjs
 from dnsearch import __version__
 from dnsearch.analysis.frames import texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
+from dnsearch.config import to_toml
 from dnsearch.report.digest import FIGURES, Digest, answer, digest, export_command, summary
 from dnsearch.report.pictures import pictures
-from dnsearch.report.settings import study_text
 from dnsearch.report.style import CONFIG, LOOKS
 from dnsearch.report.table import table
 from dnsearch.rundir import write_json, write_text
@@ -101,7 +101,7 @@ def _content(digest: Digest) -> dict[str, Any]:
         "failures": _failures(digest),
         "pictures": pictures(digest),
         "table": table(digest),
-        "settings": study_text(results.study),
+        "settings": to_toml(results.study),
         "about": {"Data": _pairs(results.data), "Environment": _pairs(results.environment)},
     }
 

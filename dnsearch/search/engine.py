@@ -15,6 +15,8 @@ from dnsearch.training.score import Score
 
 POLL_SECONDS = 0.5
 
+TIME_IS_UP, INTERRUPTED = "the time is up", "interrupted"
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -55,26 +57,24 @@ class Engine:
         """Searches; returns why it ended. Candidates under way when time is up are dropped: they
         are trained again, from their last checkpoint, if the search goes on."""
         try:
-            while reason := self._step(show):
-                if reason != "going on":
+            while True:
+                self._fill()
+                reason = self._end()
+                if reason is not None:
                     return reason
+                ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
+                show(self._progress(tuple(self._tell(job, score) for job, score in ended)))
         finally:
             self.store.set_seconds(self.seconds)
-        raise AssertionError("a step always says how it went")
 
-    def _step(self, show: Callable[[Progress], None]) -> str:
-        self._fill()
-        running = self.evaluator.running()
-        if not running and self._done >= self.budget.trials:
-            return "all trials finished"
-        if not running and self._exhausted:
-            return "every architecture of the space was trained"
-        if self._time_left() <= 0:
-            return "the time is up"
-        ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
-        finished = tuple(self._tell(job, score) for job, score in ended)
-        show(self._progress(finished))
-        return "going on"
+    def _end(self) -> str | None:
+        """Why the search is over, if it is."""
+        if not self.evaluator.running():
+            if self._done >= self.budget.trials:
+                return "all trials finished"
+            if self._exhausted:
+                return "every architecture of the space was trained"
+        return TIME_IS_UP if self._time_left() <= 0 else None
 
     def _fill(self) -> None:
         """Gives every free worker a job, as far as the budget goes."""
@@ -92,8 +92,9 @@ class Engine:
         return float("inf") if self.budget.time is None else self.budget.time - self.seconds
 
     def _tell(self, job: Job, score: Score) -> Record:
-        if score.failure is None and score.error is None:
-            score = score.failed("no validation error was reported")
+        for name in ("error", *self.objectives):
+            if score.failure is None and vars(score).get(name, 0) is None:
+                score = score.failed(f"no {name} was reported")
         constraints = self.model.excess(job.arch)
         most = self.model.limits.max_latency_ms
         if most is not None:

@@ -13,7 +13,7 @@ from dnsearch.data import PreparedData, prepare
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json, write_text
 from dnsearch.search.devices import Plan, plan_workers
-from dnsearch.search.engine import Engine, Progress
+from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import Evaluator
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
@@ -86,7 +86,7 @@ def search(
             try:
                 return engine.run(tell)
             except KeyboardInterrupt:
-                return "interrupted"
+                return INTERRUPTED
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """The Optuna study of a run: the only store of results.
 
 Two studies lie in one storage: ``search`` holds the candidates of the space, ``references`` the
-known designs outside it, whose parameters no distribution of the space could express. A trial carries
-its job and its score as user attributes, the score with a checksum. How a trial stands:
+known designs outside it, whose parameters no distribution of the space could express. A trial
+carries its job and its score as user attributes, the score with a checksum. How it stands:
 
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
     FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:

@@ -46,7 +46,7 @@ def test_a_broken_rule_is_named_with_the_value(fields, message):
 
 
 def test_an_unknown_field_is_answered_with_the_nearest():
-    with pytest.raises(ConfigError, match="growth is no field.*did you mean 'growth_rate'"):
+    with pytest.raises(ConfigError, match=r"growth is no field.*did you mean 'growth_rate'"):
         ArchConfig.from_dict({"growth": 3})
 
 

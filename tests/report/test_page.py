@@ -14,11 +14,10 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
-from dnsearch.config import StudyConfig
+from dnsearch.config import StudyConfig, to_toml
 from dnsearch.errors import RunError
 from dnsearch.report.digest import answer, digest, export_command, summary
 from dnsearch.report.page import candidates_csv, render, write_report
-from dnsearch.report.settings import study_text
 from dnsearch.report.table import shortened, table
 from dnsearch.search.results import COLUMNS, Results
 
@@ -234,7 +233,7 @@ def test_settings_read_back_as_the_same_study():
             "search": {"start": ["densenet-bc-100-12", {"growth_rate": 12}]},
         }
     )
-    assert StudyConfig.model_validate(tomllib.loads(study_text(study))) == study
+    assert StudyConfig.model_validate(tomllib.loads(to_toml(study))) == study
 
 
 def test_a_report_that_cannot_be_written_is_one_line(tmp_path):

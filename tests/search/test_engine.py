@@ -142,7 +142,7 @@ def test_a_score_without_error_is_a_failure(make_search):
     evaluator = FakeEvaluator(score=lambda job: Score(job.rung, job.seed))
     search = make_search(evaluator=evaluator, trials=1)
     search.run()
-    assert search.records[0].score.failure == "no validation error was reported"
+    assert search.records[0].score.failure == "no error was reported"
 
 
 def test_slow_candidates_are_infeasible(make_search):

@@ -1,0 +1,66 @@
+"""Makes what the README shows from the run it shows, and docs/commands.md from the commands' help.
+
+    dnsearch run --name example --to reports     # the run, kept in reports/example
+    python studies/make_docs.py                  # the picture, the commands, the figures
+
+Prints every figure of that run that the README quotes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dnsearch.analysis.metrics import duration
+from dnsearch.analysis.picks import finished
+from dnsearch.cli import VERBS, cli
+from dnsearch.report.digest import answer, digest
+from dnsearch.report.front import front_figure
+from dnsearch.report.series import front_series
+from dnsearch.rundir import RunDir, write_text
+from dnsearch.search.results import Results, read_results
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = RunDir(ROOT / "reports" / "example")
+
+
+def main() -> None:
+    results = read_results(EXAMPLE)
+    draw_front(results, ROOT / "docs" / "pareto.png")
+    write_text(ROOT / "docs" / "commands.md", commands())
+    print_figures(results)
+
+
+def draw_front(results: Results, path: Path) -> None:
+    """The report's Pareto front as a picture; needs kaleido and a chromium."""
+    figure = front_figure(front_series(digest(results), results.study.objectives.costs[0]))
+    figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
+    figure.write_image(path, width=900, height=460, scale=2)
+
+
+def commands() -> str:
+    """The help of every verb, as Markdown."""
+    parts = ["# Commands", "Written by `make docs` from the commands' own help."]
+    for name in VERBS:
+        with click.Context(cli) as parent:
+            verb = cli.get_command(parent, name)
+        assert verb is not None
+        with click.Context(verb, info_name=f"dnsearch {name}") as context:
+            text = verb.get_help(context)
+        parts += [f"## dnsearch {name}", f"```text\n{text}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def print_figures(results: Results) -> None:
+    done = finished(results.candidates)
+    seconds = results.candidates["seconds"]
+    print(f"environment    {results.environment['cpu_cores']} cores, {results.environment['processor']}")
+    print(f"candidates     {len(done)} in {duration(results.seconds)} of search")
+    print(f"first          after {duration(results.candidates['finished_after'].min())}")
+    print(f"a candidate    {duration(seconds.median())} (median)")
+    print(f"answer         {answer(digest(results))}")
+
+
+if __name__ == "__main__":
+    main()
