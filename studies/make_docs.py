@@ -55,7 +55,8 @@ def commands() -> str:
 def print_figures(results: Results) -> None:
     done = finished(results.candidates)
     seconds = results.candidates["seconds"]
-    print(f"environment    {results.environment['cpu_cores']} cores, {results.environment['processor']}")
+    machine = results.environment
+    print(f"environment    {machine['cpu_cores']} cores, {machine['processor']}")
     print(f"candidates     {len(done)} in {duration(results.seconds)} of search")
     print(f"first          after {duration(results.candidates['finished_after'].min())}")
     print(f"a candidate    {duration(seconds.median())} (median)")

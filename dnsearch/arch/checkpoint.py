@@ -46,9 +46,11 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
             content: Any = safetensors.torch.load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for a file that is no checkpoint
-        reason = str(error).strip().split("\n")[0][:120] or type(error).__name__
-        raise CheckpointError(f"{path}: cannot be read as weights: {reason}") from None
+    except Exception:  # torch raises half a dozen types, in words for programmers
+        raise CheckpointError(
+            f"{path}: cannot be read as weights; it is damaged, another kind of file, or holds "
+            "more than tensors"
+        ) from None
     for wrapper in ("averaged", "state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -129,8 +131,10 @@ def read_config(path: Path) -> ArchConfig:
         return ArchConfig.from_dict(values)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, DnsearchError) as error:
+    except DnsearchError as error:
         raise CheckpointError(f"{path}: {error}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path}: must be valid JSON: {error}") from None
 
 
 def _named(name: str, weights: Path | str | None, fields: Mapping[str, Any]) -> DenseNet:

@@ -21,6 +21,18 @@ from dnsearch.errors import ConfigError, nearest
 Norm = Literal["batch", "group"]
 Stem = Literal["imagenet", "cifar"]
 
+MOST_LAYERS = 1024
+"""Layers of a block. Like the ranges below it is far beyond use, and keeps a slip of the finger
+from asking for more memory than there is."""
+
+_RANGES = {
+    "growth_rate": (1, 4096),
+    "num_init_features": (1, 65536),
+    "bn_size": (0, 64),
+    "in_channels": (1, 4096),
+    "num_classes": (1, 1_000_000),
+}
+
 
 def transition_width(channels: Any, compression: Any) -> Any:
     """Channels behind a transition, ``floor(compression * channels)``; for numbers or arrays.
@@ -64,9 +76,8 @@ class ArchConfig:
     num_classes: int = 1000
 
     def __post_init__(self) -> None:
-        for name in ("growth_rate", "num_init_features", "in_channels", "num_classes"):
-            _require_int(name, getattr(self, name), least=1)
-        _require_int("bn_size", self.bn_size, least=0)
+        for name, (least, most) in _RANGES.items():
+            _require_int(name, getattr(self, name), least, most)
         object.__setattr__(self, "block_config", _block_config(self.block_config))
         object.__setattr__(self, "compression", _require_float("compression", self.compression))
         object.__setattr__(self, "drop_rate", _require_float("drop_rate", self.drop_rate))
@@ -193,9 +204,9 @@ class ArchArrays:
         return ArchArrays(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
-def _require_int(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(name, f"must be an integer of at least {least}", value)
+def _require_int(name: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ConfigError(name, f"must be an integer from {least} to {most}", value)
 
 
 def _require_float(name: str, value: object) -> float:
@@ -208,5 +219,5 @@ def _block_config(value: object) -> tuple[int, ...]:
     if not isinstance(value, (list, tuple)) or not value:
         raise ConfigError("block_config", "must be a list of one or more block depths", value)
     for stage, layers in enumerate(value):
-        _require_int(f"block_config[{stage}]", layers, least=1)
+        _require_int(f"block_config[{stage}]", layers, 1, MOST_LAYERS)
     return tuple(value)

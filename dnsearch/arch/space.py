@@ -7,6 +7,7 @@ as arrays, so a whole space is costed and filtered at once (``dnsearch.cost.form
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,10 +52,11 @@ class SearchSpace:
         if not self.block_config:
             raise ConfigError("block_config", "must give the depths of one or more blocks", [])
         for name, choices in self.dimensions.items():
+            field = re.sub(r"^depth(\d+)$", lambda m: f"block_config[{int(m[1]) - 1}]", name)
             if not choices:
-                raise ConfigError(name, "must offer at least one choice", list(choices))
+                raise ConfigError(field, "must offer at least one choice", list(choices))
             if len(set(choices)) < len(choices):
-                raise ConfigError(name, "must not repeat a choice", list(choices))
+                raise ConfigError(field, "must not repeat a choice", list(choices))
         for name, choices in self.dimensions.items():
             for choice in choices:
                 self.config({name: choice})

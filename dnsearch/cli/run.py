@@ -40,10 +40,10 @@ def command(
     Without STUDY it takes the bundled one, quickstart, on the bundled images. Ctrl-C ends it at any
     time; the same command goes on, and --trials and --time are totals over all sittings.
     """
-    file = Path(study) if study else bundled_study()
+    file = bundled_study() if study is None else Path(study)
     given = {"trials": trials, "time": time, "workers": workers, "device": device}
     config = override(load_study(file), **{k: v for k, v in given.items() if v is not None})
-    run = RunDir.named(name or file.stem, to)
+    run = RunDir.named(file.stem if name is None else name, to)
 
     from dnsearch.search.session import search  # Optuna and pandas are needed from here on
 

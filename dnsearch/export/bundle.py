@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from dnsearch.analysis.frames import Candidate
+from dnsearch.analysis.frames import Candidate, texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
-from dnsearch.analysis.picks import pick
+from dnsearch.analysis.picks import front, pick
 from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.checkpoint import (
     CONFIG_FILE,
@@ -57,9 +57,13 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candi
 def _trained(results: Results, run: RunDir, row: Candidate) -> DenseNet:
     checkpoint = run.checkpoint(row["key"], row["seed"])
     if not checkpoint.is_file():
+        on_front = row["key"] in texts(
+            front(results.candidates, results.study.objectives.costs), "key"
+        )
+        why = "are missing" if on_front else "were not kept, as it is not on the front"
         raise RunError(
-            f"{checkpoint}: the weights of {row['key']} were not kept, as it is not on the front; "
-            "pick one that is, or search with keep_checkpoints = 'all'"
+            f"{checkpoint}: the weights of {row['key']} {why}; pick another candidate, or search "
+            "with keep_checkpoints = 'all'"
         )
     model = DenseNet(architecture(results, row))
     load_weights(model, checkpoint)

@@ -74,6 +74,20 @@ def feasible_points(
     return points.take(fits), CostArrays(**{n: c[fits] for n, c in vars(cost).items()})
 
 
+def require_within_limits(start: list[ArchConfig], model: CostModel) -> None:
+    """Raises ConfigError naming the first known design that is over a limit or too deep."""
+    for position, arch in enumerate(start):
+        field = f"search.start[{position}]"
+        try:
+            excess = model.excess(arch)
+        except ConfigError as error:
+            raise error.within(f"{field}:") from None
+        for name, share in excess.items():
+            if share > 0:
+                rule = f"must have {name} <= limits.max_{name} = {model.bounds[name]}"
+                raise ConfigError(field, rule, getattr(model.cost(arch), name))
+
+
 def _nothing_fits(model: CostModel, cost: CostArrays) -> str:
     for name, bound in model.bounds.items():
         least = int(getattr(cost, name).min())

@@ -8,7 +8,6 @@ from optuna.trial import Trial, TrialState
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points, SearchSpace
-from dnsearch.errors import ConfigError
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers import fixed_sampler, make_sampler, suggest
@@ -20,7 +19,7 @@ MOST_REJECTED = 10
 
 
 class Proposer:
-    """Turns the stored trials into the next job."""
+    """Turns the stored trials into the next job; ``start`` are the designs to train first."""
 
     def __init__(
         self,
@@ -34,7 +33,7 @@ class Proposer:
     ) -> None:
         self.store, self.feasible, self.model = store, feasible, model
         self.sampler, self.rung, self.seed = sampler, rung, seed
-        self.start = _within_limits(start, model)
+        self.start = start
         self.seen = {record.job.arch.key for record in store.records()}
 
     @property
@@ -93,20 +92,3 @@ class Proposer:
             if arch.key not in self.seen:
                 return arch
         return None
-
-
-def _within_limits(start: list[ArchConfig], model: CostModel) -> list[ArchConfig]:
-    for position, arch in enumerate(start):
-        try:
-            excess = model.excess(arch)
-        except ConfigError as error:
-            raise error.within(f"search.start[{position}]:") from None
-        for name, share in excess.items():
-            if share > 0:
-                got, bound = getattr(model.cost(arch), name), model.bounds[name]
-                raise ConfigError(
-                    f"search.start[{position}]",
-                    f"must have {name} <= limits.max_{name} = {bound}",
-                    got,
-                )
-    return start

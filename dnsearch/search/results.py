@@ -81,7 +81,10 @@ def read_results(run: RunDir) -> Results:
 
     Raises RunError where a file of the run is missing or damaged.
     """
-    study, data = load_study(run.study_file), run.read_json("data.json")
+    study, data = (
+        load_study(run.study_file),
+        run.read_json("data.json", "shape", "images", "classes"),
+    )
     store = StudyStore(run, study.objectives.costs)
     plan_bytes = run.read_json("environment.json").get("activation_bytes", 4)
     model = CostModel(tuple(data["shape"]), study.training.batch_size, plan_bytes, study.limits)

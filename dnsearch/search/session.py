@@ -10,14 +10,14 @@ import numpy as np
 
 from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
 from dnsearch.data import PreparedData, prepare
-from dnsearch.errors import RunError
+from dnsearch.errors import ConfigError, RunError
 from dnsearch.rundir import RunDir, environment, write_json, write_text
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import Evaluator
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
-from dnsearch.search.feasible import CostModel, feasible_points
+from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
 from dnsearch.search.keep import Keeper
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.study import Record, StudyStore
@@ -53,6 +53,7 @@ def search(
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
     """
     data = prepare(study.data)
+    _require_room_to_move(study, data)
     plan = plan_workers(study.search)
     channels, *_ = data.shape
     space = study.space.build(channels, data.num_classes)
@@ -63,11 +64,13 @@ def search(
         plan.activation_bytes(study.training),
         study.limits,
     )
+    require_within_limits(start, model)
     rng = np.random.default_rng(derived_seed(study.search.seed))
     points, _ = feasible_points(space, model, rng)
     with run.lock():
-        _claim(run, study, data, plan)
+        _require_same_study(run, study, data)
         store = StudyStore(run, study.objectives.costs)
+        _record(run, study, data, plan)
         store.recover()
         proposer = Proposer(
             store, points, model, study.search.sampler, study.training.rungs[-1],
@@ -106,21 +109,40 @@ def _evaluator(study: StudyConfig, run: RunDir, plan: Plan) -> Iterator[Evaluato
         evaluator.close()
 
 
-def _claim(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> None:
-    """Makes the folder this study's, or makes sure that it is. Raises RunError where it is not."""
-    if run.study_file.is_file():
-        changed = changed_keys(load_study(run.study_file), study)
-        if changed:
-            raise RunError(
-                f"{run.path}: was run with another study ({'; '.join(changed)}); "
-                "change it back, or give this one another --name"
-            )
-        before = run.read_json("data.json")["fingerprint"]
-        if before != data.fingerprint:
-            raise RunError(
-                f"{run.path}: the images changed since it was run (fingerprint {before}, "
-                f"now {data.fingerprint}); give this study another --name"
-            )
+def _require_room_to_move(study: StudyConfig, data: PreparedData) -> None:
+    """Raises ConfigError where augmentation would leave nothing of an image."""
+    side = min(data.shape[1:])
+    for name in ("shift", "cutout"):
+        if getattr(study.training, name) >= side:
+            rule = f"must be less than the images' side of {side} pixels"
+            raise ConfigError(f"training.{name}", rule, getattr(study.training, name))
+
+
+def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData) -> None:
+    """Raises RunError where the folder holds the results of another study or of other images."""
+    if not run.database.is_file():
+        return
+    if not run.study_file.is_file():
+        raise RunError(
+            f"{run.study_file}: is missing beside the results of a run; give this study another "
+            "--name, or put the file back"
+        )
+    changed = changed_keys(load_study(run.study_file), study)
+    if changed:
+        raise RunError(
+            f"{run.path}: was run with another study ({'; '.join(changed)}); "
+            "change it back, or give this one another --name"
+        )
+    before = run.read_json("data.json", "fingerprint")["fingerprint"]
+    if before != data.fingerprint:
+        raise RunError(
+            f"{run.path}: the images changed since it was run (fingerprint {before}, "
+            f"now {data.fingerprint}); give this study another --name"
+        )
+
+
+def _record(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> None:
+    """Writes what is run, on what, and where."""
     write_text(run.study_file, to_toml(study))
     write_json(run.path / "data.json", data.describe())
     machine = {

@@ -12,10 +12,11 @@ carries its job and its score as user attributes, the score with a checksum. How
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import optuna
@@ -54,12 +55,23 @@ class StudyStore:
 
     def __init__(self, run: RunDir, objectives: tuple[str, ...]) -> None:
         self.path = run.database
-        try:
+        with self._readable():
             self.search, self.references = _open_studies(run, objectives)
-        except DatabaseError as error:
-            reason = str(error.orig).splitlines()[0]
-            raise RunError(f"{self.path}: cannot be used as Optuna storage: {reason}") from None
         self._open: dict[tuple[bool, int], Trial] = {}
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Turns the errors of a damaged file into a RunError that names it."""
+        try:
+            yield
+        except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
+            cause = error if isinstance(error, DatabaseError) else error.__cause__
+            reason = str(getattr(cause, "orig", cause)).splitlines()[0]
+            raise RunError(f"{self.path}: cannot be used as Optuna storage: {reason}") from None
+
+    def _trials(self, study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
+        with self._readable():
+            return study.get_trials(deepcopy=False, states=states or None)
 
     @property
     def seconds(self) -> float:
@@ -72,13 +84,13 @@ class StudyStore:
     def asked(self) -> int:
         """Trials asked so far, interrupted ones aside. Every seed derives from this count, so that
         an interrupted study goes on as an uninterrupted one."""
-        return sum(not _is_interrupted(t) for study in self._studies for t in _trials(study))
+        return sum(not _is_interrupted(t) for study in self._studies for t in self._trials(study))
 
     def rejected_in_a_row(self) -> int:
         """Proposals turned down since the last one that was trained; read from the storage, so
         that an interruption does not start the count anew."""
         count = 0
-        for trial in reversed(_trials(self.search)):
+        for trial in reversed(self._trials(self.search)):
             if "rejected" in trial.user_attrs:
                 count += 1
             elif not _is_interrupted(trial):
@@ -91,7 +103,7 @@ class StudyStore:
         One that already carries its score is told, any other is closed and counts for nothing.
         """
         for study in self._studies:
-            for trial in _trials(study, TrialState.RUNNING):
+            for trial in self._trials(study, TrialState.RUNNING):
                 if "score" in trial.user_attrs:
                     self._close(study, trial.number, self._score(trial), trial.user_attrs["values"])
                 else:
@@ -151,7 +163,7 @@ class StudyStore:
                 finished_after=trial.user_attrs["finished_after"],
             )
             for study in self._studies
-            for trial in _trials(study, TrialState.COMPLETE, TrialState.FAIL)
+            for trial in self._trials(study, TrialState.COMPLETE, TrialState.FAIL)
             if "score" in trial.user_attrs
         ]
         return sorted(found, key=lambda record: record.finished_after)
@@ -159,7 +171,7 @@ class StudyStore:
     def importance(self) -> dict[str, dict[str, float]]:
         """By objective, the share of its variance that each dimension explains (PED-ANOVA,
         Watanabe et al. 2023, arXiv:2304.10255); empty while there are too few candidates."""
-        done = _trials(self.search, TrialState.COMPLETE)
+        done = self._trials(self.search, TrialState.COMPLETE)
         if len(done) < LEAST_FOR_IMPORTANCE or len({t.values[0] for t in done}) < 2:
             return {}
         with warnings.catch_warnings():
@@ -204,10 +216,6 @@ def _open_studies(run: RunDir, objectives: tuple[str, ...]) -> tuple[optuna.Stud
                 study.set_metric_names(names)
         studies.append(study)
     return studies[0], studies[1]
-
-
-def _trials(study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=states or None)
 
 
 def _is_interrupted(trial: FrozenTrial) -> bool:

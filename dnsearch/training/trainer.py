@@ -228,9 +228,8 @@ def uses_bf16(trainer: Trainer) -> bool:
 def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises half a dozen types for a file that is no checkpoint
-        reason = str(error).split("\n")[0][:120]
-        raise CheckpointError(f"{path}: cannot be read: {reason}; remove it") from None
+    except Exception:  # torch raises half a dozen types, in words for programmers
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint; remove it") from None
 
 
 def _cuda(device: torch.device) -> list[torch.device]:

@@ -26,12 +26,12 @@ configs = st.builds(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"growth_rate": -4}, "growth_rate must be an integer of at least 1, got -4"),
+        ({"growth_rate": -4}, "growth_rate must be an integer from 1 to 4096, got -4"),
         ({"growth_rate": 4.0}, "growth_rate must be an integer"),
         ({"growth_rate": True}, "growth_rate must be an integer"),
         ({"block_config": ()}, "block_config must be a list of one or more block depths"),
-        ({"block_config": (3, 0)}, r"block_config\[1\] must be an integer of at least 1, got 0"),
-        ({"bn_size": -1}, "bn_size must be an integer of at least 0"),
+        ({"block_config": (3, 0)}, r"block_config\[1\] must be an integer from 1 to 1024, got 0"),
+        ({"bn_size": -1}, "bn_size must be an integer from 0 to 64"),
         ({"compression": 0}, r"compression must lie in \(0, 1\]"),
         ({"compression": float("nan")}, "compression must be a finite number"),
         ({"compression": 0.003}, "leaves no channel behind a transition"),

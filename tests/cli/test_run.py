@@ -12,8 +12,6 @@ from dnsearch.rundir import RunDir
 
 from .conftest import SMALL, snapshot
 
-AWAITED = pytest.mark.xfail(reason="fails with a traceback or too late", strict=False)
-
 
 @pytest.fixture
 def study(dnsearch) -> Path:
@@ -90,12 +88,10 @@ def test_run_where_a_file_lies(refused, study):
         pytest.param(
             '[search]\nstart = ["densenet121"]',
             r"search.start\[0\]: input size must be at least 29x29 .*",
-            marks=AWAITED,
         ),
         pytest.param(
             '[limits]\nmax_macs = 4e5\n[search]\nstart = ["densenet-40-12"]',
             r"search.start\[0\] must have macs <= limits.max_macs = 400000, got \d+",
-            marks=AWAITED,
         ),
     ],
 )
@@ -140,8 +136,8 @@ def test_budgets_may_change(dnsearch, run, study):
         ),
         ("study.toml", "x", r"reports/small/study.toml: must be valid TOML: .*"),
         ("study.db", "no data base", r"reports/small/study.db: cannot be used as Optuna storage.*"),
-        pytest.param("data.json", "{}", r"reports/small/data.json: .*fingerprint.*", marks=AWAITED),
-        pytest.param("study.toml", None, r"reports/small.*study.toml.*", marks=AWAITED),
+        pytest.param("data.json", "{}", r"reports/small/data.json: .*fingerprint.*"),
+        pytest.param("study.toml", None, r"reports/small.*study.toml.*"),
     ],
 )
 def test_damaged_run(refused, run, study, file, content, told):

@@ -11,7 +11,7 @@ from dnsearch.config import LimitsConfig, SearchConfig, parse_study
 from dnsearch.rundir import RunDir
 from dnsearch.search.engine import Engine
 from dnsearch.search.evaluators.base import Job, Running
-from dnsearch.search.feasible import CostModel, feasible_points
+from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.study import StudyStore
 from dnsearch.training.score import Score
@@ -66,6 +66,7 @@ class Search:
         self.store = StudyStore(RunDir(folder), costs)
         self.store.recover()
         start = study.model_copy(update={"search": self.config}).start_configs(self.space)
+        require_within_limits(start, self.model)
         self.proposer = Proposer(
             self.store, self.points, self.model, self.config.sampler, 3, self.config.seed, start
         )

@@ -78,7 +78,7 @@ def test_another_trainings_checkpoint_is_not_taken(data, tmp_path, arch, recipe,
 
 def test_an_unreadable_checkpoint_is_named(data, tmp_path):
     (tmp_path / "a.pt").write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=r"a\.pt: cannot be read.*remove it"):
+    with pytest.raises(CheckpointError, match=r"a\.pt: cannot be read as a checkpoint; remove it"):
         Trainer(ARCH, data, RECIPE, 3, tmp_path / "a.pt").train(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -67,6 +68,6 @@ def _location(config: DataConfig) -> Path:
     if config.path is None:
         raise ConfigError("data.path", f"must be set for format {config.format!r}")
     path = config.path.expanduser()
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises on a name that is too long
         raise DataError(f"data.path must be a file or folder that exists, got {str(path)!r}")
     return path
