@@ -171,7 +171,7 @@ def environment() -> dict[str, Any]:
         "dnsearch": metadata.version("densenet-search"),
         "python": platform.python_version(),
         "packages": versions,
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cpu_cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")

@@ -27,7 +27,7 @@ _EXTENTS = ((300, 330), (960, 380))
 
 _HEIGHT = 500
 NEAR_PRESETS = "published network, not trained here"
-FAR_PRESETS = "others, of far different cost"
+FAR_PRESETS = "published networks, far off"
 _SHAPES = {"least-error": 15, "knee": 12, "least-cost": 11}
 
 
