@@ -42,12 +42,11 @@ def draw_front(results: Results, path: Path) -> None:
 def commands() -> str:
     """The help of every verb, as Markdown."""
     parts = ["# Commands", "Written by `make docs` from the commands' own help."]
+    parent = cli.make_context("dnsearch", [], resilient_parsing=True)
     for name in VERBS:
-        with click.Context(cli) as parent:
-            verb = cli.get_command(parent, name)
+        verb = cli.get_command(parent, name)
         assert verb is not None
-        with click.Context(verb, info_name=f"dnsearch {name}") as context:
-            text = verb.get_help(context)
+        text = verb.get_help(click.Context(verb, info_name=name, parent=parent))
         parts += [f"## dnsearch {name}", f"```text\n{text}\n```"]
     return "\n\n".join(parts) + "\n"
 

@@ -16,10 +16,10 @@ from dnsearch.config import (
     changed_keys,
     load_study,
     override,
-    parse_seconds,
     parse_study,
     to_toml,
 )
+from dnsearch.config.values import parse_seconds
 from dnsearch.errors import ConfigError
 
 REFUSED = [

@@ -102,13 +102,8 @@ class SearchSpace:
         """All points in lexical order, or ``most`` different ones drawn with equal chance."""
         radices = [len(choices) for choices in self.dimensions.values()]
         if self.size <= most:
-            columns = np.unravel_index(np.arange(self.size), radices)
-            return Points(self, np.stack(columns, axis=1).astype(np.int16))
-        digits = np.empty((0, len(radices)), dtype=np.int16)
-        while len(digits) < most:
-            drawn = rng.integers(0, radices, size=(most, len(radices)), dtype=np.int16)
-            digits = np.unique(np.concatenate([digits, drawn]), axis=0)
-        return Points(self, digits[np.sort(rng.permutation(len(digits))[:most])])
+            return Points(self, _all_digits(radices))
+        return Points(self, _sampled_digits(radices, most, rng))
 
     def __contains__(self, config: ArchConfig) -> bool:
         return self.values_of(config) is not None
@@ -176,6 +171,33 @@ class Points:
 
 
 _FIXED = ("stem", "in_channels", "num_classes")
+
+
+def _all_digits(radices: list[int]) -> NDArray[np.int16]:
+    """Every combination of digits below their radices, in lexical order: (product, dimensions)."""
+    digits = np.empty((math.prod(radices), len(radices)), dtype=np.int16)
+    for i, radix in enumerate(radices):
+        behind, before = math.prod(radices[i + 1 :]), math.prod(radices[:i])
+        digits[:, i] = np.tile(np.repeat(np.arange(radix, dtype=np.int16), behind), before)
+    return digits
+
+
+def _sampled_digits(radices: list[int], count: int, rng: np.random.Generator) -> NDArray[np.int16]:
+    """``count`` different combinations, each with equal chance: (count, dimensions).
+
+    Repeats are found by a random 64-bit code; two different points share one by a chance of 2^-64.
+    """
+    factors = rng.integers(0, 2**64, size=len(radices), dtype=np.uint64) | np.uint64(1)
+    digits = np.empty((0, len(radices)), dtype=np.int16)
+    while len(digits) < count:
+        drawn = [rng.integers(0, radix, size=count, dtype=np.int16) for radix in radices]
+        digits = np.concatenate([digits, np.stack(drawn, axis=1)])
+        codes = np.zeros(len(digits), dtype=np.uint64)
+        for column, factor in zip(digits.T, factors, strict=True):
+            codes += column.astype(np.uint64) * factor
+        _, first = np.unique(codes, return_index=True)
+        digits = digits[np.sort(first)]
+    return digits[:count]
 
 
 def _dtype(choices: Sequence[Choice]) -> Any:

@@ -1,0 +1,29 @@
+"""``study.toml`` -> ``StudyConfig``, validated once at the door; nothing else reads TOML."""
+
+from dnsearch.config.files import changed_keys, load_study, override, parse_study, to_toml
+from dnsearch.config.study import (
+    DataConfig,
+    LimitsConfig,
+    ObjectivesConfig,
+    SearchConfig,
+    SpaceConfig,
+    StudyConfig,
+    TrainingConfig,
+)
+from dnsearch.config.values import Format
+
+__all__ = [
+    "DataConfig",
+    "Format",
+    "LimitsConfig",
+    "ObjectivesConfig",
+    "SearchConfig",
+    "SpaceConfig",
+    "StudyConfig",
+    "TrainingConfig",
+    "changed_keys",
+    "load_study",
+    "override",
+    "parse_study",
+    "to_toml",
+]

@@ -1,0 +1,153 @@
+"""Study files: reading them with exact, friendly errors, and writing them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dnsearch.config.study import SearchConfig, Section, StudyConfig
+from dnsearch.errors import ConfigError, nearest
+
+
+def load_study(path: Path) -> StudyConfig:
+    """The study of this file. Raises ConfigError naming the file, the key, the rule and the value.
+
+    A relative ``data.path`` is taken from the study file's folder.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # Windows' Notepad writes a mark in front
+    except FileNotFoundError:
+        hint = "dnsearch init writes one to start from"
+        raise ConfigError(f"{path}:", "there is no such study file", hint=hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"{path}:", f"must be a readable study file: {reason}") from None
+    study = parse_study(text, source=str(path))
+    if study.data.path is None or study.data.path.is_absolute():
+        return study
+    try:
+        resolved = (path.parent / study.data.path.expanduser()).resolve()
+    except (RuntimeError, ValueError) as error:  # no such user, a ring of links, a null character
+        raise ConfigError(
+            f"{path}: data.path", f"cannot be followed ({error})", str(study.data.path)
+        ) from None
+    return study.model_copy(update={"data": study.data.model_copy(update={"path": resolved})})
+
+
+def parse_study(text: str, source: str = "study") -> StudyConfig:
+    """The study written in this TOML text; ``source`` names it in errors."""
+    try:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{source}:", f"must be valid TOML: {error}") from None
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise _readable(error).within(f"{source}:") from None
+
+
+def override(study: StudyConfig, **search: Any) -> StudyConfig:
+    """The study with these keys of [search] replaced, validated as if its file had said so.
+
+    Raises ConfigError naming the flag, such as ``--time``, whose value breaks a rule.
+    """
+    try:
+        changed = SearchConfig.model_validate({**dict(study.search), **search})
+    except ValidationError as error:
+        wrong = _readable(error)
+        raise ConfigError(f"--{wrong.field}", wrong.rule, wrong.got, wrong.hint) from None
+    return study.model_copy(update={"search": changed})
+
+
+_RULES = {
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be greater than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "less_than": "must be less than {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "literal_error": "must be {expected}",
+    "model_type": "must be a table of keys",
+    "path_type": "must be a path in quotes",
+    "too_short": "must not be empty",
+    "tuple_type": "must be a list",
+}
+"""pydantic's types of error in our words; the names in braces are in the error's context."""
+
+
+def _readable(error: ValidationError) -> ConfigError:
+    """The first of pydantic's complaints in our words: path, rule, value, nearest right key."""
+    first = error.errors()[0]
+    path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(path, *first["loc"])
+    context = first.get("ctx", {})
+    cause = context.get("error")
+    if isinstance(cause, ConfigError):
+        return cause.within(path)
+    if cause is not None:
+        return ConfigError(path, str(cause), first["input"])
+    rule = _RULES.get(first["type"], first["msg"]).format_map(context)
+    return ConfigError(path, rule, first["input"])
+
+
+def _unknown_key(path: str, *keys: int | str) -> ConfigError:
+    """Says where the key belongs, or the one in its section that is spelt most like it."""
+    *parents, wrong = map(str, keys)
+    known: Any = {n: field.annotation for n, field in StudyConfig.model_fields.items()}
+    homes = [f"[{name}]" for name, section in known.items() if wrong in section.model_fields]
+    if homes:
+        return ConfigError(path, "is no known key here", hint=f"put it in {' or '.join(homes)}")
+    words = known[parents[0]].model_fields if parents else known
+    return ConfigError(path, "is no known key", hint=nearest(wrong, words))
+
+
+def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
+    """Keys whose values differ, as ``section.key: old -> new``; budgets and machinery aside."""
+    free = {"trials", "time", "workers", "device", "timeout", "keep_checkpoints"}
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    return [
+        f"{section}.{key}: {_toml(before[section][key])} -> {_toml(value)}"
+        for section, values in after.items()
+        for key, value in values.items()
+        if value != before[section][key] and not (section == "search" and key in free)
+    ]
+
+
+def to_toml(study: StudyConfig, comments: bool = False) -> str:
+    """The study as TOML with every key; ``comments`` adds each one's meaning, as for ``init``.
+
+    Keys without a value are written as comments, since TOML has no null.
+    """
+    lines: list[str] = []
+    for name in type(study).model_fields:
+        section: Section = getattr(study, name)
+        if comments:
+            lines += [f"# {'-' * 76}", f"# {(type(section).__doc__ or '').splitlines()[0]}"]
+        lines += [f"[{name}]", *([""] * comments)]
+        for key, entry in type(section).model_fields.items():
+            value = getattr(section, key)
+            text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
+            lines += [f"# {entry.description}", text, ""] if comments else [text]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    """One value as TOML; JSON's spelling is TOML's for texts, numbers and booleans."""
+    if value is None:
+        return "unset"  # for people: TOML has no null
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")  # the one character that JSON allows and TOML does not
