@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
 from pebble import ProcessExpired, ProcessPool
@@ -28,8 +29,9 @@ _WORKER_ENVIRONMENT = {
 class _Place:
     """One worker process: a pool of one, so that each keeps its own device."""
 
-    pool: ProcessPool
     slot: int
+    settings: WorkerSettings
+    pool: ProcessPool | None = None
     job: Job | None = None
     future: Future[Score] | None = None
     submitted: float = 0.0
@@ -49,19 +51,12 @@ class LocalEvaluator:
         self._before = dict(os.environ)
         for name, value in _WORKER_ENVIRONMENT.items():
             os.environ.setdefault(name, value)  # inherited by workers, replaced ones included
-        context = multiprocessing.get_context("spawn")  # fork and CUDA or threads do not mix
-        self._progress = context.RawArray("d", len(devices))
+        self._context = multiprocessing.get_context(
+            "spawn"
+        )  # fork does not go with CUDA or threads
+        self._progress = self._context.RawArray("d", len(devices))
         self._places = [
-            _Place(
-                ProcessPool(
-                    max_workers=1,
-                    initializer=initialise,
-                    initargs=(replace(settings, device=device), self._progress),
-                    context=context,
-                ),
-                slot,
-            )
-            for slot, device in enumerate(devices)
+            _Place(slot, replace(settings, device=device)) for slot, device in enumerate(devices)
         ]
 
     @property
@@ -72,10 +67,20 @@ class LocalEvaluator:
         place = next(place for place in self._places if place.job is None)
         checkpoint = self.run.checkpoint(job.arch.key, job.seed)
         self._progress[place.slot] = 0
+        if place.pool is None or not place.pool.active:  # a pool that broke stays broken
+            place.pool = self._new_pool(place.settings)
         place.future = place.pool.schedule(
             train, args=[job, checkpoint, place.slot], timeout=self.timeout
         )
         place.job, place.submitted = job, time.monotonic()
+
+    def _new_pool(self, settings: WorkerSettings) -> ProcessPool:
+        return ProcessPool(
+            max_workers=1,
+            initializer=initialise,
+            initargs=(settings, self._progress),
+            context=self._context,
+        )
 
     def completed(self, timeout: float) -> list[tuple[Job, Score]]:
         busy = [place for place in self._places if place.future is not None]
@@ -97,10 +102,11 @@ class LocalEvaluator:
         ]
 
     def close(self) -> None:
-        for place in self._places:
-            place.pool.stop()
-        for place in self._places:
-            place.pool.join()
+        pools = [place.pool for place in self._places if place.pool is not None]
+        for pool in pools:
+            pool.stop()
+        for pool in pools:
+            pool.join()
         for name in _WORKER_ENVIRONMENT.keys() - self._before.keys():
             os.environ.pop(name, None)
 
@@ -114,3 +120,5 @@ def _result(job: Job, future: Future[Score], timeout: float) -> Score:
         return lost.failed(f"took longer than search.timeout ({timeout:g} s)")
     except ProcessExpired as died:
         return lost.failed(f"its worker process died (exit code {died.exitcode})")
+    except BrokenProcessPool as error:
+        return lost.failed(f"its worker process could not be reached: {error}")
