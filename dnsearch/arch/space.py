@@ -143,6 +143,17 @@ class Points:
         """The points at these positions, or where a mask is true."""
         return Points(self.space, self.digits[rows])
 
+    def distance(self, values: Mapping[str, Choice]) -> NDArray[np.float64]:
+        """How far each point lies from these choices, (n,): the sum over dimensions of the steps
+        between them, as a share of the dimension's length. Dimensions not given count as equal."""
+        total = np.zeros(len(self))
+        for (name, choices), digit in zip(
+            self.space.dimensions.items(), self.digits.T, strict=True
+        ):
+            if name in values and len(choices) > 1:
+                total += np.abs(digit - choices.index(values[name])) / (len(choices) - 1)
+        return total
+
     def arrays(self) -> ArchArrays:
         """The points as arrays of architectures."""
         columns = {
@@ -185,19 +196,23 @@ def _all_digits(radices: list[int]) -> NDArray[np.int16]:
 def _sampled_digits(radices: list[int], count: int, rng: np.random.Generator) -> NDArray[np.int16]:
     """``count`` different combinations, each with equal chance: (count, dimensions).
 
-    Repeats are found by a random 64-bit code; two different points share one by a chance of 2^-64.
+    Among 2^63 combinations and more repeats are too rare to be looked for.
     """
-    factors = rng.integers(0, 2**64, size=len(radices), dtype=np.uint64) | np.uint64(1)
-    digits = np.empty((0, len(radices)), dtype=np.int16)
-    while len(digits) < count:
+    size = math.prod(radices)
+    if size >= 2**63:
         drawn = [rng.integers(0, radix, size=count, dtype=np.int16) for radix in radices]
-        digits = np.concatenate([digits, np.stack(drawn, axis=1)])
-        codes = np.zeros(len(digits), dtype=np.uint64)
-        for column, factor in zip(digits.T, factors, strict=True):
-            codes += column.astype(np.uint64) * factor
-        _, first = np.unique(codes, return_index=True)
-        digits = digits[np.sort(first)]
-    return digits[:count]
+        return np.stack(drawn, axis=1)
+    if size <= 4 * count:
+        flat = rng.permutation(size)[:count]
+    else:
+        flat = np.unique(rng.integers(0, size, size=count + count // 4))
+        while len(flat) < count:
+            flat = np.unique(np.concatenate([flat, rng.integers(0, size, size=count)]))
+        flat = rng.permutation(flat)[:count]
+    digits = np.empty((count, len(radices)), dtype=np.int16)
+    for i in reversed(range(len(radices))):
+        flat, digits[:, i] = np.divmod(flat, radices[i])
+    return digits
 
 
 def _dtype(choices: Sequence[Choice]) -> Any:

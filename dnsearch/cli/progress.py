@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from rich import box
@@ -15,13 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from dnsearch.analysis.metrics import METRICS, duration, format_value
-from dnsearch.analysis.pareto import nondominated
 from dnsearch.config import StudyConfig
 from dnsearch.search.engine import Progress
+from dnsearch.search.keep import front
 from dnsearch.search.session import Opened
 from dnsearch.search.study import Record
-
-T = TypeVar("T")
 
 MOST_SHOWN = 8
 """Rows of the front that are shown; the report has them all."""
@@ -48,7 +46,7 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     """What is about to happen, in one line or two."""
     images = opened.data.counts
     channels, height, width = opened.data.shape
-    kind = "GPU" if opened.plan.on_gpu else "CPU"
+    kind = {"cpu": "CPU", "cuda": "GPU"}[opened.plan.kind]
     again = f", going on from {opened.done} finished" if opened.done else ""
     return (
         f"{name}: {opened.feasible:,} DenseNets within the limits (of {opened.space_size:,}), "
@@ -107,23 +105,20 @@ class Screen:
         self.live.update(Group(*parts, self._front()))
 
     def _front(self) -> RenderableType:
-        usable = [(r.values, r) for r in self.records if r.values is not None and r.feasible]
-        if not usable:
+        members = sorted(front(self.records), key=lambda record: (record.values or ())[1:])
+        if not members:
             return Text("the first candidate is under way", style="dim")
-        mask = nondominated(np.array([values for values, _ in usable]))
-        members = [usable[i] for i in np.flatnonzero(mask)]
-        members.sort(key=lambda member: member[0][1:])
         table = Table(box=box.SIMPLE_HEAD, title="Pareto front so far", title_justify="left")
         for name in ("error", *self.costs):
             table.add_column(METRICS[name].short, justify="right")
         table.add_column("network")
-        for values, record in _thinned(members):
-            figures = zip(("error", *self.costs), values, strict=True)
+        for record in _thinned(members):
+            figures = zip(("error", *self.costs), record.values or (), strict=True)
             table.add_row(*(format_value(n, v) for n, v in figures), record.job.arch.describe())
         return table
 
 
-def _thinned(members: list[T]) -> list[T]:
+def _thinned(members: list[Record]) -> list[Record]:
     """At most MOST_SHOWN, evenly over the front, both ends included."""
     if len(members) <= MOST_SHOWN:
         return members

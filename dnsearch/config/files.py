@@ -112,13 +112,14 @@ def _unknown_key(path: str, *keys: int | str) -> ConfigError:
 
 def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Keys whose values differ, as ``section.key: old -> new``; budgets and machinery aside."""
-    free = {"trials", "time", "workers", "device", "timeout", "keep_checkpoints"}
+    machinery = ("trials", "time", "workers", "device", "timeout", "keep_checkpoints")
+    free = {("data", "path"), *(("search", key) for key in machinery)}  # images have fingerprints
     before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
     return [
         f"{section}.{key}: {_toml(before[section][key])} -> {_toml(value)}"
         for section, values in after.items()
         for key, value in values.items()
-        if value != before[section][key] and not (section == "search" and key in free)
+        if value != before[section][key] and (section, key) not in free
     ]
 
 

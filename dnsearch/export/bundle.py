@@ -23,7 +23,7 @@ from dnsearch.arch.checkpoint import (
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, write_json, write_text
-from dnsearch.search.results import Results, architecture
+from dnsearch.search.results import Results
 
 PREPROCESSING_FILE = "preprocessing.json"
 
@@ -65,7 +65,7 @@ def _trained(results: Results, run: RunDir, row: Candidate) -> DenseNet:
             f"{checkpoint}: the weights of {row['key']} {why}; pick another candidate, or search "
             "with keep_checkpoints = 'all'"
         )
-    model = DenseNet(architecture(results, row))
+    model = DenseNet(results.archs[row["key"]])
     load_weights(model, checkpoint)
     return model.eval()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from dnsearch.config import SearchConfig, TrainingConfig
 from dnsearch.errors import ConfigError
+from dnsearch.rundir import cpu_cores
 
 MOST_CPU_WORKERS = 8
 """Beyond this many trainings at a time, memory and the sampler's lag cost more than they bring."""
@@ -22,20 +22,17 @@ class Plan:
     threads: int
 
     @property
-    def on_gpu(self) -> bool:
-        return self.devices[0].startswith("cuda")
+    def kind(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.devices[0].partition(":")[0]
 
     def activation_bytes(self, recipe: TrainingConfig) -> int:
-        """Size of a saved activation: 2 under bf16, which ``auto`` takes on a GPU."""
-        bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and self.on_gpu)
-        return 2 if bf16 else 4
+        """Size of a saved activation: 2 where training runs in bf16."""
+        if self.kind == "cpu":
+            return 2 if recipe.precision == "bf16" else 4
+        from dnsearch.training.device import uses_bf16
 
-
-def cpu_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return 2 if uses_bf16(recipe, self.devices[0]) else 4
 
 
 def plan_workers(config: SearchConfig) -> Plan:
@@ -43,8 +40,9 @@ def plan_workers(config: SearchConfig) -> Plan:
 
     Raises ConfigError where a GPU is asked for that is not there.
     """
-    gpus = [] if config.device == "cpu" else _gpus()
-    if config.device.startswith("cuda"):
+    named = config.device.startswith("cuda")
+    gpus = [] if config.device == "cpu" else _gpus(named)
+    if named:
         gpus = [gpu for gpu in gpus if config.device in ("cuda", gpu)]
         if not gpus:
             raise ConfigError("search.device", "must be a device of this machine", config.device)
@@ -56,8 +54,11 @@ def plan_workers(config: SearchConfig) -> Plan:
     return Plan(("cpu",) * workers, max(1, cpu_cores() // workers))
 
 
-def _gpus() -> list[str]:
-    if not (shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists()):
+def _gpus(named: bool) -> list[str]:
+    """torch's GPUs. Importing torch only to find none takes seconds, so where none is asked for by
+    name, the machine must look as if it had one."""
+    signs = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("kfd")]
+    if not (named or signs or shutil.which("nvidia-smi")):
         return []
     from dnsearch.cost.device import visible_gpus
 

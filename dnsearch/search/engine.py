@@ -14,6 +14,9 @@ from dnsearch.search.study import Record, StudyStore
 from dnsearch.training.score import Score
 
 POLL_SECONDS = 0.5
+NOTE_SECONDS = 10.0
+FIRST_FAILURES = 5
+"""When so many have failed and none has finished, the study is at fault, not the candidates."""
 
 TIME_IS_UP, INTERRUPTED = "the time is up", "interrupted"
 
@@ -45,7 +48,10 @@ class Engine:
         self.store, self.proposer, self.evaluator = store, proposer, evaluator
         self.model, self.objectives, self.budget = model, objectives, budget
         self._before, self._started = store.seconds, time.monotonic()
-        self._done = len(store.records())
+        records = store.records()
+        self._done = len(records)
+        self._finished = sum(record.score.failure is None for record in records)
+        self._noted = self._before
         self._exhausted = False
 
     @property
@@ -64,11 +70,20 @@ class Engine:
                     return reason
                 ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
                 show(self._progress(tuple(self._tell(job, score) for job, score in ended)))
+                if self.seconds - self._noted > NOTE_SECONDS:
+                    self._note_seconds()
         finally:
-            self.store.set_seconds(self.seconds)
+            self._note_seconds()
+
+    def _note_seconds(self) -> None:
+        """Stores the time spent, so that a kill loses little of the count."""
+        self._noted = self.seconds
+        self.store.set_seconds(self._noted)
 
     def _end(self) -> str | None:
         """Why the search is over, if it is."""
+        if self._done >= FIRST_FAILURES and not self._finished:
+            return f"the first {self._done} candidates all failed"
         if not self.evaluator.running():
             if self._done >= self.budget.trials:
                 return "all trials finished"
@@ -92,20 +107,19 @@ class Engine:
         return float("inf") if self.budget.time is None else self.budget.time - self.seconds
 
     def _tell(self, job: Job, score: Score) -> Record:
-        for name in ("error", *self.objectives):
-            if score.failure is None and vars(score).get(name, 0) is None:
+        needed = {"error": score.error}
+        if "latency_ms" in self.objectives:
+            needed["latency_ms"] = score.latency_ms
+        for name, value in needed.items():
+            if score.failure is None and value is None:
                 score = score.failed(f"no {name} was reported")
-        constraints = self.model.excess(job.arch)
-        most = self.model.limits.max_latency_ms
-        if most is not None:
-            constraints["latency_ms"] = (
-                0.0 if score.latency_ms is None else score.latency_ms / most - 1
-            )
+        constraints = self.model.excess(job.arch, score.latency_ms)
         values = None if score.failure else self._values(job, score)
         after = self.seconds
         self.store.tell(job, score, values, constraints, after)
-        self.store.set_seconds(after)
+        self._note_seconds()
         self._done += 1
+        self._finished += score.failure is None
         feasible = all(share <= 0 for share in constraints.values())
         return Record(job, score, tuple(values) if values else None, feasible, after)
 

@@ -38,10 +38,16 @@ class CostModel:
         """Raises ConfigError where the images are too small for the architecture."""
         return cost_of(arch, *self.shape[1:], self.batch_size, self.activation_bytes)
 
-    def excess(self, arch: ArchConfig) -> dict[str, float]:
-        """How far each bound is exceeded, as a share of it: at most 0 where it is met."""
-        cost = self.cost(arch)
-        return {name: getattr(cost, name) / bound - 1 for name, bound in self.bounds.items()}
+    def excess(self, arch: ArchConfig, latency_ms: float | None = None) -> dict[str, float]:
+        """How far each limit is exceeded, as a share of it: at most 0 where it is met.
+
+        A latency not measured yet counts as met.
+        """
+        cost, most = self.cost(arch), self.limits.max_latency_ms
+        excess = {name: getattr(cost, name) / bound - 1 for name, bound in self.bounds.items()}
+        if most is not None:
+            excess["latency_ms"] = 0.0 if latency_ms is None else latency_ms / most - 1
+        return excess
 
     def of_points(self, points: Points) -> CostArrays:
         parts = []

@@ -1,8 +1,9 @@
-"""Which weights stay on disk: those of the front, unless the study asks for all."""
+"""Which candidates are on the front, and whose weights stay on disk for it."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,26 +13,27 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.study import Record
 
 
+def front(records: Sequence[Record]) -> list[Record]:
+    """The feasible candidates that no other one dominates, in the order given."""
+    usable = [record for record in records if record.values is not None and record.feasible]
+    if not usable:
+        return []
+    mask = nondominated(np.array([record.values for record in usable]))
+    return [usable[i] for i in np.flatnonzero(mask)]
+
+
 class Keeper:
-    """Removes the checkpoints of candidates that have left the front."""
+    """Removes the weights of candidates off the front, unless the study asks for all."""
 
     def __init__(self, run: RunDir, study: StudyConfig) -> None:
         self.folder = run.path / "checkpoints"
         self.all = study.search.keep_checkpoints == "all"
 
-    def tidy(self, records: list[Record]) -> None:
-        """Keeps the front of these records and whatever is still being trained."""
+    def tidy(self, records: Sequence[Record]) -> None:
+        """Keeps the weights of these records' front and of whatever is still being trained."""
         if self.all:
             return
-        kept = {key for key, on_front in _front(records).items() if on_front}
+        kept = {record.job.arch.key for record in front(records)}
         for record in records:
             if record.job.arch.key not in kept:
                 shutil.rmtree(self.folder / record.job.arch.key, ignore_errors=True)
-
-
-def _front(records: list[Record]) -> dict[str, bool]:
-    usable = [r for r in records if r.values is not None and r.feasible]
-    if not usable:
-        return {}
-    mask = nondominated(np.array([record.values for record in usable]))
-    return {r.job.arch.key: bool(m) for r, m in zip(usable, mask, strict=True)}

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial
 
 from dnsearch.arch.config import ArchConfig
-from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.arch.space import Choice, Points, SearchSpace
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers import fixed_sampler, make_sampler, suggest
-from dnsearch.search.study import StudyStore
+from dnsearch.search.study import DUPLICATE, OVER_LIMIT, StudyStore
 from dnsearch.seeds import derived_seed
 
-MOST_REJECTED = 10
-"""Proposals in a row that may be known or over a limit before one is drawn from what is left."""
+MOST_REJECTED = 5
+"""Proposals in a row that may be known or over a limit before the nearest that is neither is taken:
+samplers do not learn from duplicates, so most ask for the same again."""
 
 
 class Proposer:
@@ -47,27 +50,28 @@ class Proposer:
                 return self._ask_for(arch)
         while self.store.rejected_in_a_row() < MOST_REJECTED:
             ordinal = self.store.asked()
-            trial, arch = self._ask(make_sampler(self.sampler, self._seed(ordinal)))
+            trial, values = self._ask(make_sampler(self.sampler, self._seed(ordinal)))
+            arch = self.space.config(values)
             excess = self.model.excess(arch)
             if arch.key in self.seen:
-                self.store.reject(trial, "duplicate", TrialState.FAIL)
+                self.store.reject(trial, DUPLICATE)
             elif any(share > 0 for share in excess.values()):
                 for name, share in excess.items():
                     trial.set_constraint(name, share)
-                self.store.reject(trial, "over limit", TrialState.PRUNED)
+                self.store.reject(trial, OVER_LIMIT)
             else:
                 return self._accept(trial, arch, ordinal)
-        unseen = self._any_unseen()
+        unseen = self._unseen_near(self.store.last_rejected())
         return None if unseen is None else self._ask_for(unseen)
 
     def _seed(self, ordinal: int) -> int:
         return derived_seed(self.seed, ordinal)
 
-    def _ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[Trial, ArchConfig]:
+    def _ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[Trial, dict[str, Choice]]:
         study = self.store.search
         study.sampler = sampler
         trial = study.ask()
-        return trial, self.space.config(suggest(trial, self.space))
+        return trial, suggest(trial, self.space)
 
     def _ask_for(self, arch: ArchConfig) -> Job:
         """A trial of this very architecture; one outside the space goes to the references."""
@@ -75,7 +79,7 @@ class Proposer:
         values = self.space.values_of(arch)
         if values is None:
             return self._accept(self.store.references.ask(), arch, ordinal, reference=True)
-        trial, arch = self._ask(fixed_sampler(values))
+        trial, _ = self._ask(fixed_sampler(values))
         return self._accept(trial, arch, ordinal)
 
     def _accept(self, trial: Trial, arch: ArchConfig, ordinal: int, reference: bool = False) -> Job:
@@ -84,10 +88,15 @@ class Proposer:
         self.seen.add(arch.key)
         return job
 
-    def _any_unseen(self) -> ArchConfig | None:
-        """A feasible point that was not trained, drawn with equal chance."""
+    def _unseen_near(self, rejected: Mapping[str, Choice]) -> ArchConfig | None:
+        """The feasible point not trained yet that is most like the rejected proposal, since that
+        is where the sampler wanted to go; for random search any, with equal chance."""
         rng = np.random.default_rng(self._seed(self.store.asked()))
-        for index in rng.permutation(len(self.feasible)):
+        order = rng.permutation(len(self.feasible))
+        if self.sampler != "random":
+            distance = self.feasible.distance(rejected)
+            order = order[np.argsort(distance[order], kind="stable")]
+        for index in order:
             arch = self.feasible.config(int(index))
             if arch.key not in self.seen:
                 return arch

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from dnsearch.analysis.frames import Candidate
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
@@ -45,7 +43,7 @@ COLUMNS = {
     "train_loss": "mean training loss of the last epoch, nats",
     "seconds": "wall-clock seconds of this training",
     "images_per_second": "training images a second",
-    "train_macs": "compute spent: 3 x macs x images x epochs (forward and backward)",
+    "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
     "finished_after": "seconds of search time, over all sittings, when this candidate was told",
     "failure": "reason, empty where there is none",
     "curve": "list of {epoch, train_loss, error, loss}",
@@ -64,6 +62,7 @@ class Results:
     activations, train_bytes) for each preset whose stem and depth fit the input, trained or not.
     ``importance`` maps a name of an objective to the share of its variance each dimension explains.
     ``data`` tells of the images: name, classes, image shape, numbers of images a split.
+    ``archs`` maps a candidate's key to its architecture.
     """
 
     name: str
@@ -74,6 +73,7 @@ class Results:
     presets: pd.DataFrame
     importance: Mapping[str, Mapping[str, float]]
     seconds: float
+    archs: Mapping[str, ArchConfig] = field(default_factory=dict)
 
 
 def read_results(run: RunDir) -> Results:
@@ -86,29 +86,23 @@ def read_results(run: RunDir) -> Results:
         run.read_json("data.json", "shape", "images", "classes"),
     )
     store = StudyStore(run, study.objectives.costs)
-    plan_bytes = run.read_json("environment.json").get("activation_bytes", 4)
-    model = CostModel(tuple(data["shape"]), study.training.batch_size, plan_bytes, study.limits)
-    images = data["images"]["train"]
-    rows = [_row(record, model, images) for record in store.records()]
+    machine = run.read_json("environment.json", "activation_bytes")
+    model = CostModel(
+        tuple(data["shape"]), study.training.batch_size, machine["activation_bytes"], study.limits
+    )
+    records = store.records()
+    rows = [_row(record, model, data["images"]["train"]) for record in records]
     return Results(
         name=run.name,
         study=study,
-        environment=run.read_json("environment.json"),
+        environment=machine,
         data=data,
         candidates=pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(MEASURED, float)),
         presets=_presets(model, len(data["classes"])),
         importance=store.importance(),
         seconds=store.seconds,
+        archs={record.job.arch.key: record.job.arch for record in records},
     )
-
-
-def architecture(results: Results, candidate: Candidate) -> ArchConfig:
-    """The architecture of a row of ``results.candidates``."""
-    fields = dataclasses.fields(ArchConfig)
-    values = {f.name: candidate[f.name] for f in fields if f.name in candidate}
-    values["block_config"] = tuple(map(int, candidate["block_config"].split("-")))
-    channels, *_ = results.data["shape"]
-    return ArchConfig(**values, in_channels=channels, num_classes=len(results.data["classes"]))
 
 
 def _row(record: Record, model: CostModel, images: int) -> dict[str, Any]:
@@ -127,7 +121,7 @@ def _row(record: Record, model: CostModel, images: int) -> dict[str, Any]:
         "depth": arch.depth,
         **vars(cost),
         **{n: getattr(score, n) for n in COLUMNS if hasattr(score, n)},
-        "train_macs": 3 * cost.macs * images * score.rung,
+        "train_macs": 3 * cost.macs * images * len(score.curve),
         "finished_after": record.finished_after,
         "failure": score.failure or "",
         "curve": [vars(point) for point in score.curve],

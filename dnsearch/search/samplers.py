@@ -11,6 +11,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 
 from dnsearch.arch.space import Choice, SearchSpace
 
+NSGA2_POPULATION = 10
+"""Optuna's default of 50 would make a search of 50 trials a purely random one."""
+
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     """A fresh sampler for one proposal.
@@ -22,7 +25,7 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     if name == "random":
         return samplers.RandomSampler(seed=seed)
     if name == "nsga2":
-        return samplers.NSGAIISampler(seed=seed)
+        return samplers.NSGAIISampler(seed=seed, population_size=NSGA2_POPULATION)
     if name == "gp":
         return samplers.GPSampler(seed=seed)
     return samplers.TPESampler(seed=seed)

@@ -24,6 +24,31 @@ from dnsearch.search.study import Record, StudyStore
 from dnsearch.seeds import derived_seed
 
 
+@contextlib.contextmanager
+def local_workers(
+    study: StudyConfig, data: PreparedData, run: RunDir, plan: Plan
+) -> Iterator[Evaluator]:
+    """Worker processes on this machine, as planned."""
+    measured = "latency_ms" in study.objectives.costs or study.limits.max_latency_ms
+    settings = WorkerSettings(
+        data=study.data,
+        fingerprint=data.fingerprint,
+        recipe=study.training,
+        threads=plan.threads,
+        latency_batch=study.objectives.latency_batch if measured else None,
+    )
+    evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
+    try:
+        yield evaluator
+    finally:
+        evaluator.close()
+
+
+MakeEvaluator = Callable[
+    [StudyConfig, PreparedData, RunDir, Plan], contextlib.AbstractContextManager[Evaluator]
+]
+
+
 @dataclass(frozen=True)
 class Opened:
     """A search ready to go, for whoever wants to tell of it before it starts."""
@@ -46,6 +71,7 @@ def search(
     run: RunDir,
     opened: Callable[[Opened], None],
     show: Callable[[Progress], None],
+    make_evaluator: MakeEvaluator = local_workers,
 ) -> str:
     """Searches, or goes on searching, until a budget is spent; returns why it ended.
 
@@ -68,15 +94,15 @@ def search(
     rng = np.random.default_rng(derived_seed(study.search.seed))
     points, _ = feasible_points(space, model, rng)
     with run.lock():
-        _require_same_study(run, study, data)
+        _require_same_study(run, study, data, plan)
+        _record(run, study, data, plan)  # before the storage: what has one has all of these
         store = StudyStore(run, study.objectives.costs)
-        _record(run, study, data, plan)
-        store.recover()
-        proposer = Proposer(
-            store, points, model, study.search.sampler, study.training.rungs[-1],
-            study.search.seed, start,
-        )  # fmt: skip
-        with _evaluator(study, run, plan) as evaluator:
+        with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
+            store.recover()
+            proposer = Proposer(
+                store, points, model, study.search.sampler, study.training.rungs[-1],
+                study.search.seed, start,
+            )  # fmt: skip
             keeper = Keeper(run, study)
             engine = Engine(store, proposer, evaluator, model, study.objectives.costs, study.search)
             opened(Opened(run, data, plan, space.size, len(points), tuple(store.records())))
@@ -90,23 +116,8 @@ def search(
                 return engine.run(tell)
             except KeyboardInterrupt:
                 return INTERRUPTED
-
-
-@contextlib.contextmanager
-def _evaluator(study: StudyConfig, run: RunDir, plan: Plan) -> Iterator[Evaluator]:
-    measured = "latency_ms" in study.objectives.costs or study.limits.max_latency_ms
-    settings = WorkerSettings(
-        data=study.data,
-        recipe=study.training,
-        device=plan.devices[0],
-        threads=plan.threads,
-        latency_batch=study.objectives.latency_batch if measured else None,
-    )
-    evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
-    try:
-        yield evaluator
-    finally:
-        evaluator.close()
+            finally:
+                keeper.tidy(store.records())
 
 
 def _require_room_to_move(study: StudyConfig, data: PreparedData) -> None:
@@ -118,8 +129,8 @@ def _require_room_to_move(study: StudyConfig, data: PreparedData) -> None:
             raise ConfigError(f"training.{name}", rule, getattr(study.training, name))
 
 
-def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData) -> None:
-    """Raises RunError where the folder holds the results of another study or of other images."""
+def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> None:
+    """Raises RunError where the folder holds results that this sitting's would not go with."""
     if not run.database.is_file():
         return
     if not run.study_file.is_file():
@@ -139,6 +150,14 @@ def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData) -> 
             f"{run.path}: the images changed since it was run (fingerprint {before}, "
             f"now {data.fingerprint}); give this study another --name"
         )
+    if not (run.path / "environment.json").is_file():
+        return
+    kind = run.read_json("environment.json").get("device_kind", plan.kind)
+    if kind != plan.kind:
+        raise RunError(
+            f"{run.path}: was run on {kind}, and this would go on with {plan.kind}, whose scores "
+            "and latencies differ; set search.device, or give this study another --name"
+        )
 
 
 def _record(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> None:
@@ -146,6 +165,7 @@ def _record(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> 
     write_text(run.study_file, to_toml(study))
     write_json(run.path / "data.json", data.describe())
     machine = {
+        "device_kind": plan.kind,
         "devices": list(plan.devices),
         "threads_a_worker": plan.threads,
         "activation_bytes": plan.activation_bytes(study.training),

@@ -7,7 +7,7 @@ carries its job and its score as user attributes, the score with a checksum. How
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
     FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:
               its coordinator was killed, and the candidate counts for nothing
-    PRUNED    over a limit, never trained; Optuna's samplers learn from its constraints
+    PRUNED    over a limit, never trained; TPE learns from its constraints
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -32,6 +33,8 @@ from dnsearch.training.score import Score
 
 SEARCH, REFERENCES = "search", "references"
 LEAST_FOR_IMPORTANCE = 10
+DUPLICATE, OVER_LIMIT = "duplicate", "over limit"
+_REJECTED = {DUPLICATE: TrialState.FAIL, OVER_LIMIT: TrialState.PRUNED}
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
 
@@ -55,13 +58,13 @@ class StudyStore:
 
     def __init__(self, run: RunDir, objectives: tuple[str, ...]) -> None:
         self.path = run.database
-        with self._readable():
+        with self.guarded():
             self.search, self.references = _open_studies(run, objectives)
         self._open: dict[tuple[bool, int], Trial] = {}
 
     @contextlib.contextmanager
-    def _readable(self) -> Iterator[None]:
-        """Turns the errors of a damaged file into a RunError that names it."""
+    def guarded(self) -> Iterator[None]:
+        """Turns the errors of a damaged file or a full disk into a RunError that names it."""
         try:
             yield
         except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
@@ -70,7 +73,7 @@ class StudyStore:
             raise RunError(f"{self.path}: cannot be used as Optuna storage: {reason}") from None
 
     def _trials(self, study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
-        with self._readable():
+        with self.guarded():
             return study.get_trials(deepcopy=False, states=states or None)
 
     @property
@@ -97,6 +100,11 @@ class StudyStore:
                 break
         return count
 
+    def last_rejected(self) -> dict[str, Any]:
+        """The parameters of the proposal turned down last; there must be one."""
+        trials = reversed(self._trials(self.search))
+        return next(trial.params for trial in trials if "rejected" in trial.user_attrs)
+
     def recover(self) -> None:
         """Settles trials that a killed coordinator left open; for the holder of the run's lock.
 
@@ -107,7 +115,8 @@ class StudyStore:
                 if "score" in trial.user_attrs:
                     self._close(study, trial.number, self._score(trial), trial.user_attrs["values"])
                 else:
-                    study.tell(trial.number, state=TrialState.FAIL)
+                    reason = trial.user_attrs.get("rejected", "")
+                    study.tell(trial.number, state=_REJECTED.get(reason, TrialState.FAIL))
 
     def accept(self, trial: Trial, job: Job) -> None:
         """Notes what is about to be trained."""
@@ -117,10 +126,10 @@ class StudyStore:
         trial.set_user_attr("rung", job.rung)
         self._open[job.reference, job.trial] = trial
 
-    def reject(self, trial: Trial, reason: str, state: TrialState) -> None:
-        """Closes a trial that will not be trained."""
+    def reject(self, trial: Trial, reason: str) -> None:
+        """Closes a trial that will not be trained: a ``DUPLICATE`` or one ``OVER_LIMIT``."""
         trial.set_user_attr("rejected", reason)
-        self.search.tell(trial, state=state)
+        self.search.tell(trial, state=_REJECTED[reason])
 
     def tell(
         self,

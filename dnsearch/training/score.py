@@ -21,10 +21,11 @@ class CurvePoint:
 class Score:
     """One training run's result; a figure that is missing is None and ``failure`` says why.
 
-    rung: epochs trained in all. error: share of validation images that are wrong, 0 to 1.
-    loss, train_loss: mean cross-entropy in nats, on validation with averaged weights and over the
-    last training epoch. seconds: wall-clock time of this run alone, not of rungs it went on from.
-    images_per_second: training images. latency_ms: of one forward pass, where it was asked for.
+    rung: epochs asked for in all; ``curve`` tells how many were done. error: share of validation
+    images that are wrong, 0 to 1. loss, train_loss: mean cross-entropy in nats, on validation with
+    averaged weights and over the last training epoch. seconds: wall-clock time of training and
+    validation, lower rungs and interrupted sittings included. images_per_second: training images.
+    latency_ms: of one forward pass, where it was asked for.
     """
 
     rung: int
@@ -33,7 +34,7 @@ class Score:
     loss: float | None = None
     train_loss: float | None = None
     curve: tuple[CurvePoint, ...] = ()
-    seconds: float = 0.0
+    seconds: float | None = None
     images_per_second: float | None = None
     latency_ms: float | None = None
     failure: str | None = None

@@ -22,8 +22,9 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
 from dnsearch.data import Augment, DeviceData
-from dnsearch.errors import CheckpointError
+from dnsearch.errors import CheckpointError, RunError
 from dnsearch.seeds import derived_seed
+from dnsearch.training.device import is_out_of_memory, uses_bf16
 from dnsearch.training.recipe import AveragedWeights, learning_rate, make_optimiser
 from dnsearch.training.score import CurvePoint, Score
 
@@ -32,7 +33,7 @@ DIVERGED = 10
 
 VALIDATION_BATCH = 500
 
-SAVE_SECONDS = 60
+SAVE_SECONDS = 10
 """A long training saves its state about this often, so an interruption costs little."""
 
 
@@ -41,8 +42,11 @@ class TrainingFailed(Exception):
 
 
 @dataclass
-class _Timer:
-    training: float = 0.0
+class _Spent:
+    """What a training took so far, over all its sittings; seconds of epochs exclude validation."""
+
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
     images: int = 0
 
 
@@ -71,8 +75,9 @@ class Trainer:
         model = model.to(self.device)
         self.model = model.to(memory_format=torch.channels_last)  # pyright: ignore
         self.optimiser = make_optimiser(self.model, recipe)
+        self._bf16 = uses_bf16(recipe, self.device)
         self.averaged = AveragedWeights(self.model, recipe.ema)
-        self._timer = _Timer()
+        self._spent = _Spent()
 
     @property
     def epoch(self) -> int:
@@ -80,19 +85,23 @@ class Trainer:
         return len(self.curve)
 
     def train(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None = None) -> Score:
-        """Trains until ``epochs`` are done in all. A failure is in the score, not raised."""
-        started, failure = time.perf_counter(), None
+        """Trains until ``epochs`` are done in all.
+
+        Divergence, non-finite losses and lack of memory are the score's ``failure``. Raises
+        CheckpointError for an unreadable checkpoint and RunError for one that cannot be written.
+        """
+        failure = None
         try:
             self._resume(epochs)
             self._run(epochs, on_epoch)
         except TrainingFailed as failed:
             failure = str(failed)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
             failure = f"out of memory at batch_size {self.recipe.batch_size} on {self.device}"
         last = self.curve[-1] if self.curve else None
-        timer = self._timer
+        spent = self._spent
         score = Score(
             rung=epochs,
             seed=self.seed,
@@ -100,16 +109,18 @@ class Trainer:
             loss=last.loss if last else None,
             train_loss=last.train_loss if last else None,
             curve=tuple(self.curve),
-            seconds=time.perf_counter() - started,
-            images_per_second=timer.images / timer.training if timer.training else None,
+            seconds=spent.seconds,
+            images_per_second=spent.images / spent.epoch_seconds if spent.images else None,
         )
         return score.failed(failure) if failure else score
 
     def _run(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None) -> None:
         saved = time.perf_counter()
         while self.epoch < epochs:
+            started = time.perf_counter()
             train_loss = self._train_epoch(self.epoch)
             error, loss = self.evaluate()
+            self._spent.seconds += time.perf_counter() - started
             point = CurvePoint(self.epoch + 1, train_loss, error, loss)
             self._require_sound(point)
             self.curve.append(point)
@@ -135,9 +146,9 @@ class Trainer:
             for step, (images, labels) in enumerate(batches):
                 rate = learning_rate(self.recipe, epoch + (step + 1) / steps)
                 total += self._step(images, labels, rate)
-                self._timer.images += len(images)
+                self._spent.images += len(images)
         mean = total.item() / steps
-        self._timer.training += time.perf_counter() - started
+        self._spent.epoch_seconds += time.perf_counter() - started
         return mean
 
     def _step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
@@ -170,7 +181,7 @@ class Trainer:
         return wrong.item() / count, loss.item() / count
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=uses_bf16(self))
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
 
     def _require_sound(self, point: CurvePoint) -> None:
         guessing = math.log(self.arch.num_classes)
@@ -199,9 +210,13 @@ class Trainer:
             "averaged_steps": self.averaged.steps,
             "optimiser": self.optimiser.state_dict(),
             "curve": [asdict(point) for point in self.curve],
+            "spent": asdict(self._spent),
         }
         with rundir.atomic(self.checkpoint) as aside:
-            torch.save(state, aside)
+            try:
+                torch.save(state, aside)
+            except RuntimeError as error:  # what torch makes of a full disk
+                raise RunError(f"{self.checkpoint}: cannot be written: {error}") from None
 
     def _resume(self, epochs: int) -> None:
         """Takes up the checkpoint's state, unless it is another training's or too far on."""
@@ -216,13 +231,7 @@ class Trainer:
         self.averaged.steps = state["averaged_steps"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.curve = [CurvePoint(**point) for point in state["curve"]]
-
-
-def uses_bf16(trainer: Trainer) -> bool:
-    """Whether this training runs in bf16: asked for, or ``auto`` on a GPU that has it."""
-    if trainer.recipe.precision != "auto":
-        return trainer.recipe.precision == "bf16"
-    return trainer.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        self._spent = _Spent(**state["spent"])
 
 
 def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
@@ -234,8 +243,3 @@ def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
 
 def _cuda(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CPU allocations fail with a plain RuntimeError (torch 2.13)."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

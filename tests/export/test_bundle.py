@@ -11,7 +11,7 @@ from dnsearch.data import DeviceData, prepare
 from dnsearch.errors import RunError
 from dnsearch.export import export_network
 from dnsearch.rundir import RunDir
-from dnsearch.search.results import architecture, read_results
+from dnsearch.search.results import read_results
 
 STUDY = """
 [data]
@@ -31,14 +31,17 @@ start = ["densenet-40-12"]
 """
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("export")
-    (folder / "s.toml").write_text(STUDY)
+def search(folder, text):
+    (folder / "s.toml").write_text(text)
     with pytest.raises(SystemExit) as ended:
         main(["run", str(folder / "s.toml"), "--to", str(folder)])
     assert ended.value.code == 0
     return RunDir.find("s", folder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return search(tmp_path_factory.mktemp("export"), STUDY)
 
 
 def test_the_exported_network_gives_the_recorded_error(run, tmp_path):
@@ -50,7 +53,7 @@ def test_the_exported_network_gives_the_recorded_error(run, tmp_path):
     with torch.inference_mode():
         wrong = [(model(x).argmax(1) != y).sum().item() for x, y in data.validation_batches(500)]
     assert sum(wrong) / 4000 == row["error"]
-    assert model.config == architecture(results, row)
+    assert model.config == results.archs[row["key"]]
 
 
 def test_the_folder_holds_all_that_is_needed(run, tmp_path):
@@ -76,15 +79,25 @@ def test_the_readmes_lines_run(run, tmp_path, monkeypatch):
     assert names["logits"].shape == (3, 10)
 
 
-def test_presets_from_outside_the_space_can_be_exported(run, tmp_path):
+def test_presets_from_outside_the_space_can_be_exported(tmp_path):
+    text = STUDY.replace("trials = 5", 'trials = 1\nkeep_checkpoints = "all"')
+    run = search(tmp_path, text)
     results = read_results(run)
-    (row,) = results.candidates[results.candidates["preset"] == "densenet-40-12"].to_dict("records")
-    if run.checkpoint(row["key"], row["seed"]).is_file():
-        export_network(results, run, row["key"], tmp_path / "net")
-        assert load_network(tmp_path / "net").config.bn_size == 0
-    else:
+    (row,) = results.candidates.to_dict("records")
+    assert row["preset"] == "densenet-40-12"
+    export_network(results, run, row["key"], tmp_path / "net")
+    assert load_network(tmp_path / "net").config == results.archs[row["key"]]
+
+
+def test_missing_weights_and_those_not_kept_are_told_apart(run, tmp_path):
+    results = read_results(run)
+    kept = {path.parent.name for path in (run.path / "checkpoints").glob("*/*.pt")}
+    for key in set(results.candidates["key"]) - kept:
         with pytest.raises(RunError, match="were not kept, as it is not on the front"):
-            export_network(results, run, row["key"], tmp_path / "net")
+            export_network(results, run, key, tmp_path / "net")
+    elsewhere = RunDir(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="are missing"):
+        export_network(results, elsewhere, "knee", tmp_path / "net")
 
 
 def test_weights_off_the_front_are_not_kept(run):

@@ -11,6 +11,8 @@ import pytest
 
 from dnsearch.arch import ArchConfig
 from dnsearch.config import DataConfig, TrainingConfig
+from dnsearch.data import prepare
+from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.evaluators.local import LocalEvaluator
@@ -19,15 +21,23 @@ from dnsearch.search.evaluators.worker import WorkerSettings
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar", in_channels=1, num_classes=10)
 
 
-def make(tmp_path, workers=1, timeout=60.0, latency_batch=None):
+DATA = DataConfig(image_size=8, train_images=400)
+
+
+def make(tmp_path, workers=1, timeout=60.0, latency_batch=None, fingerprint=None, data=DATA):
     settings = WorkerSettings(
-        data=DataConfig(image_size=8, train_images=400),
-        recipe=TrainingConfig(rungs=(1, 400), batch_size=32),
-        device="cpu",
+        data=data,
+        fingerprint=fingerprint or prepare(DATA).fingerprint,
+        recipe=TrainingConfig(rungs=(1, 4000), batch_size=32),
         threads=1,
         latency_batch=latency_batch,
     )
     return LocalEvaluator(RunDir(tmp_path), settings, ["cpu"] * workers, timeout)
+
+
+def kill_worker():
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid, signal.SIGKILL)
 
 
 def collect(evaluator, count, seconds=60):
@@ -45,7 +55,7 @@ def closing():
         evaluator.close()
 
 
-def test_scores_latency_and_the_same_figures_on_any_worker(tmp_path, closing):
+def test_scores_latency_and_the_same_figures_again(tmp_path, closing):
     evaluator = make(tmp_path, workers=2, latency_batch=2)
     closing(evaluator)
     assert evaluator.capacity == 2
@@ -70,11 +80,10 @@ def test_scores_latency_and_the_same_figures_on_any_worker(tmp_path, closing):
 def test_a_worker_that_dies_takes_one_candidate_with_it(tmp_path, closing):
     evaluator = make(tmp_path)
     closing(evaluator)
-    evaluator.submit(Job(0, ARCH, 400, seed=1))
+    evaluator.submit(Job(0, ARCH, 4000, seed=1))
     while not evaluator.running()[0].epochs:  # until it trains
         time.sleep(0.05)
-    (worker,) = multiprocessing.active_children()
-    os.kill(worker.pid, signal.SIGKILL)
+    kill_worker()
     (job, score), *_ = collect(evaluator, 1)
     assert job.trial == 0
     assert score.failure == "its worker process died (exit code -9)"
@@ -83,12 +92,59 @@ def test_a_worker_that_dies_takes_one_candidate_with_it(tmp_path, closing):
     assert score.failure is None
 
 
-def test_a_training_that_takes_too_long_is_ended(tmp_path, closing):
-    evaluator = make(tmp_path, timeout=0.3)
+def test_a_worker_that_dies_idle_is_replaced(tmp_path, closing):
+    evaluator = make(tmp_path)
     closing(evaluator)
-    evaluator.submit(Job(0, ARCH, 400, seed=1))
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    collect(evaluator, 1)
+    kill_worker()
+    time.sleep(0.5)
+    evaluator.submit(Job(1, ARCH, 1, seed=2))
     (_, score), *_ = collect(evaluator, 1)
-    assert score.failure == "took longer than search.timeout (0.3 s)"
+    assert score.failure is None
+
+
+def test_a_worker_that_dies_while_starting_costs_one_candidate_at_most(tmp_path, closing):
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    while not multiprocessing.active_children():
+        time.sleep(0.01)
+    kill_worker()
+    (_, score), *_ = collect(evaluator, 1)
+    assert score.failure is None or "its worker process died" in score.failure
+    evaluator.submit(Job(1, ARCH, 1, seed=2))
+    (_, score), *_ = collect(evaluator, 1)
+    assert score.failure is None
+
+
+def test_a_training_that_takes_too_long_is_ended(tmp_path, closing):
+    """The time-out is the training's: a new worker's start does not count."""
+    evaluator = make(tmp_path, timeout=3.0)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 4000, seed=1))
+    (_, score), *_ = collect(evaluator, 1)
+    assert score.failure == "took longer than search.timeout (3 s)"
+    evaluator.submit(Job(1, ARCH, 1, seed=1))
+    (_, score), *_ = collect(evaluator, 1)
+    assert score.failure is None
+
+
+def test_a_full_disk_ends_the_search_not_the_candidate(tmp_path, closing):
+    (tmp_path / "checkpoints").write_text("a file where the folder should be")
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    with pytest.raises(RunError, match=r"1\.pt: cannot be written"):
+        collect(evaluator, 1)
+
+
+def test_images_that_changed_meanwhile_end_the_search(tmp_path, closing):
+    evaluator = make(tmp_path, fingerprint="of others")
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    with pytest.raises(DataError, match="fashion-mnist-16k: the images changed"):
+        collect(evaluator, 1)
 
 
 def test_a_defect_of_one_candidate_is_its_failure(tmp_path, closing):
@@ -104,7 +160,7 @@ def test_closing_leaves_no_process_and_the_environment_as_it_was(tmp_path):
     before = dict(os.environ)
     evaluator = make(tmp_path)
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
-    evaluator.submit(Job(0, ARCH, 400, seed=1))
+    evaluator.submit(Job(0, ARCH, 4000, seed=1))
     evaluator.close()
     assert multiprocessing.active_children() == []
     assert dict(os.environ) == before

@@ -1,6 +1,6 @@
 """What happens inside a worker process: it knows neither Optuna nor the study.
 
-torch is imported and the data loaded once, with the first job.
+torch is imported and the data loaded once, before the first job.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dnsearch.config import DataConfig, TrainingConfig
+from dnsearch.errors import ConfigError, DataError
 from dnsearch.search.evaluators.base import Job
 from dnsearch.training.score import CurvePoint, Score
 
@@ -23,12 +24,13 @@ from dnsearch.training.score import CurvePoint, Score
 class WorkerSettings:
     """All that a worker needs to train any job.
 
-    latency_batch: images a forward pass when latency is measured; None does not measure.
+    fingerprint: of the data the search began with. latency_batch: images a forward pass when
+    latency is measured; None does not measure.
     """
 
     data: DataConfig
+    fingerprint: str
     recipe: TrainingConfig
-    device: str
     threads: int
     latency_batch: int | None
 
@@ -36,11 +38,11 @@ class WorkerSettings:
 _state: dict[str, Any] = {}
 
 
-def initialise(settings: WorkerSettings, progress: Any) -> None:
+def initialise(settings: WorkerSettings, device: str, progress: Any) -> None:
     """Called once in each new worker process. ``progress`` is a shared array: slot -> epochs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides what Ctrl-C means
     threading.Thread(target=_follow_parent, daemon=True).start()
-    _state.update(settings=settings, progress=progress, data=None)
+    _state.update(settings=settings, device=device, progress=progress)
 
 
 def _follow_parent() -> None:
@@ -51,25 +53,41 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
+def warm_up() -> None:
+    """Imports torch and loads the data: a job of its own, so that no time-out counts it."""
+    import dnsearch.cost.device
+    import dnsearch.training.trainer  # noqa: F401  (both take seconds the first time)
+    from dnsearch.data import DeviceData, prepare
+    from dnsearch.training.device import set_up
+
+    settings: WorkerSettings = _state["settings"]
+    set_up(_state["device"], settings.threads)
+    prepared = prepare(settings.data)
+    if prepared.fingerprint != settings.fingerprint:
+        raise DataError(f"{prepared.name}: the images changed while the search was under way")
+    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape
+
+
 def train(job: Job, checkpoint: Path, slot: int) -> Score:
-    """Trains one job; ``slot`` is where its progress shows. A defect of one candidate is its
-    failure: it must end neither the worker nor the search."""
+    """Trains one job; ``slot`` is where its progress shows.
+
+    What is wrong with the job itself is its failure; what is wrong with the machine, such as a
+    full disk, is raised.
+    """
     try:
         return _train(job, checkpoint, slot)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        return Score(rung=job.rung, seed=job.seed, failure=reason)
+    except ConfigError as error:
+        return Score(rung=job.rung, seed=job.seed, failure=str(error))
 
 
 def _train(job: Job, checkpoint: Path, slot: int) -> Score:
-    import torch
-
     from dnsearch.cost.device import measure_latency
+    from dnsearch.training.device import release_memory
     from dnsearch.training.trainer import Trainer
 
     settings: WorkerSettings = _state["settings"]
-    if _state["data"] is None:
-        _state["data"] = _load(settings)
+    if "data" not in _state:  # warming up failed: now its error has a job to be raised for
+        warm_up()
     data, shape = _state["data"]
 
     def show(point: CurvePoint) -> None:
@@ -81,17 +99,5 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
         model = trainer.averaged.model
         latency = measure_latency(model, shape, settings.latency_batch, data.device)
         score = replace(score, latency_ms=latency.ms)
-    if data.device.type == "cuda":
-        torch.cuda.empty_cache()
+    release_memory(data.device)
     return score
-
-
-def _load(settings: WorkerSettings) -> tuple[Any, tuple[int, int, int]]:
-    import torch
-
-    from dnsearch.data import DeviceData, prepare
-
-    torch.set_num_threads(settings.threads)
-    torch.backends.cudnn.deterministic = True  # same seed, same figures
-    prepared = prepare(settings.data)
-    return DeviceData(prepared, settings.device), prepared.shape
