@@ -31,6 +31,7 @@ from dnsearch.errors import RunError, nearest
 RUNS = Path("reports")
 """Where runs go, below the folder that the command was typed in."""
 
+_ASIDE = ".unfinished"  # what a killed process leaves; swept by the next holder of the lock
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGES = ("torch", "optuna", "numpy", "pandas", "plotly", "moocore", "fvcore")
 
@@ -41,7 +42,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Raises RunError naming the file where it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_ASIDE}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -148,6 +149,8 @@ class RunDir:
         except OSError as error:
             raise RunError(f"{self.path}: cannot be written: {error.strerror or error}") from None
         try:
+            for leftover in self.path.rglob(f".*{_ASIDE}"):
+                leftover.unlink(missing_ok=True)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             holder = {"process": os.getpid(), "host": platform.node(), "since": now}
             write_json(self.path / "holder.json", holder)

@@ -19,7 +19,7 @@ from torch import Tensor
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.arch.presets import preset
-from dnsearch.errors import CheckpointError, DnsearchError
+from dnsearch.errors import CheckpointError, ConfigError, DnsearchError
 
 Layer = Literal["stem", "classifier"]
 _KEYS = {"stem": ("features.conv0.weight",), "classifier": ("classifier.weight", "classifier.bias")}
@@ -54,7 +54,9 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     for wrapper in ("averaged", "state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(torch.is_tensor(v) for v in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and torch.is_tensor(value) for key, value in content.items()
+    ):
         raise CheckpointError(f"{path}: must hold a state dict (names to tensors)")
     return {_OLD_KEY.sub(r"\1\2.", key.removeprefix("module.")): v for key, v in content.items()}
 
@@ -67,6 +69,8 @@ def load_weights(model: DenseNet, path: Path | str, reinitialise: Collection[Lay
     Raises CheckpointError for missing, unknown or misshapen entries, naming the first of them.
     """
     weights, own = read_weights(path), model.state_dict()
+    if isinstance(reinitialise, str) or not set(reinitialise) <= _KEYS.keys():
+        raise ConfigError("reinitialise", "must be a list of 'stem' and 'classifier'", reinitialise)
     for layer in reinitialise:
         weights |= {key: own[key] for key in _KEYS[layer]}
     for key, value in own.items():

@@ -31,6 +31,7 @@ MOST_ELEMENTS = 2 * 10**9
 @click.option("--num-init-features", type=int, help="Channels behind the stem.")
 @click.option("--bn-size", type=int, help="Bottleneck width in growth rates; 0 for none.")
 @click.option("--compression", type=float, help="Share of channels a transition keeps.")
+@click.option("--drop-rate", type=float, help="Dropout behind each layer; matters to memory.")
 @click.option("--norm", help="batch or group.")
 @click.option("--stem", help="imagenet or cifar.")
 @click.option("--num-classes", type=int, help="Classes.")
@@ -66,7 +67,7 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
             "config": arch.to_dict(),
             "input": [channels, height, width],
             "formula": vars(cost),
-            "fvcore": {n: getattr(traced, n) for n in ("params", "macs", "activations")},
+            "fvcore": vars(traced),
             "stages": [_stage_row(stage) for stage in stages],
         }
         click.echo(json.dumps(report, indent=2))

@@ -45,7 +45,7 @@ def command(
     config = override(load_study(file), **{k: v for k, v in given.items() if v is not None})
     run = RunDir.named(file.stem if name is None else name, to)
 
-    from dnsearch.search.session import search  # Optuna and pandas are needed from here on
+    from dnsearch.search.session import search
 
     with make_display(run.name, config) as display:
         reason = search(config, run, display.opened, display.show)

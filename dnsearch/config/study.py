@@ -134,7 +134,8 @@ class TrainingConfig(Section):
     """How a candidate is trained and scored."""
 
     rungs: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
-        default=(1, 3, 9), description="epochs of each rung, rising; the last is the full proxy"
+        default=(1, 3, 9),
+        description="epochs of each rung, rising; candidates are trained to the last",
     )
     batch_size: Count = Field(default=128, ge=2, description="images a step, 2 or more")
     learning_rate: float = Field(default=0.1, gt=0, description="of SGD with Nesterov momentum")
@@ -173,7 +174,9 @@ class SearchConfig(Section):
     sampler: Literal["tpe", "nsga2", "gp", "random"] = Field(
         default="tpe", description="tpe, nsga2, gp or random"
     )
-    trials: Count = Field(default=50, description="candidates to finish, over all sittings")
+    trials: Count = Field(
+        default=50, description="candidates to train, over all sittings, failed ones included"
+    )
     time: Seconds | None = Field(
         default=None, description="time over all sittings, such as 45m; no limit if unset"
     )

@@ -7,7 +7,7 @@ import torch
 from dnsearch import arch
 from dnsearch.arch import ArchConfig, DenseNet, load_network, load_weights
 from dnsearch.arch.checkpoint import read_weights, save_network
-from dnsearch.errors import CheckpointError
+from dnsearch.errors import CheckpointError, ConfigError
 
 SMALL = {"growth_rate": 6, "block_config": (2, 2), "num_init_features": 10, "num_classes": 7}
 
@@ -87,6 +87,13 @@ def test_transfer_must_be_asked_for(model, tmp_path):
     load_weights(other, tmp_path / "w.pth", reinitialise=["stem", "classifier"])
     torch.testing.assert_close(other.classifier.weight, before["classifier.weight"])
     torch.testing.assert_close(other.features.norm5.running_mean, model.features.norm5.running_mean)
+
+
+@pytest.mark.parametrize("reinitialise", ["classifier", ["head"]])
+def test_only_known_layers_are_reinitialised(model, tmp_path, reinitialise):
+    torch.save(model.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match="reinitialise must be a list of 'stem' and 'classifier'"):
+        load_weights(model, tmp_path / "w.pth", reinitialise=reinitialise)
 
 
 def test_another_architecture_is_named(model, tmp_path):

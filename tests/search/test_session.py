@@ -127,3 +127,36 @@ def test_a_changed_study_is_refused_with_the_difference(study, capsys, old, new,
 
 def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing handles it."""
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["session.write_text", "session.write_json", "session.StudyStore", "session.Proposer"],
+)
+def test_killed_while_a_run_is_set_up(study, monkeypatch, step):
+    """Whatever part of the folder exists by then, the same command goes on."""
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"dnsearch.search.{step}", kill)
+        with pytest.raises(Killed):
+            main(["run", "s.toml", "--trials", "1"])
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "s.toml", "--trials", "1"])
+    assert ended.value.code == 0
+    assert len(outcome("s")) == 1
+
+
+def test_a_study_at_fault_ends_early_and_says_so(study, capsys):
+    (study / "s.toml").write_text(STUDY.replace("[training]", "[training]\nlearning_rate = 1e30"))
+    with pytest.raises(SystemExit):
+        main(["run", "s.toml", "--trials", "100"])
+    said = capsys.readouterr().out
+    assert "the first 5 candidates all failed" in said
+    assert "no network to recommend yet" in said
