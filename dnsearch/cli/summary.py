@@ -47,12 +47,13 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> N
 
 def _print_pick(row: Candidate, results: Results) -> None:
     images = results.data["images"]["validation"]
-    error = format_error(row["error"], float(binomial_standard_error(row["error"], images)))
+    standard_error = float(binomial_standard_error(row["error"], images))
+    error = format_error(row["error"], standard_error)
     shown = ["macs", "params", *(c for c in results.study.objectives.costs if c == "latency_ms")]
     figures = ", ".join(format_value(name, row[name]) for name in shown)
     click.echo(f"take:      {row['name']}  ({row['key']}, the knee of the front)")
     click.echo(f"           {error} validation error, {figures}")
     click.echo(
-        f"           one {row['rung']}-epoch training, {images:,} validation images: networks that "
-        "differ by less than 2 standard errors are equals"
+        f"           one {row['rung']}-epoch training; differences under "
+        f"{200 * standard_error:.1f} points are within the noise"
     )
