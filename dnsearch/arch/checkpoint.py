@@ -112,7 +112,7 @@ def save_network(model: DenseNet, folder: Path) -> None:
     text = json.dumps(model.config.to_dict(), indent=2) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     weights = {key: value.contiguous() for key, value in model.state_dict().items()}
-    safetensors.torch.save_file(weights, folder / WEIGHTS_FILE)
+    (folder / WEIGHTS_FILE).write_bytes(safetensors.torch.save(weights))
 
 
 def load_network(folder: Path | str) -> DenseNet:
@@ -141,28 +141,44 @@ def read_config(path: Path) -> ArchConfig:
         raise CheckpointError(f"{path}: must be valid JSON: {error}") from None
 
 
-def _named(name: str, weights: Path | str | None, fields: Mapping[str, Any]) -> DenseNet:
+def _named(
+    name: str,
+    weights: Path | str | None,
+    reinitialise: Collection[Layer],
+    fields: Mapping[str, Any],
+) -> DenseNet:
     model = DenseNet(preset(name).replace(**fields))
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(model, weights, reinitialise)
     return model
 
 
-def densenet121(weights: Path | str | None = None, **fields: Any) -> DenseNet:
-    """torchvision's densenet121, with weights from a local file; ``fields`` are ArchConfig's."""
-    return _named("densenet121", weights, fields)
+def densenet121(
+    weights: Path | str | None = None, reinitialise: Collection[Layer] = (), **fields: Any
+) -> DenseNet:
+    """torchvision's densenet121, with weights from a local file; ``fields`` are ArchConfig's.
+
+    To fine-tune on other classes: ``weights=PATH, num_classes=N, reinitialise=["classifier"]``.
+    """
+    return _named("densenet121", weights, reinitialise, fields)
 
 
-def densenet161(weights: Path | str | None = None, **fields: Any) -> DenseNet:
+def densenet161(
+    weights: Path | str | None = None, reinitialise: Collection[Layer] = (), **fields: Any
+) -> DenseNet:
     """torchvision's densenet161; see ``densenet121``."""
-    return _named("densenet161", weights, fields)
+    return _named("densenet161", weights, reinitialise, fields)
 
 
-def densenet169(weights: Path | str | None = None, **fields: Any) -> DenseNet:
+def densenet169(
+    weights: Path | str | None = None, reinitialise: Collection[Layer] = (), **fields: Any
+) -> DenseNet:
     """torchvision's densenet169; see ``densenet121``."""
-    return _named("densenet169", weights, fields)
+    return _named("densenet169", weights, reinitialise, fields)
 
 
-def densenet201(weights: Path | str | None = None, **fields: Any) -> DenseNet:
+def densenet201(
+    weights: Path | str | None = None, reinitialise: Collection[Layer] = (), **fields: Any
+) -> DenseNet:
     """torchvision's densenet201; see ``densenet121``."""
-    return _named("densenet201", weights, fields)
+    return _named("densenet201", weights, reinitialise, fields)

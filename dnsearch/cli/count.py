@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -38,23 +39,31 @@ MOST_ELEMENTS = 2 * 10**9
 @click.option("--batch-size", default=1, type=click.IntRange(min=1), help="For training memory.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(network: str, shape: str | None, batch_size: int, as_json: bool, **flags: Any) -> None:
-    """Count the parameters and multiply-adds of NETWORK: a preset, a config.json, or flags alone.
+    """Count the parameters and multiply-adds of NETWORK: a preset, a config.json, the folder of an
+    export, or flags alone (what they leave out is densenet121's).
 
     Every total stands twice: from the closed formula that searches use, and counted by fvcore on
-    the built network.
+    the built network. Presets are densenet121, 161, 169, 201, 264, and the paper's networks for
+    CIFAR: densenet-40-12, densenet-100-12, densenet-100-24, densenet-bc-100-12, densenet-bc-250-24,
+    densenet-bc-190-40.
 
     \b
     dnsearch count densenet121 --input 3x224x224
     dnsearch count --growth-rate 12 --block-config 4-4-4 --stem cifar --input 1x28x28
     """
-    arch = _architecture(network, {k: v for k, v in flags.items() if v is not None})
+    given = {name: value for name, value in flags.items() if value is not None}
+    if network and Path(network).is_dir():  # what dnsearch export wrote
+        shape = shape or _exported_shape(Path(network))
+        network = str(Path(network) / "config.json")
+    arch = _architecture(network, given)
     channels, height, width = _shape(shape, arch)
+    name = arch.describe() if given or not network else network
     arch = arch.replace(in_channels=channels)
     cost = cost_of(arch, height, width, batch_size)
-    for name in ("params", "activations"):
-        if getattr(cost, name) > MOST_ELEMENTS:
-            rule = f"must have at most {MOST_ELEMENTS:,} {name} to be built and counted"
-            raise ConfigError("network", rule, getattr(cost, name))
+    for kind in ("params", "activations"):
+        if getattr(cost, kind) > MOST_ELEMENTS:
+            rule = f"must have at most {MOST_ELEMENTS:,} {kind} to be built and counted"
+            raise ConfigError("network", rule, getattr(cost, kind))
     stages = list(stage_costs(ArchArrays.of([arch]), height, width))
 
     from dnsearch.cost.trace import trace  # torch and fvcore are needed from here on
@@ -62,7 +71,7 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
     traced = trace(arch, height, width)
     if as_json:
         report = {
-            "network": network or arch.describe(),
+            "network": name,
             "key": arch.key,
             "config": arch.to_dict(),
             "input": [channels, height, width],
@@ -73,7 +82,8 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
         click.echo(json.dumps(report, indent=2))
         return
     console = Console()
-    title = f"{network or arch.describe()}, input {channels}x{height}x{width}"
+    title = f"{name}: input {channels}x{height}x{width}, {arch.stem} stem, "
+    title += f"{arch.num_classes} classes"
     console.print(_stages(title, stages, traced.stage_macs))
     console.print(_totals(cost, vars(traced), batch_size))
 
@@ -93,6 +103,13 @@ def _architecture(network: str, flags: dict[str, Any]) -> ArchConfig:
     if "block_config" in flags:
         flags["block_config"] = _blocks(flags["block_config"])
     return base.replace(**flags)
+
+
+def _exported_shape(folder: Path) -> str | None:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        text = (folder / "preprocessing.json").read_text(encoding="utf-8")
+        return "x".join(map(str, json.loads(text)["shape"]))
+    return None
 
 
 def _blocks(text: str) -> tuple[int, ...]:
@@ -120,7 +137,15 @@ def _stage_row(stage: StageCost) -> dict[str, Any]:
 
 
 def _stages(title: str, stages: list[StageCost], traced: Any) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+    )
     table.add_column("stage")
     for column in ("output", "params", "MACs", "by fvcore", "activations"):
         table.add_column(column, justify="right")

@@ -38,8 +38,11 @@ def make_display(name: str, study: StudyConfig) -> Iterator[Display]:
     if not console.is_terminal:
         yield Lines(name, study, console)
         return
-    with Live(console=console, refresh_per_second=4) as live:
-        yield Screen(name, study, live)
+    screen = Screen(name, study, Live(console=console, refresh_per_second=4))
+    try:
+        yield screen
+    finally:
+        screen.close()
 
 
 def headline(name: str, study: StudyConfig, opened: Opened) -> str:
@@ -62,7 +65,7 @@ def record_line(record: Record, costs: tuple[str, ...]) -> str:
     if record.values is None:
         return f"failed  {arch.describe()}: {score.failure}"
     figures = [format_value(n, v) for n, v in zip(("error", *costs), record.values, strict=True)]
-    text = f"{'  '.join(f'{figure:>9}' for figure in figures)}  {arch.describe()}"
+    text = f"{'  '.join(f'{figure:>11}' for figure in figures)}  {arch.describe()}"
     return text if record.feasible else f"{text}  (over a limit)"
 
 
@@ -93,26 +96,41 @@ class Screen:
         self.costs = study.objectives.costs
         self.records: list[Record] = []
         self.headline = name
+        self.progress: Progress | None = None
 
     def opened(self, opened: Opened) -> None:
         self.headline = headline(self.name, self.study, opened)
         self.records = list(opened.records)
+        self.live.start()
         self.live.update(Text(f"{self.headline}\nstarting workers ..."))
 
     def show(self, progress: Progress) -> None:
         self.records += progress.finished
-        parts = [Text(self.headline), _budget(progress), _running(progress)]
-        self.live.update(Group(*parts, self._front()))
+        self.progress = progress
+        parts = [Text(self.headline), _budget(progress), _running(progress), self._front()]
+        self.live.update(Group(*parts))
+
+    def close(self) -> None:
+        """Leaves what was reached on the screen, without what was under way."""
+        parts: list[RenderableType] = [Text(self.headline)]
+        if self.progress is not None:
+            parts += [_budget(self.progress), self._front()]
+        self.live.update(Group(*parts))
+        self.live.stop()
 
     def _front(self) -> RenderableType:
         members = sorted(front(self.records), key=lambda record: (record.values or ())[1:])
         if not members:
             return Text("the first candidate is under way", style="dim")
-        table = Table(box=box.SIMPLE_HEAD, title="Pareto front so far", title_justify="left")
+        shown = _thinned(members)
+        title = "Pareto front so far"
+        if len(shown) < len(members):
+            title += f", {len(shown)} of its {len(members)} networks"
+        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
         for name in ("error", *self.costs):
             table.add_column(METRICS[name].short, justify="right")
         table.add_column("network")
-        for record in _thinned(members):
+        for record in shown:
             figures = zip(("error", *self.costs), record.values or (), strict=True)
             table.add_row(*(format_value(n, v) for n, v in figures), record.job.arch.describe())
         return table
@@ -140,6 +158,6 @@ def _budget(progress: Progress) -> RenderableType:
 def _running(progress: Progress) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for running in progress.running:
-        epochs = f"epoch {running.epochs:.0f}/{running.job.rung}"
+        epochs = f"epoch {min(int(running.epochs) + 1, running.job.rung)}/{running.job.rung}"
         table.add_row("training", running.job.arch.describe(), epochs, duration(running.seconds))
     return table

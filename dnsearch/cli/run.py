@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def command(
     workers: int | None,
     device: str | None,
     to: Path,
-) -> None:
+) -> int:
     """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME.
 
     Without STUDY it takes the bundled one, quickstart, on the bundled images. Ctrl-C ends it at any
@@ -45,8 +46,10 @@ def command(
     config = override(load_study(file), **{k: v for k, v in given.items() if v is not None})
     run = RunDir.named(file.stem if name is None else name, to)
 
+    from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
     from dnsearch.search.session import search
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with make_display(run.name, config) as display:
         reason = search(config, run, display.opened, display.show)
 
@@ -56,7 +59,8 @@ def command(
 
     results = read_results(run)
     write_report(results, run.path)
-    print_summary(results, run, reason, shlex.join(["dnsearch", *sys.argv[1:]]))
+    found = print_summary(results, run, reason, shlex.join(["dnsearch", *sys.argv[1:]]))
+    return 0 if found or reason in (INTERRUPTED, TIME_IS_UP) else 1
 
 
 def bundled_study(name: str = BUNDLED) -> Path:

@@ -19,10 +19,10 @@ PICK = "knee"
 """What is recommended where the user has named no bound."""
 
 
-def print_summary(results: Results, run: RunDir, reason: str, command: str) -> None:
+def print_summary(results: Results, run: RunDir, reason: str, command: str) -> bool:
     """Prints why the search ended, the recommended network, the report and the next commands.
 
-    ``command`` is what was typed.
+    ``command`` is what was typed. Returns whether there is a network to recommend.
     """
     candidates, costs = results.candidates, results.study.objectives.costs
     failed = texts(candidates, "state").count("failed")
@@ -38,11 +38,12 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> N
     if picks:
         _print_pick(picks[PICK], results)
     else:
-        click.echo("no network to recommend yet")
+        click.echo("no network to recommend")
     click.echo(f"report:    {run.report}")
     if picks:
         named = run.path.parent == Path(RUNS)
         click.echo(f"export:    {export_command(run.name if named else str(run.path), PICK)}")
+    return bool(picks)
 
 
 def _print_pick(row: Candidate, results: Results) -> None:

@@ -14,11 +14,12 @@ from dnsearch.config.study import SearchConfig, Section, StudyConfig
 from dnsearch.errors import ConfigError, nearest
 
 
-def load_study(path: Path) -> StudyConfig:
+def load_study(path: Path | str) -> StudyConfig:
     """The study of this file. Raises ConfigError naming the file, the key, the rule and the value.
 
     A relative ``data.path`` is taken from the study file's folder.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # Windows' Notepad writes a mark in front
     except FileNotFoundError:

@@ -49,7 +49,7 @@ class DataConfig(Section):
     path: Path | None = Field(
         default=None,
         strict=False,
-        description="folder or file of the images; none for the shipped subset",
+        description="folder or file of images, seen from this file; none for the shipped subset",
     )
     image_size: Count | None = Field(
         default=None,
@@ -185,7 +185,7 @@ class SearchConfig(Section):
     workers: Count | None = Field(
         default=None,
         le=1024,
-        description="trainings at a time; if unset one a GPU, or one a CPU core",
+        description="trainings at a time; if unset one a GPU or core, but 1 where latency counts",
     )
     timeout: Seconds = Field(
         default=86400, description="a candidate that trains longer counts as failed"
@@ -193,7 +193,8 @@ class SearchConfig(Section):
     start: tuple[Design, ...] = Field(
         default=(),
         strict=False,
-        description="known designs to try first: preset names or {growth_rate=..}",
+        description="designs to try first, within the limits: preset names, or tables such as "
+        "{growth_rate = 12}, whose other fields are the first choices of [space]",
     )
     keep_checkpoints: Literal["front", "all"] = Field(
         default="front",
@@ -213,6 +214,11 @@ class StudyConfig(Section):
 
     def model_post_init(self, _: Any) -> None:
         self.start_configs(self.space.build(in_channels=1, num_classes=2))  # to check them
+
+    @property
+    def measures_latency(self) -> bool:
+        """Whether every candidate's latency is needed."""
+        return "latency_ms" in self.objectives.costs or self.limits.max_latency_ms is not None
 
     def start_configs(self, space: SearchSpace) -> list[ArchConfig]:
         """The known designs of ``search.start``, with the data's channels and classes.

@@ -37,6 +37,8 @@ def parse_seconds(value: Any) -> Any:
     """Seconds from a number or from text such as ``90s``, ``45m``, ``1h30m``, ``2d``."""
     if not isinstance(value, str):
         return value
+    if re.fullmatch(r"\d+(\.\d+)?", value):
+        return float(value)
     parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.replace(" ", ""))
     if not value.strip() or parts is None:
         raise ValueError("must be a number of seconds or text such as '90s', '45m' or '1h30m'")

@@ -63,7 +63,7 @@ def _trained(results: Results, run: RunDir, row: Candidate) -> DenseNet:
         why = "are missing" if on_front else "were not kept, as it is not on the front"
         raise RunError(
             f"{checkpoint}: the weights of {row['key']} {why}; pick another candidate, or search "
-            "with keep_checkpoints = 'all'"
+            "anew (--name) with keep_checkpoints = 'all'"
         )
     model = DenseNet(results.archs[row["key"]])
     load_weights(model, checkpoint)
@@ -78,7 +78,8 @@ def _write(folder: Path, model: DenseNet, results: Results, row: Candidate, name
         "mean": data["mean"],
         "std": data["std"],
         "classes": data["classes"],
-        "how": "(pixels / 255 - mean) / std, by channel",
+        "resize": "largest centred square, to this size with Pillow's BILINEAR filter",
+        "normalise": "(pixels / 255 - mean) / std, by channel",
     }
     write_json(folder / PREPROCESSING_FILE, preprocessing)
     write_text(folder / "README.md", _readme(results, row, name))

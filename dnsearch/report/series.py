@@ -16,7 +16,7 @@ from dnsearch.report.digest import FIGURES, Digest
 
 Floats = NDArray[np.float64]
 
-NEAR_DECADES = 1.0
+NEAR_DECADES = 0.4
 """Untrained presets farther beyond the candidates than this start hidden."""
 
 

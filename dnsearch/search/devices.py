@@ -35,8 +35,11 @@ class Plan:
         return 2 if uses_bf16(recipe, self.devices[0]) else 4
 
 
-def plan_workers(config: SearchConfig) -> Plan:
+def plan_workers(config: SearchConfig, alone: bool = False) -> Plan:
     """One worker a GPU, or one a CPU core; ``search.workers`` of them where that is set.
+
+    ``alone``: one worker where none are asked for, since latency measured beside other trainings
+    is theirs as much as the network's.
 
     Raises ConfigError where a GPU is asked for that is not there.
     """
@@ -47,10 +50,10 @@ def plan_workers(config: SearchConfig) -> Plan:
         if not gpus:
             raise ConfigError("search.device", "must be a device of this machine", config.device)
     if gpus:
-        workers = config.workers or len(gpus)
+        workers = config.workers or (1 if alone else len(gpus))
         devices = tuple(gpus[i % len(gpus)] for i in range(workers))
         return Plan(devices, max(1, cpu_cores() // workers))
-    workers = config.workers or min(cpu_cores(), MOST_CPU_WORKERS)
+    workers = config.workers or (1 if alone else min(cpu_cores(), MOST_CPU_WORKERS))
     return Plan(("cpu",) * workers, max(1, cpu_cores() // workers))
 
 

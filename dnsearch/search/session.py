@@ -29,13 +29,12 @@ def local_workers(
     study: StudyConfig, data: PreparedData, run: RunDir, plan: Plan
 ) -> Iterator[Evaluator]:
     """Worker processes on this machine, as planned."""
-    measured = "latency_ms" in study.objectives.costs or study.limits.max_latency_ms
     settings = WorkerSettings(
         data=study.data,
         fingerprint=data.fingerprint,
         recipe=study.training,
         threads=plan.threads,
-        latency_batch=study.objectives.latency_batch if measured else None,
+        latency_batch=study.objectives.latency_batch if study.measures_latency else None,
     )
     evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
     try:
@@ -80,7 +79,7 @@ def search(
     """
     data = prepare(study.data)
     _require_room_to_move(study, data)
-    plan = plan_workers(study.search)
+    plan = plan_workers(study.search, alone=study.measures_latency)
     channels, *_ = data.shape
     space = study.space.build(channels, data.num_classes)
     start = study.start_configs(space)

@@ -31,6 +31,8 @@ from dnsearch.training.score import CurvePoint, Score
 DIVERGED = 10
 """A mean training loss of this many times the loss of guessing counts as diverged."""
 
+REMEDY = "a lower training.learning_rate or a training.clip_norm may help"
+
 VALIDATION_BATCH = 500
 
 SAVE_SECONDS = 10
@@ -187,11 +189,11 @@ class Trainer:
         guessing = math.log(self.arch.num_classes)
         for name, loss in (("training", point.train_loss), ("validation", point.loss)):
             if not math.isfinite(loss):
-                raise TrainingFailed(f"{name} loss became {loss} in epoch {point.epoch}")
+                raise TrainingFailed(f"{name} loss became {loss} in epoch {point.epoch}; {REMEDY}")
         if point.train_loss > DIVERGED * guessing:
             raise TrainingFailed(
                 f"diverged: mean training loss {point.train_loss:.3g} in epoch {point.epoch}, "
-                f"where guessing gives {guessing:.3g}"
+                f"where guessing gives {guessing:.3g}; {REMEDY}"
             )
 
     def _identity(self) -> dict[str, Any]:

@@ -155,8 +155,21 @@ def test_killed_while_a_run_is_set_up(study, monkeypatch, step):
 
 def test_a_study_at_fault_ends_early_and_says_so(study, capsys):
     (study / "s.toml").write_text(STUDY.replace("[training]", "[training]\nlearning_rate = 1e30"))
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         main(["run", "s.toml", "--trials", "100"])
+    assert ended.value.code == 1
     said = capsys.readouterr().out
     assert "the first 5 candidates all failed" in said
-    assert "no network to recommend yet" in said
+    assert "no network to recommend" in said
+
+
+def test_sigterm_ends_as_ctrl_c_does(study):
+    process = run("--name", "term", "--trials", "1000")
+    while not list(study.glob("reports/term/checkpoints/*/*.pt")):
+        time.sleep(0.1)
+    process.terminate()
+    text, _ = process.communicate(timeout=30)
+    assert "interrupted: " in text
+    assert "to go on:  dnsearch run s.toml --name term --trials 1000" in text
+    assert (study / "reports/term/report.html").is_file()
+    assert not (study / "reports/term/holder.json").exists()
