@@ -81,35 +81,37 @@ def read_results(run: RunDir) -> Results:
 
     Raises RunError where a file of the run is missing or damaged.
     """
-    study, data = (
-        load_study(run.study_file),
-        run.read_json("data.json", "shape", "images", "classes"),
-    )
+    study = load_study(run.study_file)
+    data = run.read_json("data.json", "shape", "images", "classes")
     store = StudyStore(run, study.objectives.costs)
     machine = run.read_json("environment.json", "activation_bytes")
     model = CostModel(
         tuple(data["shape"]), study.training.batch_size, machine["activation_bytes"], study.limits
     )
     records = store.records()
-    rows = [_row(record, model, data["images"]["train"]) for record in records]
+    presets = _fitting_presets(model, len(data["classes"]))
+    names = {arch.key: name for name, arch in presets.items()}
+    rows = [_row(record, model, data["images"]["train"], names) for record in records]
     return Results(
         name=run.name,
         study=study,
         environment=machine,
         data=data,
         candidates=pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(MEASURED, float)),
-        presets=_presets(model, len(data["classes"])),
+        presets=_preset_costs(presets, model),
         importance=store.importance(),
         seconds=store.seconds,
         archs={record.job.arch.key: record.job.arch for record in records},
     )
 
 
-def _row(record: Record, model: CostModel, images: int) -> dict[str, Any]:
+def _row(
+    record: Record, model: CostModel, images: int, preset_names: Mapping[str, str]
+) -> dict[str, Any]:
     arch, score = record.job.arch, record.score
     cost = model.cost(arch)
     state = "finished" if record.feasible else "unfit"
-    name = _preset_name(arch)
+    name = preset_names.get(arch.key, "")
     return {
         "number": record.job.trial,
         "key": arch.key,
@@ -128,18 +130,17 @@ def _row(record: Record, model: CostModel, images: int) -> dict[str, Any]:
     }
 
 
-def _preset_name(arch: ArchConfig) -> str:
-    """The preset that this is, whatever the data's channels and classes."""
-    for name, config in PRESETS.items():
-        if config.replace(in_channels=arch.in_channels, num_classes=arch.num_classes) == arch:
-            return name
-    return ""
+def _fitting_presets(model: CostModel, classes: int) -> dict[str, ArchConfig]:
+    """The presets that the images are large enough for, with their channels and classes."""
+    archs = {
+        name: config.replace(in_channels=model.shape[0], num_classes=classes)
+        for name, config in PRESETS.items()
+    }
+    return {n: arch for n, arch in archs.items() if min(model.shape[1:]) >= arch.least_size}
 
 
-def _presets(model: CostModel, classes: int) -> pd.DataFrame:
-    rows = []
-    for name, config in PRESETS.items():
-        arch = config.replace(in_channels=model.shape[0], num_classes=classes)
-        if min(model.shape[1:]) >= arch.least_size:
-            rows.append({"key": arch.key, "name": name, **vars(model.cost(arch))})
+def _preset_costs(presets: Mapping[str, ArchConfig], model: CostModel) -> pd.DataFrame:
+    rows = [
+        {"key": arch.key, "name": name, **vars(model.cost(arch))} for name, arch in presets.items()
+    ]
     return pd.DataFrame(rows, columns=["key", "name", *vars(Cost(0, 0, 0, 0))])
