@@ -2,6 +2,7 @@
 
 from dnsearch.config.files import changed_keys, load_study, override, parse_study, to_toml
 from dnsearch.config.study import (
+    DESIGNS,
     DataConfig,
     LimitsConfig,
     ObjectivesConfig,
@@ -13,6 +14,7 @@ from dnsearch.config.study import (
 from dnsearch.config.values import Format
 
 __all__ = [
+    "DESIGNS",
     "DataConfig",
     "Format",
     "LimitsConfig",

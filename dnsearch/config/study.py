@@ -168,11 +168,20 @@ class TrainingConfig(Section):
             raise ConfigError("rungs", "must rise", list(self.rungs))
 
 
+Sampler = Literal["tpe", "nsga2", "gp", "random", "grid", "stratified"]
+DESIGNS = ("grid", "stratified")
+"""Samplers that learn nothing: they go through the space in an order fixed beforehand."""
+
+
 class SearchConfig(Section):
     """How candidates are chosen and run."""
 
-    sampler: Literal["tpe", "nsga2", "gp", "random"] = Field(
-        default="tpe", description="tpe, nsga2, gp or random"
+    sampler: Sampler = Field(
+        default="tpe", description="tpe, nsga2, gp or random; grid or stratified: a fixed design"
+    )
+    replicates: Count = Field(
+        default=1,
+        description="trainings of each architecture, each with its own seed (grid, stratified)",
     )
     trials: Count = Field(
         default=50, description="candidates to train, over all sittings, failed ones included"
@@ -200,6 +209,11 @@ class SearchConfig(Section):
         default="front",
         description="weights kept on disk: of the Pareto front, or of every candidate",
     )
+
+    def model_post_init(self, _: Any) -> None:
+        if self.replicates > 1 and self.sampler not in DESIGNS:
+            rule = f"must be 1 with sampler {self.sampler!r}"
+            raise ConfigError("replicates", rule, self.replicates, "or take grid or stratified")
 
 
 class StudyConfig(Section):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import optuna
@@ -10,6 +12,8 @@ from optuna.trial import Trial
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Choice, Points, SearchSpace
+from dnsearch.config import DESIGNS
+from dnsearch.search.design import grid, stratified
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers import fixed_sampler, make_sampler, suggest
@@ -33,11 +37,14 @@ class Proposer:
         rung: int,
         seed: int,
         start: list[ArchConfig],
+        replicates: int = 1,
     ) -> None:
         self.store, self.feasible, self.model = store, feasible, model
         self.sampler, self.rung, self.seed = sampler, rung, seed
-        self.start = start
-        self.seen = {record.job.arch.key for record in store.records()}
+        self.replicates = replicates
+        self.seen = Counter(record.job.arch.key for record in store.records())
+        self._planned = itertools.chain(start, self._design())
+        self._next = next(self._planned, None)
 
     @property
     def space(self) -> SearchSpace:
@@ -45,9 +52,12 @@ class Proposer:
 
     def propose(self) -> Job | None:
         """The next job, noted in the store; None where every point has been trained."""
-        for arch in self.start:
-            if arch.key not in self.seen:
-                return self._ask_for(arch)
+        while self._next is not None:
+            if self.seen[self._next.key] < self.replicates:
+                return self._ask_for(self._next)
+            self._next = next(self._planned, None)
+        if self.sampler in DESIGNS:
+            return None
         while self.store.rejected_in_a_row() < MOST_REJECTED:
             ordinal = self.store.asked()
             trial, values = self._ask(make_sampler(self.sampler, self._seed(ordinal)))
@@ -63,6 +73,16 @@ class Proposer:
                 return self._accept(trial, arch, ordinal)
         unseen = self._unseen_near(self.store.last_rejected())
         return None if unseen is None else self._ask_for(unseen)
+
+    def _design(self) -> Iterator[ArchConfig]:
+        """The architectures of a fixed design, in their order."""
+        rng = np.random.default_rng(self._seed(0))
+        order: Iterator[int] = iter(())
+        if self.sampler == "grid":
+            order = grid(len(self.feasible), rng)
+        elif self.sampler == "stratified":
+            order = stratified(self.model.of_points(self.feasible).macs, rng)
+        return map(self.feasible.config, order)
 
     def _seed(self, ordinal: int) -> int:
         return derived_seed(self.seed, ordinal)
@@ -85,7 +105,7 @@ class Proposer:
     def _accept(self, trial: Trial, arch: ArchConfig, ordinal: int, reference: bool = False) -> Job:
         job = Job(trial.number, arch, self.rung, self._seed(ordinal), reference)
         self.store.accept(trial, job)
-        self.seen.add(arch.key)
+        self.seen[arch.key] += 1
         return job
 
     def _unseen_near(self, rejected: Mapping[str, Choice]) -> ArchConfig | None:

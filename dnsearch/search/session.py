@@ -100,7 +100,7 @@ def search(
             store.recover()
             proposer = Proposer(
                 store, points, model, study.search.sampler, study.training.rungs[-1],
-                study.search.seed, start,
+                study.search.seed, start, study.search.replicates,
             )  # fmt: skip
             keeper = Keeper(run, study)
             engine = Engine(store, proposer, evaluator, model, study.objectives.costs, study.search)

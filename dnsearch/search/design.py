@@ -1,0 +1,38 @@
+"""Fixed designs: the order in which a grid, or a sample spread evenly over cost, is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.intp]
+
+_GOLDEN = (np.sqrt(5) - 1) / 2
+
+
+def grid(count: int, rng: np.random.Generator) -> Iterator[int]:
+    """Every point once, in random order, so that what was done when time ran out is a fair sample
+    of the space."""
+    yield from map(int, rng.permutation(count))
+
+
+def stratified(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[int]:
+    """Every point once, each prefix spread evenly over log cost.
+
+    ``cost`` is (n,), positive. Each step takes the point nearest to the next number of the additive
+    golden-ratio sequence (Schretter et al. 2012, doi:10.1080/2151237X.2012.641867), stretched over
+    the range of log cost; equals are taken in random order.
+    """
+    log = np.log(np.asarray(cost, dtype=np.float64))
+    low, width = log.min(), np.ptp(log)
+    shuffled = rng.permutation(len(log))
+    left = shuffled[np.argsort(log[shuffled], kind="stable")]
+    position = rng.random()
+    while len(left):
+        target = low + width * position
+        nearest = int(np.argmin(np.abs(log[left] - target)))
+        yield int(left[nearest])
+        left = np.delete(left, nearest)
+        position = (position + _GOLDEN) % 1.0
