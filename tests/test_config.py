@@ -69,7 +69,7 @@ REFUSED = [
     ('[limits]\nmax_macs = "1M"', r"limits.max_macs must be a whole number, got '1M'"),
     ("[limits]\nmax_latency_ms = inf", r"limits.max_latency_ms must be a finite number, got inf"),
     # names
-    ('[search]\nsampler = "cma"', r"search.sampler must be 'tpe', 'nsga2', 'gp' or 'random', .*"),
+    ('[search]\nsampler = "cma"', r"search.sampler must be 'known-cost', 'mo-asha', 'tpe', .*"),
     ('[search]\ndevice = "tpu"', r"search.device must be auto, cpu, cuda or cuda:N, got 'tpu'"),
     ("[search]\ndevice = 3", r"search.device must be auto, cpu, cuda or cuda:N, got 3"),
     ("[objectives]\ncosts = []", r"objectives.costs must not be empty, got \[\]"),

@@ -65,6 +65,16 @@ def _prefixed(unit: str) -> Callable[[float], str]:
     return write
 
 
+def _trainings(value: float) -> str:
+    if value < 0.995:
+        return f"{value:.2g}"
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
+
+
+def _proposal(seconds: float) -> str:
+    return f"{1000 * seconds:.2g} ms" if seconds < 0.0995 else duration(seconds)
+
+
 def _plain(unit: str, spec: str) -> Callable[[float], str]:
     return lambda value: f"{value:{spec}} {unit}".rstrip()
 
@@ -110,9 +120,14 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "images_per_second": Metric("training speed", "speed", "images/s", _prefixed("images/s")),
         "train_macs": Metric("training compute", "compute", "MACs", _prefixed("MACs")),
         "hypervolume": Metric("hypervolume", "hypervolume", "", _plain("", ".4f")),
+        "share": Metric("share of the best hypervolume", "share", "%", _percent, scale=100.0),
+        "trainings": Metric(
+            "training compute", "compute", "full trainings of mean size", _trainings, log=True
+        ),
+        "ask_seconds": Metric("time to propose", "proposal", "s", _proposal),
     }
 )
-"""By the names of ``Results.candidates``."""
+"""By the names of ``Results.candidates``, and of what replays measure."""
 
 
 def metric(name: str) -> Metric:

@@ -19,12 +19,11 @@ import pandas as pd
 from dnsearch.analysis import pareto
 from dnsearch.analysis.frames import Candidate, column, records, rows, texts
 from dnsearch.analysis.metrics import format_value
-from dnsearch.analysis.reference import AXIS
 from dnsearch.errors import ConfigError, RunError, nearest
 
 RULES: Mapping[str, Callable[[pareto.Floats], int]] = MappingProxyType(
     {
-        "knee": lambda values: pareto.knee(values, AXIS),
+        "knee": pareto.knee,
         "least-error": pareto.least_error,
         "least-cost": pareto.least_cost,
     }

@@ -1,6 +1,7 @@
 """The reference point of hypervolume: fixed by the study before its first result.
 
-A point chosen from the results, such as 1.1 times the worst, moves while a search runs, and with it
+The study may name it (``objectives.reference``); what it leaves open follows these rules. A point
+chosen from the results, such as 1.1 times the worst, moves while a search runs, and with it
 every volume already reported. Here the error is that of guessing, and each cost is 1.1 times the
 largest that the study allows: its limit, or the most expensive architecture of its space. Latency
 alone is unknown before it is measured; without a limit its reference is 10 times the latency of the
@@ -11,14 +12,10 @@ from __future__ import annotations
 
 import math
 
-from dnsearch.analysis.pareto import Axis
 from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.space import SearchSpace
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays, costs
-
-AXIS: Axis = "log"
-"""The axis on which reports measure cost."""
 
 MARGIN = 1.1
 """So that a candidate at the limit itself still counts."""
@@ -46,7 +43,7 @@ def reference_point(
         else:
             most = MARGIN * min(largest[name], limit or math.inf)
         point[name] = most
-    return point
+    return point | study.objectives.reference
 
 
 def largest_costs(space: SearchSpace, height: int, width: int) -> dict[str, int]:
@@ -73,6 +70,8 @@ def rules(study: StudyConfig) -> dict[str, str]:
     """How each figure of the reference point was chosen, in words."""
     words = {"error": "that of guessing"}
     for name in study.objectives.costs:
+        if name in study.objectives.reference:
+            continue
         limited = getattr(study.limits, f"max_{name}") is not None
         if name == "latency_ms" and not limited:
             words[name] = f"{FIRST_LATENCIES:g} times that of the first finished candidate"
@@ -81,4 +80,4 @@ def rules(study: StudyConfig) -> dict[str, str]:
         words[name] += f"limits.max_{name}" if limited else "the largest in the search space"
         if limited and name != "latency_ms":
             words[name] += " or the largest in the search space, the lesser of them"
-    return words
+    return words | dict.fromkeys(study.objectives.reference, "as the study file says")

@@ -1,12 +1,73 @@
-"""How far a measured error can be trusted."""
+"""How far a measured error can be trusted: noise of seeds and images, and what early scores say."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Floats = NDArray[np.float64]
+Pairs = list[tuple[Floats, Floats]]
 
-def binomial_standard_error(error: ArrayLike, images: int) -> NDArray[np.float64]:
+RESAMPLES = 1000
+LEAST = 5
+"""Architectures; to fewer a quadratic fits too well for what it leaves over to mean anything."""
+
+
+class Interval(NamedTuple):
+    """A figure and its 95 % interval, NaN where there is too little to tell."""
+
+    value: float
+    low: float
+    high: float
+
+
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+
+
+class Agreement(NamedTuple):
+    """Kendall's tau of a signal with the final error, over all architectures and at matched cost.
+
+    At matched cost means between what is left of both when their quadratic trend in log cost is
+    taken away: what the signal knows beyond "larger is better".
+    """
+
+    overall: Interval
+    matched: Interval
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The luck of a seed against the differences that are searched for, as standard deviations.
+
+    seed_sd: of the error (0 to 1) of one architecture over seeds. seed_log_sd: the same of log
+    error, so about a share of the error. spread: of log error over architectures at matched cost,
+    each the mean of its seeds. true_spread: the same with the seeds' part taken out.
+    """
+
+    seed_sd: float
+    seed_log_sd: float
+    spread: float
+    true_spread: float
+
+    def trainings_for(self, tau: float = 0.5) -> float:
+        """Seeds to average until two such averages rank architectures of matched cost with this
+        tau; infinite where no difference beyond luck was found.
+
+        Of two normal variables tau is 2/pi asin(correlation) (Kruskal 1958,
+        doi:10.1080/01621459.1958.10501481).
+        """
+        if not self.true_spread > 0:
+            return math.inf if self.true_spread == 0 else math.nan
+        correlation = math.sin(math.pi / 2 * tau)
+        ratio = (self.seed_log_sd / self.true_spread) ** 2
+        return max(1, math.ceil(ratio * correlation / (1 - correlation)))
+
+
+def binomial_standard_error(error: ArrayLike, images: int) -> Floats:
     """Standard error of a share of wrong images, ``sqrt(p (1 - p) / n)``, same shape as ``error``.
 
     It covers the choice of validation images alone, not the seed of the training. Shares closer
@@ -16,3 +77,141 @@ def binomial_standard_error(error: ArrayLike, images: int) -> NDArray[np.float64
         return np.full(np.shape(error), np.nan)
     share = np.clip(np.asarray(error, dtype=np.float64), 1 / images, 1 - 1 / images)
     return np.sqrt(share * (1 - share) / images)
+
+
+def kendall_tau(x: ArrayLike, y: ArrayLike) -> float:
+    """Kendall's tau-b of two arrays (n,); rows with a NaN are left out.
+
+    NaN where fewer than two rows are left, or all of one side are equal.
+    """
+    left, right = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    return float(_weighted_taus(left, right, np.ones((1, len(left))))[0])
+
+
+def at_matched_cost(values: ArrayLike, log_cost: ArrayLike) -> Floats:
+    """What is left of log ``values`` (n,) when a quadratic in ``log_cost`` (n,) is taken away.
+
+    Values are positive, such as errors or losses. NaN stays NaN; with fewer than ``LEAST`` known
+    values all are NaN.
+    """
+    logs, cost = _log(values), np.asarray(log_cost, dtype=np.float64)
+    known = np.isfinite(logs) & np.isfinite(cost)
+    left = np.full(logs.shape, np.nan)
+    if known.sum() < LEAST:
+        return left
+    centred = cost[known] - cost[known].mean()
+    terms = np.vander(centred / (np.abs(centred).max() or 1.0), 3)
+    trend = terms @ np.linalg.lstsq(terms, logs[known], rcond=None)[0]
+    left[known] = np.round(logs[known] - trend, 9)  # the order of rounding errors is no order
+    return left
+
+
+def rank_correlations(
+    signal: ArrayLike,
+    top: ArrayLike,
+    log_cost: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> list[Agreement]:
+    """For each rung, how a signal of one seed ranks architectures by the error of another seed.
+
+    ``signal`` is (n, seeds, rungs), such as errors or losses; ``top`` (n, seeds) the errors at the
+    top rung, ``log_cost`` (n,); NaN where missing. Taus are means over the ordered pairs of seeds:
+    of one seed with itself they would flatter, as both share initialisation and order of images.
+    Where ``signal`` is the error, the last entry is the noise ceiling: full training against full
+    training. Intervals are of bootstraps over architectures, the trend in cost held fixed.
+    """
+    signals, tops = np.asarray(signal, dtype=np.float64), np.asarray(top, dtype=np.float64)
+    seeds = range(tops.shape[1])
+    found = []
+    for rung in range(signals.shape[2]):
+        pairs = [(signals[:, s, rung], tops[:, t]) for s in seeds for t in seeds if s != t]
+        found.append(_agreement(pairs, log_cost, rng, resamples))
+    return found
+
+
+def cost_baseline(
+    cost: ArrayLike,
+    top: ArrayLike,
+    log_cost: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Agreement:
+    """How "the costlier, the better" alone ranks architectures: what any signal has to beat.
+
+    ``cost`` and ``log_cost`` are (n,), ``top`` (n, seeds). At matched cost the answer is NaN where
+    both are the same cost.
+    """
+    signal = 1 / np.asarray(cost, dtype=np.float64)
+    tops = np.asarray(top, dtype=np.float64)
+    return _agreement([(signal, seed) for seed in tops.T], log_cost, rng, resamples)
+
+
+def seed_noise(top: ArrayLike, log_cost: ArrayLike) -> Noise:
+    """The noise in errors ``top`` (n, seeds), NaN where missing, of architectures with this log
+    cost (n,). Figures that cannot be known, as from one seed each, are NaN."""
+    errors, logs = np.asarray(top, dtype=np.float64), _log(top)
+    seeds = np.isfinite(logs).sum(axis=1)
+    trained = seeds > 0
+    means = np.exp(np.nanmean(logs[trained], axis=1))
+    left = at_matched_cost(means, np.asarray(log_cost, dtype=np.float64)[trained])
+    variance = (left**2).sum() / max(1, len(left) - 3)  # a quadratic takes three
+    log_sd = _within_sd(logs)
+    of_seeds = log_sd**2 * (1 / seeds[trained]).sum() / max(1, trained.sum())
+    true = np.sqrt(np.maximum(0.0, variance - of_seeds))  # NaN stays NaN, unlike in max()
+    return Noise(_within_sd(errors), log_sd, math.sqrt(variance), float(true))
+
+
+def _log(values: ArrayLike) -> Floats:
+    """Logarithms; an error of 0 counts as half of the least other."""
+    out = np.array(values, dtype=np.float64)
+    positive = out[out > 0]
+    if len(positive):
+        out = np.maximum(out, positive.min() / 2)
+    with np.errstate(divide="ignore"):
+        return np.log(out)
+
+
+def _within_sd(values: Floats) -> float:
+    """Standard deviation within rows, pooled over those of two or more known values."""
+    several = values[np.isfinite(values).sum(axis=1) > 1]
+    if not len(several):
+        return math.nan
+    counts = np.isfinite(several).sum(axis=1)
+    squares = np.nansum((several - np.nanmean(several, axis=1, keepdims=True)) ** 2)
+    return math.sqrt(squares / (counts - 1).sum())
+
+
+def _agreement(
+    pairs: Pairs, log_cost: ArrayLike, rng: np.random.Generator, resamples: int
+) -> Agreement:
+    matched = [(at_matched_cost(x, log_cost), at_matched_cost(y, log_cost)) for x, y in pairs]
+    return Agreement(_mean_tau(pairs, rng, resamples), _mean_tau(matched, rng, resamples))
+
+
+def _mean_tau(pairs: Pairs, rng: np.random.Generator, resamples: int) -> Interval:
+    """The mean of the taus that are known, with its interval."""
+    taus = [kendall_tau(x, y) for x, y in pairs]
+    known = [pair for pair, tau in zip(pairs, taus, strict=True) if math.isfinite(tau)]
+    if not known:
+        return UNKNOWN
+    count = len(known[0][0])
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+    draws = np.mean([_weighted_taus(x, y, weights) for x, y in known], axis=0)
+    draws = draws[np.isfinite(draws)]
+    low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (math.nan, math.nan)
+    return Interval(float(np.nanmean(taus)), float(low), float(high))
+
+
+def _weighted_taus(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Tau-b when row i counts ``weights[:, i]`` times, one for each row of weights.
+
+    tau-b = sum sx sy / sqrt(sum sx^2 sum sy^2) over all pairs of rows, where sx and sy are the
+    signs of their differences (Kendall 1945, doi:10.1093/biomet/33.3.239): three matrix products.
+    """
+    known = np.isfinite(x) & np.isfinite(y)
+    w = weights[:, known]
+    sx, sy = (np.sign(v[known, None] - v[None, known]) for v in (x, y))
+    both, left, right = (((w @ s) * w).sum(axis=1) for s in (sx * sy, sx**2, sy**2))
+    with np.errstate(invalid="ignore"):  # 0 / 0 where one side is all ties
+        return both / np.sqrt(left * right)

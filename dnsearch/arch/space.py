@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -127,6 +127,13 @@ class Points:
 
     space: SearchSpace
     digits: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, space: SearchSpace, configs: Iterable[ArchConfig]) -> Points:
+        """The points that these architectures are; those outside the space are left out."""
+        inside = [values for values in map(space.values_of, configs) if values is not None]
+        digits = [[c.index(v[n]) for n, c in space.dimensions.items()] for v in inside]
+        return cls(space, np.array(digits, np.int16).reshape(-1, len(space.dimensions)))
 
     def __len__(self) -> int:
         return len(self.digits)

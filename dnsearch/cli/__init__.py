@@ -17,6 +17,7 @@ VERBS = {
     "init": "Write a commented study file to start from.",
     "count": "Say what an architecture costs: parameters, MACs, activations, memory.",
     "report": "Write the report of a run again.",
+    "replay": "Compare search strategies on the recorded trainings of a run.",
     "export": "Write one network of a run: config, weights, and how to load it.",
 }
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dnsearch.analysis.metrics import METRICS, duration, format_value
-from dnsearch.config import StudyConfig
+from dnsearch.config import SCREENING, StudyConfig
 from dnsearch.search.engine import Progress
 from dnsearch.search.keep import front
 from dnsearch.search.session import Opened
@@ -50,20 +50,26 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     images = opened.data.counts
     channels, height, width = opened.data.shape
     kind = {"cpu": "CPU", "cuda": "GPU"}[opened.plan.kind]
+    rungs = list(study.training.rungs)
+    screening = len(rungs) > 1 and study.search.sampler in SCREENING
+    epochs = f"{'up to ' if screening else ''}{rungs[-1]} epochs each"
     again = f", going on from {opened.done} finished" if opened.done else ""
     return (
         f"{name}: {opened.feasible:,} DenseNets within the limits (of {opened.space_size:,}), "
         f"{study.search.sampler}, {len(opened.plan.devices)} workers on {kind}{again}\n"
         f"{opened.data.name}: {images['train']:,} training and {images['validation']:,} "
-        f"validation images, {channels}x{height}x{width}; {study.training.rungs[-1]} epochs each"
+        f"validation images, {channels}x{height}x{width}; {epochs}"
     )
 
 
 def record_line(record: Record, costs: tuple[str, ...]) -> str:
-    """One finished candidate, such as ``12.34 %  1.2 M MACs  k=8 blocks 2-2-2 bn 4``."""
+    """One finished training, such as ``12.34 %  1.2 M MACs  k=8 blocks 2-2-2 bn 4``."""
     arch, score = record.job.arch, record.score
-    if record.values is None:
+    if score.failure is not None:
         return f"failed  {arch.describe()}: {score.failure}"
+    if record.values is None:
+        after = f"after {record.job.rung} epoch{'s' * (record.job.rung > 1)}"
+        return f"{format_value('error', score.error or 0.0):>11}  {after:>11}  {arch.describe()}"
     figures = [format_value(n, v) for n, v in zip(("error", *costs), record.values, strict=True)]
     text = f"{'  '.join(f'{figure:>11}' for figure in figures)}  {arch.describe()}"
     return text if record.feasible else f"{text}  (over a limit)"
@@ -146,7 +152,7 @@ def _thinned(members: list[Record]) -> list[Record]:
 
 def _budget(progress: Progress) -> RenderableType:
     share = progress.done / progress.trials
-    told = f"{progress.done}/{progress.trials} candidates  {duration(progress.seconds)}"
+    told = f"{progress.done}/{progress.trials} trainings  {duration(progress.seconds)}"
     if progress.time is not None:
         share = max(share, progress.seconds / progress.time)
         told += f" of at most {duration(progress.time)}"

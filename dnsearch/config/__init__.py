@@ -3,6 +3,7 @@
 from dnsearch.config.files import changed_keys, load_study, override, parse_study, to_toml
 from dnsearch.config.study import (
     DESIGNS,
+    SCREENING,
     DataConfig,
     LimitsConfig,
     ObjectivesConfig,
@@ -15,6 +16,7 @@ from dnsearch.config.values import Format
 
 __all__ = [
     "DESIGNS",
+    "SCREENING",
     "DataConfig",
     "Format",
     "LimitsConfig",

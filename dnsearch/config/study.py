@@ -124,10 +124,27 @@ class ObjectivesConfig(Section):
         default=("macs",), description="one or more of params, macs, activations, latency_ms"
     )
     latency_batch: Count = Field(default=1, description="images a batch when latency is measured")
+    axis: Literal["log", "linear"] = Field(
+        default="log",
+        description="axis of the costs on which hypervolume is measured and known-cost decides",
+    )
+    reference: dict[str, float] = Field(
+        default_factory=dict,
+        description="reference point of the hypervolume, such as {error = 0.5, macs = 5e6}; what "
+        "is not given: the error of guessing, 1.1 times the largest cost allowed",
+    )
 
     def model_post_init(self, _: Any) -> None:
         if len(set(self.costs)) < len(self.costs):
             raise ConfigError("costs", "must not repeat a cost", list(self.costs))
+        names = ("error", *self.costs)
+        for name, value in self.reference.items():
+            field = f"reference.{name}"
+            if name not in names:
+                raise ConfigError(field, f"must be one of {', '.join(names)}", value)
+            if value <= 0 or (name == "error" and value > 1):
+                rule = "must be from 0 to 1" if name == "error" else "must be positive"
+                raise ConfigError(field, rule, value)
 
 
 class TrainingConfig(Section):
@@ -135,7 +152,8 @@ class TrainingConfig(Section):
 
     rungs: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
         default=(1, 3, 9),
-        description="epochs of each rung, rising; candidates are trained to the last",
+        description="epochs of each rung, rising; known-cost and mo-asha may screen a candidate at "
+        "a lower one, all others train to the last",
     )
     batch_size: Count = Field(default=128, ge=2, description="images a step, 2 or more")
     learning_rate: float = Field(default=0.1, gt=0, description="of SGD with Nesterov momentum")
@@ -168,7 +186,10 @@ class TrainingConfig(Section):
             raise ConfigError("rungs", "must rise", list(self.rungs))
 
 
-Sampler = Literal["tpe", "nsga2", "gp", "random", "grid", "stratified"]
+Sampler = Literal["known-cost", "mo-asha", "tpe", "nsga2", "gp", "random", "grid", "stratified"]
+SCREENING = ("known-cost", "mo-asha")
+"""Samplers that say how long to train; the others train everything to the top rung."""
+
 DESIGNS = ("grid", "stratified")
 """Samplers that learn nothing: they go through the space in an order fixed beforehand."""
 
@@ -177,14 +198,18 @@ class SearchConfig(Section):
     """How candidates are chosen and run."""
 
     sampler: Sampler = Field(
-        default="tpe", description="tpe, nsga2, gp or random; grid or stratified: a fixed design"
+        default="known-cost",
+        description="known-cost, or for comparison mo-asha, tpe, nsga2, gp, random; grid and "
+        "stratified are fixed designs",
     )
     replicates: Count = Field(
         default=1,
         description="trainings of each architecture, each with its own seed (grid, stratified)",
     )
     trials: Count = Field(
-        default=50, description="candidates to train, over all sittings, failed ones included"
+        default=50,
+        description="trainings, over all sittings, failed ones included; going on from a lower "
+        "rung is one of its own",
     )
     time: Seconds | None = Field(
         default=None, description="time over all sittings, such as 45m; no limit if unset"

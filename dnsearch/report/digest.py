@@ -53,7 +53,7 @@ class Digest:
     def counts(self) -> dict[str, int]:
         """Candidates in all, and by state."""
         states = texts(self.candidates, "state")
-        told = {name: states.count(name) for name in ("finished", "failed", "unfit")}
+        told = {name: states.count(name) for name in ("finished", "screened", "failed", "unfit")}
         return {"candidates": len(states), **told}
 
     @property
@@ -92,7 +92,7 @@ def digest(results: Results) -> Digest:
         front=picks.front(candidates, costs),
         picks=picks.recommend(candidates, costs),
         reference=point,
-        volumes=hypervolume_curve(values, list(point.values()), reference.AXIS),
+        volumes=hypervolume_curve(values, list(point.values()), results.study.objectives.axis),
     )
 
 
@@ -145,7 +145,7 @@ def summary(digest: Digest) -> dict[str, Any]:
         "answer": answer(digest),
         "objectives": ["error", *digest.costs],
         "hypervolume": digest.hypervolume,
-        "hypervolume_axis": reference.AXIS,
+        "hypervolume_axis": digest.results.study.objectives.axis,
         "reference_point": {n: _number(v) for n, v in digest.reference.items()},
         "counts": digest.counts,
         "front": [candidate_record(row) for row in records(digest.front)],

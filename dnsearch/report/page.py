@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jinja2
-import plotly.graph_objects as go
-from markupsafe import Markup, escape
-from plotly.offline import get_plotlyjs
-
-from dnsearch import __version__
 from dnsearch.analysis.frames import texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
 from dnsearch.report.digest import FIGURES, Digest, answer, digest, export_command, summary
+from dnsearch.report.html import render_template
 from dnsearch.report.pictures import pictures
-from dnsearch.report.style import CONFIG, LOOKS
+from dnsearch.report.style import LOOKS
 from dnsearch.report.table import table
 from dnsearch.rundir import write_json, write_text
 
@@ -63,37 +56,15 @@ def candidates_csv(digest: Digest) -> str:
 
 
 def render(digest: Digest) -> str:
-    """The whole page: style, scripts and plotly.js are inside, nothing is loaded from elsewhere."""
-    templates = files("dnsearch.report") / "templates"
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= {"unbroken": _unbroken, "figure_json": _figure_json}
-    template = environment.from_string((templates / "report.html.j2").read_text("utf-8"))
-    return template.render(
-        style=Markup((templates / "report.css").read_text("utf-8")),
-        script=Markup((templates / "report.js").read_text("utf-8")),
-        plotly=Markup(get_plotlyjs()),
-        config=Markup(json.dumps(CONFIG)),
-        **_content(digest),
-    )
-
-
-def _unbroken(text: str) -> Markup:
-    """The text, escaped, with depths such as 6-12-24 kept on one line."""
-    return Markup(re.sub(r"\d+(-\d+)+", r'<span class="unbroken">\g<0></span>', str(escape(text))))
-
-
-def _figure_json(figure: go.Figure) -> Markup:
-    """The figure for ``Plotly.newPlot``, safe inside a script element."""
-    return Markup(str(figure.to_json()).replace("<", "\\u003c"))
+    """The whole page as HTML."""
+    return render_template("report.html.j2", **_content(digest))
 
 
 def _content(digest: Digest) -> dict[str, Any]:
     results = digest.results
     return {
+        "kind": "report",
         "name": results.name,
-        "version": __version__,
         "answer": answer(digest),
         "facts": _facts(digest),
         "cards": _cards(digest),
@@ -109,6 +80,8 @@ def _content(digest: Digest) -> dict[str, Any]:
 def _facts(digest: Digest) -> list[str]:
     counts = digest.counts
     facts = [f"{counts['finished']} of {counts['candidates']} candidates finished"]
+    if counts["screened"]:
+        facts.append(f"{counts['screened']} stopped at a lower rung")
     if counts["failed"]:
         facts.append(f"{counts['failed']} failed")
     if counts["unfit"]:

@@ -62,8 +62,10 @@ def _front(digest: Digest, cost: str) -> Picture:
 def _left_out(digest: Digest, series: FrontSeries) -> str:
     counts = digest.counts
     notes = [
-        f"{count} candidate{'s' if count > 1 else ''} {why} and cannot be drawn"
+        f"{count} candidate{'s' if count > 1 else ''} {why} and {'are' if count > 1 else 'is'} "
+        "not drawn"
         for count, why in (
+            (counts["screened"], "stopped at a lower rung"),
             (counts["failed"], "failed"),
             (series.missing, "finished without this cost"),
         )

@@ -39,6 +39,26 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
 
 BARS = (FRONT, "#d55e00", "#0a9370", "#b8578f", OTHER)
 
+
+class Stroke(NamedTuple):
+    """How a search strategy's line is drawn everywhere."""
+
+    colour: str
+    dash: str
+
+
+STROKES: Mapping[str, Stroke] = MappingProxyType(
+    {
+        "known-cost": Stroke(FRONT, "solid"),
+        "gp": Stroke("#0a9370", "longdash"),
+        "tpe": Stroke("#d55e00", "dash"),
+        "mo-asha": Stroke("#b8578f", "dashdot"),
+        "nsga2": Stroke(PRESET, "longdashdot"),
+        "random": Stroke(OTHER, "dot"),
+    }
+)
+"""By the strategies' names."""
+
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -138,6 +158,6 @@ def _ticks(values: list[float], name: str) -> dict[str, Any]:
 def _tick(name: str, value: float) -> str:
     if name == "error":
         return f"{100 * value:.3g} %"
-    if name == "latency_ms":
+    if name in ("latency_ms", "trainings"):
         return f"{value:.3g}"
     return short_number(value)

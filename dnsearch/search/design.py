@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.intp]
 
+STRATA = 100
 _GOLDEN = (np.sqrt(5) - 1) / 2
 
 
@@ -36,3 +37,17 @@ def stratified(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[i
         yield int(left[nearest])
         left = np.delete(left, nearest)
         position = (position + _GOLDEN) % 1.0
+
+
+def thinned(cost: NDArray[np.number], most: int, rng: np.random.Generator) -> Indices:
+    """``most`` different points, spread evenly over log cost as far as there are enough of them.
+
+    Weighted sampling without replacement (Efraimidis & Spirakis 2006,
+    doi:10.1016/j.ipl.2005.11.003), a point's weight the inverse of how many cost about the same.
+    """
+    log = np.log(np.asarray(cost, dtype=np.float64))
+    share = (log - log.min()) / max(np.ptp(log), 1e-9)
+    stratum = np.minimum((share * STRATA).astype(np.intp), STRATA - 1)
+    crowd = np.bincount(stratum, minlength=STRATA)[stratum]
+    keys = rng.exponential(size=len(log)) * crowd
+    return np.sort(np.argpartition(keys, most - 1)[:most])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dnsearch.config import SearchConfig
 from dnsearch.search.evaluators.base import Evaluator, Job, Running
-from dnsearch.search.feasible import CostModel
+from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.study import Record, StudyStore
 from dnsearch.training.score import Score
@@ -41,13 +41,14 @@ class Engine:
         store: StudyStore,
         proposer: Proposer,
         evaluator: Evaluator,
-        model: CostModel,
-        objectives: tuple[str, ...],
+        problem: Problem,
         budget: SearchConfig,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store, self.proposer, self.evaluator = store, proposer, evaluator
-        self.model, self.objectives, self.budget = model, objectives, budget
-        self._before, self._started = store.seconds, time.monotonic()
+        self.model, self.objectives, self.budget = problem.model, problem.costs, budget
+        self.top, self.clock = problem.rungs[-1], clock
+        self._before, self._started = store.seconds, clock()
         records = store.records()
         self._done = len(records)
         self._finished = sum(record.score.failure is None for record in records)
@@ -57,7 +58,7 @@ class Engine:
     @property
     def seconds(self) -> float:
         """Search time over all sittings."""
-        return self._before + time.monotonic() - self._started
+        return self._before + self.clock() - self._started
 
     def run(self, show: Callable[[Progress], None]) -> str:
         """Searches; returns why it ended. Candidates under way when time is up are dropped: they
@@ -108,13 +109,14 @@ class Engine:
 
     def _tell(self, job: Job, score: Score) -> Record:
         needed = {"error": score.error}
-        if "latency_ms" in self.objectives:
+        if "latency_ms" in self.objectives and job.rung == self.top:
             needed["latency_ms"] = score.latency_ms
         for name, value in needed.items():
             if score.failure is None and value is None:
                 score = score.failed(f"no {name} was reported")
         constraints = self.model.excess(job.arch, score.latency_ms)
-        values = None if score.failure else self._values(job, score)
+        complete = score.failure is None and job.rung == self.top
+        values = self._values(job, score) if complete else None
         after = self.seconds
         self.store.tell(job, score, values, constraints, after)
         self._note_seconds()

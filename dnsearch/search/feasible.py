@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import LimitsConfig
-from dnsearch.cost.formula import Cost, CostArrays, cost_of, costs
+from dnsearch.cost.formula import BYTES_FP32, Cost, CostArrays, cost_of, costs
 from dnsearch.errors import ConfigError, SpaceError
 
 CHUNK = 1_000_000  # points costed at a time, to bound memory
@@ -19,13 +19,14 @@ CHUNK = 1_000_000  # points costed at a time, to bound memory
 class CostModel:
     """The exact cost of any architecture on this study's images, and its limits.
 
-    ``shape`` is (channels, height, width) of an image.
+    ``shape`` is (channels, height, width) of an image; batch size and bytes of a saved activation
+    matter to training memory alone.
     """
 
     shape: tuple[int, int, int]
-    batch_size: int
-    activation_bytes: int
-    limits: LimitsConfig
+    batch_size: int = 128
+    activation_bytes: int = BYTES_FP32
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
 
     @property
     def bounds(self) -> dict[str, int]:
@@ -49,12 +50,14 @@ class CostModel:
             excess["latency_ms"] = 0.0 if latency_ms is None else latency_ms / most - 1
         return excess
 
+    def of_archs(self, archs: ArchArrays) -> CostArrays:
+        return costs(archs, *self.shape[1:], self.batch_size, self.activation_bytes)
+
     def of_points(self, points: Points) -> CostArrays:
         parts = []
         for start in range(0, len(points), CHUNK):
             chunk = points.take(np.arange(start, min(start + CHUNK, len(points))))
-            arrays = chunk.arrays()
-            parts.append(costs(arrays, *self.shape[1:], self.batch_size, self.activation_bytes))
+            parts.append(self.of_archs(chunk.arrays()))
         columns = {n: np.concatenate([getattr(p, n) for p in parts]) for n in vars(parts[0])}
         return CostArrays(**columns)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import optuna
@@ -12,12 +12,19 @@ from optuna.trial import Trial
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Choice, Points, SearchSpace
-from dnsearch.config import DESIGNS
+from dnsearch.config import DESIGNS, SCREENING, SearchConfig
 from dnsearch.search.design import grid, stratified
 from dnsearch.search.evaluators.base import Job
-from dnsearch.search.feasible import CostModel
-from dnsearch.search.samplers import fixed_sampler, make_sampler, suggest
-from dnsearch.search.study import DUPLICATE, OVER_LIMIT, StudyStore
+from dnsearch.search.parameters import RUNG, suggest
+from dnsearch.search.problem import Problem
+from dnsearch.search.samplers import fixed_sampler, sampler_for
+from dnsearch.search.study import (
+    DUPLICATE,
+    NOT_RECORDED,
+    OVER_LIMIT,
+    StudyStore,
+    counts_for_nothing,
+)
 from dnsearch.seeds import derived_seed
 
 MOST_REJECTED = 5
@@ -31,46 +38,55 @@ class Proposer:
     def __init__(
         self,
         store: StudyStore,
-        feasible: Points,
-        model: CostModel,
-        sampler: str,
-        rung: int,
-        seed: int,
+        problem: Problem,
+        config: SearchConfig,
         start: list[ArchConfig],
-        replicates: int = 1,
     ) -> None:
-        self.store, self.feasible, self.model = store, feasible, model
-        self.sampler, self.rung, self.seed = sampler, rung, seed
-        self.replicates = replicates
-        self.seen = Counter(record.job.arch.key for record in store.records())
+        self.store, self.problem = store, problem
+        self.sampler, self.replicates, self.seed = config.sampler, config.replicates, config.seed
+        self._recorded = {arch.key for arch in problem.points} if problem.closed else set()
+        self._rungs = problem.rungs if config.sampler in SCREENING else problem.rungs[-1:]
+        self._jobs: dict[str, list[Job]] = {}
+        for record in store.records():
+            self._note(record.job)
         self._planned = itertools.chain(start, self._design())
         self._next = next(self._planned, None)
+        if config.sampler not in DESIGNS:
+            self._make = sampler_for(config.sampler, problem, config.seed, counts_for_nothing)
 
     @property
     def space(self) -> SearchSpace:
-        return self.feasible.space
+        return self.problem.space
+
+    @property
+    def feasible(self) -> Points:
+        return self.problem.points
 
     def propose(self) -> Job | None:
         """The next job, noted in the store; None where every point has been trained."""
         while self._next is not None:
-            if self.seen[self._next.key] < self.replicates:
+            if len(self._jobs.get(self._next.key, ())) < self.replicates:
                 return self._ask_for(self._next)
             self._next = next(self._planned, None)
         if self.sampler in DESIGNS:
             return None
         while self.store.rejected_in_a_row() < MOST_REJECTED:
             ordinal = self.store.asked()
-            trial, values = self._ask(make_sampler(self.sampler, self._seed(ordinal)))
+            trial, values = self._ask(self._make(self._seed(ordinal)), self._rungs)
+            rung = values.pop(RUNG, self._rungs[-1])
             arch = self.space.config(values)
-            excess = self.model.excess(arch)
-            if arch.key in self.seen:
+            excess = self.problem.model.excess(arch)
+            if self._trained(arch) >= rung:
                 self.store.reject(trial, DUPLICATE)
             elif any(share > 0 for share in excess.values()):
                 for name, share in excess.items():
                     trial.set_constraint(name, share)
                 self.store.reject(trial, OVER_LIMIT)
+            elif self.problem.closed and arch.key not in self._recorded:
+                self.store.reject(trial, NOT_RECORDED)
+                break
             else:
-                return self._accept(trial, arch, ordinal)
+                return self._accept(trial, arch, rung, ordinal)
         unseen = self._unseen_near(self.store.last_rejected())
         return None if unseen is None else self._ask_for(unseen)
 
@@ -81,31 +97,46 @@ class Proposer:
         if self.sampler == "grid":
             order = grid(len(self.feasible), rng)
         elif self.sampler == "stratified":
-            order = stratified(self.model.of_points(self.feasible).macs, rng)
+            order = stratified(self.problem.model.of_points(self.feasible).macs, rng)
         return map(self.feasible.config, order)
 
     def _seed(self, ordinal: int) -> int:
         return derived_seed(self.seed, ordinal)
 
-    def _ask(self, sampler: optuna.samplers.BaseSampler) -> tuple[Trial, dict[str, Choice]]:
+    def _trained(self, arch: ArchConfig) -> int:
+        """The highest rung that the architecture was or is being trained to; 0 if none."""
+        return max((job.rung for job in self._jobs.get(arch.key, ())), default=0)
+
+    def _note(self, job: Job) -> None:
+        self._jobs.setdefault(job.arch.key, []).append(job)
+
+    def _ask(
+        self, sampler: optuna.samplers.BaseSampler, rungs: tuple[int, ...]
+    ) -> tuple[Trial, dict[str, Any]]:
         study = self.store.search
         study.sampler = sampler
         trial = study.ask()
-        return trial, suggest(trial, self.space)
+        return trial, suggest(trial, self.space, rungs)
 
     def _ask_for(self, arch: ArchConfig) -> Job:
-        """A trial of this very architecture; one outside the space goes to the references."""
-        ordinal = self.store.asked()
+        """A trial of this very architecture, trained to the top; one outside the space goes to the
+        references."""
+        ordinal, top = self.store.asked(), self._rungs[-1]
         values = self.space.values_of(arch)
         if values is None:
-            return self._accept(self.store.references.ask(), arch, ordinal, reference=True)
-        trial, _ = self._ask(fixed_sampler(values))
-        return self._accept(trial, arch, ordinal)
+            return self._accept(self.store.references.ask(), arch, top, ordinal, reference=True)
+        trial, _ = self._ask(fixed_sampler({**values, RUNG: top}), self._rungs)
+        return self._accept(trial, arch, top, ordinal)
 
-    def _accept(self, trial: Trial, arch: ArchConfig, ordinal: int, reference: bool = False) -> Job:
-        job = Job(trial.number, arch, self.rung, self._seed(ordinal), reference)
+    def _accept(
+        self, trial: Trial, arch: ArchConfig, rung: int, ordinal: int, reference: bool = False
+    ) -> Job:
+        seed = self._seed(ordinal)
+        if self.replicates == 1 and arch.key in self._jobs:
+            seed = self._jobs[arch.key][0].seed  # a promotion goes on with the same training
+        job = Job(trial.number, arch, rung, seed, reference)
         self.store.accept(trial, job)
-        self.seen[arch.key] += 1
+        self._note(job)
         return job
 
     def _unseen_near(self, rejected: Mapping[str, Choice]) -> ArchConfig | None:
@@ -118,6 +149,6 @@ class Proposer:
             order = order[np.argsort(distance[order], kind="stable")]
         for index in order:
             arch = self.feasible.config(int(index))
-            if arch.key not in self.seen:
+            if arch.key not in self._jobs:
                 return arch
         return None

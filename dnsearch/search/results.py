@@ -21,7 +21,8 @@ COLUMNS = {
     "key": "ArchConfig.key",
     "name": "short description, or the preset's name",
     "preset": "name of the preset this architecture is, else empty",
-    "state": "finished, failed or unfit (finished, but over a limit known only when measured)",
+    "state": "finished, screened (trained to a lower rung only), failed, or unfit (finished, but "
+    "over a limit known only when measured)",
     "growth_rate": "",
     "block_config": "depths joined by '-', such as 6-12-24",
     "num_init_features": "",
@@ -48,7 +49,8 @@ COLUMNS = {
     "failure": "reason, empty where there is none",
     "curve": "list of {epoch, train_loss, error, loss}",
 }
-"""Columns of ``Results.candidates``, one row a candidate, in the order they were finished."""
+"""Columns of ``Results.candidates``, one row a training, in the order they were finished; one that
+went on from a lower rung is one row."""
 
 MEASURED = ("latency_ms", "error", "loss", "train_loss", "seconds", "images_per_second")
 """Columns of floats that may be missing."""
@@ -88,7 +90,7 @@ def read_results(run: RunDir) -> Results:
     model = CostModel(
         tuple(data["shape"]), study.training.batch_size, machine["activation_bytes"], study.limits
     )
-    records = store.records()
+    records = _latest(store.records())
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
     rows = [_row(record, model, data["images"]["train"], names) for record in records]
@@ -105,12 +107,18 @@ def read_results(run: RunDir) -> Results:
     )
 
 
+def _latest(records: list[Record]) -> list[Record]:
+    """Of each training the record that ended last, which holds what its lower rungs found too."""
+    last = {(record.job.arch.key, record.job.seed): record for record in records}
+    return [r for r in records if last[r.job.arch.key, r.job.seed] is r]
+
+
 def _row(
     record: Record, model: CostModel, images: int, preset_names: Mapping[str, str]
 ) -> dict[str, Any]:
     arch, score = record.job.arch, record.score
     cost = model.cost(arch)
-    state = "finished" if record.feasible else "unfit"
+    state = "screened" if record.values is None else "finished" if record.feasible else "unfit"
     name = preset_names.get(arch.key, "")
     return {
         "number": record.job.trial,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
 from dnsearch.data import PreparedData, prepare
 from dnsearch.errors import ConfigError, RunError
@@ -19,6 +20,7 @@ from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
 from dnsearch.search.keep import Keeper
+from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.study import Record, StudyStore
 from dnsearch.seeds import derived_seed
@@ -92,18 +94,23 @@ def search(
     require_within_limits(start, model)
     rng = np.random.default_rng(derived_seed(study.search.seed))
     points, _ = feasible_points(space, model, rng)
+    problem = Problem(
+        points,
+        model,
+        study.objectives.costs,
+        study.training.rungs,
+        study.objectives.axis,
+        reference_point(study, data.shape, data.num_classes),
+    )
     with run.lock():
         _require_same_study(run, study, data, plan)
         _record(run, study, data, plan)  # before the storage: what has one has all of these
         store = StudyStore(run, study.objectives.costs)
         with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
             store.recover()
-            proposer = Proposer(
-                store, points, model, study.search.sampler, study.training.rungs[-1],
-                study.search.seed, start, study.search.replicates,
-            )  # fmt: skip
+            proposer = Proposer(store, problem, study.search, start)
             keeper = Keeper(run, study)
-            engine = Engine(store, proposer, evaluator, model, study.objectives.costs, study.search)
+            engine = Engine(store, proposer, evaluator, problem, study.search)
             opened(Opened(run, data, plan, space.size, len(points), tuple(store.records())))
 
             def tell(progress: Progress) -> None:

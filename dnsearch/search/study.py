@@ -7,7 +7,8 @@ carries its job and its score as user attributes, the score with a checksum. How
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
     FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:
               its coordinator was killed, and the candidate counts for nothing
-    PRUNED    over a limit, never trained; TPE learns from its constraints
+    PRUNED    with a score: trained to a lower rung; otherwise over a limit and never trained (TPE
+              learns from its constraints)
 """
 
 from __future__ import annotations
@@ -29,19 +30,25 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import Job
+from dnsearch.search.parameters import RUNG
 from dnsearch.training.score import Score
 
 SEARCH, REFERENCES = "search", "references"
 LEAST_FOR_IMPORTANCE = 10
-DUPLICATE, OVER_LIMIT = "duplicate", "over limit"
-_REJECTED = {DUPLICATE: TrialState.FAIL, OVER_LIMIT: TrialState.PRUNED}
+DUPLICATE, OVER_LIMIT, NOT_RECORDED = "duplicate", "over limit", "not recorded"
+_REJECTED = {
+    DUPLICATE: TrialState.FAIL,
+    OVER_LIMIT: TrialState.PRUNED,
+    NOT_RECORDED: TrialState.FAIL,
+}
+_TRAINED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One trained candidate. ``values`` are its error and costs, None where training failed;
-    ``finished_after`` is in seconds of search time, over all sittings."""
+    """One training. ``values`` are the error and costs, None where it failed or stopped at a lower
+    rung; ``finished_after`` is in seconds of search time, over all sittings."""
 
     job: Job
     score: Score
@@ -53,11 +60,12 @@ class Record:
 class StudyStore:
     """Reads and writes a run's storage; Optuna's own tools can open it too.
 
-    ``objectives`` are the costs traded against error. Raises RunError where the file is no storage.
+    ``objectives`` are the costs traded against error. Without a run the trials are held in memory.
+    Raises RunError where the file is no storage.
     """
 
-    def __init__(self, run: RunDir, objectives: tuple[str, ...]) -> None:
-        self.path = run.database
+    def __init__(self, run: RunDir | None, objectives: tuple[str, ...]) -> None:
+        self.path = run.database if run else "memory"
         with self.guarded():
             self.search, self.references = _open_studies(run, objectives)
         self._open: dict[tuple[bool, int], Trial] = {}
@@ -87,7 +95,7 @@ class StudyStore:
     def asked(self) -> int:
         """Trials asked so far, interrupted ones aside. Every seed derives from this count, so that
         an interrupted study goes on as an uninterrupted one."""
-        return sum(not _is_interrupted(t) for study in self._studies for t in self._trials(study))
+        return sum(not is_interrupted(t) for study in self._studies for t in self._trials(study))
 
     def rejected_in_a_row(self) -> int:
         """Proposals turned down since the last one that was trained; read from the storage, so
@@ -96,7 +104,7 @@ class StudyStore:
         for trial in reversed(self._trials(self.search)):
             if "rejected" in trial.user_attrs:
                 count += 1
-            elif not _is_interrupted(trial):
+            elif not is_interrupted(trial):
                 break
         return count
 
@@ -127,7 +135,8 @@ class StudyStore:
         self._open[job.reference, job.trial] = trial
 
     def reject(self, trial: Trial, reason: str) -> None:
-        """Closes a trial that will not be trained: a ``DUPLICATE`` or one ``OVER_LIMIT``."""
+        """Closes a trial that will not be trained: a ``DUPLICATE``, one ``OVER_LIMIT``, or, in a
+        replay, ``NOT_RECORDED``."""
         trial.set_user_attr("rejected", reason)
         self.search.tell(trial, state=_REJECTED[reason])
 
@@ -139,7 +148,8 @@ class StudyStore:
         constraints: Mapping[str, float],
         finished_after: float,
     ) -> None:
-        """Stores a score, for good once this returns. ``values`` is None where training failed."""
+        """Stores a score, for good once this returns. ``values`` is None where training failed or
+        stopped at a lower rung."""
         trial = self._open.pop((job.reference, job.trial))
         for name, value in constraints.items():
             trial.set_constraint(name, value)
@@ -153,13 +163,13 @@ class StudyStore:
 
     @staticmethod
     def _close(study: optuna.Study, number: int, score: Score, values: list[float] | None) -> None:
-        if score.failure is None:
+        if values is not None:
             study.tell(number, values)
         else:
-            study.tell(number, state=TrialState.FAIL)
+            study.tell(number, state=TrialState.FAIL if score.failure else TrialState.PRUNED)
 
     def records(self) -> list[Record]:
-        """All trained candidates, failed ones too, in the order they were finished.
+        """All trainings, failed ones and those to lower rungs too, in the order they finished.
 
         Raises RunError for a score whose checksum does not match.
         """
@@ -172,7 +182,7 @@ class StudyStore:
                 finished_after=trial.user_attrs["finished_after"],
             )
             for study in self._studies
-            for trial in self._trials(study, TrialState.COMPLETE, TrialState.FAIL)
+            for trial in self._trials(study, *_TRAINED)
             if "score" in trial.user_attrs
         ]
         return sorted(found, key=lambda record: record.finished_after)
@@ -188,6 +198,7 @@ class StudyStore:
             shares = optuna.importance.get_param_importances(
                 self.search,
                 evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
+                params=sorted(done[0].params.keys() - {RUNG}),
                 target=lambda trial: trial.values[0],
             )
         return {"error": dict(shares)}
@@ -206,12 +217,16 @@ class StudyStore:
         return Score.from_dict(json.loads(text))
 
 
-def _open_studies(run: RunDir, objectives: tuple[str, ...]) -> tuple[optuna.Study, optuna.Study]:
+def _open_studies(
+    run: RunDir | None, objectives: tuple[str, ...]
+) -> tuple[optuna.Study, optuna.Study]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = URL.create("sqlite", database=str(run.database.resolve()))
-    storage = optuna.storages.RDBStorage(
-        url.render_as_string(), engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
-    )
+    storage = optuna.storages.InMemoryStorage()
+    if run is not None:
+        url = URL.create("sqlite", database=str(run.database.resolve()))
+        storage = optuna.storages.RDBStorage(
+            url.render_as_string(), engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
+        )
     names = ["error", *objectives]
     directions = [optuna.study.StudyDirection.MINIMIZE] * len(names)
     studies = []
@@ -227,9 +242,15 @@ def _open_studies(run: RunDir, objectives: tuple[str, ...]) -> tuple[optuna.Stud
     return studies[0], studies[1]
 
 
-def _is_interrupted(trial: FrozenTrial) -> bool:
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Whether its coordinator was killed, so that it counts for nothing."""
     known = trial.user_attrs.keys() & {"score", "rejected"}
     return trial.state == TrialState.FAIL and not known
+
+
+def counts_for_nothing(trial: FrozenTrial) -> bool:
+    """Whether a sampler should overlook it: interrupted, or turned down before training."""
+    return is_interrupted(trial) or "rejected" in trial.user_attrs
 
 
 def _job(trial: FrozenTrial, reference: bool) -> Job:

@@ -108,7 +108,7 @@ def test_figures_appear_with_the_candidates():
     assert read(STATES["empty"]()).figures == []
     traces = {trace.get("name"): trace for trace in usual.figures[0]["data"]}
     assert {"knee", "least error", "least cost", "Pareto front"} <= set(traces)
-    assert "2 candidates failed and cannot be drawn" in usual.text
+    assert "2 candidates failed and are not drawn" in usual.text
 
 
 def test_a_big_run_stays_small_and_few_traces():
@@ -177,7 +177,8 @@ def test_summary_tells_what_the_table_holds():
     assert told["objectives"] == ["error", "macs", "params", "latency_ms"]
     assert list(told["reference_point"]) == told["objectives"]
     assert told["hypervolume_axis"] == "log"
-    assert told["counts"] == {"candidates": 20, "finished": 18, "failed": 0, "unfit": 2}
+    counts = {"candidates": 20, "finished": 18, "screened": 0, "failed": 0, "unfit": 2}
+    assert told["counts"] == counts
     assert list(told["picks"]) == ["knee", "least-error", "least-cost"]
     for record in (*told["front"], *told["picks"].values()):
         row = rows.loc[record["key"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 import numpy as np
@@ -12,6 +13,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.engine import Engine
 from dnsearch.search.evaluators.base import Job, Running
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
+from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.study import StudyStore
 from dnsearch.training.score import Score
@@ -56,7 +58,10 @@ class FakeEvaluator:
 class Search:
     """One sitting over a folder, put together as ``session.search`` does."""
 
-    def __init__(self, folder, evaluator=None, space=SPACE, limits=None, costs=("macs",), **search):
+    def __init__(
+        self, folder, evaluator=None, space=SPACE, limits=None, costs=("macs",), rungs=(3,),
+        clock=time.monotonic, **search,
+    ):  # fmt: skip
         self.config = SearchConfig(**{"sampler": "random", "trials": 12} | search)
         study = parse_study(space)
         self.space = study.space.build(1, 4)
@@ -67,13 +72,10 @@ class Search:
         self.store.recover()
         start = study.model_copy(update={"search": self.config}).start_configs(self.space)
         require_within_limits(start, self.model)
-        self.proposer = Proposer(
-            self.store, self.points, self.model, self.config.sampler, 3, self.config.seed, start
-        )
+        problem = Problem(self.points, self.model, costs, rungs, "log", {})
+        self.proposer = Proposer(self.store, problem, self.config, start)
         self.evaluator = evaluator or FakeEvaluator()
-        self.engine = Engine(
-            self.store, self.proposer, self.evaluator, self.model, costs, self.config
-        )
+        self.engine = Engine(self.store, self.proposer, self.evaluator, problem, self.config, clock)
         self.progress = []
 
     def run(self) -> str:

@@ -5,7 +5,7 @@ import pytest
 
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
-from dnsearch.search.samplers import distributions
+from dnsearch.search.parameters import distributions
 from dnsearch.search.study import StudyStore
 
 

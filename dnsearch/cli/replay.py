@@ -1,0 +1,150 @@
+"""``dnsearch replay``."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import click
+
+from dnsearch.config import DESIGNS
+from dnsearch.config.study import Sampler
+from dnsearch.errors import ConfigError, RunError, nearest
+from dnsearch.rundir import RUNS, RunDir, cpu_cores
+
+if TYPE_CHECKING:
+    from dnsearch.report.comparison import Comparison
+
+SAMPLERS = tuple(name for name in get_args(Sampler) if name not in DESIGNS)
+BUDGET = 50.0
+"""Full trainings of mean size that a replay may spend; more takes gp, the slowest, hours."""
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--samplers",
+    default=",".join(SAMPLERS),
+    help=f"Strategies, joined by commas [{','.join(SAMPLERS)}].",
+)
+@click.option(
+    "--seeds", default=20, show_default=True, type=click.IntRange(min=1), help="Replays of each."
+)
+@click.option(
+    "--compute",
+    default=BUDGET,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Most that a replay spends, in full trainings of mean size.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one a core.")
+@click.option("--name", help="Name of the report's folder; by default replay-RUN.")
+@click.option(
+    "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder it goes into [reports]."
+)
+def command(
+    run: str,
+    samplers: str,
+    seeds: int,
+    compute: float,
+    workers: int | None,
+    name: str | None,
+    to: Path,
+) -> None:
+    """Compare search strategies on the recorded trainings of RUN; nothing is trained.
+
+    RUN is a name below reports/, a path, or bench:NAME for trainings that come with dnsearch. The
+    report says which strategy finds the front with how much compute. Ctrl-C ends it.
+    """
+    chosen = _chosen(samplers)
+    if not math.isfinite(compute):
+        raise ConfigError("--compute", "must be a finite number", compute)
+
+    from dnsearch.search.replay import replays
+    from dnsearch.search.table import read_table
+
+    table = read_table(run)
+    folder = _folder(f"replay-{table.name}" if name is None else name, to)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
+    with _progress(table.name) as show:
+        found = replays(table, chosen, seeds, compute, workers or cpu_cores(), show)
+
+    from dnsearch.report.comparison import compare
+    from dnsearch.report.replay import write_replay
+
+    comparison = compare(table, found, chosen, range(seeds), compute)
+    page = write_replay(comparison, folder.path)
+    _print(comparison)
+    click.echo(f"report:    {page}")
+
+
+def _chosen(samplers: str) -> list[str]:
+    """The strategies that were named, each once."""
+    chosen = list(dict.fromkeys(name.strip() for name in samplers.split(",")))
+    for name in chosen:
+        if name not in SAMPLERS:
+            raise ConfigError("--samplers", "names no strategy", name, nearest(name, SAMPLERS))
+    return chosen
+
+
+def _folder(name: str, to: Path) -> RunDir:
+    """Where the report goes. Raises RunError where a run lies already."""
+    folder = RunDir.named(name, to)
+    if folder.database.exists():
+        raise RunError(f"{folder.path}: is a run; choose another --name")
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder.path}: cannot be written: {error.strerror}") from None
+    return folder
+
+
+@contextlib.contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Takes how many replays of how many are over: a bar on a terminal, ten lines elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console()
+    if console.is_terminal:
+        with Progress(console=console) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+
+    def lines(done: int, total: int) -> None:
+        if done and 10 * done // total > 10 * (done - 1) // total:
+            click.echo(f"{title}: {done} of {total} replays")
+
+    yield lines
+
+
+def _print(comparison: Comparison) -> None:
+    """Compute to each level by strategy, a table an axis, within 80 columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from dnsearch.analysis.replays import AXES, LEVELS, wins
+    from dnsearch.report.comparison import LEVEL, amount
+
+    console, replays = Console(), len(comparison.seeds)
+    click.echo("\nmedian full trainings of mean size to reach a share of the best hypervolume:\n")
+    for axis in AXES:
+        title = f"cost on a {axis} axis; wins at {100 * LEVEL:.0f} %"
+        shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+        shown.add_column("strategy")
+        for level in LEVELS:
+            shown.add_column(f"{100 * level:.0f} %", justify="right")
+            shown.add_column("reached")
+        shown.add_column("wins", justify="right")
+        won = wins(comparison.replays, axis, LEVEL)
+        for sampler in comparison.samplers:
+            needed = [comparison.needed[sampler, axis, level] for level in LEVELS]
+            cells = [text for n in needed for text in (amount(n, ">"), f"{n.reached}/{replays}")]
+            shown.add_row(sampler, *cells, str(won[sampler]))
+        console.print(shown)

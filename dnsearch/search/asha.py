@@ -1,0 +1,121 @@
+"""``MoAshaSampler``: successive halving by non-dominated rank, without waiting for stragglers.
+
+Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934) for several objectives
+(Schmucker et al. 2021, arXiv:2106.12639): of the candidates at a rung the best third goes on, best
+meaning first by non-dominated rank, then by crowding distance (Deb et al. 2002).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import ArrayLike, NDArray
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
+
+from dnsearch.analysis.pareto import nondominated
+from dnsearch.search.history import History, Outcome
+from dnsearch.search.parameters import RUNG, distributions, rung_distribution
+from dnsearch.search.problem import Problem
+from dnsearch.seeds import derived_seed
+
+REDUCTION = 3
+"""One candidate in so many goes on to the next rung."""
+
+Floats = NDArray[np.float64]
+
+
+class MoAshaSampler(BaseSampler):
+    """Proposes the promotion that is due at the highest rung, or a new point at the lowest."""
+
+    def __init__(self, problem: Problem, seed: int, history: History) -> None:
+        self.problem, self.seed, self.history = problem, seed, history
+        self._independent = RandomSampler(seed=seed)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return distributions(self.problem.space) | rung_distribution(self.problem.rungs)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        chosen = self.propose(self.history.of(study, trial.number))
+        return {name: chosen[name] for name in search_space}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        return self._independent.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Nothing to do: a proposal is a function of the trials and the seed alone."""
+
+    def propose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """Parameters and rung of the next trial."""
+        rungs = self.problem.rungs
+        for rung, following in reversed(list(itertools.pairwise(rungs))):
+            promoted = {_key(o) for o in outcomes if o.rung >= following}
+            at_rung = [o for o in outcomes if rung in o.signals]
+            for outcome in self._best(at_rung, rung):
+                if _key(outcome) not in promoted:
+                    return {**outcome.params, RUNG: following}
+        known = {_key(outcome) for outcome in outcomes}
+        rng = np.random.default_rng(derived_seed(self.seed, len(outcomes)))
+        points = self.problem.points
+        for index in rng.permutation(len(points)):
+            values = points.values(int(index))
+            params = {name: values[name] for name in distributions(points.space)}
+            if tuple(sorted(params.items())) not in known:
+                return {**params, RUNG: rungs[0]}
+        return {**points.values(0), RUNG: rungs[0]}  # nothing is left: a repeat, to be turned down
+
+    def _best(self, outcomes: list[Outcome], rung: int) -> list[Outcome]:
+        """The candidates at this rung that may go on, best first."""
+        if len(outcomes) < REDUCTION:
+            return []
+        rows = []
+        for outcome in outcomes:
+            cost = vars(self.problem.model.cost(self.problem.space.config(outcome.params)))
+            known = [name for name in self.problem.costs if name in cost] or ["macs"]
+            rows.append([outcome.signals[rung]["error"], *(np.log(cost[n]) for n in known)])
+        order = ranked(rows)[: len(outcomes) // REDUCTION]
+        return [outcomes[index] for index in order]
+
+
+def ranked(values: ArrayLike) -> list[int]:
+    """Positions of the rows (n, objectives), best first: by non-dominated rank, within a rank the
+    one with the most room about it first."""
+    rows = np.asarray(values, np.float64)
+    left = np.arange(len(rows))
+    order: list[int] = []
+    while len(left):
+        front = nondominated(rows[left])
+        members = left[front]
+        order += map(int, members[np.argsort(-_crowding(rows[members]), kind="stable")])
+        left = left[~front]
+    return order
+
+
+def _crowding(front: Floats) -> Floats:
+    """Crowding distance of each row of one front: infinite at the ends (Deb et al. 2002)."""
+    distance = np.zeros(len(front))
+    for column in front.T:
+        order = np.argsort(column, kind="stable")
+        spread = np.ptp(column) or 1.0
+        distance[order[[0, -1]]] = np.inf
+        distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
+    return distance
+
+
+def _key(outcome: Outcome) -> tuple[Any, ...]:
+    return tuple(sorted(outcome.params.items()))

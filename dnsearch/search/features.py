@@ -1,0 +1,56 @@
+"""What the surrogate knows of an architecture: a few numbers that its error may depend on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnsearch.arch.config import ArchArrays
+from dnsearch.cost.formula import CostArrays
+
+Floats = NDArray[np.float64]
+
+
+def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
+    """By name, (n,): sizes as logarithms, so that a straight line in them is a power law."""
+    blocks = archs.block_config.astype(np.float64)
+    layers = blocks.sum(axis=1)
+    columns = {
+        "params": np.log(cost.params),
+        "macs": np.log(cost.macs),
+        "layers": np.log(layers),
+        "growth_rate": np.log(archs.growth_rate),
+        "bottleneck": (archs.bn_size > 0).astype(np.float64),
+        "bn_size": np.log(np.maximum(archs.bn_size, 1)),
+        "num_init_features": np.log(archs.num_init_features),
+        "compression": np.log(archs.compression),
+        "drop_rate": archs.drop_rate,
+        "group_norm": (archs.norm == "group").astype(np.float64),
+    }
+    for stage in range(1, blocks.shape[1]):
+        columns[f"layers in block {stage + 1}"] = blocks[:, stage] / layers
+    return columns
+
+
+class Features:
+    """Features scaled to mean 0 and standard deviation 1 over the points of a space; those that
+    are the same for all points are left out."""
+
+    def __init__(self, archs: ArchArrays, cost: CostArrays) -> None:
+        columns = raw_features(archs, cost)
+        self._scaling = {
+            name: (column.mean(), column.std())
+            for name, column in columns.items()
+            if np.ptp(column) > 1e-9
+        }
+        self.points = self._scaled(columns, len(archs))
+
+    def of(self, archs: ArchArrays, cost: CostArrays) -> Floats:
+        """(n, features), scaled as the points are."""
+        return self._scaled(raw_features(archs, cost), len(archs))
+
+    def _scaled(self, columns: dict[str, Floats], count: int) -> Floats:
+        scaled = [
+            (columns[name] - mean) / deviation for name, (mean, deviation) in self._scaling.items()
+        ]
+        return np.column_stack(scaled) if scaled else np.zeros((count, 1))

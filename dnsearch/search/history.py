@@ -1,0 +1,102 @@
+"""What a study's trials say, for samplers that learn from rungs: a trial as an ``Outcome``.
+
+dnsearch's own trials carry their score as a user attribute, with every epoch's figures. Trials of
+any other script need none of that: the error is the first value of a COMPLETE trial, and those at
+lower rungs are the user attribute ``errors``, a mapping of epochs to errors.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from dnsearch.search.parameters import RUNG
+from dnsearch.training.score import Score
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trial of an architecture: the parameters asked for, and what came of it.
+
+    ``signals`` maps a rung to what was measured there: ``error``, and where known the validation
+    ``loss`` and the ``train_loss``. ``values`` are the objectives of a finished top-rung trial.
+    """
+
+    number: int
+    params: Mapping[str, Any]
+    rung: int
+    pending: bool = False
+    failed: bool = False
+    values: tuple[float, ...] = ()
+    signals: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+class History:
+    """Reads trials, each finished one once.
+
+    ``rungs`` rise; ``ignore`` tells trials that count for nothing, such as interrupted ones.
+    """
+
+    def __init__(
+        self, rungs: tuple[int, ...], ignore: Callable[[FrozenTrial], bool] = lambda trial: False
+    ) -> None:
+        self.rungs, self.ignore = rungs, ignore
+        self._read: dict[tuple[str, int], Outcome] = {}
+
+    def of(self, study: optuna.Study, current: int | None = None) -> list[Outcome]:
+        """The outcomes in the order of their trials, without the trial being sampled now."""
+        outcomes = []
+        for trial in study.get_trials(deepcopy=False):
+            if trial.number == current or not trial.params or self.ignore(trial):
+                continue
+            outcome = self._read.get((study.study_name, trial.number))
+            if outcome is None:
+                outcome = self._outcome(trial)
+                if trial.state.is_finished():
+                    self._read[study.study_name, trial.number] = outcome
+            outcomes.append(outcome)
+        return outcomes
+
+    def _outcome(self, trial: FrozenTrial) -> Outcome:
+        params = {name: value for name, value in trial.params.items() if name != RUNG}
+        rung = int(trial.params.get(RUNG, self.rungs[-1]))
+        if not trial.state.is_finished():
+            return Outcome(trial.number, params, rung, pending=True)
+        signals = _signals(trial, rung, self.rungs)
+        return Outcome(
+            number=trial.number,
+            params=params,
+            rung=rung,
+            failed=trial.state == TrialState.FAIL or rung not in signals,
+            values=tuple(trial.values or ()),
+            signals=signals,
+        )
+
+
+def _signals(
+    trial: FrozenTrial, rung: int, rungs: tuple[int, ...]
+) -> Mapping[int, Mapping[str, float]]:
+    if trial.state == TrialState.FAIL:
+        return {}
+    if "score" in trial.user_attrs:
+        score = Score.from_dict(json.loads(trial.user_attrs["score"]))
+        points = {p.epoch: vars(p) for p in score.curve} | {rung: vars(score)}
+        return {
+            epoch: {n: point[n] for n in ("error", "loss", "train_loss") if _sound(point[n])}
+            for epoch, point in points.items()
+            if epoch in rungs and epoch <= rung and _sound(point["error"])
+        }
+    errors = {int(epoch): error for epoch, error in trial.user_attrs.get("errors", {}).items()}
+    if trial.state == TrialState.COMPLETE:
+        errors[rung] = trial.values[0]
+    return {e: {"error": float(v)} for e, v in errors.items() if e in rungs and _sound(v)}
+
+
+def _sound(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value) and value >= 0

@@ -1,0 +1,103 @@
+"""What each part of known-cost is worth, on the architectures its constants were tuned on.
+
+python studies/densenet-bench/ablations.py
+
+The held-out fifth (see compare.py) is left aside. Prints the median compute, in full trainings of
+mean size, to 95 and 99 % of the best known hypervolume on the log axis, default reference point.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from unittest.mock import patch
+
+import numpy as np
+import pandas as pd
+from compare import NAME, SEEDS, held_out, only
+
+from dnsearch.analysis.replays import LEVELS
+from dnsearch.report.comparison import amount, compare
+from dnsearch.rundir import cpu_cores
+from dnsearch.search import sampler as module
+from dnsearch.search.design import stratified
+from dnsearch.search.replay import replay
+from dnsearch.search.sampler import KnownCostSampler
+from dnsearch.search.table import Table, read_table
+
+COMPUTE = 60.0
+_propose = KnownCostSampler.propose
+
+
+def one_signal(name: str) -> AbstractContextManager[object]:
+    """Lower rungs tell by this figure alone, not by the mean of the logs of all three."""
+    return patch.object(module, "signal", lambda measured: math.log(max(measured[name], 1e-4)))
+
+
+def design_first(count: int) -> AbstractContextManager[object]:
+    """The first so many trials are stratified over log MACs, after the cheapest."""
+
+    def propose(self, outcomes):
+        if len(outcomes) < count:
+            rng = np.random.default_rng(self.seed)
+            cheapest = int(np.argmin(self.known.macs))
+            order = (i for i in stratified(self.known.macs, rng) if i != cheapest)
+            first = [cheapest, *itertools.islice(order, count - 1)]
+            return first[len(outcomes)], self.rungs[-1]
+        return _propose(self, outcomes)
+
+    return patch.object(KnownCostSampler, "propose", propose)
+
+
+def no_screening() -> AbstractContextManager[object]:
+    """Everything is trained straight to the top."""
+    return patch.object(module, "CAUTION", math.inf)
+
+
+def caution(value: float) -> AbstractContextManager[object]:
+    return patch.object(module, "CAUTION", value)
+
+
+def no_lower_rungs() -> AbstractContextManager[object]:
+    """The surrogate does not even see what lower rungs measured."""
+    return patch.object(KnownCostSampler, "_levels", {})
+
+
+VARIANTS = {
+    "as it is": nullcontext,
+    "a stratified design first: 2 trials": lambda: design_first(2),
+    "a stratified design first: 4 trials": lambda: design_first(4),
+    "a stratified design first: 8 trials": lambda: design_first(8),
+    "never screens": no_screening,
+    "screens without caution": lambda: caution(1.0),
+    "lower rungs unseen": no_lower_rungs,
+    "lower rungs: validation error alone": lambda: one_signal("error"),
+    "lower rungs: validation loss alone": lambda: one_signal("loss"),
+    "lower rungs: training loss alone": lambda: one_signal("train_loss"),
+}
+
+
+def main() -> None:
+    whole = read_table(NAME)
+    out = set(held_out(whole))
+    table = only(whole, [key for key in whole.archs if key not in out])
+    print(f"{len(table.truth)} architectures, {SEEDS} replays each")
+    print(f"{'':<38}" + "".join(f"{level:>8.0%}" for level in LEVELS[1:]) + "   trainings")
+    with ProcessPoolExecutor(cpu_cores()) as pool:
+        for line in pool.map(measured, itertools.repeat(table), VARIANTS):
+            print(line, flush=True)
+
+
+def measured(table: Table, name: str) -> str:
+    with VARIANTS[name]():
+        rows = pd.concat([replay(table, "known-cost", seed, COMPUTE) for seed in range(SEEDS)])
+    found = compare(table, rows, ("known-cost",), range(SEEDS), COMPUTE)
+    needed = [found.needed["known-cost", "log", level] for level in LEVELS[1:]]
+    trainings = rows.groupby("seed").size().median()
+    return f"{name:<38}" + "".join(f"{amount(n, '>'):>8}" for n in needed) + f"{trainings:>12.0f}"
+
+
+if __name__ == "__main__":
+    main()
