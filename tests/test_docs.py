@@ -58,9 +58,10 @@ def test_readmes_python_runs(tmp_path, monkeypatch, capsys):
     (tmp_path / "best").mkdir()
     save_network(DenseNet(ArchConfig(4, (1,), 8, stem="cifar")), tmp_path / "best")
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
+    given = {"images": torch.randn(2, 3, 8, 8), "train_and_score": lambda config: 1 / config.depth}
     for block in blocks:
-        exec(block, {"images": torch.randn(2, 3, 8, 8)})
+        exec(block, dict(given))
     assert "Cost(params=" in capsys.readouterr().out
 
 
@@ -86,7 +87,7 @@ def test_readmes_long_commands_parse(capsys):
 def test_the_study_files_load():
     from dnsearch.config import load_study
 
-    for path in (ROOT / "studies").glob("*.toml"):
+    for path in (ROOT / "studies").rglob("*.toml"):
         load_study(path)
 
 

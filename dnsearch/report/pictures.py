@@ -82,6 +82,8 @@ def _left_out(digest: Digest, series: FrontSeries) -> str:
 
 def _progress(digest: Digest) -> Picture:
     words = rules(digest.results.study)
+    log = digest.results.study.objectives.axis == "log"
+    unit = "decades of cost (log axis)" if log else "cost (linear axis)"
     point = ", ".join(
         f"{METRICS[name].label} {format_value(name, value)} ({words[name]})"
         for name, value in digest.reference.items()
@@ -92,8 +94,8 @@ def _progress(digest: Digest) -> Picture:
         "The line rises whenever a candidate improves the front; one that has been flat for long "
         "says that more of the same search will bring little.",
         figures.volume_figure(volume_series(digest)),
-        "Hypervolume is the part of the space that the front dominates, in error times decades of "
-        f"cost, up to a reference point that no later result moves: {point}.",
+        f"Hypervolume is the part of the space that the front dominates, in error times {unit}, "
+        f"up to a reference point that no later result moves: {point}.",
     )
 
 

@@ -89,7 +89,7 @@ class Engine:
             if self._done >= self.budget.trials:
                 return "all trials finished"
             if self._exhausted:
-                return "every architecture of the space was trained"
+                return "every architecture of the space was tried"
         return TIME_IS_UP if self._time_left() <= 0 else None
 
     def _fill(self) -> None:

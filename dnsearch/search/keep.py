@@ -23,17 +23,20 @@ def front(records: Sequence[Record]) -> list[Record]:
 
 
 class Keeper:
-    """Removes the weights of candidates off the front, unless the study asks for all."""
+    """Removes the weights of candidates off the front, unless the study asks for all.
+
+    Those of candidates that stopped at a lower rung stay: a promotion goes on from them.
+    """
 
     def __init__(self, run: RunDir, study: StudyConfig) -> None:
         self.folder = run.path / "checkpoints"
         self.all = study.search.keep_checkpoints == "all"
 
     def tidy(self, records: Sequence[Record]) -> None:
-        """Keeps the weights of these records' front and of whatever is still being trained."""
+        """Keeps the weights of these records' front and of whatever may still be trained."""
         if self.all:
             return
-        kept = {record.job.arch.key for record in front(records)}
-        for record in records:
-            if record.job.arch.key not in kept:
-                shutil.rmtree(self.folder / record.job.arch.key, ignore_errors=True)
+        front_keys = {record.job.arch.key for record in front(records)}
+        ended = {r.job.arch.key for r in records if r.values is not None or r.score.failure}
+        for key in ended - front_keys:
+            shutil.rmtree(self.folder / key, ignore_errors=True)

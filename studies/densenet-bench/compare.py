@@ -1,7 +1,7 @@
 """Search strategies compared on recorded trainings: the figures that the README quotes.
 
 python studies/densenet-bench/compare.py                  # prints what was replayed last
-python studies/densenet-bench/compare.py --replay         # replays first: half an hour, gp most of it
+python studies/densenet-bench/compare.py --replay         # replays first, for most of an hour
 
 Beside the whole table it tells of the architectures that the sampler's own constants were never
 tuned on (a seeded fifth, by key), and of a tighter reference point than the default: with the error
@@ -58,7 +58,7 @@ def main(again: bool) -> None:
     settings = {
         "whole": ("all architectures, the default reference point", whole),
         "held-out": (
-            "held out from tuning, the default reference point",
+            "never tuned on, the default reference point",
             only(whole, held_out(whole)),
         ),
         "tight": (f"all architectures, reference error {TIGHT:.0%}", tight(whole)),

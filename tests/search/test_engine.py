@@ -24,7 +24,7 @@ def test_every_sampler_finishes_without_repeats(make_search, sampler):
 def test_a_space_is_searched_to_its_last_point(make_search, sampler):
     space = "[space]\ngrowth_rate = [2, 4, 6]\nblock_config = [[1, 2], [1, 2]]\nbn_size = 2"
     search = make_search(sampler=sampler, trials=1000, space=space)
-    assert search.run() == "every architecture of the space was trained"
+    assert search.run() == "every architecture of the space was tried"
     assert len(search.records) == search.space.size == 12
 
 

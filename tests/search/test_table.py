@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dnsearch.arch import ArchConfig
-from dnsearch.config import StudyConfig, TrainingConfig, load_study, to_toml
+from dnsearch.config import StudyConfig, load_study, to_toml
 from dnsearch.cost.formula import cost_of
 from dnsearch.errors import RunError
 from dnsearch.rundir import write_json, write_text
