@@ -18,7 +18,9 @@ from dnsearch.analysis.picks import finished, objective_values
 from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.config.values import parse_seconds
+from dnsearch.errors import DnsearchError
 from dnsearch.rundir import RunDir
+from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 
@@ -54,7 +56,8 @@ def searched(
     changes = {"sampler": sampler, "seed": seed, "time": seconds, "trials": MANY}
     study = study.model_copy(update={"search": study.search.model_copy(update=changes)})
     run.path.mkdir(parents=True, exist_ok=True)
-    search(study, run, lambda opened: None, lambda progress: None)
+    if search(study, run, lambda opened: None, lambda progress: None) == INTERRUPTED:
+        sys.exit("interrupted; the same command goes on")
     results = read_results(run)
     done = finished(results.candidates)
     shape = tuple(results.data["shape"])
@@ -67,4 +70,7 @@ def searched(
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]), parse_seconds(sys.argv[2]))
+    try:
+        main(Path(sys.argv[1]), parse_seconds(sys.argv[2]))
+    except DnsearchError as error:
+        sys.exit(f"error: {error}")

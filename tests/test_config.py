@@ -75,6 +75,19 @@ REFUSED = [
     ("[objectives]\ncosts = []", r"objectives.costs must not be empty, got \[\]"),
     ('[objectives]\ncosts = ["mac"]', r"objectives.costs\[0\] must be 'params', 'macs', .*'mac'"),
     ('[objectives]\ncosts = ["macs", "macs"]', r"objectives.costs must not repeat a cost, .*"),
+    (
+        "[objectives]\nreference = {params = 5}",
+        r"objectives.reference.params must be one of error, macs, got 5.0",
+    ),
+    (
+        "[objectives]\nreference = {error = 1.5}",
+        r"objectives.reference.error must be above 0 and at most 1, got 1.5",
+    ),
+    ('[objectives]\naxis = "sqrt"', r"objectives.axis must be 'log' or 'linear', got 'sqrt'"),
+    (
+        "[search]\nreplicates = 2",
+        r"search.replicates must be 1 with sampler 'known-cost', got 2; .*",
+    ),
     # times
     *(
         (f"[search]\ntime = {text}", rf"search.time must be {rule}, got .+")

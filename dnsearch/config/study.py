@@ -143,7 +143,8 @@ class ObjectivesConfig(Section):
             if name not in names:
                 raise ConfigError(field, f"must be one of {', '.join(names)}", value)
             if value <= 0 or (name == "error" and value > 1):
-                rule = "must be from 0 to 1" if name == "error" else "must be positive"
+                rule = "must be above 0"
+                rule += " and at most 1" if name == "error" else ""
                 raise ConfigError(field, rule, value)
 
 

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from dnsearch.analysis.pareto import nondominated
+
 Floats = NDArray[np.float64]
 
-_CHUNK = 4_000_000
+_CHUNK = 1_000_000
 """Numbers held at a time, to bound memory."""
 
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
@@ -38,14 +40,16 @@ def expected_improvement(mean: ArrayLike, sd: ArrayLike, threshold: ArrayLike) -
 class Staircase:
     """The errors to beat at every cost: of a front, up to the reference point.
 
-    front: (n, 1 + costs), error first, costs on the axis of the hypervolume; rows that others
-    dominate or that lie beyond the reference do no harm. reference: (1 + costs,), on that axis too.
+    rows: (n, 1 + costs), error first, costs on the axis of the hypervolume; those that others
+    dominate or that lie beyond the reference count for nothing. reference: (1 + costs,), on that
+    axis too.
     """
 
-    def __init__(self, front: ArrayLike, reference: ArrayLike) -> None:
-        rows = np.asarray(front, np.float64).reshape(-1, len(np.asarray(reference)))
+    def __init__(self, rows: ArrayLike, reference: ArrayLike) -> None:
         self.reference = np.asarray(reference, np.float64)
+        rows = np.asarray(rows, np.float64).reshape(-1, len(self.reference))
         rows = rows[(rows < self.reference).all(axis=1)]
+        rows = rows[nondominated(rows)]
         # Cell i of a cost lies between edges i and i + 1; the first is open to the left.
         self.edges = [
             np.concatenate([[-np.inf], np.unique(column), [most]])
@@ -61,6 +65,16 @@ class Staircase:
             to_beat[first] = np.minimum(to_beat[first], error)
         self.thresholds, self.cells = np.unique(to_beat, return_inverse=True)
         self.cells = self.cells.reshape(shape)
+
+    def bound(self, mean: Floats, sd: Floats, costs: Floats) -> Floats:
+        """What ``improvement`` is at most, (n,), for far less work: as if the error to beat at the
+        candidate's own cost, the highest it can beat, were that of all higher costs too."""
+        cells = tuple(
+            np.clip(np.searchsorted(edges, cost, side="right") - 1, 0, len(edges) - 2)
+            for edges, cost in zip(self.edges, costs.T, strict=True)
+        )
+        volume = np.maximum(self.reference[1:] - costs, 0.0).prod(axis=1)
+        return expected_improvement(mean, sd, self.thresholds[self.cells[cells]]) * volume
 
     def improvement(self, mean: ArrayLike, sd: ArrayLike, costs: ArrayLike) -> Floats:
         """Expected hypervolume improvement of each candidate, (n,).

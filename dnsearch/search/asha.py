@@ -63,13 +63,12 @@ class MoAshaSampler(BaseSampler):
     def propose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """Parameters and rung of the next trial."""
         rungs = self.problem.rungs
-        for rung, following in reversed(list(itertools.pairwise(rungs))):
-            promoted = {_key(o) for o in outcomes if o.rung >= following}
-            at_rung = [o for o in outcomes if rung in o.signals]
-            for outcome in self._best(at_rung, rung):
-                if _key(outcome) not in promoted:
-                    return {**outcome.params, RUNG: following}
-        known = {_key(outcome) for outcome in outcomes}
+        steps = list(reversed(list(itertools.pairwise(rungs))))
+        waiting = {step: self._waiting(outcomes, *step) for step in steps}
+        for (_, following), (due, _) in waiting.items():
+            if due:
+                return {**due[0].params, RUNG: following}
+        known = {outcome.key for outcome in outcomes}
         rng = np.random.default_rng(derived_seed(self.seed, len(outcomes)))
         points = self.problem.points
         for index in rng.permutation(len(points)):
@@ -77,19 +76,33 @@ class MoAshaSampler(BaseSampler):
             params = {name: values[name] for name in distributions(points.space)}
             if tuple(sorted(params.items())) not in known:
                 return {**params, RUNG: rungs[0]}
+        for (_, following), (_, others) in waiting.items():  # no point is new: the next best go on
+            if others:
+                return {**others[0].params, RUNG: following}
         return {**points.values(0), RUNG: rungs[0]}  # nothing is left: a repeat, to be turned down
 
-    def _best(self, outcomes: list[Outcome], rung: int) -> list[Outcome]:
-        """The candidates at this rung that may go on, best first."""
-        if len(outcomes) < REDUCTION:
-            return []
+    def _waiting(
+        self, outcomes: Sequence[Outcome], rung: int, following: int
+    ) -> tuple[list[Outcome], list[Outcome]]:
+        """The candidates at this rung that have not gone on, best first: those whose turn it is,
+        being among the best third, and the others."""
+        at_rung = list({o.key: o for o in outcomes if rung in o.signals}.values())
+        if not at_rung:
+            return [], []
+        gone = {o.key for o in outcomes if o.rung >= following}
+        ordered = [at_rung[index] for index in ranked(self._values(at_rung, rung))]
+        due = [o for o in ordered[: len(at_rung) // REDUCTION] if o.key not in gone]
+        others = [o for o in ordered[len(at_rung) // REDUCTION :] if o.key not in gone]
+        return due, others
+
+    def _values(self, outcomes: list[Outcome], rung: int) -> Floats:
+        """Error at the rung and the logs of the known costs, (n, 1 + costs)."""
         rows = []
         for outcome in outcomes:
             cost = vars(self.problem.model.cost(self.problem.space.config(outcome.params)))
             known = [name for name in self.problem.costs if name in cost] or ["macs"]
             rows.append([outcome.signals[rung]["error"], *(np.log(cost[n]) for n in known)])
-        order = ranked(rows)[: len(outcomes) // REDUCTION]
-        return [outcomes[index] for index in order]
+        return np.array(rows)
 
 
 def ranked(values: ArrayLike) -> list[int]:
@@ -115,7 +128,3 @@ def _crowding(front: Floats) -> Floats:
         distance[order[[0, -1]]] = np.inf
         distance[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / spread
     return distance
-
-
-def _key(outcome: Outcome) -> tuple[Any, ...]:
-    return tuple(sorted(outcome.params.items()))

@@ -70,6 +70,7 @@ class Engine:
                 if reason is not None:
                     return reason
                 ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
+                self._exhausted &= not ended  # what ended may be promoted
                 show(self._progress(tuple(self._tell(job, score) for job, score in ended)))
                 if self.seconds - self._noted > NOTE_SECONDS:
                     self._note_seconds()

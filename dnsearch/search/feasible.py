@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnsearch.arch.config import ArchArrays, ArchConfig
-from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.arch.space import TWICE_GROWTH, Points, SearchSpace
 from dnsearch.config import LimitsConfig
 from dnsearch.cost.formula import BYTES_FP32, Cost, CostArrays, cost_of, costs
 from dnsearch.errors import ConfigError, SpaceError
@@ -74,6 +75,7 @@ def feasible_points(
     except ConfigError as error:
         raise error.within("space.block_config or data.image_size:") from None
     points = space.points(rng)
+    points = points.take(~_twins(points))
     cost = model.of_points(points)
     fits = np.ones(len(points), dtype=bool)
     for name, bound in model.bounds.items():
@@ -81,6 +83,19 @@ def feasible_points(
     if not fits.any():
         raise SpaceError(_nothing_fits(model, cost))
     return points.take(fits), CostArrays(**{n: c[fits] for n, c in vars(cost).items()})
+
+
+def _twins(points: Points) -> NDArray[np.bool_]:
+    """Points that are the same architecture as another: "2x growth" where that number is a choice
+    too."""
+    choices = points.space.num_init_features
+    if TWICE_GROWTH not in choices:
+        return np.zeros(len(points), dtype=bool)
+    column = list(points.space.dimensions).index("num_init_features")
+    twice = points.digits[:, column] == choices.index(TWICE_GROWTH)
+    return twice & np.isin(
+        points.arrays().num_init_features, [c for c in choices if c != TWICE_GROWTH]
+    )
 
 
 def require_within_limits(start: list[ArchConfig], model: CostModel) -> None:

@@ -2,7 +2,8 @@
 
 dnsearch's own trials carry their score as a user attribute, with every epoch's figures. Trials of
 any other script need none of that: the error is the first value of a COMPLETE trial, and those at
-lower rungs are the user attribute ``errors``, a mapping of epochs to errors.
+lower rungs are the user attribute ``errors``, a mapping of epochs to errors; a latency is the user
+attribute ``latency_ms``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Outcome:
     """One trial of an architecture: the parameters asked for, and what came of it.
 
     ``signals`` maps a rung to what was measured there: ``error``, and where known the validation
-    ``loss`` and the ``train_loss``. ``values`` are the objectives of a finished top-rung trial.
+    ``loss`` and the ``train_loss``. ``latency_ms`` is None where it was not measured.
     """
 
     number: int
@@ -33,8 +34,13 @@ class Outcome:
     rung: int
     pending: bool = False
     failed: bool = False
-    values: tuple[float, ...] = ()
+    latency_ms: float | None = None
     signals: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[tuple[str, Any], ...]:
+        """The same for all trials of an architecture."""
+        return tuple(sorted(self.params.items()))
 
 
 class History:
@@ -74,7 +80,7 @@ class History:
             params=params,
             rung=rung,
             failed=trial.state == TrialState.FAIL or rung not in signals,
-            values=tuple(trial.values or ()),
+            latency_ms=_latency(trial),
             signals=signals,
         )
 
@@ -96,6 +102,12 @@ def _signals(
     if trial.state == TrialState.COMPLETE:
         errors[rung] = trial.values[0]
     return {e: {"error": float(v)} for e, v in errors.items() if e in rungs and _sound(v)}
+
+
+def _latency(trial: FrozenTrial) -> float | None:
+    if "score" in trial.user_attrs:
+        return Score.from_dict(json.loads(trial.user_attrs["score"])).latency_ms
+    return trial.user_attrs.get("latency_ms")
 
 
 def _sound(value: Any) -> bool:

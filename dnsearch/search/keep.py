@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -32,11 +32,12 @@ class Keeper:
         self.folder = run.path / "checkpoints"
         self.all = study.search.keep_checkpoints == "all"
 
-    def tidy(self, records: Sequence[Record]) -> None:
-        """Keeps the weights of these records' front and of whatever may still be trained."""
+    def tidy(self, records: Sequence[Record], busy: Collection[str] = ()) -> None:
+        """Keeps the weights of these records' front and of whatever may still be trained; those of
+        the architectures with these keys, which are being trained now, are left for next time."""
         if self.all:
             return
         front_keys = {record.job.arch.key for record in front(records)}
         ended = {r.job.arch.key for r in records if r.values is not None or r.score.failure}
-        for key in ended - front_keys:
+        for key in ended - front_keys - set(busy):
             shutil.rmtree(self.folder / key, ignore_errors=True)

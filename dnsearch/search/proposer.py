@@ -51,8 +51,7 @@ class Proposer:
             self._note(record.job)
         self._planned = itertools.chain(start, self._design())
         self._next = next(self._planned, None)
-        if config.sampler not in DESIGNS:
-            self._make = sampler_for(config.sampler, problem, config.seed, counts_for_nothing)
+        self._make = sampler_for(config.sampler, problem, config.seed, counts_for_nothing)
 
     @property
     def space(self) -> SearchSpace:
@@ -70,7 +69,8 @@ class Proposer:
             self._next = next(self._planned, None)
         if self.sampler in DESIGNS:
             return None
-        while self.store.rejected_in_a_row() < MOST_REJECTED:
+        screens = self.sampler in SCREENING
+        while screens or self.store.rejected_in_a_row() < MOST_REJECTED:
             ordinal = self.store.asked()
             trial, values = self._ask(self._make(self._seed(ordinal)), self._rungs)
             rung = values.pop(RUNG, self._rungs[-1])
@@ -78,6 +78,8 @@ class Proposer:
             excess = self.problem.model.excess(arch)
             if self._trained(arch) >= rung:
                 self.store.reject(trial, DUPLICATE)
+                if screens:
+                    break  # these samplers repeat themselves only where nothing is left
             elif any(share > 0 for share in excess.values()):
                 for name, share in excess.items():
                     trial.set_constraint(name, share)
@@ -125,7 +127,8 @@ class Proposer:
         values = self.space.values_of(arch)
         if values is None:
             return self._accept(self.store.references.ask(), arch, top, ordinal, reference=True)
-        trial, _ = self._ask(fixed_sampler({**values, RUNG: top}), self._rungs)
+        fixed = fixed_sampler({**values, RUNG: top}, self._make(self._seed(ordinal)))
+        trial, _ = self._ask(fixed, self._rungs)
         return self._accept(trial, arch, top, ordinal)
 
     def _accept(

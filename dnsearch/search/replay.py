@@ -25,6 +25,7 @@ from dnsearch.analysis.reference import reference_point
 from dnsearch.analysis.replays import AXES, COLUMNS, LEVELS, mean_training_macs
 from dnsearch.arch.space import Points
 from dnsearch.config import SearchConfig
+from dnsearch.cost.formula import BYTES_FP32
 from dnsearch.errors import RunError
 from dnsearch.search.engine import Engine, Progress
 from dnsearch.search.evaluators.table import TableEvaluator
@@ -55,7 +56,7 @@ def replays(
     full trainings of mean size; None is no bound. ``show`` is told how many of how many replays
     are done. Raises RunError for a table that cannot be replayed.
     """
-    problem_of(table)  # what is wrong with the table is found here, once
+    _Recorder(table, problem_of(table), compute)  # what is wrong with the table is found here
     tasks = [(sampler, seed) for sampler in samplers for seed in range(seeds)]
     show(0, len(tasks))
     with _environment(_ONE_THREAD):
@@ -64,7 +65,8 @@ def replays(
         )
         try:
             futures: list[Future[pd.DataFrame]] = [pool.schedule(_replay, task) for task in tasks]
-            for done, _ in enumerate(as_completed(futures), start=1):
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()  # raises at once what one of them raised
                 show(done, len(tasks))
             frames = [future.result() for future in futures]
             pool.close()
@@ -105,10 +107,13 @@ def problem_of(table: Table, axis: Axis | None = None) -> Problem:
             "whose costs are known before training"
         )
     space = study.space.build(table.shape[0], table.classes)
-    points = Points.of(space, table.archs.values())
+    # One that was only screened could be proposed, but never trained to its end.
+    ended = {*table.truth.index, *table.trainings.loc[table.trainings["failure"] != "", "key"]}
+    points = Points.of(space, [arch for key, arch in table.archs.items() if key in ended])
     if not len(points):
         raise RunError(f"{table.name}: has no recorded training inside its search space")
-    model = CostModel(table.shape, study.training.batch_size, limits=study.limits)
+    saved = table.environment.get("activation_bytes", BYTES_FP32)
+    model = CostModel(table.shape, study.training.batch_size, saved, study.limits)
     return Problem(
         points=points,
         model=model,
@@ -138,6 +143,12 @@ class _Recorder:
         self.truth = table.truth.reindex(inside)[columns].dropna()
         best = self.truth.to_numpy()
         self.best = {axis: hypervolume(best, self.reference, axis) for axis in AXES}
+        if not min(self.best.values()) > 0:
+            told = ", ".join(f"{name} {value:g}" for name, value in problem.reference.items())
+            raise RunError(
+                f"{table.name}: no recorded architecture is better than the reference point "
+                f"({told}); set objectives.reference"
+            )
         self.found: dict[str, list[float]] = {}
         self.epochs: dict[tuple[str, int], int] = {}
         self.spent, self.asked = 0.0, time.perf_counter()

@@ -108,9 +108,14 @@ def read_results(run: RunDir) -> Results:
 
 
 def _latest(records: list[Record]) -> list[Record]:
-    """Of each training the record that ended last, which holds what its lower rungs found too."""
-    last = {(record.job.arch.key, record.job.seed): record for record in records}
-    return [r for r in records if last[r.job.arch.key, r.job.seed] is r]
+    """Of each training the record that ended last, which holds what its lower rungs found too; but
+    one whose worker died holds nothing, and stands beside the one before."""
+
+    def empty(record: Record) -> bool:
+        return record.score.failure is not None and not record.score.curve
+
+    last = {(r.job.arch.key, r.job.seed): r for r in records if not empty(r)}
+    return [r for r in records if empty(r) or last[r.job.arch.key, r.job.seed] is r]
 
 
 def _row(

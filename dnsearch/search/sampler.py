@@ -7,9 +7,8 @@ hypervolume per compute is trained next.
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,15 +20,17 @@ from optuna.trial import FrozenTrial
 from scipy.special import ndtr
 
 from dnsearch.analysis.pareto import Axis, on_axis
-from dnsearch.arch.config import ArchArrays
+from dnsearch.analysis.reference import FIRST_LATENCIES, MARGIN
 from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.cost.formula import CostArrays
+from dnsearch.errors import ConfigError, nearest
 from dnsearch.search.acquisition import Staircase, screening_rate
 from dnsearch.search.design import thinned
 from dnsearch.search.feasible import CostModel, feasible_points
-from dnsearch.search.features import Features
 from dnsearch.search.history import History, Outcome
+from dnsearch.search.learner import Learner
 from dnsearch.search.parameters import RUNG, distributions, rung_distribution
-from dnsearch.search.surrogate import Parameters, Rows, Surrogate, fit
+from dnsearch.search.surrogate import Surrogate
 from dnsearch.seeds import derived_seed
 
 MOST_SCORED = 200_000
@@ -38,18 +39,12 @@ MOST_SCORED = 200_000
 SCREENED = 1000
 """Points, of those with the greatest gain per compute, for which lower rungs are weighed."""
 
-CALIBRATION = 60
-"""Trainings to the top, the latest, whose lower rungs are used too: what they are worth."""
-
 CAUTION = 1.1
 """A lower rung must promise so many times the gain per compute of training straight to the top,
 since what it is worth is itself only estimated."""
 
-REFIT = 1.15
-"""Hyper-parameters are fitted anew when there are this many times as many trainings."""
-
-LEAST_ERROR = 1e-4
 LATENCY = "latency_ms"
+COSTS = ("params", "macs", "activations", LATENCY)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -68,9 +63,11 @@ class KnownCostSampler(BaseSampler):
     model: the cost of any architecture on the study's images, and the limits. axis: on which
     hypervolume is measured. reference: by objective, ``error`` first; the error of guessing and 1.1
     times each cost's largest unless given. A latency is no known cost: it is predicted from those
-    measured so far. points: the points to choose from, all feasible ones unless given.
+    measured so far (user attribute ``latency_ms``). points: the points to choose from, all feasible
+    ones unless given.
 
-    Raises ConfigError and SpaceError as ``feasible_points`` does.
+    Raises ConfigError for arguments that break these rules, and SpaceError where no point meets the
+    limits.
     """
 
     def __init__(
@@ -85,6 +82,7 @@ class KnownCostSampler(BaseSampler):
         points: Points | None = None,
         history: History | None = None,
     ) -> None:
+        _require_sound(costs, rungs, reference or {})
         rng = np.random.default_rng(derived_seed(seed))
         if points is None:
             points, known = feasible_points(space, model, rng)
@@ -95,12 +93,11 @@ class KnownCostSampler(BaseSampler):
             known = model.of_points(points)
         self.space, self.model, self.costs, self.rungs = space, model, costs, rungs
         self.axis: Axis = axis
-        self.seed, self.points, self.known = seed, points, known
-        self.history = history or History(rungs)
-        self.features = Features(points.arrays(), known)
+        self.points, self.known = points, known
         self.reference = dict(reference or {})
+        self.history = history or History(rungs)
+        self.learner = Learner(points, known, model, rungs, seed)
         self._indices: dict[tuple[Any, ...], int | None] = {}
-        self._parameters: dict[tuple[int, ...], Parameters] = {}
         self._independent = RandomSampler(seed=seed)
 
     def infer_relative_search_space(
@@ -129,166 +126,163 @@ class KnownCostSampler(BaseSampler):
 
     def propose(self, outcomes: Sequence[Outcome]) -> tuple[int, int]:
         """The point to train next, as its position in ``points``, and the rung to train it to."""
-        status = self._status(outcomes)
-        finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
-        open_ = np.flatnonzero(status.open)
-        if not len(open_):
+        trained, free = self._status(outcomes)
+        if not len(free):
             return 0, self.rungs[-1]  # nothing is left: a repeat, for the caller to turn down
-        if not finished:
-            return int(open_[np.argmin(self.known.macs[open_])]), self.rungs[-1]
-        return self._best(finished, status, open_)
+        finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
+        unmeasured = all(outcome.latency_ms is None for outcome in finished)
+        if not finished or (LATENCY in self.costs and unmeasured):
+            return int(free[np.argmin(self.known.macs[free])]), self.rungs[-1]
+        return self._best(
+            finished, [o for o in outcomes if o.pending], trained[free].astype(np.float64), free
+        )
 
-    def _best(self, finished: list[Outcome], status: _Status, open_: Ints) -> tuple[int, int]:
-        """The open point and rung with the greatest expected gain per compute."""
-        surrogate = self._surrogate(finished).believing(self.features.points[status.pending])
-        mean, sd = surrogate.predict(self.features.points)
-        costs, fits = self._costs(finished)
-        rows = on_axis(np.column_stack([np.exp(mean), costs]), self.axis)
-        done = np.concatenate([status.finished, status.pending])
-        staircase = Staircase(rows[done], on_axis(self._reference(finished), self.axis))
-        left = self.known.macs[open_] * (self.rungs[-1] - status.trained[open_])
-        rate = staircase.improvement(mean[open_], sd[open_], rows[open_, 1:]) * fits[open_] / left
-        if not rate.max() > 0:  # all that is open is expected to be worse: the least so
-            return int(open_[np.argmin(mean[open_] - sd[open_])]), self.rungs[-1]
-        best, rung = int(open_[np.argmax(rate)]), self.rungs[-1]
-        value = CAUTION * rate.max()
-        near = open_[np.argsort(-rate, kind="stable")[:SCREENED]]
-        for level, lower in self._levels.items():
-            some = near[status.trained[near] < lower]
-            if level not in surrogate.rows.level or not len(some):
+    def _best(
+        self,
+        finished: list[Outcome],
+        pending: list[Outcome],
+        trained: NDArray[np.float64],
+        free: Ints,
+    ) -> tuple[int, int]:
+        """The free point and rung with the greatest expected gain per compute.
+
+        ``trained`` are the epochs that each free point has behind it.
+        """
+        top = self.rungs[-1]
+        errors = self.learner.errors(finished)
+        if pending:
+            errors = errors.believing(self.learner.described([o.params for o in pending])[0])
+        latencies = self._latencies(finished)
+        staircase = self._staircase(errors, latencies, finished, pending)
+        features, macs = (
+            self.learner.features.points[free],
+            self.known.macs[free].astype(np.float64),
+        )
+        mean, sd = errors.predict(features)
+        known = CostArrays(**{name: column[free] for name, column in vars(self.known).items()})
+        costs, fits = self._costs(known, features, latencies)
+        costs = on_axis(np.column_stack([mean, costs]), self.axis)[:, 1:]
+        rate = _greatest(staircase, mean, sd, costs, fits / (macs * (top - trained)))
+        if not rate.max() > 0:  # all that is free is expected to be worse: the least so
+            return int(free[np.argmin(mean - sd)]), top
+        best, rung, value = int(np.argmax(rate)), top, CAUTION * rate.max()
+        near = np.argsort(-rate, kind="stable")[:SCREENED]
+        for level, lower in self.learner.lower.items():
+            some = near[(trained[near] < lower) & (rate[near] > 0)]
+            if not len(some):
                 continue
-            macs = self.known.macs[some].astype(np.float64)
-            screen, rest = macs * (lower - status.trained[some]), macs * (self.rungs[-1] - lower)
-            explained = surrogate.explained(self.features.points[some], level)
             rates = fits[some] * screening_rate(
-                staircase, mean[some], sd[some], rows[some, 1:], explained, screen, rest, rate.max()
+                staircase,
+                mean[some],
+                sd[some],
+                costs[some],
+                explained=errors.explained(features[some], level),
+                screen=macs[some] * (lower - trained[some]),
+                rest=macs[some] * (top - lower),
+                rate=rate.max(),
             )
             if rates.max() > value:
                 best, rung, value = int(some[np.argmax(rates)]), lower, rates.max()
-        return best, rung
+        return int(free[best]), rung
 
-    @property
-    def _levels(self) -> dict[int, int]:
-        """The surrogate's levels of the lower rungs; the top rung is its level 0."""
-        return dict(enumerate(self.rungs[:-1], start=1))
-
-    def _status(self, outcomes: Sequence[Outcome]) -> _Status:
+    def _status(self, outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], Ints]:
+        """Epochs that each point has behind it, and the positions of those that are free: neither
+        failed nor pending nor trained to the top."""
         trained = np.zeros(len(self.points), np.int64)
-        open_ = np.ones(len(self.points), bool)
-        finished, pending = [], []
+        free = np.ones(len(self.points), bool)
         for outcome in outcomes:
-            index = self._index(outcome.params)
+            index = self._index(outcome)
             if index is None:
                 continue
-            if outcome.failed or outcome.pending:
-                open_[index] = False
-            if outcome.pending:
-                pending.append(index)
-            elif not outcome.failed:
+            if outcome.failed or outcome.pending or outcome.rung == self.rungs[-1]:
+                free[index] = False
+            else:
                 trained[index] = max(trained[index], outcome.rung)
-                if outcome.rung == self.rungs[-1]:
-                    open_[index] = False
-                    finished.append(index)
-        return _Status(trained, open_, np.array(finished, np.intp), np.array(pending, np.intp))
+        return trained, np.flatnonzero(free)
 
-    def _index(self, params: Mapping[str, Any]) -> int | None:
-        key = tuple(sorted(params.items()))
-        if key not in self._indices:
-            found = np.flatnonzero(self.points.distance(params) == 0)
-            self._indices[key] = int(found[0]) if len(found) else None
-        return self._indices[key]
+    def _index(self, outcome: Outcome) -> int | None:
+        """The outcome's position in ``points``; None for one beyond the sample of a large space."""
+        if outcome.key not in self._indices:
+            found = np.flatnonzero(self.points.distance(outcome.params) == 0)
+            self._indices[outcome.key] = int(found[0]) if len(found) else None
+        return self._indices[outcome.key]
 
-    def _surrogate(self, finished: list[Outcome]) -> Surrogate:
-        """The posterior on all that finished; hyper-parameters from a part that grows in steps, so
-        that they are fitted anew only now and then, and depend on the trials alone."""
-        rows = self._rows(finished)
-        fitted = finished[: _scheduled(len(finished))]
-        key = tuple(outcome.number for outcome in fitted)
-        if key not in self._parameters:
-            rng = np.random.default_rng(derived_seed(self.seed, len(fitted)))
-            self._parameters = {key: fit(self._rows(fitted), rng)}
-        return Surrogate(rows, self._parameters[key])
+    def _latencies(self, finished: list[Outcome]) -> Surrogate | None:
+        """None where latency plays no part, or was not measured so far."""
+        wanted = LATENCY in self.costs or self.model.limits.max_latency_ms is not None
+        measured = [outcome for outcome in finished if outcome.latency_ms is not None]
+        return self.learner.latencies(measured) if wanted and measured else None
 
-    def _rows(self, finished: list[Outcome]) -> Rows:
-        archs = ArchArrays.of([self.space.config(outcome.params) for outcome in finished])
-        features = self.features.of(archs, self.model.of_archs(archs))
-        top = self.rungs[-1]
-        to_top = [position for position, o in enumerate(finished) if o.rung == top]
-        late = set(to_top[-CALIBRATION:])
-        which, level, value = [], [], []
-        for position, outcome in enumerate(finished):
-            if outcome.rung == top:
-                which.append(position)
-                level.append(0)
-                value.append(math.log(max(outcome.signals[top]["error"], LEAST_ERROR)))
-                if position not in late:
-                    continue
-            for lower, rung in self._levels.items():
-                if rung in outcome.signals:
-                    which.append(position)
-                    level.append(lower)
-                    value.append(signal(outcome.signals[rung]))
-        trainings = {str(sorted(o.params.items())): i for i, o in enumerate(finished)}
-        training = [trainings[str(sorted(o.params.items()))] for o in finished]
-        chosen = np.array(which, np.intp)
-        return Rows(
-            features[chosen], np.array(level, np.intp), np.array(training)[chosen], np.array(value)
-        )
+    def _staircase(
+        self,
+        errors: Surrogate,
+        latencies: Surrogate | None,
+        finished: list[Outcome],
+        pending: list[Outcome],
+    ) -> Staircase:
+        """Of what was trained to the top within the limits and of what is pending, each at its
+        predicted error: a lucky score is no harder to beat than the architecture is good."""
+        most = self.model.limits.max_latency_ms or np.inf
+        tops = [o for o in finished if o.rung == self.rungs[-1] and (o.latency_ms or 0) <= most]
+        reference = on_axis(self._reference(finished), self.axis)
+        if not tops + pending:
+            return Staircase(np.empty((0, len(reference))), reference)
+        features, known = self.learner.described([o.params for o in tops + pending])
+        mean, _ = errors.predict(features)
+        costs, _ = self._costs(known, features, latencies)
+        return Staircase(on_axis(np.column_stack([np.exp(mean), costs]), self.axis), reference)
+
+    def _costs(
+        self, known: CostArrays, features: Floats, latencies: Surrogate | None
+    ) -> tuple[Floats, Floats]:
+        """Costs of architectures, (n, costs), and the chance that each meets the latency limit."""
+        columns = {name: column.astype(np.float64) for name, column in vars(known).items()}
+        fits = np.ones(len(features))
+        if latencies is not None:
+            mean, sd = latencies.predict(features)
+            columns[LATENCY] = np.exp(mean)
+            if self.model.limits.max_latency_ms is not None:
+                fits = ndtr((np.log(self.model.limits.max_latency_ms) - mean) / sd)
+        return np.column_stack([columns[name] for name in self.costs]), fits
 
     def _reference(self, finished: list[Outcome]) -> list[float]:
-        largest = {name: 1.1 * float(column.max()) for name, column in vars(self.known).items()}
-        largest["error"] = 1 - 1 / self.space.num_classes
-        if LATENCY in self.costs:
-            measured = [o.values[1 + self.costs.index(LATENCY)] for o in finished if o.values]
-            largest[LATENCY] = 10 * measured[0] if measured else math.inf
-        known = {n: v for n, v in self.reference.items() if math.isfinite(v)}
-        return [(largest | known)[name] for name in ("error", *self.costs)]
-
-    def _costs(self, finished: list[Outcome]) -> tuple[Floats, Floats]:
-        """Costs of all points, (n, costs), and the chance that each meets the latency limit."""
-        fits = np.ones(len(self.points))
-        columns = []
-        for name in self.costs:
-            if name == LATENCY:
-                mean, sd = self._latency(finished, 1 + self.costs.index(name))
-                columns.append(np.exp(mean))
-                if self.model.limits.max_latency_ms is not None:
-                    fits = ndtr((math.log(self.model.limits.max_latency_ms) - mean) / sd)
-            else:
-                columns.append(getattr(self.known, name).astype(np.float64))
-        return np.column_stack(columns), fits
-
-    def _latency(self, finished: list[Outcome], column: int) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the log of each point's latency, in milliseconds."""
-        measured = [outcome for outcome in finished if len(outcome.values) > column]
-        archs = ArchArrays.of([self.space.config(outcome.params) for outcome in measured])
-        features = self.features.of(archs, self.model.of_archs(archs))
-        value = np.log([outcome.values[column] for outcome in measured])
-        count = len(measured)
-        rows = Rows(features, np.zeros(count, np.intp), np.arange(count), value)
-        rng = np.random.default_rng(derived_seed(self.seed, count))
-        return Surrogate.fit(rows, rng).predict(self.features.points)
+        """The point given, and what it leaves open by the rules of ``analysis.reference``."""
+        point = {name: MARGIN * float(column.max()) for name, column in vars(self.known).items()}
+        point["error"] = 1 - 1 / self.space.num_classes
+        measured = [o.latency_ms for o in finished if o.latency_ms is not None]
+        if measured:
+            point[LATENCY] = FIRST_LATENCIES * measured[0]
+        point |= {name: v for name, v in self.reference.items() if np.isfinite(v)}
+        return [point[name] for name in ("error", *self.costs)]
 
 
-@dataclass(frozen=True)
-class _Status:
-    """How each point stands: ``trained`` (n,) epochs, ``open`` (n,) a mask; ``finished`` and
-    ``pending`` are positions."""
+def _greatest(
+    staircase: Staircase, mean: Floats, sd: Floats, costs: Floats, weight: Floats
+) -> Floats:
+    """Expected improvement times weight, (n,), for as many as may be the greatest, 0 for others.
 
-    trained: NDArray[np.int64]
-    open: NDArray[np.bool_]
-    finished: Ints
-    pending: Ints
+    In order of an upper bound, until no bound exceeds what was found: with many points or several
+    costs a small part is enough.
+    """
+    bound = staircase.bound(mean, sd, costs) * weight
+    order = np.argsort(-bound, kind="stable")
+    rate = np.zeros(len(mean))
+    for start in range(0, len(order), SCREENED):
+        part = order[start : start + SCREENED]
+        if bound[part[0]] <= rate.max():
+            break
+        rate[part] = staircase.improvement(mean[part], sd[part], costs[part]) * weight[part]
+    return rate
 
 
-def signal(measured: Mapping[str, float]) -> float:
-    """A lower rung's evidence of the final log error: the mean of the logs of what was measured."""
-    return float(np.mean(np.log(np.maximum(list(measured.values()), LEAST_ERROR))))
-
-
-def _scheduled(count: int) -> int:
-    """The greatest step of the schedule of fits that is not above ``count``."""
-    step = min(count, 8)
-    while (following := max(step + 1, math.ceil(step * REFIT))) <= count:
-        step = following
-    return step
+def _require_sound(
+    costs: tuple[str, ...], rungs: tuple[int, ...], reference: Mapping[str, float]
+) -> None:
+    for name in costs:
+        if name not in COSTS:
+            raise ConfigError("costs", "must name known costs", name, nearest(name, COSTS))
+    if not rungs or min(rungs) < 1 or any(a >= b for a, b in itertools.pairwise(rungs)):
+        raise ConfigError("rungs", "must rise, from 1 epoch or more", rungs)
+    for name in reference:
+        if name not in ("error", *costs):
+            raise ConfigError("reference", "must name error and the costs alone", name)

@@ -49,17 +49,18 @@ def sampler_for(
 
 def _optunas(name: str, seed: int) -> BaseSampler:
     samplers = optuna.samplers
-    if name == "random":
-        return samplers.RandomSampler(seed=seed)
     if name == "nsga2":
         return samplers.NSGAIISampler(seed=seed, population_size=NSGA2_POPULATION)
     if name == "gp":
         return samplers.GPSampler(seed=seed)
-    return samplers.TPESampler(seed=seed)
+    if name == "tpe":
+        return samplers.TPESampler(seed=seed)
+    return samplers.RandomSampler(seed=seed)  # fixed designs ask for given points alone
 
 
-def fixed_sampler(values: dict[str, Any]) -> BaseSampler:
-    """One that always answers with these values."""
+def fixed_sampler(values: dict[str, Any], sampler: BaseSampler) -> BaseSampler:
+    """One that always answers with these values, and otherwise does as ``sampler`` does: NSGA-II
+    takes as parents only trials that it has counted into a generation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.PartialFixedSampler(values, optuna.samplers.RandomSampler())
+        return optuna.samplers.PartialFixedSampler(values, sampler)

@@ -15,7 +15,7 @@ from dnsearch.errors import ConfigError, RunError
 from dnsearch.rundir import RunDir, environment, write_json, write_text
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
-from dnsearch.search.evaluators.base import Evaluator
+from dnsearch.search.evaluators.base import Evaluator, Running
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
@@ -115,7 +115,7 @@ def search(
 
             def tell(progress: Progress) -> None:
                 if progress.finished:
-                    keeper.tidy(store.records())
+                    keeper.tidy(store.records(), _keys_of(evaluator.running()))
                 show(progress)
 
             try:
@@ -123,7 +123,11 @@ def search(
             except KeyboardInterrupt:
                 return INTERRUPTED
             finally:
-                keeper.tidy(store.records())
+                keeper.tidy(store.records(), _keys_of(evaluator.running()))
+
+
+def _keys_of(running: list[Running]) -> set[str]:
+    return {each.job.arch.key for each in running}
 
 
 def _require_room_to_move(study: StudyConfig, data: PreparedData) -> None:

@@ -29,7 +29,7 @@ of a feature: few networks are three times as good as others of their space."""
 JITTER = 1e-8
 STARTS = 2
 ITERATIONS = 60
-MOST_FITTED = 240
+MOST_FITTED = 160
 """Rows that hyper-parameters are fitted to; predictions use all of them."""
 
 _ROOT5 = np.sqrt(5.0)
@@ -111,16 +111,10 @@ class Surrogate:
 
     def __init__(self, rows: Rows, parameters: Parameters) -> None:
         self.rows, self.parameters = rows, parameters
-        matrix = _Covariance(rows).matrix(parameters)
+        matrix = _Covariance(rows, len(parameters.noise)).matrix(parameters)
         self.root = cholesky(matrix, lower=True)
         self.centre = _centre(rows)
         self.weights = cho_solve((self.root, True), rows.value - self.centre)
-
-    @classmethod
-    def fit(cls, rows: Rows, rng: np.random.Generator, fitted: Rows | None = None) -> Surrogate:
-        """Hyper-parameters of the greatest posterior density on ``fitted`` (all rows unless
-        given), the best of several starts; the posterior on all rows."""
-        return cls(rows, fit(rows if fitted is None else fitted, rng))
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of log error at the top rung, without noise: (n,), (n,)."""
@@ -194,9 +188,8 @@ def _squared_distances(a: Floats, b: Floats) -> Floats:
 class _Covariance:
     """The covariance of the rows and its derivatives, with what does not change computed once."""
 
-    def __init__(self, rows: Rows) -> None:
-        self.level = rows.level
-        self.levels = int(rows.level.max(initial=0)) + 1
+    def __init__(self, rows: Rows, levels: int) -> None:
+        self.level, self.levels = rows.level, levels
         self.squares = (rows.features[:, None, :] - rows.features[None, :, :]) ** 2
         self.trend = CONSTANT**2 + TREND**2 * rows.features @ rows.features.T
         self.same_training = rows.training[:, None] == rows.training
@@ -264,16 +257,17 @@ class _Covariance:
         return float(loss), gradient + penalty / sd
 
 
-def fit(rows: Rows, rng: np.random.Generator) -> Parameters:
+def fit(rows: Rows, rng: np.random.Generator, levels: int = 1) -> Parameters:
     """Hyper-parameters by maximum a posteriori marginal likelihood, the best of several starts.
 
-    More than ``MOST_FITTED`` rows are thinned to a random part of the trainings.
+    ``levels`` that have no rows yet keep their prior. More than ``MOST_FITTED`` rows are thinned to
+    a random part of the trainings.
     """
     if len(rows) > MOST_FITTED:
         trainings = np.unique(rows.training)
         few = max(1, int(len(trainings) * MOST_FITTED / len(rows)))
         rows = rows.take(np.isin(rows.training, rng.choice(trainings, few, replace=False)))
-    covariance = _Covariance(rows)
+    covariance = _Covariance(rows, levels)
     count = rows.features.shape[1]
     mean, sd = _prior(count, covariance.levels - 1)
     value = rows.value - _centre(rows)

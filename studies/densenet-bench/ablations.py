@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from multiprocessing import get_context
 from unittest.mock import patch
 
 import numpy as np
@@ -21,7 +23,7 @@ from compare import NAME, SEEDS, held_out, only
 from dnsearch.analysis.replays import LEVELS
 from dnsearch.report.comparison import amount, compare
 from dnsearch.rundir import cpu_cores
-from dnsearch.search import sampler as module
+from dnsearch.search import learner, sampler
 from dnsearch.search.design import stratified
 from dnsearch.search.replay import replay
 from dnsearch.search.sampler import KnownCostSampler
@@ -33,7 +35,7 @@ _propose = KnownCostSampler.propose
 
 def one_signal(name: str) -> AbstractContextManager[object]:
     """Lower rungs tell by this figure alone, not by the mean of the logs of all three."""
-    return patch.object(module, "signal", lambda measured: math.log(max(measured[name], 1e-4)))
+    return patch.object(learner, "signal", lambda measured: math.log(max(measured[name], 1e-4)))
 
 
 def design_first(count: int) -> AbstractContextManager[object]:
@@ -41,7 +43,7 @@ def design_first(count: int) -> AbstractContextManager[object]:
 
     def propose(self, outcomes):
         if len(outcomes) < count:
-            rng = np.random.default_rng(self.seed)
+            rng = np.random.default_rng(self.learner.seed)
             cheapest = int(np.argmin(self.known.macs))
             order = (i for i in stratified(self.known.macs, rng) if i != cheapest)
             first = [cheapest, *itertools.islice(order, count - 1)]
@@ -53,16 +55,16 @@ def design_first(count: int) -> AbstractContextManager[object]:
 
 def no_screening() -> AbstractContextManager[object]:
     """Everything is trained straight to the top."""
-    return patch.object(module, "CAUTION", math.inf)
+    return patch.object(sampler, "CAUTION", math.inf)
 
 
 def caution(value: float) -> AbstractContextManager[object]:
-    return patch.object(module, "CAUTION", value)
+    return patch.object(sampler, "CAUTION", value)
 
 
 def no_lower_rungs() -> AbstractContextManager[object]:
     """The surrogate does not even see what lower rungs measured."""
-    return patch.object(KnownCostSampler, "_levels", {})
+    return patch.object(learner.Learner, "lower", {})
 
 
 VARIANTS = {
@@ -85,7 +87,8 @@ def main() -> None:
     table = only(whole, [key for key in whole.archs if key not in out])
     print(f"{len(table.truth)} architectures, {SEEDS} replays each")
     print(f"{'':<38}" + "".join(f"{level:>8.0%}" for level in LEVELS[1:]) + "   trainings")
-    with ProcessPoolExecutor(cpu_cores()) as pool:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # there is a process for every core
+    with ProcessPoolExecutor(cpu_cores(), get_context("spawn")) as pool:
         for line in pool.map(measured, itertools.repeat(table), VARIANTS):
             print(line, flush=True)
 

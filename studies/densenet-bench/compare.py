@@ -22,7 +22,7 @@ from dnsearch.rundir import cpu_cores
 from dnsearch.search.replay import replays
 from dnsearch.search.table import Table, read_table
 
-NAME, SEEDS, COMPUTE = "bench:fashion14", 20, 60.0
+NAME, SEEDS, COMPUTE = "bench:fashion14", 20, 40.0
 SAMPLERS = ("known-cost", "mo-asha", "tpe", "nsga2", "gp", "random")
 FOLDER = Path(__file__).parent / "replays"
 TIGHT = 0.25

@@ -65,3 +65,13 @@ def test_rules_name_every_figure():
         "macs": "1.1 times limits.max_macs or the largest in the search space, the lesser of them",
         "latency_ms": "10 times that of the first finished candidate",
     }
+
+
+def test_the_study_may_name_the_point():
+    named = study(objectives={"costs": ["macs"], "reference": {"error": 0.3}})
+    assert reference.reference_point(named, (1, 28, 28), 10)["error"] == 0.3
+    assert list(reference.reference_point(named, (1, 28, 28), 10)) == ["error", "macs"]
+    assert reference.rules(named) == {
+        "error": "as the study file says",
+        "macs": "1.1 times the largest in the search space",
+    }

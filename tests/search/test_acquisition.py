@@ -88,3 +88,14 @@ def test_screening_is_what_monte_carlo_finds():
         np.ones(1), np.full(1, 8.0), rate,
     )  # fmt: skip
     assert found[0] == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("costs", [1, 2, 3])
+def test_the_bound_is_one(costs):
+    rng = np.random.default_rng(costs)
+    front = np.column_stack([rng.uniform(0.1, 0.5, 9), rng.uniform(0, 3, (9, costs))])
+    stairs = Staircase(front, np.array([0.9] + [3.2] * costs))
+    mean, sd = rng.normal(-1.5, 0.3, 300), rng.uniform(0.01, 0.4, 300)
+    place = np.vstack([rng.uniform(-0.5, 3.5, (291, costs)), front[:, 1:]])
+    bound = stairs.bound(mean, sd, place)
+    assert (bound >= stairs.improvement(mean, sd, place) - 1e-12).all()

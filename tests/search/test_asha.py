@@ -35,6 +35,7 @@ def test_promotions_go_on_with_one_training_rung_by_rung(make_search):
     search.run()
     rungs = [record.job.rung for record in search.records]
     assert rungs.count(1) > rungs.count(3) > rungs.count(9) > 0
+    assert rungs.count(3) <= rungs.count(1) / 2
     for record in search.records:
         earlier = [r for r in search.records if r.job.arch.key == record.job.arch.key]
         assert len({r.job.seed for r in earlier}) == 1
@@ -89,3 +90,10 @@ def test_own_scripts_need_no_score(attrs):
     (outcome,) = History((1, 3, 9)).of(study)
     assert outcome.signals[9] == {"error": 0.3}
     assert set(outcome.signals) == ({1, 3, 9} if attrs else {9})
+
+
+def test_a_small_space_is_trained_to_the_top_in_the_end(make_search):
+    space = "[space]\ngrowth_rate = [2, 4, 6]\nblock_config = [[1, 2], [1, 2]]\nbn_size = 2"
+    search = make_search(sampler="mo-asha", rungs=(1, 3), trials=100, space=space)
+    search.run()
+    assert sum(record.job.rung == 3 for record in search.records) == search.space.size

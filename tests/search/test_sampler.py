@@ -1,9 +1,11 @@
 import numpy as np
 import optuna
+import pytest
 
 from dnsearch.analysis.pareto import hypervolume_curve
 from dnsearch.arch.space import SearchSpace
 from dnsearch.config import LimitsConfig
+from dnsearch.errors import ConfigError
 from dnsearch.search import CostModel, KnownCostSampler, suggest
 from dnsearch.search.history import Outcome
 from dnsearch.search.parameters import distributions
@@ -32,10 +34,8 @@ def outcome(sampler, number, index, rung=9, seed=0, **options):
     rng = np.random.default_rng([seed, number])
     values = sampler.points.values(index)
     signals = {r: {"error": error_of(arch, r, rng, **options)} for r in RUNGS if r <= rung}
-    return Outcome(
-        number, {n: values[n] for n in distributions(SPACE)}, rung, signals=signals,
-        values=(signals[rung]["error"], float(MODEL.cost(arch).macs)) if rung == 9 else (),
-    )  # fmt: skip
+    params = {n: values[n] for n in distributions(SPACE)}
+    return Outcome(number, params, rung, signals=signals)
 
 
 def searched(sampler, count, **options):
@@ -107,7 +107,7 @@ def test_it_beats_random_search_by_far_on_an_invented_surface():
         curve = hypervolume_curve(truth[order], reference)
         return macs[order][: int(np.argmax(curve >= level * best)) + 1].sum()
 
-    found = [sampler._index(o.params) for o in searched(sampler, 60) if o.rung == 9]
+    found = [sampler._index(o) for o in searched(sampler, 70) if o.rung == 9]
     rng = np.random.default_rng(1)
     blind = np.median([compute_to(rng.permutation(len(macs))) for _ in range(9)])
     assert hypervolume_curve(truth[found], reference)[-1] >= 0.99 * best
@@ -200,3 +200,68 @@ def test_an_interrupted_search_with_rungs_ends_as_an_uninterrupted_one(make_sear
     resumed = make_search("cut", evaluator=FakeEvaluator(score=scored), **options)
     resumed.run()
     assert resumed.story == whole.story
+
+
+def test_twins_are_one_point():
+    space = SearchSpace(
+        growth_rate=(4, 8), block_config=((1, 2),) * 2, in_channels=1,
+        num_init_features=(16, "2x growth"),
+    )  # fmt: skip
+    sampler = KnownCostSampler(space, MODEL)
+    keys = [arch.key for arch in sampler.points]
+    assert len(keys) == len(set(keys)) == space.size - 4
+
+
+def test_a_rung_first_heard_of_late_is_taken_up():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    outcomes = []
+    for number in range(12):
+        index, rung = sampler.propose(outcomes)
+        told = outcome(sampler, number, index, rung)
+        signals = told.signals if number >= 9 else {rung: told.signals[rung]}
+        outcomes.append(Outcome(number, told.params, rung, signals=signals))
+    assert sampler.propose(outcomes)
+
+
+def test_promotions_are_the_same_evidence_once():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    promoted = [outcome(sampler, 0, 5, rung) for rung in RUNGS]
+    rows = sampler.learner._error_rows(promoted)
+    assert sorted(rows.level) == [0, 1, 2]
+    assert len(set(rows.training)) == 1
+
+
+@pytest.mark.parametrize("costs", [("params", "macs"), ("params", "macs", "activations")])
+def test_several_costs_give_an_answer(costs):
+    sampler = KnownCostSampler(SPACE, MODEL, costs=costs, rungs=RUNGS)
+    outcomes = searched(sampler, 25)
+    assert len({(o.key, o.rung) for o in outcomes}) == 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"costs": ("mac",)}, "costs must name known costs, got 'mac'.*macs"),
+        ({"rungs": (3, 1)}, "rungs must rise"),
+        ({"rungs": ()}, "rungs must rise"),
+        ({"reference": {"params": 1.0}}, "reference must name error and the costs alone"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        KnownCostSampler(SPACE, MODEL, **arguments)
+
+
+def test_points_beyond_the_sample_of_a_large_space_count_all_the_same(monkeypatch):
+    from dnsearch.search import sampler as module
+
+    monkeypatch.setattr(module, "MOST_SCORED", 30)
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    assert len(sampler.points) == 30
+    whole = SPACE.points(np.random.default_rng(0))
+    inside = {arch.key for arch in sampler.points}
+    outside = next(i for i in range(len(whole)) if whole.config(i).key not in inside)
+    values = whole.values(outside)
+    params = {n: values[n] for n in distributions(SPACE)}
+    told = Outcome(0, params, 9, signals={9: {"error": 0.01}})
+    assert sampler.propose([told])

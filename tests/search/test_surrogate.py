@@ -26,7 +26,7 @@ def surface(features):
 def test_the_gradient_is_the_derivative():
     rng = np.random.default_rng(0)
     rows, _ = planted(rng, trainings=12)
-    covariance = module._Covariance(rows)
+    covariance = module._Covariance(rows, 2)
     mean, sd = module._prior(3, 1)
     vector = mean + 0.5 * sd * rng.standard_normal(len(mean))
     value = rows.value - rows.value.mean()
@@ -38,7 +38,7 @@ def test_the_gradient_is_the_derivative():
 def test_the_loss_is_the_density_of_the_rows_and_the_prior():
     rng = np.random.default_rng(1)
     rows, _ = planted(rng, trainings=8)
-    covariance = module._Covariance(rows)
+    covariance = module._Covariance(rows, 2)
     mean, sd = module._prior(3, 1)
     value = rows.value - rows.value.mean()
     losses, densities = [], []
@@ -53,13 +53,13 @@ def test_the_loss_is_the_density_of_the_rows_and_the_prior():
 def test_the_posterior_is_that_of_textbook_conditioning():
     rng = np.random.default_rng(2)
     rows, _ = planted(rng, trainings=10)
-    parameters = fit(rows, rng)
+    parameters = fit(rows, rng, 2)
     new = rng.normal(size=(4, 3))
     mean, sd = Surrogate(rows, parameters).predict(new)
     # One covariance of everything at once, from the code that the rows' own covariance uses; the
     # new rows are trainings of their own, so their noise is on the diagonal alone.
     joint = rows.and_also(new, np.zeros(4))
-    matrix = module._Covariance(joint).matrix(parameters)
+    matrix = module._Covariance(joint, 2).matrix(parameters)
     old, fresh = slice(0, len(rows)), slice(len(rows), None)
     weights = np.linalg.solve(matrix[old, old], matrix[old, fresh])
     centre = np.mean(rows.value[rows.level == 0])
@@ -72,7 +72,7 @@ def test_the_posterior_is_that_of_textbook_conditioning():
 def test_a_planted_surface_and_its_noise_are_recovered():
     rng = np.random.default_rng(3)
     rows, _ = planted(rng, trainings=60)
-    model = Surrogate.fit(rows, rng)
+    model = Surrogate(rows, fit(rows, rng, 2))
     new = rng.normal(size=(200, 3))
     mean, sd = model.predict(new)
     wrong = mean - surface(new)
@@ -85,7 +85,7 @@ def test_a_planted_surface_and_its_noise_are_recovered():
 def test_a_lower_rung_explains_as_much_as_it_has_been_seen_to(tells, low, high):
     rng = np.random.default_rng(4)
     rows, _ = planted(rng, trainings=50, lower=0.03 if tells else 0.5, tells=tells)
-    model = Surrogate.fit(rows, rng)
+    model = Surrogate(rows, fit(rows, rng, 2))
     far = 3 * rng.normal(size=(30, 3))
     assert low <= np.median(model.explained(far, 1)) <= high
 
@@ -93,7 +93,7 @@ def test_a_lower_rung_explains_as_much_as_it_has_been_seen_to(tells, low, high):
 def test_a_lower_rungs_result_narrows_the_top_as_announced():
     rng = np.random.default_rng(5)
     rows, _ = planted(rng)
-    model = Surrogate.fit(rows, rng)
+    model = Surrogate(rows, fit(rows, rng, 2))
     new = np.array([[2.5, -2.0, 1.0]])
     _, before = model.predict(new)
     share = model.explained(new, 1)
@@ -108,7 +108,7 @@ def test_a_lower_rungs_result_narrows_the_top_as_announced():
 def test_believing_narrows_but_does_not_move():
     rng = np.random.default_rng(6)
     rows, _ = planted(rng, trainings=15)
-    model = Surrogate.fit(rows, rng)
+    model = Surrogate(rows, fit(rows, rng, 2))
     pending = np.array([[1.5, 1.0, 0.0]])
     mean, sd = model.predict(pending)
     believed_mean, believed_sd = model.believing(pending).predict(pending)
@@ -122,6 +122,6 @@ def test_few_or_equal_values_give_an_answer(trainings):
     features = rng.normal(size=(trainings, 2))
     zeros = np.zeros(trainings, np.intp)
     rows = Rows(features, zeros, np.arange(trainings), np.full(trainings, -1.0))
-    mean, sd = Surrogate.fit(rows, rng).predict(rng.normal(size=(5, 2)))
+    mean, sd = Surrogate(rows, fit(rows, rng)).predict(rng.normal(size=(5, 2)))
     assert np.isfinite(mean).all()
     assert (sd > 0).all()

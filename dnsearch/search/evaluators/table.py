@@ -38,7 +38,8 @@ class TableEvaluator:
     """
 
     def __init__(self, table: Table, rng: np.random.Generator, workers: int = 1) -> None:
-        self.table, self.rng, self.workers = table, rng, workers
+        self.table, self.workers = table, workers
+        self._seed = int(rng.integers(2**32))
         self.now = 0.0
         self._decks: dict[str, Iterator[Rungs]] = {}
         self._drawn: dict[tuple[str, int], Rungs] = {}
@@ -102,8 +103,9 @@ class TableEvaluator:
 
     def _deck(self, key: str) -> Iterator[Rungs]:
         """The architecture's trainings without end, shuffled anew each time all have been drawn."""
+        rng = np.random.default_rng([self._seed, int(key, 16)])  # whatever was drawn before
         trainings = list(self.table.scores[key].values())
         farthest = max(max(rungs) for rungs in trainings)
         whole = [rungs for rungs in trainings if max(rungs) == farthest]
         while True:
-            yield from (whole[i] for i in self.rng.permutation(len(whole)))
+            yield from (whole[i] for i in rng.permutation(len(whole)))
