@@ -45,6 +45,8 @@ class MoAshaSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        if not search_space:
+            return {}
         chosen = self.propose(self.history.of(study, trial.number))
         return {name: chosen[name] for name in search_space}
 

@@ -108,6 +108,8 @@ class KnownCostSampler(BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        if not search_space:
+            return {}
         index, rung = self.propose(self.history.of(study, trial.number))
         chosen = {**self.points.values(index), RUNG: rung}
         return {name: chosen[name] for name in search_space}
