@@ -32,7 +32,7 @@ from dnsearch.search.engine import Engine
 from dnsearch.search.replay import replay, replays
 from dnsearch.search.table import Table, read_table
 
-NAME, SEEDS, COMPUTE = "bench:fashion14", 20, 40.0
+NAME, SEEDS, COMPUTE = "bench:fashion14", 20, 25.0
 SAMPLERS = ("known-cost", "mo-asha", "tpe", "nsga2", "gp", "random")
 OPTUNAS = ("tpe", "nsga2", "gp")
 FOLDER = Path(__file__).parent / "replays"
