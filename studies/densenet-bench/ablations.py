@@ -13,12 +13,13 @@ import math
 import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from multiprocessing import get_context
 from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from compare import NAME, SEEDS, held_out, only
+from compare import NAME, held_out, only
 
 from dnsearch.analysis.replays import LEVELS
 from dnsearch.report.comparison import amount, compare
@@ -27,9 +28,9 @@ from dnsearch.search import learner, sampler
 from dnsearch.search.design import stratified
 from dnsearch.search.replay import replay
 from dnsearch.search.sampler import KnownCostSampler
-from dnsearch.search.table import Table, read_table
+from dnsearch.search.table import FIGURES, Table, read_table
 
-COMPUTE = 60.0
+SEEDS, COMPUTE = 10, 25.0
 _propose = KnownCostSampler.propose
 
 
@@ -81,16 +82,33 @@ VARIANTS = {
 }
 
 
+NOISE_VARIANTS = ("as it is", "screens without caution", "never screens")
+
+
+def noise_below_the_top(table: Table) -> Table:
+    """The table with lower rungs that tell nothing of the top one."""
+    rows, rng = table.trainings.copy(), np.random.default_rng(0)
+    lower = rows["rung"] < table.rungs[-1]
+    for name in FIGURES:
+        rows.loc[lower, name] = np.exp(rng.normal(-1, 0.3, int(lower.sum())))
+    return replace(table, trainings=rows)
+
+
 def main() -> None:
     whole = read_table(NAME)
     out = set(held_out(whole))
     table = only(whole, [key for key in whole.archs if key not in out])
-    print(f"{len(table.truth)} architectures, {SEEDS} replays each")
-    print(f"{'':<38}" + "".join(f"{level:>8.0%}" for level in LEVELS[1:]) + "   trainings")
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # there is a process for every core
     with ProcessPoolExecutor(cpu_cores(), get_context("spawn")) as pool:
-        for line in pool.map(measured, itertools.repeat(table), VARIANTS):
-            print(line, flush=True)
+        for words, tried, variants in (
+            ("as recorded", table, list(VARIANTS)),
+            ("lower rungs replaced by noise", noise_below_the_top(table), NOISE_VARIANTS),
+        ):
+            print(f"\n{words}: {len(table.truth)} architectures, {SEEDS} replays each")
+            levels = "".join(f"{level:>8.0%}" for level in LEVELS[1:])
+            print(f"{'':<38}{levels}   trainings   compute below the top rung")
+            for line in pool.map(measured, itertools.repeat(tried), variants):
+                print(line, flush=True)
 
 
 def measured(table: Table, name: str) -> str:
@@ -98,8 +116,11 @@ def measured(table: Table, name: str) -> str:
         rows = pd.concat([replay(table, "known-cost", seed, COMPUTE) for seed in range(SEEDS)])
     found = compare(table, rows, ("known-cost",), range(SEEDS), COMPUTE)
     needed = [found.needed["known-cost", "log", level] for level in LEVELS[1:]]
+    figures = "".join(f"{amount(n, '>'):>8}" for n in needed)
     trainings = rows.groupby("seed").size().median()
-    return f"{name:<38}" + "".join(f"{amount(n, '>'):>8}" for n in needed) + f"{trainings:>12.0f}"
+    screened = rows.loc[rows["rung"] < table.rungs[-1], "train_macs"].sum()
+    share = screened / rows["train_macs"].sum()
+    return f"{name:<38}{figures}{trainings:>12.0f}{share:>29.1%}"
 
 
 if __name__ == "__main__":
