@@ -104,8 +104,8 @@ PARTS: dict[str, Part] = {
 
 def main(*arguments: str) -> None:
     whole = read_table(NAME)
-    again = arguments[:1] == ("--replay",)
-    for name in arguments[1:] or PARTS:
+    again = "--replay" in arguments
+    for name in [name for name in arguments if name != "--replay"] or PARTS:
         words, part, run = PARTS[name]
         table = part(whole)
         paths = {sampler: FOLDER / f"{name}-{sampler}.parquet" for sampler in SAMPLERS}
@@ -127,11 +127,12 @@ def show(found: Comparison) -> None:
     """Compute by strategy, axis and level, then what was demanded against what was found."""
     for axis in AXES:
         print(f"  median full trainings of mean size, {axis} axis")
-        print("    " + " " * 12 + "".join(f"{level:>16.0%}" for level in LEVELS))
+        print("    " + " " * 12 + "".join(f"{level:>16.0%}" for level in LEVELS) + f"{'times at 95%':>16}")
         for sampler in found.samplers:
             needed = [found.needed[sampler, axis, level] for level in LEVELS]
             cells = [f"{amount(n, '>')} ({n.reached}/{SEEDS})" for n in needed]
-            print(f"    {sampler:<12}" + "".join(f"{cell:>16}" for cell in cells))
+            times = ratio(found, sampler, axis) if sampler != found.baseline else ""
+            print(f"    {sampler:<12}" + "".join(f"{c:>16}" for c in cells) + f"{times:>16}")
     for level, samplers, demanded in DEMANDED:
         for sampler in samplers:
             if sampler not in found.samplers:
