@@ -18,7 +18,7 @@ from dnsearch.search.history import Outcome
 from dnsearch.search.surrogate import Parameters, Rows, Surrogate, fit
 from dnsearch.seeds import derived_seed
 
-CALIBRATION = 60
+CALIBRATION = 30
 """Trainings to the top, the latest, whose lower rungs are used too: what these are worth."""
 
 REFIT = 1.25

@@ -127,7 +127,8 @@ def show(found: Comparison) -> None:
     """Compute by strategy, axis and level, then what was demanded against what was found."""
     for axis in AXES:
         print(f"  median full trainings of mean size, {axis} axis")
-        print("    " + " " * 12 + "".join(f"{level:>16.0%}" for level in LEVELS) + f"{'times at 95%':>16}")
+        heads = [f"{level:.0%}" for level in LEVELS] + ["times at 95%"]
+        print("    " + " " * 12 + "".join(f"{head:>16}" for head in heads))
         for sampler in found.samplers:
             needed = [found.needed[sampler, axis, level] for level in LEVELS]
             cells = [f"{amount(n, '>')} ({n.reached}/{SEEDS})" for n in needed]
