@@ -81,6 +81,23 @@ def mean_training_macs(macs: ArrayLike, images: int, epochs: int) -> float:
     return float(3 * np.mean(np.asarray(macs, dtype=np.float64)) * images * epochs)
 
 
+def best_hypervolumes(values: ArrayLike, reference: Mapping[str, float]) -> dict[Axis, float]:
+    """The best known hypervolume by axis, of all architectures together.
+
+    ``values`` is (n, 1 + costs), as ``reference`` names them. Raises RunError where no row is
+    better than the reference.
+    """
+    point = list(reference.values())
+    best: dict[Axis, float] = {axis: hypervolume(values, point, axis) for axis in AXES}
+    if not min(best.values()) > 0:
+        told = ", ".join(f"{name} {value:g}" for name, value in reference.items())
+        raise RunError(
+            f"no recorded architecture is better than the reference point ({told}); "
+            "set objectives.reference"
+        )
+    return best
+
+
 def measure(
     trajectories: pd.DataFrame,
     samplers: Sequence[str],
@@ -99,11 +116,7 @@ def measure(
     """
     known = truth if keys is None else rows(truth, truth.index.isin(list(keys)))
     known, point = known[list(reference)].astype(np.float64), list(reference.values())
-    best = {axis: hypervolume(known, point, axis) for axis in AXES}
-    if not min(best.values()) > 0:
-        told = ", ".join(f"{name} {value:g}" for name, value in reference.items())
-        raise RunError(f"no recorded architecture is better than the reference point ({told})")
-
+    best = best_hypervolumes(known, reference)
     segments = trajectories.groupby(["sampler", "seed"]).indices
 
     def replay(sampler: str, seed: int) -> Replay:

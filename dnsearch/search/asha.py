@@ -12,16 +12,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 from numpy.typing import ArrayLike, NDArray
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import FrozenTrial
 
 from dnsearch.analysis.pareto import nondominated
 from dnsearch.search.history import History, Outcome
-from dnsearch.search.parameters import RUNG, distributions, rung_distribution
+from dnsearch.search.parameters import RUNG, distributions
 from dnsearch.search.problem import Problem
+from dnsearch.search.rungs import RungSampler
 from dnsearch.seeds import derived_seed
 
 REDUCTION = 3
@@ -30,42 +27,15 @@ REDUCTION = 3
 Floats = NDArray[np.float64]
 
 
-class MoAshaSampler(BaseSampler):
+class MoAshaSampler(RungSampler):
     """Proposes the promotion that is due at the highest rung, or a new point at the lowest."""
 
     def __init__(self, problem: Problem, seed: int, history: History) -> None:
-        self.problem, self.seed, self.history = problem, seed, history
-        self._independent = RandomSampler(seed=seed)
+        super().__init__(problem.space, problem.rungs, seed, history)
+        self.problem = problem
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return distributions(self.problem.space) | rung_distribution(self.problem.rungs)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        if not search_space:
-            return {}
-        chosen = self.propose(self.history.of(study, trial.number))
-        return {name: chosen[name] for name in search_space}
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._independent.sample_independent(study, trial, param_name, param_distribution)
-
-    def reseed_rng(self) -> None:
-        """Nothing to do: a proposal is a function of the trials and the seed alone."""
-
-    def propose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-        """Parameters and rung of the next trial."""
-        rungs = self.problem.rungs
-        steps = list(reversed(list(itertools.pairwise(rungs))))
+    def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        steps = list(reversed(list(itertools.pairwise(self.rungs))))
         waiting = {step: self._waiting(outcomes, *step) for step in steps}
         for (_, following), (due, _) in waiting.items():
             if due:
@@ -75,13 +45,16 @@ class MoAshaSampler(BaseSampler):
         points = self.problem.points
         for index in rng.permutation(len(points)):
             values = points.values(int(index))
-            params = {name: values[name] for name in distributions(points.space)}
+            params = {name: values[name] for name in distributions(self.space)}
             if tuple(sorted(params.items())) not in known:
-                return {**params, RUNG: rungs[0]}
+                return {**params, RUNG: self.rungs[0]}
         for (_, following), (_, others) in waiting.items():  # no point is new: the next best go on
             if others:
                 return {**others[0].params, RUNG: following}
-        return {**points.values(0), RUNG: rungs[0]}  # nothing is left: a repeat, to be turned down
+        return {
+            **points.values(0),
+            RUNG: self.rungs[0],
+        }  # nothing is left: a repeat, to be turned down
 
     def _waiting(
         self, outcomes: Sequence[Outcome], rung: int, following: int
@@ -101,7 +74,7 @@ class MoAshaSampler(BaseSampler):
         """Error at the rung and the logs of the known costs, (n, 1 + costs)."""
         rows = []
         for outcome in outcomes:
-            cost = vars(self.problem.model.cost(self.problem.space.config(outcome.params)))
+            cost = vars(self.problem.model.cost(self.space.config(outcome.params)))
             known = [name for name in self.problem.costs if name in cost] or ["macs"]
             rows.append([outcome.signals[rung]["error"], *(np.log(cost[n]) for n in known)])
         return np.array(rows)

@@ -74,24 +74,25 @@ class History:
         rung = int(trial.params.get(RUNG, self.rungs[-1]))
         if not trial.state.is_finished():
             return Outcome(trial.number, params, rung, pending=True)
-        signals = _signals(trial, rung, self.rungs)
+        told = trial.user_attrs
+        score = Score.from_dict(json.loads(told["score"])) if "score" in told else None
+        signals = _signals(trial, score, rung, self.rungs)
         return Outcome(
             number=trial.number,
             params=params,
             rung=rung,
             failed=trial.state == TrialState.FAIL or rung not in signals,
-            latency_ms=_latency(trial),
+            latency_ms=score.latency_ms if score else told.get("latency_ms"),
             signals=signals,
         )
 
 
 def _signals(
-    trial: FrozenTrial, rung: int, rungs: tuple[int, ...]
+    trial: FrozenTrial, score: Score | None, rung: int, rungs: tuple[int, ...]
 ) -> Mapping[int, Mapping[str, float]]:
     if trial.state == TrialState.FAIL:
         return {}
-    if "score" in trial.user_attrs:
-        score = Score.from_dict(json.loads(trial.user_attrs["score"]))
+    if score is not None:
         points = {p.epoch: vars(p) for p in score.curve} | {rung: vars(score)}
         return {
             epoch: {n: point[n] for n in ("error", "loss", "train_loss") if _sound(point[n])}
@@ -102,12 +103,6 @@ def _signals(
     if trial.state == TrialState.COMPLETE:
         errors[rung] = trial.values[0]
     return {e: {"error": float(v)} for e, v in errors.items() if e in rungs and _sound(v)}
-
-
-def _latency(trial: FrozenTrial) -> float | None:
-    if "score" in trial.user_attrs:
-        return Score.from_dict(json.loads(trial.user_attrs["score"])).latency_ms
-    return trial.user_attrs.get("latency_ms")
 
 
 def _sound(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,13 @@ class Learner:
         """Of log milliseconds, given outcomes with a latency."""
         return self._posterior("latency", measured, self._latency_rows, 1)
 
-    def _posterior(self, name: str, outcomes: Sequence[Outcome], rows: Any, levels: int):
+    def _posterior(
+        self,
+        name: str,
+        outcomes: Sequence[Outcome],
+        rows: Callable[[Sequence[Outcome]], Rows],
+        levels: int,
+    ) -> Surrogate:
         """On all outcomes; hyper-parameters from a part that grows in steps, so that they are
         fitted only now and then, and depend on the trials and the seed alone."""
         part = outcomes[: _scheduled(len(outcomes))]
@@ -75,13 +81,12 @@ class Learner:
         for outcome in outcomes:
             trainings.setdefault(outcome.key, {}).update(outcome.signals)
         top = self.rungs[-1]
-        late = [key for key, signals in trainings.items() if top in signals][-CALIBRATION:]
-        told = set(late)
+        late = {*[key for key, signals in trainings.items() if top in signals][-CALIBRATION:]}
         found: list[tuple[int, int, float]] = []
         for number, (key, signals) in enumerate(trainings.items()):
             if top in signals:
                 found.append((number, 0, math.log(max(signals[top]["error"], LEAST_ERROR))))
-            if top not in signals or key in told:
+            if top not in signals or key in late:
                 found += [
                     (number, level, signal(signals[rung]))
                     for level, rung in self.lower.items()

@@ -35,14 +35,12 @@ def suggest(trial: optuna.Trial, space: SearchSpace, rungs: tuple[int, ...] = ()
     """The sampler's choice in every dimension of the space; with several ``rungs`` also ``rung``,
     the epochs to train."""
     values: dict[str, Any] = {name: choices[0] for name, choices in space.dimensions.items()}
-    for name, distribution in distributions(space).items():
+    for name, distribution in (distributions(space) | rung_distribution(rungs)).items():
         if isinstance(distribution, IntDistribution):
             low, high, step = distribution.low, distribution.high, distribution.step
             values[name] = trial.suggest_int(name, low, high, step=step)
         elif isinstance(distribution, CategoricalDistribution):
             values[name] = trial.suggest_categorical(name, distribution.choices)
-    if len(rungs) > 1:
-        values[RUNG] = trial.suggest_categorical(RUNG, rungs)
     return values
 
 

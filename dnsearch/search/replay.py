@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 from pebble import ProcessPool
 
-from dnsearch.analysis.pareto import Axis, hypervolume
+from dnsearch.analysis.pareto import hypervolume
 from dnsearch.analysis.reference import reference_point
-from dnsearch.analysis.replays import AXES, COLUMNS, LEVELS, mean_training_macs
+from dnsearch.analysis.replays import AXES, COLUMNS, LEVELS, best_hypervolumes, mean_training_macs
 from dnsearch.arch.space import Points
 from dnsearch.config import SearchConfig
 from dnsearch.cost.formula import BYTES_FP32
@@ -76,11 +76,9 @@ def replays(
     return pd.concat(frames, ignore_index=True)
 
 
-def replay(
-    table: Table, sampler: str, seed: int, compute: float | None = None, axis: Axis | None = None
-) -> pd.DataFrame:
-    """One strategy's trajectory. ``axis``: that known-cost decides on; the study's unless given."""
-    problem = problem_of(table, axis)
+def replay(table: Table, sampler: str, seed: int, compute: float | None = None) -> pd.DataFrame:
+    """One strategy's trajectory; see ``replays``."""
+    problem = problem_of(table)
     recorder = _Recorder(table, problem, compute)
     store = StudyStore(None, problem.costs)
     evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
@@ -95,7 +93,7 @@ def replay(
     return frame
 
 
-def problem_of(table: Table, axis: Axis | None = None) -> Problem:
+def problem_of(table: Table) -> Problem:
     """The search that a table can repeat: of the points it has recorded.
 
     Raises RunError where it trades a latency, or has nothing in its own space.
@@ -119,7 +117,7 @@ def problem_of(table: Table, axis: Axis | None = None) -> Problem:
         model=model,
         costs=study.objectives.costs,
         rungs=table.rungs,
-        axis=axis or study.objectives.axis,
+        axis=study.objectives.axis,
         reference=reference_point(study, table.shape, table.classes),
         closed=True,
     )
@@ -138,17 +136,9 @@ class _Recorder:
         unit = mean_training_macs(table.truth["macs"], table.images, table.rungs[-1])
         self.budget = math.inf if compute is None else compute * unit
         self.reference = list(problem.reference.values())
-        columns = ["error", *problem.costs]
         inside = [arch.key for arch in problem.points]
-        self.truth = table.truth.reindex(inside)[columns].dropna()
-        best = self.truth.to_numpy()
-        self.best = {axis: hypervolume(best, self.reference, axis) for axis in AXES}
-        if not min(self.best.values()) > 0:
-            told = ", ".join(f"{name} {value:g}" for name, value in problem.reference.items())
-            raise RunError(
-                f"{table.name}: no recorded architecture is better than the reference point "
-                f"({told}); set objectives.reference"
-            )
+        self.truth = table.truth.reindex(inside)[list(problem.reference)].dropna()
+        self.best = best_hypervolumes(self.truth.to_numpy(), problem.reference)
         self.found: dict[str, list[float]] = {}
         self.epochs: dict[tuple[str, int], int] = {}
         self.spent, self.asked = 0.0, time.perf_counter()

@@ -12,11 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import FrozenTrial
 from scipy.special import ndtr
 
 from dnsearch.analysis.pareto import Axis, on_axis
@@ -29,7 +25,8 @@ from dnsearch.search.design import thinned
 from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.history import History, Outcome
 from dnsearch.search.learner import Learner
-from dnsearch.search.parameters import RUNG, distributions, rung_distribution
+from dnsearch.search.parameters import RUNG
+from dnsearch.search.rungs import RungSampler
 from dnsearch.search.surrogate import Surrogate
 from dnsearch.seeds import derived_seed
 
@@ -50,7 +47,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 
-class KnownCostSampler(BaseSampler):
+class KnownCostSampler(RungSampler):
     """An Optuna sampler for DenseNets whose error is traded against costs known before training.
 
     Its study minimises the error first, then ``costs`` in their order; the objective function takes
@@ -91,40 +88,17 @@ class KnownCostSampler(BaseSampler):
         if len(points) > MOST_SCORED:
             points = points.take(thinned(known.macs, MOST_SCORED, rng))
             known = model.of_points(points)
-        self.space, self.model, self.costs, self.rungs = space, model, costs, rungs
+        super().__init__(space, rungs, seed, history or History(rungs))
+        self.model, self.costs = model, costs
         self.axis: Axis = axis
         self.points, self.known = points, known
         self.reference = dict(reference or {})
-        self.history = history or History(rungs)
         self.learner = Learner(points, known, model, rungs, seed)
         self._indices: dict[tuple[Any, ...], int | None] = {}
-        self._independent = RandomSampler(seed=seed)
 
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return distributions(self.space) | rung_distribution(self.rungs)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        if not search_space:
-            return {}
-        index, rung = self.propose(self.history.of(study, trial.number))
-        chosen = {**self.points.values(index), RUNG: rung}
-        return {name: chosen[name] for name in search_space}
-
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        return self._independent.sample_independent(study, trial, param_name, param_distribution)
-
-    def reseed_rng(self) -> None:
-        """Nothing to do: a proposal is a function of the trials and the seed alone."""
+    def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        index, rung = self.propose(outcomes)
+        return {**self.points.values(index), RUNG: rung}
 
     def propose(self, outcomes: Sequence[Outcome]) -> tuple[int, int]:
         """The point to train next, as its position in ``points``, and the rung to train it to."""

@@ -244,9 +244,10 @@ def test_a_report_that_cannot_be_written_is_one_line(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_reports_need_neither_torch_nor_optuna():
+@pytest.mark.parametrize("modules", ["report.page, dnsearch.analysis.picks", "report.replay"])
+def test_reports_need_neither_torch_nor_optuna(modules):
     code = (
-        "import sys, dnsearch.report.page, dnsearch.analysis.picks\n"
+        f"import sys, dnsearch.{modules}\n"
         "print([name for name in ('torch', 'optuna', 'fvcore') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
