@@ -6,6 +6,7 @@
       DataError              an image file or folder cannot be used
       CheckpointError        weights cannot be read or do not fit the network
       RunError               a run's folder cannot be used: name, lock, changed study, no such run
+      KernelError            faster kernels cannot be compiled here; training goes on without
 
 A message is one line: the thing, the rule, the value got, and what to do about it.
 """
@@ -57,6 +58,10 @@ class CheckpointError(DnsearchError):
 
 class RunError(DnsearchError):
     """A run's folder cannot be used as asked."""
+
+
+class KernelError(DnsearchError):
+    """The C++ kernels cannot be compiled on this machine."""
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

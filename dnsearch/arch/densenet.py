@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from dnsearch.arch import kernels
 from dnsearch.arch.config import ArchConfig, transition_width
 
 LEAST_CHANNELS_A_GROUP = 8
@@ -131,6 +132,7 @@ class DenseNet(nn.Module):
     def __init__(self, config: ArchConfig, memory_efficient: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.kernels = "reference"  # see arch.kernels
         self.features = nn.Sequential(self._stem(config))
         for stage, layers in enumerate(config.block_config, start=1):
             channels = config.widths[stage - 1]
@@ -158,9 +160,12 @@ class DenseNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         self.config.require_size(int(height), int(width))
+        return self.classifier(kernels.pooled_features(self, images))
+
+    def pooled_features(self, images: Tensor) -> Tensor:
+        """What the classifier reads, (n, c), by the plain modules."""
         features = F.relu(self.features(images), inplace=True)
-        pooled = F.adaptive_avg_pool2d(features, 1).flatten(1)  # (n, c)
-        return self.classifier(pooled)
+        return F.adaptive_avg_pool2d(features, 1).flatten(1)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -113,7 +113,8 @@ def _unknown_key(path: str, *keys: int | str) -> ConfigError:
 
 def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Keys whose values differ, as ``section.key: old -> new``; budgets and machinery aside."""
-    machinery = ("trials", "time", "workers", "device", "timeout", "keep_checkpoints")
+    budgets = ("trials", "replicates", "time")
+    machinery = (*budgets, "workers", "device", "timeout", "keep_checkpoints")
     free = {("data", "path"), *(("search", key) for key in machinery)}  # images have fingerprints
     before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
     return [

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from dnsearch.arch.config import ArchConfig, Stem
+from dnsearch.arch.kernels import Kernels
 from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
 from dnsearch.config.values import (
@@ -180,6 +181,10 @@ class TrainingConfig(Section):
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="auto: bf16 on a GPU that has it, else fp32"
+    )
+    kernels: Kernels = Field(
+        default="auto",
+        description="auto: the fastest there is here; reference, portable, cpu (C++), triton",
     )
 
     def model_post_init(self, _: Any) -> None:

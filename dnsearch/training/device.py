@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+
 import torch
 
 from dnsearch.config import TrainingConfig
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
 
 
 def set_up(device: str, threads: int) -> None:
     """Makes ``device`` this process's own, with ``threads`` on the CPU and repeatable results."""
     torch.set_num_threads(threads)
+    keep_pages()
     torch.backends.cudnn.deterministic = True  # same seed, same figures
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # timers, pinning and bf16 queries mean the current device
+
+
+def keep_pages() -> None:
+    """Lets glibc keep what is freed: every step asks for the same memory again, and fresh pages
+    cost a tenth of its time."""
+    with contextlib.suppress(OSError, AttributeError):  # another libc has its own ways
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
 
 
 def uses_bf16(recipe: TrainingConfig, device: torch.device | str) -> bool:

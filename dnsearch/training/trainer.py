@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dnsearch import rundir
+from dnsearch.arch import kernels
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
@@ -74,10 +75,9 @@ class Trainer:
         with torch.random.fork_rng(devices=_cuda(self.device)):
             torch.manual_seed(derived_seed(seed))
             model = DenseNet(arch)
-        model = model.to(self.device)
-        self.model = model.to(memory_format=torch.channels_last)  # pyright: ignore
-        self.optimiser = make_optimiser(self.model, recipe)
         self._bf16 = uses_bf16(recipe, self.device)
+        self.model = kernels.use(model, recipe.kernels, self.device, self._bf16)
+        self.optimiser = make_optimiser(self.model, recipe)
         self.averaged = AveragedWeights(self.model, recipe.ema)
         self._spent = _Spent()
 

@@ -1,0 +1,78 @@
+"""Compiles ``cpu.cpp`` for the CPU at hand, once, into the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from filelock import FileLock
+
+from dnsearch.errors import KernelError
+
+SOURCE = Path(__file__).with_name("cpu.cpp")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC")
+
+
+def compiler() -> list[str]:
+    """The command that CXX names, or g++. Raises KernelError where there is none."""
+    command = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    if shutil.which(command[0]) is None:
+        raise KernelError(f"no C++ compiler {command[0]!r}; install one or set CXX")
+    return command
+
+
+def build(scalar: str = "float") -> Path:
+    """The library for ``float`` or ``double``, compiled now (some seconds) unless it is there.
+
+    Raises KernelError where there is no compiler or it does not take the source.
+    """
+    path = _library_path(scalar)
+    if path.is_file():
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.is_file():
+                _compile(scalar, path)
+    except OSError as error:
+        raise KernelError(f"{path.parent}: {error.strerror or error}") from None
+    return path
+
+
+def _library_path(scalar: str) -> Path:
+    """Named by all that it depends on: source, flags, and what the compiler says of the CPU."""
+    target = _run([*compiler(), "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
+    parts = (SOURCE.read_text(), target, scalar, *FLAGS, *_openmp())
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "dnsearch" / f"densenet-{digest}.so"
+
+
+def _compile(scalar: str, path: Path) -> None:
+    made, aside = path.with_suffix(".o"), path.with_suffix(".new")
+    _run([*compiler(), *FLAGS, f"-DSCALAR={scalar}", "-c", str(SOURCE), "-o", str(made)])
+    _run([*compiler(), "-shared", str(made), *_openmp(), "-o", str(aside)])
+    made.unlink()
+    aside.replace(path)
+
+
+def _openmp() -> list[str]:
+    """torch's own OpenMP runtime where it brings one: two in a process fight for the cores."""
+    torch = importlib.util.find_spec("torch")
+    for folder in torch.submodule_search_locations or () if torch else ():
+        for path in sorted(Path(folder, "lib").glob("libgomp*.so*")):
+            return [str(path), f"-Wl,-rpath,{path.parent}"]
+    return ["-fopenmp"]
+
+
+def _run(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except subprocess.CalledProcessError as error:
+        lines = [line for line in error.stderr.splitlines() if "error" in line]
+        raise KernelError(f"{command[0]}: {(lines or ['it failed'])[0][:200]}") from None
