@@ -6,14 +6,11 @@ With the imagenet stem and batch norm its state dict (keys, shapes, initialisati
 
 from __future__ import annotations
 
-import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from dnsearch.arch import kernels
 from dnsearch.arch.config import ArchConfig, transition_width
@@ -40,10 +37,9 @@ class DenseLayer(nn.Module):
     ``growth_rate`` ones, (n, k, h, w).
     """
 
-    def __init__(self, config: ArchConfig, channels: int, memory_efficient: bool = False) -> None:
+    def __init__(self, config: ArchConfig, channels: int) -> None:
         super().__init__()
         self.drop_rate = config.drop_rate
-        self.memory_efficient = memory_efficient
         self.norm1 = _norm(config, channels)
         self.relu1 = nn.ReLU(inplace=True)
         if not config.bn_size:
@@ -55,33 +51,8 @@ class DenseLayer(nn.Module):
         self.relu2 = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(width, config.growth_rate, 3, padding=1, bias=False)
 
-    def _first(self, *features: Tensor) -> Tensor:
-        return self.conv1(self.relu1(self.norm1(torch.cat(features, 1))))
-
-    @contextlib.contextmanager
-    def _recomputing(self) -> Iterator[None]:
-        """Keeps the second pass of a checkpoint from updating the running statistics again."""
-        norm = self.norm1
-        if not isinstance(norm, nn.BatchNorm2d) or norm.num_batches_tracked is None:
-            yield
-            return
-        momentum, norm.momentum = norm.momentum, 0.0
-        norm.num_batches_tracked.sub_(1)
-        try:
-            yield
-        finally:
-            norm.momentum = momentum
-
     def forward(self, features: list[Tensor]) -> Tensor:
-        if self.memory_efficient and self.training and torch.is_grad_enabled():
-            new = checkpoint(
-                self._first,
-                *features,
-                use_reentrant=False,
-                context_fn=lambda: (contextlib.nullcontext(), self._recomputing()),
-            )
-        else:
-            new = self._first(*features)
+        new = self.conv1(self.relu1(self.norm1(torch.cat(features, 1))))
         if hasattr(self, "conv2"):
             new = self.conv2(self.relu2(self.norm2(new)))
         return F.dropout(new, self.drop_rate, self.training) if self.drop_rate else new
@@ -90,13 +61,11 @@ class DenseLayer(nn.Module):
 class DenseBlock(nn.ModuleDict):
     """Layers that each see all maps before them: (n, c, h, w) -> (n, c + layers*k, h, w)."""
 
-    def __init__(
-        self, config: ArchConfig, layers: int, channels: int, memory_efficient: bool = False
-    ) -> None:
+    def __init__(self, config: ArchConfig, layers: int, channels: int) -> None:
         super().__init__()
         for i in range(layers):
             width = channels + i * config.growth_rate
-            self[f"denselayer{i + 1}"] = DenseLayer(config, width, memory_efficient)
+            self[f"denselayer{i + 1}"] = DenseLayer(config, width)
 
     def forward(self, inputs: Tensor) -> Tensor:
         features = [inputs]
@@ -123,20 +92,19 @@ class Transition(nn.Sequential):
 class DenseNet(nn.Module):
     """The network of a config: images (n, in_channels, h, w) -> logits (n, num_classes).
 
-    ``memory_efficient`` recomputes the concatenations and first norms in the backward pass instead
-    of keeping them; results and running statistics stay the same.
+    ``kernels`` names faster ways through it (see ``arch.kernels``), with the same results.
 
     Raises ConfigError for images smaller than ``config.least_size``.
     """
 
-    def __init__(self, config: ArchConfig, memory_efficient: bool = False) -> None:
+    def __init__(self, config: ArchConfig) -> None:
         super().__init__()
         self.config = config
-        self.kernels = "reference"  # see arch.kernels
+        self.kernels = "reference"
         self.features = nn.Sequential(self._stem(config))
         for stage, layers in enumerate(config.block_config, start=1):
             channels = config.widths[stage - 1]
-            block = DenseBlock(config, layers, channels, memory_efficient)
+            block = DenseBlock(config, layers, channels)
             self.features.add_module(f"denseblock{stage}", block)
             if stage < len(config.block_config):
                 transition = Transition(config, channels + layers * config.growth_rate)

@@ -46,7 +46,7 @@ def make_display(name: str, study: StudyConfig) -> Iterator[Display]:
 
 
 def headline(name: str, study: StudyConfig, opened: Opened) -> str:
-    """What is about to happen, in one line or two."""
+    """What is about to happen, in two lines, and what slows it down."""
     images = opened.data.counts
     channels, height, width = opened.data.shape
     kind = {"cpu": "CPU", "cuda": "GPU"}[opened.plan.kind]
@@ -54,11 +54,12 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     screening = len(rungs) > 1 and study.search.sampler in SCREENING
     epochs = f"{'up to ' if screening else ''}{rungs[-1]} epochs each"
     again = f", going on from {opened.done} finished" if opened.done else ""
+    notes = "".join(f"\nnote: {note}" for note in opened.plan.notes(study.training))
     return (
         f"{name}: {opened.feasible:,} DenseNets within the limits (of {opened.space_size:,}), "
         f"{study.search.sampler}, {len(opened.plan.devices)} workers on {kind}{again}\n"
         f"{opened.data.name}: {images['train']:,} training and {images['validation']:,} "
-        f"validation images, {channels}x{height}x{width}; {epochs}"
+        f"validation images, {channels}x{height}x{width}; {epochs}{notes}"
     )
 
 

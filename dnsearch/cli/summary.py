@@ -18,6 +18,8 @@ from dnsearch.search.results import Results
 PICK = "knee"
 """What is recommended where the user has named no bound."""
 
+LEAST_ERROR = "least-error"
+
 
 def print_summary(results: Results, run: RunDir, reason: str, command: str) -> bool:
     """Prints why the search ended, the recommended network, the report and the next commands.
@@ -37,7 +39,7 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> b
         click.echo("to go on:  the same command with a longer --time")
     picks = recommend(candidates, costs)
     if picks:
-        _print_pick(picks[PICK], results)
+        _print_picks(picks[PICK], picks[LEAST_ERROR], results)
     else:
         click.echo("no network to recommend")
     click.echo(f"report:    {run.report}")
@@ -47,15 +49,21 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> b
     return bool(picks)
 
 
-def _print_pick(row: Candidate, results: Results) -> None:
+def _print_picks(knee: Candidate, best: Candidate, results: Results) -> None:
     images = results.data["images"]["validation"]
-    standard_error = float(binomial_standard_error(row["error"], images))
-    error = format_error(row["error"], standard_error)
-    shown = ["macs", "params", *(c for c in results.study.objectives.costs if c == "latency_ms")]
-    figures = ", ".join(format_value(name, row[name]) for name in shown)
-    click.echo(f"take:      {row['name']}  ({row['key']}, the knee of the front)")
-    click.echo(f"           {error} validation error, {figures}")
+    standard_error = float(binomial_standard_error(knee["error"], images))
+    _print_pick("take:", knee, "the knee of the front", images, results)
     click.echo(
-        f"           one {row['rung']}-epoch training; differences under "
+        f"           one {knee['rung']}-epoch training; differences under "
         f"{200 * standard_error:.1f} points are within the noise"
     )
+    if best["key"] != knee["key"]:
+        _print_pick("or:", best, "if only error counts", images, results)
+
+
+def _print_pick(verb: str, row: Candidate, why: str, images: int, results: Results) -> None:
+    error = format_error(row["error"], float(binomial_standard_error(row["error"], images)))
+    shown = ["macs", "params", *(c for c in results.study.objectives.costs if c == "latency_ms")]
+    figures = ", ".join(format_value(name, row[name]) for name in shown)
+    click.echo(f"{verb:<11}{row['name']}  ({row['key']}, {why})")
+    click.echo(f"           {error} validation error, {figures}")

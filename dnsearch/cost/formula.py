@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.arch.config import ArchArrays, ArchConfig, transition_width
+from dnsearch.arch.kernels import Kernels
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 BYTES_FP32 = 4
 
 
@@ -53,7 +55,7 @@ class CostArrays:
 class StageCost:
     """One stage's share, arrays of shape (n,), 0 where an architecture lacks the stage.
 
-    ``saved`` counts the elements that the backward pass needs of one image.
+    ``saved`` are the bytes that the backward pass needs of one image.
     ``channels``, ``height`` and ``width`` are those of the stage's output.
     """
 
@@ -73,17 +75,19 @@ def costs(
     width: int,
     batch_size: int = 1,
     activation_bytes: int = BYTES_FP32,
+    kernels: Kernels = "auto",
 ) -> CostArrays:
-    """Costs of many architectures for inputs of this size; ``batch_size`` matters to memory only.
+    """Costs of many architectures for inputs of this size; all but the size matters to memory only.
 
     ``activation_bytes`` is the size of a saved element: 4 in fp32, 2 under bf16 autocast.
+    ``kernels`` are those that will train (see ``arch.kernels``).
     """
     params = macs = activations = saved = np.zeros(len(archs), dtype=np.int64)
-    for stage in stage_costs(archs, height, width):
+    for stage in stage_costs(archs, height, width, activation_bytes, kernels):
         params, macs = params + stage.params, macs + stage.macs
         activations, saved = activations + stage.activations, saved + stage.saved
     state = 4 * BYTES_FP32 * params  # weights, gradients, momentum, averaged weights
-    train_bytes = state + batch_size * activation_bytes * saved
+    train_bytes = state + batch_size * saved
     return CostArrays(params, macs, activations, train_bytes)
 
 
@@ -93,38 +97,49 @@ def cost_of(
     width: int,
     batch_size: int = 1,
     activation_bytes: int = BYTES_FP32,
+    kernels: Kernels = "auto",
 ) -> Cost:
     """The cost of one architecture. Raises ConfigError for an input that is too small for it."""
     config.require_size(height, width)
-    return costs(ArchArrays.of([config]), height, width, batch_size, activation_bytes)[0]
+    archs = ArchArrays.of([config])
+    return costs(archs, height, width, batch_size, activation_bytes, kernels)[0]
 
 
-def stage_costs(archs: ArchArrays, height: int, width: int) -> Iterator[StageCost]:
+def stage_costs(
+    archs: ArchArrays,
+    height: int,
+    width: int,
+    activation_bytes: int = BYTES_FP32,
+    kernels: Kernels = "auto",
+) -> Iterator[StageCost]:
     """The costs stage by stage, in the order of the forward pass.
 
     Names are the module's: stem, denseblock1, transition1, ..., classifier (with the last norm).
     """
-    stem, h, w = _stem(archs, height, width)
+    # Faster kernels keep a block's maps once and compute again what norm and ReLU give.
+    lean = (archs.norm == "batch") & (kernels != "reference")
+    size = activation_bytes
+    stem, h, w = _stem(archs, height, width, size)
     yield stem
     channels = archs.num_init_features
     blocks = archs.block_config.shape[1]
     for i in range(blocks):
         present = archs.block_config[:, i] > 0
         if i:
-            transition = _transition(archs, channels, h, w, present)
+            transition = _transition(archs, channels, h, w, present, lean, size)
             yield _named(f"transition{i}", transition)
             channels, h, w = transition["channels"], transition["height"], transition["width"]
-        block = _block(archs, archs.block_config[:, i], channels, h, w)
+        block = _block(archs, archs.block_config[:, i], channels, h, w, lean, size)
         yield _named(f"denseblock{i + 1}", block)
         channels = block["channels"]
-    yield _named("classifier", _classifier(archs, channels, h, w))
+    yield _named("classifier", _classifier(archs, channels, h, w, lean, size))
 
 
 def _named(name: str, columns: dict[str, Any]) -> StageCost:
     return StageCost(name, **columns)
 
 
-def _stem(archs: ArchArrays, height: int, width: int) -> tuple[StageCost, Ints, Ints]:
+def _stem(archs: ArchArrays, height: int, width: int, size: int) -> tuple[StageCost, Ints, Ints]:
     """imagenet: conv7x7/2, norm, relu, max-pool3x3/2; cifar: conv3x3."""
     imagenet = archs.stem == "imagenet"
     out, halve = archs.num_init_features, lambda size: -(-size // 2)
@@ -135,8 +150,9 @@ def _stem(archs: ArchArrays, height: int, width: int) -> tuple[StageCost, Ints, 
     h = np.where(imagenet, halve(conv_h), conv_h)
     w = np.where(imagenet, halve(conv_w), conv_w)
     # The image; in the imagenet stem the norm's input, the rectified output that the pooling
-    # reads, and the pooling's int64 indices (two fp32 elements each).
-    saved = archs.in_channels * height * width + imagenet * out * (2 * pixels + 2 * h * w)
+    # reads, and the pooling's int64 indices.
+    saved = size * (archs.in_channels * height * width + imagenet * out * 2 * pixels)
+    saved = saved + imagenet * 8 * out * h * w
     columns = {
         "params": weights + imagenet * 2 * out,
         "macs": weights * pixels,
@@ -149,21 +165,25 @@ def _stem(archs: ArchArrays, height: int, width: int) -> tuple[StageCost, Ints, 
     return _named("stem", columns), h, w
 
 
-def _block(archs: ArchArrays, layers: Ints, channels: Ints, h: Ints, w: Ints) -> dict[str, Any]:
+def _block(
+    archs: ArchArrays, layers: Ints, channels: Ints, h: Ints, w: Ints, lean: Bools, size: int
+) -> dict[str, Any]:
     k, bottleneck = archs.growth_rate, archs.bn_size * archs.growth_rate
     inputs = layers * channels + k * layers * (layers - 1) // 2  # over the block's layers
     plain = archs.bn_size == 0
     weights = np.where(plain, 9 * inputs * k, inputs * bottleneck + layers * 9 * bottleneck * k)
     written = np.where(plain, layers * k, layers * (bottleneck + k))
     out = channels + layers * k
-    # Each layer keeps its concatenated input and the rectified one, and both sides of norm2;
-    # dropout keeps a mask of one byte an element, a quarter of an fp32 one.
-    kept = 2 * inputs + 2 * layers * bottleneck + (archs.drop_rate > 0) * layers * k // 4
+    # Modules keep each layer's concatenated input and the rectified one, and both sides of norm2;
+    # lean kernels the block's maps and norm2's inputs. Dropout keeps a mask of one byte an element.
+    once = (layers > 0) * out + layers * bottleneck
+    kept = np.where(lean, once, 2 * inputs + 2 * layers * bottleneck)
+    mask = (archs.drop_rate > 0) * layers * k
     return {
         "params": weights + 2 * inputs + 2 * layers * bottleneck,
         "macs": weights * h * w,
         "activations": written * h * w,
-        "saved": kept * h * w,
+        "saved": (size * kept + mask) * h * w,
         "channels": out,
         "height": h,
         "width": w,
@@ -171,7 +191,7 @@ def _block(archs: ArchArrays, layers: Ints, channels: Ints, h: Ints, w: Ints) ->
 
 
 def _transition(
-    archs: ArchArrays, channels: Ints, h: Ints, w: Ints, present: NDArray[np.bool_]
+    archs: ArchArrays, channels: Ints, h: Ints, w: Ints, present: Bools, lean: Bools, size: int
 ) -> dict[str, Any]:
     """norm, relu, conv1x1, avg-pool2x2; where absent, channels and size pass through."""
     out = transition_width(channels, archs.compression)
@@ -180,14 +200,16 @@ def _transition(
         "params": present * (weights + 2 * channels),
         "macs": present * weights * h * w,
         "activations": present * out * h * w,
-        "saved": present * (2 * channels + out) * h * w,
+        "saved": present * ~lean * size * (2 * channels + out) * h * w,
         "channels": np.where(present, out, channels),
         "height": np.where(present, h // 2, h),
         "width": np.where(present, w // 2, w),
     }
 
 
-def _classifier(archs: ArchArrays, channels: Ints, h: Ints, w: Ints) -> dict[str, Any]:
+def _classifier(
+    archs: ArchArrays, channels: Ints, h: Ints, w: Ints, lean: Bools, size: int
+) -> dict[str, Any]:
     """The last norm and relu, global pooling, the linear layer."""
     weights = channels * archs.num_classes
     zero = np.zeros_like(channels)
@@ -195,7 +217,7 @@ def _classifier(archs: ArchArrays, channels: Ints, h: Ints, w: Ints) -> dict[str
         "params": 2 * channels + weights + archs.num_classes,
         "macs": weights,
         "activations": zero,
-        "saved": 2 * channels * h * w + channels,
+        "saved": size * (~lean * 2 * channels * h * w + channels),
         "channels": zero + archs.num_classes,
         "height": zero + 1,
         "width": zero + 1,

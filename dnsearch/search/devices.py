@@ -6,8 +6,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnsearch.arch.kernels.compile import compiler
 from dnsearch.config import SearchConfig, TrainingConfig
-from dnsearch.errors import ConfigError
+from dnsearch.errors import ConfigError, KernelError
 from dnsearch.rundir import cpu_cores
 
 MOST_CPU_WORKERS = 8
@@ -33,6 +34,21 @@ class Plan:
         from dnsearch.training.device import uses_bf16
 
         return 2 if uses_bf16(recipe, self.devices[0]) else 4
+
+    def notes(self, recipe: TrainingConfig) -> list[str]:
+        """What slows the search down on this machine, and what to do about it."""
+        notes = []
+        if self.kind == "cpu" and len(self.devices) > cpu_cores():
+            few = cpu_cores()
+            notes.append(
+                f"{len(self.devices)} workers share {few} cores; --workers {few} is faster"
+            )
+        if self.kind == "cpu" and recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16":
+            try:
+                compiler()
+            except KernelError as error:
+                notes.append(f"training without the C++ kernels, at half the speed: {error}")
+        return notes
 
 
 def plan_workers(config: SearchConfig, alone: bool = False) -> Plan:

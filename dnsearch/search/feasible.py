@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.arch.config import ArchArrays, ArchConfig
+from dnsearch.arch.kernels import Kernels
 from dnsearch.arch.space import TWICE_GROWTH, Points, SearchSpace
-from dnsearch.config import LimitsConfig
+from dnsearch.config import LimitsConfig, StudyConfig
 from dnsearch.cost.formula import BYTES_FP32, Cost, CostArrays, cost_of, costs
 from dnsearch.errors import ConfigError, SpaceError
 
@@ -20,14 +21,23 @@ CHUNK = 1_000_000  # points costed at a time, to bound memory
 class CostModel:
     """The exact cost of any architecture on this study's images, and its limits.
 
-    ``shape`` is (channels, height, width) of an image; batch size and bytes of a saved activation
-    matter to training memory alone.
+    ``shape`` is (channels, height, width) of an image; batch size, bytes of a saved activation and
+    the kernels that train matter to training memory alone.
     """
 
     shape: tuple[int, int, int]
     batch_size: int = 128
     activation_bytes: int = BYTES_FP32
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    kernels: Kernels = "auto"
+
+    @classmethod
+    def of(
+        cls, study: StudyConfig, shape: tuple[int, int, int], activation_bytes: int
+    ) -> CostModel:
+        """For a study's images of this shape, as its recipe trains on them."""
+        recipe = study.training
+        return cls(shape, recipe.batch_size, activation_bytes, study.limits, recipe.kernels)
 
     @property
     def bounds(self) -> dict[str, int]:
@@ -36,9 +46,13 @@ class CostModel:
         bounds = {name: getattr(self.limits, f"max_{name}") for name in names}
         return {name: bound for name, bound in bounds.items() if bound is not None}
 
+    @property
+    def _memory(self) -> tuple[int, int, Kernels]:
+        return self.batch_size, self.activation_bytes, self.kernels
+
     def cost(self, arch: ArchConfig) -> Cost:
         """Raises ConfigError where the images are too small for the architecture."""
-        return cost_of(arch, *self.shape[1:], self.batch_size, self.activation_bytes)
+        return cost_of(arch, *self.shape[1:], *self._memory)
 
     def excess(self, arch: ArchConfig, latency_ms: float | None = None) -> dict[str, float]:
         """How far each limit is exceeded, as a share of it: at most 0 where it is met.
@@ -52,7 +66,7 @@ class CostModel:
         return excess
 
     def of_archs(self, archs: ArchArrays) -> CostArrays:
-        return costs(archs, *self.shape[1:], self.batch_size, self.activation_bytes)
+        return costs(archs, *self.shape[1:], *self._memory)
 
     def of_points(self, points: Points) -> CostArrays:
         parts = []

@@ -111,7 +111,7 @@ def problem_of(table: Table) -> Problem:
     if not len(points):
         raise RunError(f"{table.name}: has no recorded training inside its search space")
     saved = table.environment.get("activation_bytes", BYTES_FP32)
-    model = CostModel(table.shape, study.training.batch_size, saved, study.limits)
+    model = CostModel.of(study, table.shape, saved)
     return Problem(
         points=points,
         model=model,

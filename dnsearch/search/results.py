@@ -87,9 +87,7 @@ def read_results(run: RunDir) -> Results:
     data = run.read_json("data.json", "shape", "images", "classes")
     store = StudyStore(run, study.objectives.costs)
     machine = run.read_json("environment.json", "activation_bytes")
-    model = CostModel(
-        tuple(data["shape"]), study.training.batch_size, machine["activation_bytes"], study.limits
-    )
+    model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
     records = _latest(store.records())
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}

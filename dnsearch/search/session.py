@@ -85,12 +85,7 @@ def search(
     channels, *_ = data.shape
     space = study.space.build(channels, data.num_classes)
     start = study.start_configs(space)
-    model = CostModel(
-        data.shape,
-        study.training.batch_size,
-        plan.activation_bytes(study.training),
-        study.limits,
-    )
+    model = CostModel.of(study, data.shape, plan.activation_bytes(study.training))
     require_within_limits(start, model)
     rng = np.random.default_rng(derived_seed(study.search.seed))
     points, _ = feasible_points(space, model, rng)

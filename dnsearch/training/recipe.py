@@ -12,6 +12,7 @@ import copy
 import torch
 from torch import nn
 
+from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
 
 
@@ -48,7 +49,7 @@ class AveragedWeights:
     the first, random weights are forgotten soon (as in TensorFlow's ExponentialMovingAverage).
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: DenseNet, decay: float) -> None:
         self.decay, self.steps = decay, 0
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self._pairs = [

@@ -95,6 +95,7 @@ def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
     return sum(t.untyped_storage().nbytes() for p, t in kept.items() if p not in own)
 
 
+@pytest.mark.parametrize("kernels", ["reference", "portable", "cpu"])
 @pytest.mark.parametrize(
     "config",
     [
@@ -106,14 +107,31 @@ def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
         preset("densenet121"),
     ],
 )
-def test_training_memory_is_what_autograd_keeps(config):
+def test_training_memory_is_what_autograd_keeps(config, kernels):
     """Within 5 %: odds and ends such as norm statistics are not modelled."""
     batch = 4
     images = torch.randn(batch, 3, 48, 48, requires_grad=False)
-    found = saved_bytes(DenseNet(config).train(), images)
-    one, two = (cost_of(config, 48, 48, batch_size=b).train_bytes for b in (0, batch))
-    assert two - one == pytest.approx(found, rel=0.05)
-    assert one == 16 * cost_of(config, 48, 48).params
+    model = DenseNet(config).train()
+    model.kernels = kernels
+    found = saved_bytes(model, images)
+    none, all_of_them = (
+        cost_of(config, 48, 48, batch_size=b, kernels=kernels).train_bytes for b in (0, batch)
+    )
+    assert all_of_them - none == pytest.approx(found, rel=0.05)
+    assert none == 16 * cost_of(config, 48, 48).params
+
+
+@pytest.mark.parametrize("kernels", ["reference", "portable"])
+@pytest.mark.parametrize("fields", [{}, {"drop_rate": 0.2}, {"bn_size": 0, "stem": "cifar"}])
+def test_training_memory_under_bf16(fields, kernels):
+    """Masks and pooling indices keep their size."""
+    config = ArchConfig(12, (4, 4, 4), 24, num_classes=10, **fields)
+    model = DenseNet(config).train()
+    model.kernels = kernels
+    with torch.autocast("cpu", torch.bfloat16):
+        found = saved_bytes(model, torch.randn(8, 3, 48, 48))
+    cost = (cost_of(config, 48, 48, b, 2, kernels).train_bytes for b in (8, 0))
+    assert next(cost) - next(cost) == pytest.approx(found, rel=0.1)
 
 
 def test_too_small_an_input_names_the_least_size():

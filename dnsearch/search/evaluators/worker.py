@@ -81,6 +81,7 @@ def train(job: Job, checkpoint: Path, slot: int) -> Score:
 
 
 def _train(job: Job, checkpoint: Path, slot: int) -> Score:
+    from dnsearch.arch import kernels
     from dnsearch.cost.device import measure_latency
     from dnsearch.training.device import release_memory
     from dnsearch.training.trainer import Trainer
@@ -96,7 +97,8 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint)
     score = trainer.train(job.rung, show)
     if settings.latency_batch and score.failure is None:
-        model = trainer.averaged.model
+        # As it will be used: torch's own modules, not what trains them fast.
+        model = kernels.use(trainer.averaged.model, "reference", data.device)
         latency = measure_latency(model, shape, settings.latency_batch, data.device)
         score = replace(score, latency_ms=latency.ms)
     release_memory(data.device)

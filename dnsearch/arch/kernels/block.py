@@ -1,0 +1,331 @@
+"""A dense block, and what reads all of it, as one autograd function.
+
+One buffer holds the block's maps, a row of channels for each pixel; every layer writes its own
+behind those that it read. Kept for the pass back are the buffer, what the 1x1 convolutions gave and
+a few numbers a channel; what norm and ReLU gave is computed again (Pleiss et al. 2017,
+arXiv:1707.06990).
+
+The batch statistics of a map are the same for all that read it, so they are taken once. With
+y = relu(a (x - mean) + bias), a = weight / std, and g the gradient of y where y > 0, that of x is
+a (g - E[g] - (x - mean) E[g (x - mean)] / var). Only a g needs every pixel for every reader; the
+two expectations are summed over the readers, and taken off when the map's own layer is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import torch
+from torch import Tensor, _foreach_add_, _foreach_mul, _foreach_mul_  # pyright: ignore
+from torch.nn import functional as F
+from torch.utils import _pytree as pytree
+
+if TYPE_CHECKING:
+    from dnsearch.arch.kernels.portable import Operations
+
+Shape = tuple[int, int, int]
+"""Images, height and width of the pixels in a matrix of rows."""
+
+Window = tuple[int, int]
+
+
+class Norm(NamedTuple):
+    """A batch norm at work: weight, bias and the statistics it goes by, (c,) each."""
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    var: Tensor
+    eps: float
+    by_batch: bool  # the statistics are the batch's, so that the gradient goes through them too
+
+    @property
+    def rstd(self) -> Tensor:
+        return (self.var + self.eps).rsqrt()
+
+    @property
+    def scale(self) -> Tensor:
+        return self.weight * self.rstd
+
+    @property
+    def shift(self) -> Tensor:
+        return self.bias - self.mean * self.scale
+
+
+class Gradient(NamedTuple):
+    """Of maps x, in the making: dx - expected[0] - (x - mean) expected[1], once all readers are in.
+
+    dx is (pixels, c), expected (2, c).
+    """
+
+    dx: Tensor
+    expected: Tensor
+
+    def of(self, maps: slice) -> Gradient:
+        return Gradient(self.dx[:, maps], self.expected[:, maps])
+
+
+class Layer(NamedTuple):
+    """What a layer's pass back starts from; z, its norm and weight1 where it has a bottleneck."""
+
+    norm: Norm
+    weight1: Tensor | None  # of the 1x1 convolution
+    z: Tensor | None
+    norm2: Norm | None
+    weight3: Tensor  # of the 3x3 convolution
+    mask: Tensor | None  # of what dropout left
+    share: float  # that dropout leaves
+
+
+class Kept(NamedTuple):
+    """What a stage's pass back starts from."""
+
+    shape: Shape
+    buffer: Tensor
+    mean: Tensor
+    layers: list[Layer]
+    norm: Norm
+    weight: Tensor | None
+    window: Window
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A dense block with what reads all of it: a transition, or the last norm and pooling."""
+
+    operations: Operations
+    layers: list[Any]
+    norm: Any
+    conv: Any = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> a transition's (n, c', h // 2, w // 2), or (n, c) behind the last."""
+        device = x.device.type
+        if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+            x = x.to(torch.get_autocast_dtype(device))
+        parameters = list(self.parameters())
+        with torch.autocast(device, enabled=False):  # from here on types are chosen by hand
+            if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters)):
+                return cast(Tensor, _Function.apply(self, x, *parameters))
+            return Forward(self, x, keep=False).run()[0]
+
+    def parameters(self) -> Iterator[Tensor]:
+        """In the order of the gradients that ``Backward`` gives."""
+        for layer in self.layers:
+            yield from (layer.norm1.weight, layer.norm1.bias, layer.conv1.weight)
+            if hasattr(layer, "conv2"):
+                yield from (layer.norm2.weight, layer.norm2.bias, layer.conv2.weight)
+        yield from (self.norm.weight, self.norm.bias)
+        if self.conv is not None:
+            yield self.conv.weight
+
+
+class _Function(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, stage: Stage, x: Tensor, *_: Tensor) -> Tensor:
+        out, kept = Forward(stage, x, keep=True).run()
+        leaves, ctx.structure = pytree.tree_flatten(kept)
+        ctx.save_for_backward(*(leaf for leaf in leaves if isinstance(leaf, Tensor)))
+        ctx.leaves = [_SAVED if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        ctx.operations = stage.operations
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError("second derivatives need the model's kernels to be 'reference'")
+        saved = iter(ctx.saved_tensors)
+        leaves = [next(saved) if leaf is _SAVED else leaf for leaf in ctx.leaves]
+        kept = pytree.tree_unflatten(leaves, ctx.structure)
+        with torch.autocast(grads[0].device.type, enabled=False):
+            return None, *Backward(ctx.operations, kept).run(grads[0])
+
+
+_SAVED = object()
+
+
+class Forward:
+    """One pass forward through a stage; without ``keep``, one that no pass back follows."""
+
+    def __init__(self, stage: Stage, x: Tensor, keep: bool) -> None:
+        n, _, height, width = x.shape
+        self.stage, self.operations, self.x, self.keep = stage, stage.operations, x, keep
+        self.shape: Shape = n, height, width
+        self.pixels = n * height * width
+        self.buffer = x.new_empty(self.pixels, stage.norm.num_features)
+        self.statistics = x.new_zeros(2, stage.norm.num_features, dtype=wide(x.dtype))
+        readers = (stage.norm, *(layer.norm1 for layer in stage.layers))
+        self.by_batch = any(map(_by_batch, readers))
+        self.end = 0  # of the channels written so far
+        self.learners: list[tuple[Any, Norm]] = []
+
+    def run(self) -> tuple[Tensor, Kept]:
+        self._write(rows(self.x))
+        layers = [self._layer(layer) for layer in self.stage.layers]
+        norm, conv = self._norm(self.stage.norm, self.statistics), self.stage.conv
+        window = self.shape[1:] if conv is None else (2, 2)
+        out = self.operations.pool(self.buffer, norm, self.shape, window)
+        if conv is not None:  # a mean of four pixels commutes with it, and leaves it a quarter
+            n, height, width = self.shape
+            out = image(out @ matrix(conv.weight, out).T, (n, height // 2, width // 2))
+        if self.learners:
+            _learn(self.learners, self.pixels)
+        weight = None if conv is None else conv.weight
+        mean = self.statistics[0]
+        return out, Kept(self.shape, self.buffer, mean, layers, norm, weight, window)
+
+    def _write(self, maps: Tensor) -> None:
+        start, self.end = self.end, self.end + maps.shape[1]
+        self.buffer[:, start : self.end] = maps
+        if self.by_batch:
+            self.statistics[:, start : self.end] = self.operations.statistics(maps)
+
+    def _layer(self, layer: Any) -> Layer:
+        x = self.buffer[:, : self.end]
+        norm = self._norm(layer.norm1, self.statistics[:, : self.end])
+        weight1 = z = norm2 = mask = None
+        if hasattr(layer, "conv2"):
+            weight1, weight3 = layer.conv1.weight, layer.conv2.weight
+            y, z, norm2 = self._bottleneck(layer, x, norm)
+        else:
+            weight3 = layer.conv1.weight
+            y = self.operations.normalise(x, norm)
+        new = F.conv2d(image(y, self.shape), weight3.to(y.dtype), padding=1)
+        if layer.drop_rate and layer.training:
+            new, mask = torch.native_dropout(new, layer.drop_rate, True)
+        self._write(rows(new))
+        return Layer(norm, weight1, z, norm2, weight3, mask, 1 - layer.drop_rate)
+
+    def _bottleneck(self, layer: Any, x: Tensor, norm: Norm) -> tuple[Tensor, Tensor | None, Norm]:
+        """relu(norm2(z)), z to keep, and norm2."""
+        weight = layer.conv1.weight.flatten(1)
+        if self.keep or _by_batch(layer.norm2):
+            z, statistics = self.operations.product(x, norm, matrix(weight, x))
+            norm2 = self._norm(layer.norm2, statistics)
+            return self.operations.normalise(z, norm2), z if self.keep else None, norm2
+        norm2 = self._norm(layer.norm2, self.statistics)
+        weight, bias = weight * norm2.scale[:, None], norm2.shift
+        return self.operations.folded(x, norm, weight.to(x.dtype), bias.to(x.dtype)), None, norm2
+
+    def _norm(self, module: Any, statistics: Tensor) -> Norm:
+        """The module at work on maps of these batch statistics."""
+        by_batch = _by_batch(module)
+        if not by_batch:
+            mean, var = module.running_mean, module.running_var
+        elif self.pixels > 1:
+            mean, var = statistics
+        else:  # torch's own words
+            size = torch.Size((self.shape[0], module.num_features, *self.shape[1:]))
+            raise ValueError(
+                f"Expected more than 1 value per channel when training, got input size {size}"
+            )
+        weight, bias, mean, var = (
+            tensor.to(self.statistics.dtype) for tensor in (module.weight, module.bias, mean, var)
+        )
+        norm = Norm(weight, bias, mean, var, module.eps, by_batch)
+        if module.training and module.track_running_stats:
+            self.learners.append((module, norm))
+        return norm
+
+
+class Backward:
+    """The pass back through a stage."""
+
+    def __init__(self, operations: Operations, kept: Kept) -> None:
+        self.operations, self.kept = operations, kept
+
+    def run(self, grad: Tensor) -> tuple[Tensor, ...]:
+        """The gradients of the stage's input and of its parameters."""
+        operations, (shape, buffer, _, layers, norm, weight, window) = self.operations, self.kept
+        last: list[Tensor] = []
+        if weight is not None:
+            grad = rows(grad)
+            pooled = operations.pool(buffer, norm, shape, window)
+            last = [(grad.T @ pooled).view_as(weight)]
+            grad = grad @ matrix(weight, grad)
+        self.gradient, sums = operations.pool_backward(
+            grad.contiguous(), buffer, norm, shape, window
+        )
+        gradients = [[sums[1], sums[0], *last]]
+        gradients += [self._layer(layer) for layer in reversed(layers)]
+        first = self._whole(slice(len(layers[0].norm.mean)))
+        return first, *(gradient for group in reversed(gradients) for gradient in group)
+
+    def _layer(self, layer: Layer) -> list[Tensor]:
+        operations, norm, z, norm2 = self.operations, layer.norm, layer.z, layer.norm2
+        width = len(norm.mean)
+        x, gradient = self.kept.buffer[:, :width], self.gradient.of(slice(width))
+        new = self._whole(slice(width, width + len(layer.weight3)))
+        if layer.mask is not None:
+            new = torch.ops.aten.native_dropout_backward(new, layer.mask, 1 / layer.share)
+        if z is None or norm2 is None or layer.weight1 is None:
+            y = operations.normalise(x, norm)
+            dy, dweight3 = self._convolution(new, y, layer.weight3)
+            sums = operations.normalise_backward(dy, y, x, norm, gradient)
+            inner = []
+        else:
+            v = operations.normalise(z, norm2)
+            dv, dweight3 = self._convolution(new, v, layer.weight3)
+            dz, sums2 = operations.norm_backward(dv, v, z, norm2)
+            del v, dv
+            weight = matrix(layer.weight1, x)
+            dweight1, sums = operations.product_backward(dz, x, norm, weight, gradient)
+            inner = [dweight1.view_as(layer.weight1), sums2[1], sums2[0]]
+        return [sums[1], sums[0], *inner, dweight3]
+
+    def _convolution(self, new: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        dy, dweight, _ = torch.ops.aten.convolution_backward(
+            new, image(y, self.kept.shape), weight.to(y.dtype), None,
+            [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False],
+        )  # fmt: skip
+        return rows(dy), dweight
+
+    def _whole(self, maps: slice) -> Tensor:
+        """The gradient of these maps, (n, c, h, w), once all that read them have been here."""
+        x, mean = self.kept.buffer[:, maps], self.kept.mean[maps]
+        return image(self.operations.whole(self.gradient.of(maps), x, mean), self.kept.shape)
+
+
+def _by_batch(norm: Any) -> bool:
+    return norm.training or norm.running_mean is None
+
+
+def _learn(learners: list[tuple[Any, Norm]], pixels: int) -> None:
+    """running = (1 - momentum) running + momentum batch, for all norms at once."""
+    _foreach_add_([module.num_batches_tracked for module, _ in learners], 1)
+    running: list[Tensor] = []
+    batch: list[Tensor] = []
+    kept: list[float] = []
+    added: list[float] = []
+    for module, norm in learners:
+        momentum = module.momentum
+        if momentum is None:  # the mean of all batches so far
+            momentum = 1 / float(module.num_batches_tracked)
+        running += [module.running_mean, module.running_var]
+        batch += [norm.mean, norm.var]
+        kept += [1 - momentum] * 2
+        added += [momentum, momentum * pixels / (pixels - 1)]  # the variance unbiased
+    _foreach_mul_(running, kept)
+    _foreach_add_(running, _foreach_mul(batch, added))
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """What numbers a channel are held in."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def rows(maps: Tensor) -> Tensor:
+    """(n, c, h, w) -> (n h w, c), a view of maps that are channels-last."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+
+
+def image(x: Tensor, shape: Shape) -> Tensor:
+    """(n h w, c) -> (n, c, h, w), channels-last."""
+    return x.view(*shape, -1).permute(0, 3, 1, 2)
+
+
+def matrix(weight: Tensor, like: Tensor) -> Tensor:
+    """A 1x1 convolution's weight, (out, in), in the type of what it is to be multiplied with."""
+    return weight.flatten(1).to(like.dtype)
