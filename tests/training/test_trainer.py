@@ -38,6 +38,19 @@ def test_same_seed_same_figures_other_seed_others(data):
     assert one.loss != other.loss
 
 
+@pytest.mark.parametrize("kernels", ["portable", "cpu"])
+@pytest.mark.parametrize("bn_size", [0, 2])
+def test_faster_kernels_train_the_same_network(data, kernels, bn_size):
+    """Two epochs apart by no more than what rounding grows to."""
+    arch = ARCH.replace(drop_rate=0.0, bn_size=bn_size)
+    plain, fast = (
+        Trainer(arch, data, RECIPE.model_copy(update={"kernels": name}), 0).train(2)
+        for name in ("reference", kernels)
+    )
+    assert fast.loss == pytest.approx(plain.loss, rel=0.02)
+    assert fast.train_loss == pytest.approx(plain.train_loss, rel=0.02)
+
+
 def test_global_generator_is_left_alone(data):
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -1,7 +1,7 @@
 """Faster ways through a DenseNet than its own modules, with the same weights and results.
 
-``model.kernels`` names the fastest that may be used; what it cannot do (group norm, dropout, a
-device or a type it does not know) is done by the next simpler one, down to the modules.
+``model.kernels`` names the fastest that may be used; what it cannot do (group norm, a device or a
+type it does not know; in ``cpu`` dropout) is done by the next simpler one, down to the modules.
 
 - ``reference``: the modules as they stand in ``arch.densenet``.
 - ``portable``: each block as one autograd function of torch operations, which keeps a fraction of

@@ -1,0 +1,186 @@
+"""``portable`` with the work between its 3x3 convolutions fused by Triton, in 16 or 32 bits.
+
+The 1x1 convolutions normalise what they read as they read it and sum up their output for its
+statistics; on the way back they add to the gradient of the block's maps in place. Sums are left
+tile by tile and added up in a fixed order, so that the same seed gives the same figures.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dnsearch.arch.kernels import portable
+from dnsearch.arch.kernels.block import Gradient, Norm, Shape, Window
+
+if TYPE_CHECKING:
+    from dnsearch.arch.densenet import DenseNet
+
+# Sizes are fixed: tuning takes seconds a shape, and a search meets hundreds of shapes. By the
+# compiler's figures for an H100, mostly two tiles or more fit each of its processors.
+_TILE = 64, 64  # pixels; channels at most: 128 bytes of a row in 16 bits
+_PRODUCT = 128, 128  # pixels; outputs at most: those of a bottleneck of 4 x 32
+_DEPTH = 32  # that a product sums over at a time
+_STRIP = {"T": 512, "C": 16, "num_warps": 8}  # tiles' sums that a program adds up at a time
+_SHARES = 512, 128  # of a weight's gradient: programs at most; pixels of each at least
+
+
+def supports(model: DenseNet, images: Tensor) -> bool:
+    """As ``portable``, but for float64; Triton has to be there, and a GPU or its interpreter."""
+    if images.dtype == torch.float64 or not portable.supports(model, images):
+        return False
+    if importlib.util.find_spec("triton") is None:  # it comes with torch for CUDA
+        return False
+    if not images.is_cuda:
+        return os.environ.get("TRITON_INTERPRET") == "1"
+    return torch.cuda.get_device_capability(images.device) >= (8, 0)  # the first with bf16
+
+
+def pooled_features(model: DenseNet, images: Tensor) -> Tensor:
+    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c)."""
+    with torch.cuda.device_of(images):  # where Triton launches
+        return portable.run(model, images, FusedOperations())
+
+
+class FusedOperations(portable.Operations):
+    def __init__(self) -> None:
+        from dnsearch.arch.kernels import fused  # imports Triton
+
+        self.kernels: Any = fused
+
+    def statistics(self, x: Tensor) -> Tensor:
+        grid, sums, tile = _tiles(x)
+        self.kernels.statistics[grid](x, sums, *x.shape, x.stride(0), **tile)
+        return self._moments(sums, len(x))
+
+    def normalise(self, x: Tensor, norm: Norm) -> Tensor:
+        return self.pool(x, norm, (len(x), 1, 1), (1, 1))
+
+    def product(self, x: Tensor, norm: Norm, weight: Tensor) -> tuple[Tensor, Tensor]:
+        z, sums = self._product(x, norm, weight, None)
+        return z, self._moments(sums, len(x))
+
+    def folded(self, x: Tensor, norm: Norm, weight: Tensor, bias: Tensor) -> Tensor:
+        return self._product(x, norm, weight, bias)[0]
+
+    def product_backward(
+        self, dz: Tensor, x: Tensor, norm: Norm, weight: Tensor, gradient: Gradient
+    ) -> tuple[Tensor, Tensor]:
+        dx, (outputs, channels) = gradient.dx, weight.shape
+        sizes = (*x.shape, outputs, x.stride(0))
+        grid, sums, tile = _tiles(x)
+        self.kernels.product_backward[grid](
+            dz, weight, x, dx, sums, *norm[:5], *sizes, dx.stride(0), **_product_tile(), **tile
+        )
+        tile["P"] = _size(outputs, _PRODUCT[1])
+        tiles = _quotient(outputs, tile["P"]) * _quotient(channels, tile["C"])
+        shares = max(1, min(_SHARES[0] // tiles, len(x) // _SHARES[1]))
+        dweight = torch.empty(shares, outputs, channels, dtype=torch.float32, device=x.device)
+        self.kernels.product_weight[tiles, shares](
+            dz, x, dweight, *norm[:5], *sizes, **_product_tile(), **tile
+        )
+        return dweight.sum(0), self._total(sums, norm, gradient.expected, len(x), add=True)
+
+    def normalise_backward(
+        self, dy: Tensor, y: Tensor, x: Tensor, norm: Norm, gradient: Gradient
+    ) -> Tensor:
+        return self._pool_backward(dy, x, norm, (len(x), 1, 1), (1, 1), gradient, add=True)
+
+    def norm_backward(self, dy: Tensor, y: Tensor, x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
+        gradient = Gradient(dy, norm.mean.new_empty(2, x.shape[1]))
+        sums = self._pool_backward(dy, x, norm, (len(x), 1, 1), (1, 1), gradient, add=False)
+        return self.whole(gradient, x, norm.mean), sums
+
+    def whole(self, gradient: Gradient, x: Tensor, mean: Tensor) -> Tensor:
+        dx, expected = gradient
+        out = dx.new_empty(dx.shape)
+        grid, _, tile = _tiles(x)
+        strides = (x.stride(0), dx.stride(0), expected.stride(0))
+        self.kernels.whole[grid](dx, x, out, mean, expected, *x.shape, *strides, **tile)
+        return out
+
+    def pool(self, x: Tensor, norm: Norm, shape: Shape, window: Window) -> Tensor:
+        n, height, width = shape
+        y = x.new_empty(n * (height // window[0]) * (width // window[1]), x.shape[1])
+        grid, _, tile = _tiles(y)
+        sizes = (*y.shape, x.stride(0), height, width, *window)
+        self.kernels.pool[grid](x, y, *norm[:5], *sizes, **tile)
+        return y
+
+    def pool_backward(
+        self, dp: Tensor, x: Tensor, norm: Norm, shape: Shape, window: Window
+    ) -> tuple[Gradient, Tensor]:
+        gradient = Gradient(torch.empty_like(x), norm.mean.new_empty(2, x.shape[1]))
+        return gradient, self._pool_backward(dp, x, norm, shape, window, gradient, add=False)
+
+    def _product(
+        self, x: Tensor, norm: Norm, weight: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The product, with a bias through ReLU too, and without one the sums of its tiles."""
+        z = x.new_empty(len(x), len(weight))
+        grid, sums, tile = _tiles(z, *_PRODUCT)
+        sizes = (*x.shape, len(weight), x.stride(0))
+        self.kernels.product[grid](
+            x, weight, z, sums, bias, *norm[:5], *sizes, **_product_tile(), **tile
+        )
+        return z, sums
+
+    def _pool_backward(
+        self, dp: Tensor, x: Tensor, norm: Norm, shape: Shape, window: Window,
+        gradient: Gradient, add: bool,
+    ) -> Tensor:  # fmt: skip
+        """Adds to the gradient of x, or sets it; gives the sums."""
+        dx, expected = gradient
+        grid, sums, tile = _tiles(x)
+        sizes = (*x.shape, x.stride(0), dx.stride(0), *shape[1:], *window)
+        self.kernels.pool_backward[grid](dp, x, dx, sums, *norm[:5], *sizes, ADD=add, **tile)
+        return self._total(sums, norm, expected, len(x), add)
+
+    def _total(self, sums: Tensor, norm: Norm, expected: Tensor, pixels: int, add: bool) -> Tensor:
+        """The sums over all tiles; adds what they lead to expect, or sets it."""
+        tiles, _, channels = sums.shape
+        total = sums.new_empty(2, channels)
+        numbers = (norm.eps, norm.by_batch / pixels, tiles, channels, expected.stride(0))
+        self.kernels.total[_strips(channels)](
+            sums, total, expected, norm.weight, norm.var, *numbers, ADD=add, **_STRIP
+        )
+        return total
+
+    def _moments(self, sums: Tensor, pixels: int) -> Tensor:
+        """The statistics by the sums over all tiles."""
+        tiles, _, channels = sums.shape
+        statistics = sums.new_empty(2, channels)
+        self.kernels.moments[_strips(channels)](sums, statistics, tiles, channels, pixels, **_STRIP)
+        return statistics
+
+
+def _tiles(
+    x: Tensor, pixels: int = _TILE[0], most: int = _TILE[1]
+) -> tuple[tuple[int], Tensor, dict[str, int]]:
+    """For tiles of x, (pixels, c): as many programs, room for two sums of each, and its size."""
+    channels = _size(x.shape[1], most)
+    down, across = _quotient(len(x), pixels), _quotient(x.shape[1], channels)
+    sums = torch.empty(down, 2, x.shape[1], dtype=torch.float32, device=x.device)
+    return (down * across,), sums, {"P": pixels, "C": channels, "num_warps": 8}
+
+
+def _product_tile() -> dict[str, Any]:
+    precision = "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"  # of 32 bits
+    return {"K": _DEPTH, "PRECISION": precision}
+
+
+def _size(channels: int, most: int) -> int:
+    """The power of two that holds them, in the limits; a product takes no less than 16."""
+    return max(16, min(most, 1 << (channels - 1).bit_length()))
+
+
+def _strips(channels: int) -> tuple[int]:
+    return (_quotient(channels, _STRIP["C"]),)
+
+
+def _quotient(number: int, by: int) -> int:
+    return -(-number // by)
