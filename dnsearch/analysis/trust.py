@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -128,6 +129,28 @@ def rank_correlations(
         pairs = [(signals[:, s, rung], tops[:, t]) for s in seeds for t in seeds if s != t]
         found.append(_agreement(pairs, log_cost, rng, resamples))
     return found
+
+
+def averages_agreement(
+    top: ArrayLike, log_cost: ArrayLike, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> Agreement:
+    """How the mean of half of the seeds ranks architectures by the mean of the other half.
+
+    ``top`` is (n, seeds), ``log_cost`` (n,). Taus are means over the ways to halve the seeds (of an
+    odd number each half leaves one out); unknown with fewer than four. A table's truth is the mean
+    of all its seeds, so this is a lower bound of how well it agrees with another such table.
+    """
+    tops = np.asarray(top, dtype=np.float64)
+    seeds = range(tops.shape[1])
+    size = len(seeds) // 2
+    if size < 2:
+        return Agreement(UNKNOWN, UNKNOWN)
+    pairs = [
+        (tops[:, half].mean(axis=1), tops[:, other].mean(axis=1))
+        for half, other in itertools.combinations(itertools.combinations(seeds, size), 2)
+        if not set(half) & set(other)
+    ]
+    return _agreement(pairs, log_cost, rng, resamples)
 
 
 def cost_baseline(

@@ -19,6 +19,7 @@ VERBS = {
     "report": "Write the report of a run again.",
     "replay": "Compare search strategies on the recorded trainings of a run.",
     "export": "Write one network of a run: config, weights, and how to load it.",
+    "train": "Train one network in full and measure it on the test images.",
 }
 
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dnsearch.arch.config import ArchArrays, ArchConfig
-from dnsearch.arch.presets import PRESETS, preset
+from dnsearch.arch.presets import PRESETS
+from dnsearch.cli.networks import read_network
 from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
 from dnsearch.errors import ConfigError
 
@@ -52,9 +53,8 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
     dnsearch count --growth-rate 12 --block-config 4-4-4 --stem cifar --input 1x28x28
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    if network and Path(network).is_dir():  # what dnsearch export wrote
+    if network not in PRESETS and network and Path(network).is_dir():  # of dnsearch export
         shape = shape or _exported_shape(Path(network))
-        network = str(Path(network) / "config.json")
     arch = _architecture(network, given)
     channels, height, width = _shape(shape, arch)
     name = arch.describe() if given or not network else network
@@ -89,12 +89,8 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
 
 
 def _architecture(network: str, flags: dict[str, Any]) -> ArchConfig:
-    if network.endswith(".json") or Path(network).is_file():
-        from dnsearch.arch.checkpoint import read_config
-
-        base = read_config(Path(network))
-    elif network:
-        base = preset(network)
+    if network:
+        base = read_network(network)
     elif flags:
         base = ArchConfig()
     else:

@@ -11,7 +11,7 @@ import numpy as np
 from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
 from dnsearch.data import PreparedData, prepare
-from dnsearch.errors import ConfigError, RunError
+from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json, write_text
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
@@ -80,7 +80,7 @@ def search(
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
     """
     data = prepare(study.data)
-    _require_room_to_move(study, data)
+    study.training.require_room(*data.shape[1:])
     plan = plan_workers(study.search, alone=study.measures_latency)
     channels, *_ = data.shape
     space = study.space.build(channels, data.num_classes)
@@ -125,17 +125,10 @@ def _keys_of(running: list[Running]) -> set[str]:
     return {each.job.arch.key for each in running}
 
 
-def _require_room_to_move(study: StudyConfig, data: PreparedData) -> None:
-    """Raises ConfigError where augmentation would leave nothing of an image."""
-    side = min(data.shape[1:])
-    for name in ("shift", "cutout"):
-        if getattr(study.training, name) >= side:
-            rule = f"must be less than the images' side of {side} pixels"
-            raise ConfigError(f"training.{name}", rule, getattr(study.training, name))
-
-
 def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> None:
     """Raises RunError where the folder holds results that this sitting's would not go with."""
+    if run.training_file.is_file():
+        raise RunError(f"{run.path}: holds the training of one network; choose another --name")
     if not run.database.is_file():
         return
     if not run.study_file.is_file():

@@ -128,6 +128,16 @@ class Surrogate:
         variance = self._prior_variance(features, 0, 0) - explained
         return mean, np.sqrt(np.maximum(variance, 1e-12))
 
+    def joint(self, features: Floats) -> tuple[Floats, Floats]:
+        """Mean (n,) and covariance (n, n) of log error at the top rung, without noise."""
+        p, mean = self.parameters, self.predict(features)[0]
+        known = self._known(features, 0)
+        scaled = features / p.scale
+        distance = np.sqrt(_squared_distances(scaled, scaled))
+        np.fill_diagonal(distance, 0.0)
+        trend = CONSTANT**2 + TREND**2 * features @ features.T
+        return mean, trend + p.deviation**2 * _matern(distance) - known.T @ known
+
     def explained(self, features: Floats, level: int) -> Floats:
         """Share of the remaining variance of log error that a result at this level would explain,
         (n,), from 0 to 1."""

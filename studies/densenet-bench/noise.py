@@ -17,6 +17,7 @@ from dnsearch.analysis.trust import (
     Agreement,
     Interval,
     Noise,
+    averages_agreement,
     cost_baseline,
     rank_correlations,
     seed_noise,
@@ -52,10 +53,16 @@ def correlations(table: Table, top: np.ndarray, log_cost: np.ndarray) -> dict[st
         rungs = rank_correlations(table.replicates(figure), top, log_cost, rng)
         for rung, agreement in zip(table.rungs, rungs, strict=True):
             found[label(rung, figure)] = agreement
+    found[averaged(table)] = averages_agreement(top, log_cost, rng)
     for cost in COSTS[:2]:
         baseline = cost_baseline(table.truth[cost], top, log_cost, rng)
         found[f"{metric(cost).short} alone"] = baseline
     return found
+
+
+def averaged(table: Table) -> str:
+    half = int(table.truth["seeds"].max()) // 2
+    return f"mean of {half} seeds, of {half} others"
 
 
 def label(rung: int, figure: str) -> str:
@@ -121,14 +128,18 @@ def written(tau: Interval) -> str:
 
 
 def verdict(table: Table, agreements: dict[str, Agreement], noise: Noise, word: str) -> list[str]:
-    ceiling = agreements.get(label(table.rungs[-1], "error"), Agreement(UNKNOWN, UNKNOWN))
-    if math.isnan(ceiling.matched.value):
+    ceiling = agreements.get(label(table.rungs[-1], "error"), Agreement(UNKNOWN, UNKNOWN)).matched
+    if math.isnan(ceiling.value):
         return ["Noise ceiling: unknown; it takes two seeds of five architectures or more."]
     lines = [
         f"Noise ceiling, how well full trainings rank those of another seed: tau at equal {word} "
-        f"{written(ceiling.matched).lstrip()}."
+        f"{written(ceiling).lstrip()}."
     ]
-    if ceiling.matched.value >= ENOUGH:
+    means = agreements[averaged(table)].matched
+    if not math.isnan(means.value):
+        lines.append(f"Means of half of the seeds, by the others: {written(means).lstrip()}.")
+        ceiling = means
+    if ceiling.value >= ENOUGH:
         return [*lines, f"That is above {ENOUGH:.2f}: the table can show who finds better shapes."]
     needed = noise.trainings_for(ENOUGH)
     lines.append(f"That is below {ENOUGH:.2f}: the table can only show who spends less.")

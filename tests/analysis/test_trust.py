@@ -9,6 +9,7 @@ from scipy import stats
 from dnsearch.analysis.trust import (
     Noise,
     at_matched_cost,
+    averages_agreement,
     cost_baseline,
     kendall_tau,
     rank_correlations,
@@ -153,6 +154,17 @@ def test_trainings_for_a_ceiling_reach_it(rng):
     assert ceiling.matched.value == pytest.approx(0.51, abs=0.03)
     assert Noise(0.01, 0.01, 0.1, true_spread=0.0).trainings_for() == math.inf
     assert Noise(0.01, 0.01, 0.1, true_spread=0.1).trainings_for() == 1
+
+
+def test_means_of_halves_agree_as_their_correlation_says(rng):
+    """Of four seeds with noise as large as the spread: correlation 1 / (1 + 1/2)."""
+    top, log_cost = planted(3000, 4, 0.05, 0.05, rng)
+    expected = 2 / math.pi * math.asin(2 / 3)
+    found = averages_agreement(top, log_cost, rng, resamples=20).matched
+    assert found.value == pytest.approx(expected, abs=0.02)
+    assert found.low < expected < found.high
+    three = averages_agreement(top[:, :3], log_cost, rng, resamples=20)
+    assert math.isnan(three.matched.value)
 
 
 def test_one_seed_tells_nothing_of_noise(rng):

@@ -65,8 +65,11 @@ def test_the_posterior_is_that_of_textbook_conditioning():
     centre = np.mean(rows.value[rows.level == 0])
     assert mean == pytest.approx(centre + weights.T @ (rows.value - centre), abs=1e-6)
     noise = parameters.noise[0] ** 2 + module.JITTER
-    variance = np.diag(matrix[fresh, fresh] - matrix[fresh, old] @ weights) - noise
-    assert sd**2 == pytest.approx(variance, abs=1e-6)
+    covariance = matrix[fresh, fresh] - matrix[fresh, old] @ weights - noise * np.eye(4)
+    assert sd**2 == pytest.approx(np.diag(covariance), abs=1e-6)
+    together = Surrogate(rows, parameters).joint(new)
+    assert together[0] == pytest.approx(mean)
+    assert together[1] == pytest.approx(covariance, abs=1e-6)
 
 
 def test_a_planted_surface_and_its_noise_are_recovered():

@@ -1,0 +1,127 @@
+"""What a person sees while one network trains: a live line, or a line an epoch without a screen."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from dnsearch.analysis.metrics import duration, format_value
+from dnsearch.cost.formula import cost_of
+from dnsearch.training.full import Opened, Watch
+from dnsearch.training.score import CurvePoint
+
+
+@contextlib.contextmanager
+def make_watch(name: str, notes: Sequence[str]) -> Iterator[Watch]:
+    """A live line on a terminal, lines elsewhere; ``notes`` are told before the first."""
+    console = Console()
+    if not console.is_terminal:
+        yield Lines(name, notes, console)
+        return
+    screen = Screen(name, notes, console)
+    try:
+        yield screen
+    finally:
+        screen.live.stop()
+
+
+def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
+    """What is about to happen, in two lines, and what is worth knowing of it."""
+    training = opened.training
+    arch, images = training.arch, training.images
+    channels, height, width = images.shape
+    cost = cost_of(arch, height, width, training.recipe.batch_size)
+    costs = ", ".join(format_value(n, getattr(cost, n)) for n in ("macs", "params"))
+    where = f"{opened.threads} CPU threads" if opened.device == "cpu" else opened.device
+    done = round(opened.progress())
+    again = f", going on after epoch {done}" if done else ""
+    tests = "test images wait for the end" if opened.has_test else "there are no test images"
+    return "\n".join(
+        (
+            f"{name}: {arch.describe()} ({arch.key}), {costs}; {training.epochs} epochs on "
+            f"{where}{again}",
+            f"{images.name}: {images.counts['train']:,} training and "
+            f"{images.counts['validation']:,} validation images, {channels}x{height}x{width}, "
+            f"{images.num_classes} classes; {tests}",
+            *(f"note: {note}" for note in notes),
+        )
+    )
+
+
+class Pace:
+    """How fast this sitting goes, and how long it will take."""
+
+    def __init__(self, opened: Opened) -> None:
+        self.opened, self.first, self.started = opened, opened.progress(), time.monotonic()
+
+    def tell(self) -> str:
+        """Such as ``12.3 k images/s  2 min 10 s left``; empty until there is something to tell."""
+        seconds = time.monotonic() - self.started
+        progress = self.opened.progress()
+        done = progress - self.first
+        if done <= 0:
+            return ""
+        rate = format_value("images_per_second", done * self.opened.images_an_epoch / seconds)
+        left = (self.opened.training.epochs - progress) * seconds / done
+        return f"{rate:>15}  {duration(left)} left"
+
+
+def point_text(point: CurvePoint) -> str:
+    """The end of an epoch, such as ``loss 0.512  validation 14.20 %, loss 0.401``."""
+    error = format_value("error", point.error)
+    return f"loss {point.train_loss:.4f}  validation {error:>7}, loss {point.loss:.4f}"
+
+
+class Lines:
+    """One line an epoch: for files, pipes and CI."""
+
+    def __init__(self, name: str, notes: Sequence[str], console: Console) -> None:
+        self.name, self.notes, self.console = name, notes, console
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    def opened(self, opened: Opened) -> None:
+        self._print(headline(self.name, opened, self.notes))
+        self.epochs, self.pace = opened.training.epochs, Pace(opened)
+
+    def epoch(self, point: CurvePoint) -> None:
+        self._print(f"{point.epoch:>4}/{self.epochs}  {point_text(point)}  {self.pace.tell()}")
+
+
+class Screen:
+    """A bar that moves within an epoch, and what the last one found."""
+
+    def __init__(self, name: str, notes: Sequence[str], console: Console) -> None:
+        self.name, self.notes = name, notes
+        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._line)
+        self.pace: Pace | None = None
+        self.last: CurvePoint | None = None
+
+    def opened(self, opened: Opened) -> None:
+        self.live.console.print(Text(headline(self.name, opened, self.notes)))
+        self.pace = Pace(opened)
+        self.live.start()
+
+    def epoch(self, point: CurvePoint) -> None:
+        self.last = point
+
+    def _line(self) -> RenderableType:
+        if self.pace is None:
+            return Text("")
+        progress, epochs = self.pace.opened.progress(), self.pace.opened.training.epochs
+        row = Table.grid(padding=(0, 2))
+        epoch = f"epoch {min(int(progress) + 1, epochs)}/{epochs}"
+        row.add_row(ProgressBar(total=epochs, completed=progress, width=20), epoch)
+        row.columns[1].no_wrap = True
+        pace = Text(self.pace.tell().strip(), no_wrap=True)
+        row.add_column()
+        row.rows.clear()
+        return Group(row, pace)

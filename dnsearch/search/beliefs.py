@@ -1,0 +1,74 @@
+"""What is believed of candidates' true errors, from all that a search has measured.
+
+A measured error is the architecture's own, moved by the luck of one seed. The surrogate knows how
+large that luck is and what similar architectures scored, so its posterior is the better estimate:
+it takes back what the luckiest of many has gained by being picked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.search.feasible import CostModel
+from dnsearch.search.history import History
+from dnsearch.search.learner import Learner
+from dnsearch.search.study import StudyStore, counts_for_nothing
+from dnsearch.seeds import derived_seed
+
+LEAST = 5
+"""Full trainings; of fewer the surrogate would tell its prior, not the data."""
+
+DRAWS = 4000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Of the candidates with these ``keys``, (n,): draws (s, n) of the error that a candidate has
+    in the mean over seeds, trained to the top rung; ``noise``, the standard deviation of log error
+    that one seed adds."""
+
+    keys: tuple[str, ...]
+    draws: Floats
+    noise: float
+
+    @property
+    def error(self) -> Floats:
+        """The median of each, (n,)."""
+        return np.median(self.draws, axis=0)
+
+    def interval(self, level: float = 0.9) -> tuple[Floats, Floats]:
+        """Where each lies with this probability, (n,) and (n,)."""
+        low, high = np.quantile(self.draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        return low, high
+
+
+def believe(
+    store: StudyStore, space: SearchSpace, model: CostModel, rungs: tuple[int, ...], seed: int = 0
+) -> Beliefs | None:
+    """Beliefs of every candidate of the space that was trained to the top rung; None while there
+    are fewer than ``LEAST``."""
+    outcomes = History(rungs, counts_for_nothing).of(store.search)
+    finished = [outcome for outcome in outcomes if not (outcome.failed or outcome.pending)]
+    params = {o.key: o.params for o in finished if o.rung == rungs[-1]}
+    if len(params) < LEAST:
+        return None
+    archs = [space.config(dict(values)) for values in params.values()]
+    points = Points.of(space, archs)
+    learner = Learner(points, model.of_points(points), model, rungs, seed)
+    surrogate = learner.errors(finished)
+    joint = surrogate.joint(learner.features.points)
+    draws = np.exp(_normal(*joint, np.random.default_rng(derived_seed(seed))))
+    return Beliefs(tuple(a.key for a in archs), draws, float(surrogate.parameters.noise[0]))
+
+
+def _normal(mean: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
+    """Draws (s, n); a covariance that rounding has made slightly indefinite is no trouble."""
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    return mean + rng.standard_normal((DRAWS, len(mean))) @ root.T

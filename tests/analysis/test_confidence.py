@@ -1,0 +1,40 @@
+"""Probabilities against counting by hand and against what independent normals give."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
+
+
+def test_two_candidates_by_hand():
+    """The dearer one is on the front where it is better; the cheaper one always."""
+    draws = [[0.2, 0.1], [0.2, 0.3], [0.2, 0.2], [0.2, 0.15]]
+    np.testing.assert_allclose(front_probability(draws, [[1.0], [2.0]]), [1.0, 0.5])
+    np.testing.assert_allclose(front_probability(draws, [[1.0], [1.0]]), [0.5, 0.75])
+    np.testing.assert_allclose(front_probability(draws, [[1.0, 3.0], [2.0, 2.0]]), [1.0, 1.0])
+
+
+@pytest.mark.parametrize("costs", [1, 2])
+def test_front_probability_is_what_counting_gives(costs):
+    rng = np.random.default_rng(0)
+    draws, known = rng.normal(size=(50, 7)).round(1), rng.integers(0, 4, (7, costs))
+    on_front = np.ones((50, 7), bool)
+    for draw, i, j in np.ndindex(50, 7, 7):
+        no_worse = draws[draw, j] <= draws[draw, i] and (known[j] <= known[i]).all()
+        better = draws[draw, j] < draws[draw, i] or (known[j] < known[i]).any()
+        on_front[draw, i] &= not (no_worse and better)
+    np.testing.assert_allclose(front_probability(draws, known), on_front.mean(axis=0))
+
+
+def test_best_of_two_normals():
+    rng = np.random.default_rng(1)
+    draws = rng.normal([0.0, 1.0, -5.0], [1.0, 2.0, 1.0], (200_000, 3))
+    first = stats.norm.cdf(1 / np.sqrt(5))  # P(x0 < x1)
+    found = best_probability(draws, [True, True, False])
+    np.testing.assert_allclose(found, [first, 1 - first, 0], atol=0.005)
+    assert best_probability(draws, [False] * 3).tolist() == [0, 0, 0]
+    # E[x0 - min(x0, x1)] = E[max(x0 - x1, 0)], and x0 - x1 is normal with mean -1, variance 5.
+    sd = np.sqrt(5)
+    regret = sd * stats.norm.pdf(-1 / sd) - stats.norm.cdf(-1 / sd)
+    assert expected_regret(draws, [True, True, False], 0) == pytest.approx(regret, abs=0.01)
