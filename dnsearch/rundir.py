@@ -7,6 +7,9 @@ data.json           what is known of the images
 run.lock            held while a coordinator works; holder.json names it
 checkpoints/KEY/    weights of candidates, one file a seed
 report.html, candidates.csv, summary.json
+
+The training of one network (``dnsearch train``) has training.json in place of the study, and
+result.json and network/ in place of the report.
 """
 
 from __future__ import annotations
@@ -108,6 +111,10 @@ class RunDir:
     @property
     def database(self) -> Path:
         return self.path / "study.db"
+
+    @property
+    def training_file(self) -> Path:
+        return self.path / "training.json"
 
     @property
     def report(self) -> Path:

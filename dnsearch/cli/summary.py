@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -45,7 +46,9 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> b
     click.echo(f"report:    {run.report}")
     if picks:
         named = run.path.parent == Path(RUNS)
-        click.echo(f"export:    {export_command(run.name if named else str(run.path), PICK)}")
+        name = run.name if named else str(run.path)
+        click.echo(f"export:    {export_command(name, PICK)}")
+        click.echo(f"train on:  dnsearch train {shlex.quote(f'{name}:{PICK}')}")
     return bool(picks)
 
 

@@ -39,7 +39,8 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     channels, height, width = images.shape
     cost = cost_of(arch, height, width, training.recipe.batch_size)
     costs = ", ".join(format_value(n, getattr(cost, n)) for n in ("macs", "params"))
-    where = f"{opened.threads} CPU threads" if opened.device == "cpu" else opened.device
+    plural = "s" * (opened.threads > 1)
+    where = f"{opened.threads} CPU thread{plural}" if opened.device == "cpu" else opened.device
     done = round(opened.progress())
     again = f", going on after epoch {done}" if done else ""
     tests = "test images wait for the end" if opened.has_test else "there are no test images"
@@ -59,7 +60,8 @@ class Pace:
     """How fast this sitting goes, and how long it will take."""
 
     def __init__(self, opened: Opened) -> None:
-        self.opened, self.first, self.started = opened, opened.progress(), time.monotonic()
+        self.opened, self.epochs = opened, opened.training.epochs
+        self.first, self.started = opened.progress(), time.monotonic()
 
     def tell(self) -> str:
         """Such as ``12.3 k images/s  2 min 10 s left``; empty until there is something to tell."""
@@ -69,8 +71,8 @@ class Pace:
         if done <= 0:
             return ""
         rate = format_value("images_per_second", done * self.opened.images_an_epoch / seconds)
-        left = (self.opened.training.epochs - progress) * seconds / done
-        return f"{rate:>15}  {duration(left)} left"
+        left = (self.epochs - progress) * seconds / done
+        return f"{rate}  {duration(left)} left" if left > 0 else rate
 
 
 def point_text(point: CurvePoint) -> str:
@@ -84,16 +86,19 @@ class Lines:
 
     def __init__(self, name: str, notes: Sequence[str], console: Console) -> None:
         self.name, self.notes, self.console = name, notes, console
+        self.pace: Pace | None = None
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def opened(self, opened: Opened) -> None:
         self._print(headline(self.name, opened, self.notes))
-        self.epochs, self.pace = opened.training.epochs, Pace(opened)
+        self.pace = Pace(opened)
 
     def epoch(self, point: CurvePoint) -> None:
-        self._print(f"{point.epoch:>4}/{self.epochs}  {point_text(point)}  {self.pace.tell()}")
+        assert self.pace is not None
+        of = f"{point.epoch:>4}/{self.pace.epochs}"
+        self._print(f"{of}  {point_text(point)}  {self.pace.tell()}")
 
 
 class Screen:
@@ -101,9 +106,9 @@ class Screen:
 
     def __init__(self, name: str, notes: Sequence[str], console: Console) -> None:
         self.name, self.notes = name, notes
-        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._line)
         self.pace: Pace | None = None
         self.last: CurvePoint | None = None
+        self.live = Live(console=console, refresh_per_second=4, get_renderable=self._show)
 
     def opened(self, opened: Opened) -> None:
         self.live.console.print(Text(headline(self.name, opened, self.notes)))
@@ -113,15 +118,13 @@ class Screen:
     def epoch(self, point: CurvePoint) -> None:
         self.last = point
 
-    def _line(self) -> RenderableType:
+    def _show(self) -> RenderableType:
         if self.pace is None:
-            return Text("")
-        progress, epochs = self.pace.opened.progress(), self.pace.opened.training.epochs
+            return Text()
+        done, epochs = self.pace.opened.progress(), self.pace.epochs
+        bar = ProgressBar(total=epochs, completed=done, width=20)
         row = Table.grid(padding=(0, 2))
-        epoch = f"epoch {min(int(progress) + 1, epochs)}/{epochs}"
-        row.add_row(ProgressBar(total=epochs, completed=progress, width=20), epoch)
-        row.columns[1].no_wrap = True
-        pace = Text(self.pace.tell().strip(), no_wrap=True)
-        row.add_column()
-        row.rows.clear()
-        return Group(row, pace)
+        row.add_row(bar, f"epoch {min(int(done) + 1, epochs)}/{epochs}", self.pace.tell())
+        if self.last is None:
+            return row
+        return Group(row, Text(f"after epoch {self.last.epoch}: {point_text(self.last)}"))

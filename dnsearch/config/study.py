@@ -191,6 +191,14 @@ class TrainingConfig(Section):
         if list(self.rungs) != sorted(set(self.rungs)):
             raise ConfigError("rungs", "must rise", list(self.rungs))
 
+    def require_room(self, height: int, width: int) -> None:
+        """Raises ConfigError where augmentation would leave nothing of an image of this size."""
+        side = min(height, width)
+        for name in ("shift", "cutout"):
+            if getattr(self, name) >= side:
+                rule = f"must be less than the images' side of {side} pixels"
+                raise ConfigError(f"training.{name}", rule, getattr(self, name))
+
 
 Sampler = Literal["known-cost", "mo-asha", "tpe", "nsga2", "gp", "random", "grid", "stratified"]
 SCREENING = ("known-cost", "mo-asha")

@@ -2,6 +2,7 @@
 
     prepare(config)       decoded, resized, split and cached arrays, without torch
     prepare_test(config)  the test split, which nothing else opens
+    has_test(config)      whether there is one
     DeviceData(data, d)   the arrays on a device, given out in batches
     Augment(flip, ...)    what is done to training batches
 
@@ -14,13 +15,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dnsearch.data.dataset import LabelledImages, PreparedData
-from dnsearch.data.store import prepare, prepare_test
+from dnsearch.data.store import has_test, prepare, prepare_test
 
 if TYPE_CHECKING:
     from dnsearch.data.augment import Augment
     from dnsearch.data.device import DeviceData
 
-__all__ = ["Augment", "DeviceData", "LabelledImages", "PreparedData", "prepare", "prepare_test"]
+__all__ = [
+    "Augment",
+    "DeviceData",
+    "LabelledImages",
+    "PreparedData",
+    "has_test",
+    "prepare",
+    "prepare_test",
+]
 
 _NEEDS_TORCH = {"Augment": "augment", "DeviceData": "device"}
 

@@ -57,7 +57,16 @@ class DeviceData:
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Every validation image once, in order, as ``batches`` gives them but for the changes."""
-        images, labels = self._validation
+        return self._in_order(*self._validation, batch_size)
+
+    def batches_of(self, part: LabelledImages, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """These images, which stay in host memory, as ``validation_batches`` gives its own."""
+        labels = torch.from_numpy(part.labels).to(self.device)
+        return self._in_order(torch.from_numpy(part.images), labels, batch_size)
+
+    def _in_order(
+        self, images: Tensor, labels: Tensor, batch_size: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         for rows in torch.arange(len(labels), device=self.device).split(batch_size):
             yield _channels_last(self._normalise(self._pick(images, rows))), labels[rows]
 
@@ -68,7 +77,7 @@ class DeviceData:
 
     def _pick(self, images: Tensor, rows: Tensor) -> Tensor:
         """These images on the device, still uint8."""
-        if self.resident:
+        if images.device.type == self.device.type:
             return images.index_select(0, rows)
         batch = images.index_select(0, rows.cpu())
         if self.device.type == "cuda":

@@ -41,6 +41,11 @@ def prepare(config: DataConfig, cache: Path | None = None) -> PreparedData:
     )
 
 
+def has_test(config: DataConfig) -> bool:
+    """Whether there is a test split; nothing of it is read."""
+    return "test" in open_source(config).files
+
+
 def prepare_test(config: DataConfig, cache: Path | None = None) -> LabelledImages:
     """The test split, with the size, channels and class numbers that ``prepare`` gives.
 

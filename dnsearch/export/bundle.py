@@ -1,11 +1,13 @@
-"""One network of a run as a folder of its own: config, weights, preprocessing, and a README."""
+"""A network as a folder of its own: config, weights, preprocessing, and a README."""
 
 from __future__ import annotations
 
 import math
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +22,7 @@ from dnsearch.arch.checkpoint import (
     load_weights,
     save_network,
 )
+from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, write_json, write_text
@@ -36,7 +39,14 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candi
     answer, weights that were not kept, or a folder that is in use.
     """
     row = pick(results.candidates, results.study.objectives.costs, query)
-    model = _trained(results, run, row)
+    write_bundle(to, _trained(results, run, row), results.data, _readme(results, row))
+    return row
+
+
+def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str) -> None:
+    """Writes a network for images as ``data`` describes them into the new folder ``to``, all or
+    nothing; ``readme`` is the README down to where it says how to load it. See export_network.
+    """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunError(f"{to}: must be a new or empty folder; choose another with --to")
     try:
@@ -44,14 +54,13 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candi
         with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as aside:
             folder = Path(aside) / "export"
             folder.mkdir()
-            _write(folder, model, results, row, to.name)
-            _require_same_outputs(model, folder, results.data["shape"])
+            _write(folder, model, data, readme + _how_to_load(model, data, to.name))
+            _require_same_outputs(model, folder, data["shape"])
             if to.is_dir():
                 to.rmdir()
             shutil.move(folder, to)
     except OSError as error:
         raise RunError(f"{to}: cannot be written: {error.strerror or error}") from None
-    return row
 
 
 def _trained(results: Results, run: RunDir, row: Candidate) -> DenseNet:
@@ -65,14 +74,18 @@ def _trained(results: Results, run: RunDir, row: Candidate) -> DenseNet:
             f"{checkpoint}: the weights of {row['key']} {why}; pick another candidate, or search "
             "anew (--name) with keep_checkpoints = 'all'"
         )
-    model = DenseNet(results.archs[row["key"]])
+    return scored_network(results.archs[row["key"]], checkpoint)
+
+
+def scored_network(arch: ArchConfig, checkpoint: Path) -> DenseNet:
+    """The network of a training's checkpoint, with the averaged weights that were scored."""
+    model = DenseNet(arch)
     load_weights(model, checkpoint)
     return model.eval()
 
 
-def _write(folder: Path, model: DenseNet, results: Results, row: Candidate, name: str) -> None:
+def _write(folder: Path, model: DenseNet, data: Mapping[str, Any], readme: str) -> None:
     save_network(model, folder)
-    data = results.data
     preprocessing = {
         "shape": data["shape"],
         "mean": data["mean"],
@@ -82,7 +95,7 @@ def _write(folder: Path, model: DenseNet, results: Results, row: Candidate, name
         "normalise": "(pixels / 255 - mean) / std, by channel",
     }
     write_json(folder / PREPROCESSING_FILE, preprocessing)
-    write_text(folder / "README.md", _readme(results, row, name))
+    write_text(folder / "README.md", readme)
 
 
 def _require_same_outputs(model: DenseNet, folder: Path, shape: list[int]) -> None:
@@ -92,13 +105,12 @@ def _require_same_outputs(model: DenseNet, folder: Path, shape: list[int]) -> No
             raise RunError(f"{folder}: the written network gives other outputs; nothing was kept")
 
 
-def _readme(results: Results, row: Candidate, name: str) -> str:
+def _readme(results: Results, row: Candidate) -> str:
     data = results.data
     images = data["images"]["validation"]
     error = format_error(row["error"], float(binomial_standard_error(row["error"], images)))
     known = [n for n in ("params", "macs", "activations", "latency_ms") if math.isfinite(row[n])]
     lines = "\n".join(f"| {METRICS[n].label} | {format_value(n, row[n])} |" for n in known)
-    channels, height, width = data["shape"]
     return f"""# {row["name"]}
 
 A DenseNet found by dnsearch in the run `{results.name}` (architecture `{row["key"]}`), trained for
@@ -111,7 +123,12 @@ A DenseNet found by dnsearch in the run `{results.name}` (architecture `{row["ke
 
 The error is that of a short training on validation images that the search chose by: expect a fresh
 training to be a little worse, and measure on test images of your own before quoting a figure.
+"""
 
+
+def _how_to_load(model: DenseNet, data: Mapping[str, Any], name: str) -> str:
+    channels, height, width = data["shape"]
+    return f"""
 ## Load it
 
 ```python
@@ -122,11 +139,11 @@ logits = model(images)  # (n, {channels}, {height}, {width}) float -> (n, {len(d
 
 `images` are pixels prepared as `{PREPROCESSING_FILE}` says, `(pixels / 255 - mean) / std`; the
 classes stand there in the order of the logits. `{CONFIG_FILE}` is the architecture and
-`{WEIGHTS_FILE}` the weights{_torchvision(row)}.
+`{WEIGHTS_FILE}` the weights{_torchvision(model.config)}.
 """
 
 
-def _torchvision(row: Candidate) -> str:
-    if row["stem"] == "imagenet" and row["norm"] == "batch" and row["bn_size"]:
+def _torchvision(arch: ArchConfig) -> str:
+    if arch.stem == "imagenet" and arch.norm == "batch" and arch.bn_size:
         return ", under torchvision's names"
     return ""

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dnsearch.analysis import picks, reference
+from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
 from dnsearch.analysis.frames import Candidate, column, records, texts
 from dnsearch.analysis.metrics import format_error, format_value
 from dnsearch.analysis.pareto import hypervolume_curve
@@ -25,15 +26,20 @@ if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no ne
 FIGURES = ("params", "macs", "activations", "train_bytes", "latency_ms")
 """The costs told of a candidate, objective or not."""
 
+BELIEVED = ("believed_error", "believed_low", "believed_high", "front_probability")
+LEVEL = 0.9
+
 
 @dataclass(frozen=True)
 class Digest:
     """A run's results with what follows from them.
 
-    ``candidates`` is ``Results.candidates`` with the columns ``front`` (bool) and ``error_se``
-    (binomial standard error of ``error``). ``finished`` and ``front`` are parts of it, ``front``
-    cheapest first; ``picks`` maps the names of ``analysis.picks.RULES`` to rows of it, which
-    ``number`` tells apart.
+    ``candidates`` is ``Results.candidates`` with the columns ``front`` (bool), ``error_se``
+    (binomial standard error of ``error``), and what is believed of its error in the mean over
+    seeds (``BELIEVED``, NaN where nothing is): ``believed_error``, its 90 % interval from
+    ``believed_low`` to ``believed_high``, and ``front_probability``. ``finished`` and ``front`` are
+    parts of it, ``front`` cheapest first; ``picks`` maps the names of ``analysis.picks.RULES`` to
+    rows of it, which ``number`` tells apart.
     ``volumes`` is the hypervolume after each row of ``candidates``, up to ``reference``.
     """
 
@@ -64,6 +70,23 @@ class Digest:
     def train_macs(self) -> float:
         return float(np.nansum(column(self.candidates, "train_macs")))
 
+    def likely_best(self) -> tuple[str, float, float] | None:
+        """The finished candidate most likely to have the least error, by name, that probability,
+        and the error by which the least-error pick is expected to miss the best; None where nothing
+        is believed of them."""
+        beliefs = self.results.beliefs
+        if beliefs is None or "least-error" not in self.picks:
+            return None
+        keys, chosen = list(beliefs.keys), self.picks["least-error"]["key"]
+        names = dict(zip(texts(self.finished, "key"), texts(self.finished, "name"), strict=True))
+        allowed = np.isin(keys, list(names))
+        if chosen not in keys:
+            return None
+        chances = best_probability(beliefs.draws, allowed)
+        likely = int(chances.argmax())
+        regret = expected_regret(beliefs.draws, allowed, keys.index(chosen))
+        return names[keys[likely]], float(chances[likely]), regret
+
     @property
     def validation_images(self) -> int:
         return int(self.results.data["images"]["validation"])
@@ -81,6 +104,7 @@ def digest(results: Results) -> Digest:
     spread = binomial_standard_error(column(candidates, "error"), images)
     members = candidates.index.isin(picks.front(candidates, costs).index)
     candidates = candidates.assign(front=members, error_se=spread)
+    candidates = candidates.assign(**_believed(results, candidates))
     done = picks.finished(candidates)
     point = _reference(results, done)
     values = picks.objective_values(candidates, costs)
@@ -94,6 +118,26 @@ def digest(results: Results) -> Digest:
         reference=point,
         volumes=hypervolume_curve(values, list(point.values()), results.study.objectives.axis),
     )
+
+
+def _believed(results: Results, candidates: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """The columns ``BELIEVED``; the chance to be on the front is that among the finished."""
+    found = {name: np.full(len(candidates), np.nan) for name in BELIEVED}
+    beliefs = results.beliefs
+    if beliefs is None:
+        return found
+    costs = results.study.objectives.costs
+    done = picks.finished(candidates)
+    place = {key: i for i, key in enumerate(beliefs.keys)}
+    rows = [row for row, key in zip(done.index, texts(done, "key"), strict=True) if key in place]
+    which = [place[key] for key in texts(done.loc[rows], "key")]
+    low, high = beliefs.interval(LEVEL)
+    known = picks.objective_values(done.loc[rows], costs)[:, 1:]
+    chance = front_probability(beliefs.draws[:, which], known)
+    values = (beliefs.error[which], low[which], high[which], chance)
+    for name, value in zip(BELIEVED, values, strict=True):
+        found[name][rows] = value
+    return found
 
 
 def _reference(results: Results, done: pd.DataFrame) -> dict[str, float]:

@@ -9,10 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dnsearch.analysis.frames import texts
+from dnsearch.analysis.frames import Candidate, texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
-from dnsearch.report.digest import FIGURES, Digest, answer, digest, export_command, summary
+from dnsearch.report.digest import (
+    FIGURES,
+    LEVEL,
+    Digest,
+    answer,
+    digest,
+    export_command,
+    summary,
+)
 from dnsearch.report.html import render_template
 from dnsearch.report.pictures import pictures
 from dnsearch.report.style import LOOKS
@@ -107,11 +115,24 @@ def _cards(digest: Digest) -> list[Card]:
                 name=row["name"],
                 key=row["key"],
                 error=format_error(row["error"], row["error_se"]),
-                figures=[_labelled(n, row[n]) for n in told if math.isfinite(row[n])],
+                figures=_estimate(row)
+                + [_labelled(n, row[n]) for n in told if math.isfinite(row[n])],
                 command=export_command(digest.results.name, first),
             )
         )
     return cards
+
+
+def _estimate(row: Candidate) -> list[tuple[str, str]]:
+    """What all trainings together say of its error, and of its place on the front."""
+    if not math.isfinite(row["believed_error"]):
+        return []
+    low, high = (format_value("error", row[f"believed_{end}"]) for end in ("low", "high"))
+    return [
+        ("estimate", format_value("error", row["believed_error"])),
+        (f"{LEVEL:.0%} interval", f"{low.removesuffix(' %')} to {high}"),
+        ("on the front", _sure(row["front_probability"]).removeprefix("with a ")),
+    ]
 
 
 def _labelled(name: str, value: float) -> tuple[str, str]:
@@ -135,7 +156,30 @@ def _trust(digest: Digest) -> list[str]:
         f"{2 * spread:.1f} points near the knee, as equally good, and prefer the cheaper one.",
         "The recommended networks were chosen by these same errors, so theirs are a little "
         "flattering; the test images have not been used.",
+        *_pooled(digest),
     ]
+
+
+def _pooled(digest: Digest) -> list[str]:
+    """What the surrogate makes of all trainings together."""
+    likely = digest.likely_best()
+    if likely is None:
+        return []
+    name, chance, regret = likely
+    text = f"By them {name} has the least error of all candidates {_sure(chance)}"
+    if name != digest.picks["least-error"]["name"]:
+        text += f"; the least measured error is expected to miss it by {100 * regret:.1f} points"
+    return [
+        "The estimates take that back: they are what all trainings together say of a network's "
+        "error on these images in the mean over seeds, given how alike networks of like shape and "
+        "size score.",
+        f"{text}.",
+    ]
+
+
+def _sure(chance: float) -> str:
+    """Such as ``with a probability of 0.93``; of draws no more is known than this."""
+    return "almost surely" if chance > 0.99 else f"with a probability of {chance:.2f}"
 
 
 def _failures(digest: Digest) -> list[tuple[int, str]]:

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from dnsearch.arch.kernels.compile import compiler
+from dnsearch.arch.kernels.build import build
 from dnsearch.config import SearchConfig, TrainingConfig
 from dnsearch.errors import ConfigError, KernelError
 from dnsearch.rundir import cpu_cores
@@ -36,7 +36,8 @@ class Plan:
         return 2 if uses_bf16(recipe, self.devices[0]) else 4
 
     def notes(self, recipe: TrainingConfig) -> list[str]:
-        """What slows the search down on this machine, and what to do about it."""
+        """What slows the search down on this machine, and what to do about it. Workers on the CPU
+        find their kernels compiled afterwards."""
         notes = []
         if self.kind == "cpu" and len(self.devices) > cpu_cores():
             few = cpu_cores()
@@ -45,7 +46,7 @@ class Plan:
             )
         if self.kind == "cpu" and recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16":
             try:
-                compiler()
+                build()  # some seconds on a machine's first run; here, so that no worker has to
             except KernelError as error:
                 notes.append(f"training without the C++ kernels, at half the speed: {error}")
         return notes

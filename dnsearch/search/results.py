@@ -13,6 +13,7 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
+from dnsearch.search.beliefs import Beliefs, believe
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.study import Record, StudyStore
 
@@ -64,7 +65,8 @@ class Results:
     activations, train_bytes) for each preset whose stem and depth fit the input, trained or not.
     ``importance`` maps a name of an objective to the share of its variance each dimension explains.
     ``data`` tells of the images: name, classes, image shape, numbers of images a split.
-    ``archs`` maps a candidate's key to its architecture.
+    ``archs`` maps a candidate's key to its architecture. ``beliefs`` are what the surrogate makes
+    of all trainings together; None while there are too few.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Results:
     importance: Mapping[str, Mapping[str, float]]
     seconds: float
     archs: Mapping[str, ArchConfig] = field(default_factory=dict)
+    beliefs: Beliefs | None = None
 
 
 def read_results(run: RunDir) -> Results:
@@ -91,6 +94,7 @@ def read_results(run: RunDir) -> Results:
     records = _latest(store.records())
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
+    space = study.space.build(data["shape"][0], len(data["classes"]))
     rows = [_row(record, model, data["images"]["train"], names) for record in records]
     return Results(
         name=run.name,
@@ -102,6 +106,7 @@ def read_results(run: RunDir) -> Results:
         importance=store.importance(),
         seconds=store.seconds,
         archs={record.job.arch.key: record.job.arch for record in records},
+        beliefs=believe(store, space, model, study.training.rungs, study.search.seed),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 
 import torch
 
@@ -17,6 +18,7 @@ def set_up(device: str, threads: int) -> None:
     torch.set_num_threads(threads)
     keep_pages()
     torch.backends.cudnn.deterministic = True  # same seed, same figures
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may vary
     if device.startswith("cuda"):
         torch.cuda.set_device(device)  # timers, pinning and bf16 queries mean the current device
 

@@ -22,7 +22,7 @@ from dnsearch.arch import kernels
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
-from dnsearch.data import Augment, DeviceData
+from dnsearch.data import Augment, DeviceData, LabelledImages
 from dnsearch.errors import CheckpointError, RunError
 from dnsearch.seeds import derived_seed
 from dnsearch.training.device import is_out_of_memory, uses_bf16
@@ -94,7 +94,7 @@ class Trainer:
         """
         failure = None
         try:
-            self._resume(epochs)
+            self.resume(epochs)
             self._run(epochs, on_epoch)
         except TrainingFailed as failed:
             failure = str(failed)
@@ -168,14 +168,19 @@ class Trainer:
         return loss.detach()
 
     @torch.no_grad()
-    def evaluate(self) -> tuple[float, float]:
-        """Validation error (0 to 1) and mean cross-entropy (nats) of the averaged weights."""
+    def evaluate(self, images: LabelledImages | None = None) -> tuple[float, float]:
+        """Error (0 to 1) and mean cross-entropy (nats) of the averaged weights on these images,
+        by default those of validation."""
         wrong = torch.zeros((), device=self.device)
         loss = torch.zeros((), device=self.device)
         count = 0
-        for images, labels in self.data.validation_batches(VALIDATION_BATCH):
+        if images is None:
+            batches = self.data.validation_batches(VALIDATION_BATCH)
+        else:
+            batches = self.data.batches_of(images, VALIDATION_BATCH)
+        for batch, labels in batches:
             with self._autocast():
-                logits = self.averaged.model(images)
+                logits = self.averaged.model(batch)
             logits = logits.float()
             loss += F.cross_entropy(logits, labels, reduction="sum")
             wrong += (logits.argmax(1) != labels).sum()
@@ -220,7 +225,7 @@ class Trainer:
             except RuntimeError as error:  # what torch makes of a full disk
                 raise RunError(f"{self.checkpoint}: cannot be written: {error}") from None
 
-    def _resume(self, epochs: int) -> None:
+    def resume(self, epochs: int) -> None:
         """Takes up the checkpoint's state, unless it is another training's or too far on."""
         if self.checkpoint is None or not self.checkpoint.is_file():
             return

@@ -3,8 +3,8 @@
 python studies/densenet-bench/calibration.py [bench:fashion14]
 
 A search is stopped after some trainings; what it then believes of its candidates is held against
-their truth, the mean over the recorded seeds that it was not shown. Nothing of the surrogate was tuned on these
-statements; the held-out fifth (see compare.py) is told apart all the same.
+their truth, the mean over the recorded seeds that it was not shown. Nothing of the surrogate was
+tuned on these statements; the held-out fifth (see compare.py) is told apart all the same.
 """
 
 from __future__ import annotations

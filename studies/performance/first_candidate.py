@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from measure import Record
 
-ROUNDS, MOST = 5, 15.0
+ROUNDS, MOST = 3, 15.0
 FIRST = re.compile(r"^\s*1/\d+ ")
 
 

@@ -10,6 +10,7 @@ a GPU it says so and writes nothing.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.devices import Plan
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.session import local_workers
+from dnsearch.training.device import set_up
 
 ROUNDS = 15
 KERNELS: tuple[Kernels, ...] = ("reference", "portable", "triton")
@@ -54,6 +56,7 @@ def main() -> None:
     if not torch.cuda.is_available():
         sys.exit("not run: torch sees no GPU on this machine")
     device = torch.device("cuda:0")
+    set_up("cuda:0", 1)  # as dnsearch's workers are
     say = Record("gpu_step", "python studies/performance/gpu_step.py")
     say(torch.cuda.get_device_name(device))
     macs_a_second, bytes_a_second = rates(device)
@@ -78,7 +81,7 @@ def main() -> None:
         milliseconds = timed(steps)
         memory = {n: peak(step, device) for n, step in steps.items()}
         cost = cost_of(config, side, side, batch, 2)
-        traffic = 3 * 2 * (cost.train_bytes - 16 * cost.params) / 2  # each map written, read, read
+        traffic = 3 * (cost.train_bytes - 16 * cost.params)  # what is kept: written, read twice
         roof = 1e3 * max(3 * batch * cost.macs / macs_a_second, traffic / bytes_a_second)
         for n, ms in milliseconds.items():
             say(
@@ -88,8 +91,8 @@ def main() -> None:
             )
     say()
     say("the quickstart's networks, candidates an hour on one GPU")
-    for workers in PACKED:
-        say(f"  {workers} workers   {packed(workers):>8,.0f}")
+    for kernels, workers in itertools.product(KERNELS, PACKED):
+        say(f"  {kernels:<10} {workers} workers   {packed(kernels, workers):>8,.0f}")
     say.write()
 
 
@@ -141,9 +144,11 @@ def peak(step: Callable[[], object], device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def packed(workers: int, count: int = 48) -> float:
+def packed(kernels: Kernels, workers: int, count: int = 48) -> float:
     """Candidates an hour with so many worker processes on one GPU; start-up aside."""
     study = load_study(Path(__file__).parents[1] / "quickstart.toml")
+    recipe = study.training.model_copy(update={"kernels": kernels})
+    study = study.model_copy(update={"training": recipe})
     data = prepare(study.data)
     arch = ArchConfig(12, (4, 4, 4), 24, 4, stem="cifar", in_channels=1, num_classes=10)
     rung = study.training.rungs[-1]

@@ -58,6 +58,16 @@ def test_validation_is_whole_and_in_order():
     np.testing.assert_allclose(images, reference(data, data.validation, slice(None)), atol=1e-5)
 
 
+@pytest.mark.usefixtures("resident")
+def test_other_images_come_as_those_of_validation_do():
+    data = prepared()
+    there = DeviceData(data)
+    pairs = zip(there.batches_of(data.validation, 10), there.validation_batches(10), strict=True)
+    for (images, labels), (same_images, same_labels) in pairs:
+        assert torch.equal(images, same_images)
+        assert torch.equal(labels, same_labels)
+
+
 def test_where_images_lie_changes_nothing(monkeypatch):
     augment = Augment(flip=True, shift=1, cutout=2)
     epochs = []
@@ -128,5 +138,11 @@ def test_on_cuda(monkeypatch, answer):
     images, labels = next(DeviceData(data, "cuda").batches(16, state, augment))
     assert images.device.type == labels.device.type == "cuda"
     plain, rows = next(DeviceData(data, "cuda").batches(16, state))
+    (other, _), (validation, _) = (
+        next(batches)
+        for there in [DeviceData(data, "cuda")]
+        for batches in (there.batches_of(data.validation, 23), there.validation_batches(23))
+    )
+    assert torch.equal(other, validation)
     expected = reference(data, data.train, rows.cpu())
     np.testing.assert_allclose(plain.cpu(), expected, atol=1e-5)

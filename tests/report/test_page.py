@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -10,15 +11,17 @@ import sys
 import tomllib
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
 from dnsearch.config import StudyConfig, to_toml
 from dnsearch.errors import RunError
-from dnsearch.report.digest import answer, digest, export_command, summary
+from dnsearch.report.digest import BELIEVED, answer, digest, export_command, summary
 from dnsearch.report.page import candidates_csv, render, write_report
 from dnsearch.report.table import shortened, table
+from dnsearch.search.beliefs import Beliefs
 from dnsearch.search.results import COLUMNS, Results
 
 from . import synthetic
@@ -190,10 +193,29 @@ def test_summary_tells_what_the_table_holds():
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
+def test_beliefs_stand_on_the_cards_and_correct_the_least_error():
+    """Of three candidates, the one with the least measured error is believed to be the second."""
+    found = synthetic.results(3, seed=1)
+    found.candidates["error"] = [0.20, 0.15, 0.16]
+    found.candidates["macs"] = [1e5, 2e5, 3e5]
+    draws = np.array([[0.2, 0.17, 0.16], [0.2, 0.18, 0.16], [0.2, 0.165, 0.16], [0.2, 0.15, 0.16]])
+    beliefs = Beliefs(tuple(found.candidates["key"]), draws, 0.03)
+    told = digest(dataclasses.replace(found, beliefs=beliefs))
+    assert told.candidates["front_probability"].tolist() == [1.0, 1.0, 0.75]
+    name, chance, regret = told.likely_best()
+    assert (name, chance) == (found.candidates["name"][2], 0.75)
+    assert regret == pytest.approx((0.01 + 0.02 + 0.005) / 4)
+    page = render(told)
+    assert f"{name} has the least error of all candidates with a probability of 0.75" in page
+    assert "is expected to miss it by 0.9 points" in page
+    assert "90% interval" in page
+    assert "estimate" not in render(digest(found)).partition("Validation error against")[0]
+
+
 def test_csv_round_trip():
     results = STATES["usual"]()
     read_back = pd.read_csv(io.StringIO(candidates_csv(digest(results))), dtype={"key": str})
-    assert list(read_back.columns) == [*COLUMNS, "front"]
+    assert list(read_back.columns) == [*COLUMNS, "front", *BELIEVED]
     for name in ("key", "error", "macs", "seconds", "block_config"):
         expected = results.candidates[name]
         pd.testing.assert_series_equal(read_back[name], expected, check_dtype=False)

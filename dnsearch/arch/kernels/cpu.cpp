@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <vector>
 
 namespace {
@@ -33,12 +34,12 @@ constexpr int BYTES = 32, OUTS = 6, VECTORS = 2;
 #endif
 constexpr int COLUMNS = VECTORS;
 // gcc would rather load a vector again for each use.
-#ifdef __x86_64__
+#ifdef __AVX__
 #define IN_REGISTER(vector) asm("" : "+v"(vector))
 #else
 #define IN_REGISTER(vector) (void)0
 #endif
-constexpr Index CACHE = 384 << 10;  // bytes of a tile: well inside a core's second level
+constexpr Index CACHE = 640 << 10;  // bytes of a tile: well inside a core's second level
 
 template <class T> struct VectorOf {
   typedef T type __attribute__((vector_size(BYTES)));
@@ -195,7 +196,7 @@ void correlate(const T* const* rows, Index row_count, const T* const* cols, Inde
 
 // ------------------------------------------------------------------ threads
 
-thread_local int threads = 1;  // set by the caller; inside a parallel region it is 1
+thread_local int threads = 1;  // set by the caller; 1 for what is called inside a parallel region
 
 // Calls task(thread, i) for every i; each thread has one run of neighbours, so sums come out the
 // same every time.
@@ -208,8 +209,11 @@ template <class F> void parallel(Index tasks, F task) {
 #pragma omp parallel num_threads(team)
   {
     Index thread = omp_get_thread_num(), size = omp_get_num_threads();
+    int before = threads;
+    threads = 1;
     for (Index i = tasks * thread / size; i < tasks * (thread + 1) / size; ++i)
       task(static_cast<int>(thread), i);
+    threads = before;
   }
 }
 
@@ -1138,25 +1142,42 @@ template <class T> class Network {
 
 using Scalar = SCALAR;  // float or double: a library each
 
-extern "C" Index saved_size(const Shape* shape, Scalar* const* params, Scalar* const* running) {
-  return Network<Scalar>(*shape, true, params, running, nullptr).saved_size();
+// 0, or 1 where there is too little memory.
+template <class F> int attempt(int team, F call) {
+  threads = team;
+  try {
+    call();
+    return 0;
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
 }
 
-extern "C" void forward(const Shape* shape, int team, Scalar* const* params,
-                        Scalar* const* running, const Scalar* images, Scalar* saved, Scalar* out) {
-  threads = team;
-  Network<Scalar>(*shape, true, params, running, nullptr).forward(images, saved, out);
+extern "C" int saved_size(const Shape* shape, int team, Scalar* const* params,
+                          Scalar* const* running, Index* size) {
+  return attempt(team, [&] {
+    *size = Network<Scalar>(*shape, true, params, running, nullptr).saved_size();
+  });
 }
 
-extern "C" void infer(const Shape* shape, int team, Scalar* const* params, Scalar* const* running,
-                      const Scalar* images, Scalar* out) {
-  threads = team;
-  Network<Scalar>(*shape, false, params, running, nullptr).infer(images, out);
+extern "C" int forward(const Shape* shape, int team, Scalar* const* params, Scalar* const* running,
+                       const Scalar* images, Scalar* saved, Scalar* out) {
+  return attempt(team, [&] {
+    Network<Scalar>(*shape, true, params, running, nullptr).forward(images, saved, out);
+  });
 }
 
-extern "C" void backward(const Shape* shape, int team, Scalar* const* params,
-                         Scalar* const* running, Scalar* const* grads, const Scalar* images,
-                         Scalar* saved, const Scalar* d_out, Scalar* d_images) {
-  threads = team;
-  Network<Scalar>(*shape, true, params, running, grads).backward(images, saved, d_out, d_images);
+extern "C" int infer(const Shape* shape, int team, Scalar* const* params, Scalar* const* running,
+                     const Scalar* images, Scalar* out) {
+  return attempt(team, [&] {
+    Network<Scalar>(*shape, false, params, running, nullptr).infer(images, out);
+  });
+}
+
+extern "C" int backward(const Shape* shape, int team, Scalar* const* params, Scalar* const* running,
+                        Scalar* const* grads, const Scalar* images, Scalar* saved,
+                        const Scalar* d_out, Scalar* d_images) {
+  return attempt(team, [&] {
+    Network<Scalar>(*shape, true, params, running, grads).backward(images, saved, d_out, d_images);
+  });
 }

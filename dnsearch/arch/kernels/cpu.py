@@ -10,13 +10,16 @@ import ctypes
 import functools
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd.function import once_differentiable
 
-from dnsearch.arch.kernels.compile import build
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.kernels.build import build
+from dnsearch.arch.kernels.modules import untouched
 from dnsearch.errors import KernelError
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
 _IMAGENET_STEM = ("conv0", "norm0", "relu0", "pool0")
-_RUNNING = ("running_mean", "running_var")
 
 
 class _Shape(ctypes.Structure):
@@ -38,6 +40,11 @@ class _Shape(ctypes.Structure):
     ]
 
 
+def serves(config: ArchConfig) -> bool:
+    """Whether there is a way through such a network: batch norm, without dropout."""
+    return config.norm == "batch" and not config.drop_rate
+
+
 def available(dtype: torch.dtype) -> bool:
     """Whether the kernels are compiled; they are now (some seconds, once a machine) if need be."""
     return dtype in _SCALARS and _library(dtype) is not None
@@ -47,80 +54,126 @@ def available(dtype: torch.dtype) -> bool:
 def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
     """The compiled kernels; None, with one warning, where they cannot be had."""
     try:
-        library = ctypes.CDLL(str(build(_SCALARS[dtype])))
+        return ctypes.CDLL(str(build(_SCALARS[dtype])))
     except (KernelError, OSError) as error:
         warnings.warn(f"training without the C++ kernels: {error}", stacklevel=1)
         return None
-    library.saved_size.restype = ctypes.c_int64
-    return library
 
 
 def supports(model: DenseNet, images: Tensor) -> bool:
-    """Batch norm without dropout, in fp32 or float64 on the CPU: training, or inference without
-    autograd."""
-    config, gradients = model.config, torch.is_grad_enabled()
-    return (
-        images.device.type == "cpu"
-        and images.dtype == model.classifier.weight.dtype
-        and not torch.is_autocast_enabled("cpu")
-        and config.norm == "batch"
-        and not (config.drop_rate and model.training)
-        and (model.training or not gradients)
-        and not (config.stem == "cifar" and images.requires_grad and gradients)
-        and len(images) > model.training  # a lone pixel has no variance: torch's error
-        and available(images.dtype)
-    )
+    """Training, or inference without autograd, of plain tensors in fp32 or float64 on the CPU, by
+    modules as the config builds them, without dropout."""
+    return _network(model, images) is not None
 
 
-def pooled_features(model: DenseNet, images: Tensor) -> Tensor:
-    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c).
-
-    Hooks of submodules are not run, and there is no way back twice.
-    """
+def pooled_features(model: DenseNet, images: Tensor) -> Tensor | None:
+    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c); None where it does not
+    support them. There are no second derivatives."""
+    network = _network(model, images)
+    if network is None:
+        return None
     if model.config.stem == "imagenet":
+        if not model.training:  # half the time, but less exact on the way back
+            images = images.contiguous(memory_format=torch.channels_last)
         for name in _IMAGENET_STEM:
             images = model.features.get_submodule(name)(images)
-    network = _Network(model)
     if model.training:
         for batches in network.batches_tracked:
             batches += 1
         return _Pooled.apply(images, network, *network.weights)
     out = images.new_empty(len(images), model.config.widths[-1])
-    network.call("infer", images, network.weights, images.contiguous(), out)
+    network.call("infer", images.shape, network.weights, images.contiguous(), out)
     return out
 
 
-class _Network:
+def _network(model: DenseNet, images: Tensor) -> _Network | None:
+    config, gradients = model.config, torch.is_grad_enabled()
+    weight = model.classifier.weight
+    if not (
+        serves(config)
+        and images.device.type == "cpu" == weight.device.type
+        and images.dtype == weight.dtype
+        and images.ndim == 4
+        and images.shape[1] == config.in_channels
+        and (model.training or not gradients)
+        and not (config.stem == "cifar" and images.requires_grad and gradients)
+        # A batch of one may have maps of one pixel, which have no variance: torch's error.
+        and len(images) > (1 if model.training else 0)
+        and not torch.is_autocast_enabled("cpu")
+        and torch._C._get_tracing_state() is None
+        and not torch.compiler.is_compiling()
+        and _is_plain(images)
+        and _is_plain(weight)
+        and available(images.dtype)
+    ):
+        return None
+    modules = untouched(model)
+    return None if modules is None else _Network.of(model, modules)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether there is memory behind it that may be pointed to."""
+    plain = type(tensor) in (Tensor, nn.Parameter)
+    return plain and not is_functorch_wrapped_tensor(tensor)
+
+
+class _Network(NamedTuple):
     """A model as the kernels see it: weights and running statistics in order, and its shape."""
 
-    def __init__(self, model: DenseNet) -> None:
-        self.config = model.config
-        stem = _IMAGENET_STEM if self.config.stem == "imagenet" else ()
-        parts = [part for name, part in model.features.named_children() if name not in stem]
-        leaves = [leaf for part in parts for leaf in part.modules() if leaf._parameters]
-        norms = [leaf for leaf in leaves if isinstance(leaf, nn.BatchNorm2d)]
-        self.weights = [p for leaf in leaves for p in leaf._parameters.values() if p is not None]
-        self.running = [n.get_buffer(name) for n in norms for name in _RUNNING]
-        self.batches_tracked = [norm.get_buffer("num_batches_tracked") for norm in norms]
-        self.epsilon, self.momentum = norms[0].eps, norms[0].momentum
+    config: ArchConfig
+    weights: list[Tensor]
+    running: list[Tensor]
+    batches_tracked: list[Tensor]
+    epsilon: float
+    momentum: float
 
-    def call(self, entry: str, images: Tensor, weights: Sequence[Tensor], *rest: Any) -> int:
-        """Calls an entry of cpu.cpp with tensors and lists of tensors as pointers."""
-        library = _library(images.dtype)
+    @classmethod
+    def of(cls, model: DenseNet, modules: list[nn.Module]) -> _Network | None:
+        """None where norms have settings of their own, such as frozen statistics."""
+        stem = _IMAGENET_STEM if model.config.stem == "imagenet" else ()
+        skipped = {id(model.features.get_submodule(name)) for name in stem}
+        leaves = [m for m in modules if m._parameters and id(m) not in skipped]
+        norms = [m for m in leaves if isinstance(m, nn.BatchNorm2d)]
+        settings = {(m.eps, m.momentum, m.training, m.running_mean is None) for m in norms}
+        epsilon, momentum = norms[0].eps, norms[0].momentum
+        if settings != {(epsilon, momentum, model.training, False)} or momentum is None:
+            return None
+        return cls(
+            model.config,
+            [p for m in leaves for p in m._parameters.values() if p is not None],
+            [m.get_buffer(name) for m in norms for name in ("running_mean", "running_var")],
+            [m.get_buffer("num_batches_tracked") for m in norms],
+            epsilon,
+            momentum,
+        )
+
+    def saved_size(self, shape: Sequence[int]) -> int:
+        """Numbers that a training step on images of this shape keeps."""
+        size = ctypes.c_int64()
+        self.call("saved_size", shape, self.weights, ctypes.byref(size))
+        return size.value
+
+    def call(self, entry: str, shape: Sequence[int], weights: Sequence[Tensor], *rest: Any) -> None:
+        """Calls an entry of cpu.cpp with tensors and lists of tensors as pointers.
+
+        ``shape`` is that of the images, or of what the imagenet stem made of them. Raises
+        RuntimeError, in torch's words, where there is too little memory.
+        """
+        library = _library(weights[0].dtype)
         assert library is not None
-        team = () if entry == "saved_size" else (torch.get_num_threads(),)
-        shape = self._shape(images)
-        kept = [w.contiguous() for w in weights]
+        described, threads = self._shape(shape), torch.get_num_threads()
+        kept = [weight.contiguous() for weight in weights]
         arguments = [_pointer(a) for a in (kept, self.running, *rest)]
-        return library[entry](ctypes.byref(shape), *team, *arguments)
+        if library[entry](ctypes.byref(described), threads, *arguments):
+            raise RuntimeError("the C++ kernels can't allocate memory")
 
-    def _shape(self, images: Tensor) -> _Shape:
-        config, (n, channels, h, w) = self.config, images.shape
+    def _shape(self, shape: Sequence[int]) -> _Shape:
+        config, (n, _, h, w) = self.config, shape
         blocks = len(config.block_config)
         counts = ctypes.c_int64 * blocks
         return _Shape(
             n=n,
-            in_channels=channels if config.stem == "cifar" else 0,
+            in_channels=config.in_channels if config.stem == "cifar" else 0,
             h=h,
             w=w,
             growth_rate=config.growth_rate,
@@ -133,33 +186,32 @@ class _Network:
         )
 
 
-def _pointer(argument: Tensor | Sequence[Tensor] | None) -> Any:
-    if argument is None:
-        return None
+def _pointer(argument: Any) -> Any:
     if isinstance(argument, Tensor):
         return ctypes.c_void_p(argument.data_ptr())
-    return (ctypes.c_void_p * len(argument))(*(tensor.data_ptr() for tensor in argument))
+    if isinstance(argument, list):
+        return (ctypes.c_void_p * len(argument))(*(tensor.data_ptr() for tensor in argument))
+    return argument
 
 
 class _Pooled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, images: Tensor, network: _Network, *weights: Tensor) -> Tensor:
         images = images.contiguous()
-        saved = images.new_empty(network.call("saved_size", images, weights))
+        saved = images.new_empty(network.saved_size(images.shape))
         out = images.new_empty(len(images), network.config.widths[-1])
-        network.call("forward", images, weights, images, saved, out)
-        ctx.network = network
-        ctx.save_for_backward(images, saved, *weights)
+        network.call("forward", images.shape, weights, images, saved, out)
+        ctx.network, ctx.shape = network, images.shape
+        read_again = network.config.stem == "cifar"
+        ctx.save_for_backward(images if read_again else None, saved, *weights)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore
         images, saved, *weights = ctx.saved_tensors
-        flat = images.new_empty(sum(weight.numel() for weight in weights))
-        sizes = [weight.numel() for weight in weights]
-        grads = [g.view(w.shape) for g, w in zip(flat.split(sizes), weights, strict=True)]
-        d_images = torch.empty_like(images) if ctx.needs_input_grad[0] else None
-        d_out = d_out.contiguous()
-        ctx.network.call("backward", images, weights, grads, images, saved, d_out, d_images)
+        grads = [torch.empty_like(w, memory_format=torch.contiguous_format) for w in weights]
+        d_images = saved.new_empty(ctx.shape) if ctx.needs_input_grad[0] else None
+        out = d_out.contiguous()
+        ctx.network.call("backward", ctx.shape, weights, grads, images, saved, out, d_images)
         return d_images, None, *grads

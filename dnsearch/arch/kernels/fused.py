@@ -60,6 +60,16 @@ def _leave(sums, down, c, channels, first, second):
 
 
 @jit
+def _leave_moments(sums, down, p, c, x, pixels, channels, P: tl.constexpr):
+    """Of a tile's x, 0 beyond the last pixel: the sum, and the squares about the tile's own mean,
+    since 32 bits are too few for E[x^2] - E[x]^2."""
+    count = tl.minimum(pixels - down * P, P)
+    first = tl.sum(x, 0)
+    apart = tl.where(_inside(p, c, pixels, channels), x - (first / count)[None, :], 0.0)
+    _leave(sums, down, c, channels, first, tl.sum(apart * apart, 0))
+
+
+@jit
 def _through(
     dy, x, dx, sums, down, p, c, weight, bias, mean, var, eps, pixels, channels, stride, dx_stride,
     ADD: tl.constexpr,
@@ -82,22 +92,27 @@ def _through(
 def statistics(x, sums, pixels, channels, stride, P: tl.constexpr, C: tl.constexpr):
     down, p, c = _place(channels, P, C)
     x = _load(x, p, stride, c, pixels, channels).to(tl.float32)
-    _leave(sums, down, c, channels, tl.sum(x, 0), tl.sum(x * x, 0))
+    _leave_moments(sums, down, p, c, x, pixels, channels, P)
 
 
 @jit
-def moments(sums, out, tiles, channels, pixels, T: tl.constexpr, C: tl.constexpr):
-    """Mean and variance by the sums of all tiles; in 64 bits, for E[x^2] - E[x]^2."""
+def moments(sums, out, tiles, channels, pixels, P: tl.constexpr, T: tl.constexpr, C: tl.constexpr):
+    """Mean and variance by what all tiles of P rows left (Chan, Golub, LeVeque 1983)."""
     c = tl.program_id(0) * C + tl.arange(0, C)
     first = tl.zeros((C,), tl.float64)
-    second = tl.zeros((C,), tl.float64)
     for tile in range(0, tiles, T):
         t = tile + tl.arange(0, T)
         first += tl.sum(_load(sums, t, 2 * channels, c, tiles, channels).to(tl.float64), 0)
-        part = _load(sums + channels, t, 2 * channels, c, tiles, channels)
-        second += tl.sum(part.to(tl.float64), 0)
     mean = first / pixels
-    _leave(out, 0, c, channels, mean, _relu(second / pixels - mean * mean))
+    second = tl.zeros((C,), tl.float64)
+    for tile in range(0, tiles, T):
+        t = tile + tl.arange(0, T)
+        count = tl.maximum(tl.minimum(pixels - t * P, P), 1)[:, None]
+        apart = _load(sums, t, 2 * channels, c, tiles, channels).to(tl.float64) / count - mean
+        squares = _load(sums + channels, t, 2 * channels, c, tiles, channels)
+        part = squares.to(tl.float64) + count * apart * apart
+        second += tl.sum(tl.where(_inside(t, c, tiles, channels), part, 0.0), 0)
+    _leave(out, 0, c, channels, mean, second / pixels)
 
 
 @jit
@@ -205,7 +220,7 @@ def product(
         kept = total.to(z.dtype.element_ty)
         tl.store(_at(z, p, outputs, o), kept, mask=inside)
         kept = tl.where(inside, kept.to(tl.float32), 0.0)
-        _leave(sums, down, o, outputs, tl.sum(kept, 0), tl.sum(kept * kept, 0))
+        _leave_moments(sums, down, p, o, kept, pixels, outputs, P)
 
 
 @jit

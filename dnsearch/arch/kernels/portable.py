@@ -14,19 +14,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dnsearch.arch.kernels.block import Gradient, Norm, Shape, Stage, Window, image, rows, wide
+from dnsearch.arch.kernels.modules import untouched
 
 if TYPE_CHECKING:
     from dnsearch.arch.densenet import DenseNet
 
 
 def supports(model: DenseNet, images: Tensor) -> bool:
-    """Whether it can do these images; if not, the next simpler implementation does."""
+    """Batch norm and modules as the config builds them, some images, on the CPU or CUDA."""
     some = images.numel() > 0  # torch refuses statistics of nothing
-    return some and model.config.norm == "batch" and images.device.type in ("cpu", "cuda")
+    known = model.config.norm == "batch" and images.device.type in ("cpu", "cuda")
+    return some and known and untouched(model) is not None
 
 
-def pooled_features(model: DenseNet, images: Tensor) -> Tensor:
-    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c)."""
+def pooled_features(model: DenseNet, images: Tensor) -> Tensor | None:
+    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c); None where it does not
+    support them."""
+    if not supports(model, images):
+        return None
     return run(model, images, Operations())
 
 

@@ -40,8 +40,11 @@ def supports(model: DenseNet, images: Tensor) -> bool:
     return torch.cuda.get_device_capability(images.device) >= (8, 0)  # the first with bf16
 
 
-def pooled_features(model: DenseNet, images: Tensor) -> Tensor:
-    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c)."""
+def pooled_features(model: DenseNet, images: Tensor) -> Tensor | None:
+    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c); None where it does not
+    support them."""
+    if not supports(model, images):
+        return None
     with torch.cuda.device_of(images):  # where Triton launches
         return portable.run(model, images, FusedOperations())
 
@@ -55,14 +58,14 @@ class FusedOperations(portable.Operations):
     def statistics(self, x: Tensor) -> Tensor:
         grid, sums, tile = _tiles(x)
         self.kernels.statistics[grid](x, sums, *x.shape, x.stride(0), **tile)
-        return self._moments(sums, len(x))
+        return self._moments(sums, len(x), tile["P"])
 
     def normalise(self, x: Tensor, norm: Norm) -> Tensor:
         return self.pool(x, norm, (len(x), 1, 1), (1, 1))
 
     def product(self, x: Tensor, norm: Norm, weight: Tensor) -> tuple[Tensor, Tensor]:
         z, sums = self._product(x, norm, weight, None)
-        return z, self._moments(sums, len(x))
+        return z, self._moments(sums, len(x), _PRODUCT[0])
 
     def folded(self, x: Tensor, norm: Norm, weight: Tensor, bias: Tensor) -> Tensor:
         return self._product(x, norm, weight, bias)[0]
@@ -150,11 +153,13 @@ class FusedOperations(portable.Operations):
         )
         return total
 
-    def _moments(self, sums: Tensor, pixels: int) -> Tensor:
-        """The statistics by the sums over all tiles."""
+    def _moments(self, sums: Tensor, pixels: int, rows: int) -> Tensor:
+        """The statistics by the moments of all tiles, of so many rows each."""
         tiles, _, channels = sums.shape
         statistics = sums.new_empty(2, channels)
-        self.kernels.moments[_strips(channels)](sums, statistics, tiles, channels, pixels, **_STRIP)
+        self.kernels.moments[_strips(channels)](
+            sums, statistics, tiles, channels, pixels, P=rows, **_STRIP
+        )
         return statistics
 
 

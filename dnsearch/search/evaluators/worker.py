@@ -97,7 +97,7 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint)
     score = trainer.train(job.rung, show)
     if settings.latency_batch and score.failure is None:
-        # As it will be used: torch's own modules, not what trains them fast.
+        # Torch's own modules, as an export is used, not what trains them fast.
         model = kernels.use(trainer.averaged.model, "reference", data.device)
         latency = measure_latency(model, shape, settings.latency_batch, data.device)
         score = replace(score, latency_ms=latency.ms)

@@ -1,19 +1,26 @@
 """The C++ kernels against the plain modules in float64, and against torchvision in fp32."""
 
 import copy
+import ctypes
 import pickle
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations, prune
 
 from dnsearch.arch import ArchConfig, DenseNet
-from dnsearch.arch.kernels import compile, cpu
-from dnsearch.errors import KernelError
+from dnsearch.arch.kernels import build, cpu
+from dnsearch.errors import ConfigError, KernelError
 
 try:
-    compile.compiler()
+    build.compiler()
 except KernelError as error:
     pytest.skip(str(error), allow_module_level=True)
 
@@ -135,6 +142,157 @@ def test_what_it_cannot_do_is_done_by_the_simpler_ways():
     assert not cpu.supports(fused.eval(), images)  # a way back through running statistics
 
 
+def own_norms(model):
+    """Settings that one set of kernels for the whole network cannot have."""
+    model.features.denseblock1.denselayer2.norm1.eval()  # fine-tuning with frozen statistics
+
+
+def other_epsilon(model):
+    model.features.norm5.eps = 0.1
+
+
+def cumulative_average(model):
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+
+
+def no_running_statistics(model):
+    layer = model.features.denseblock1.denselayer1
+    layer.norm1 = nn.BatchNorm2d(layer.norm1.num_features, track_running_stats=False)
+    layer.norm1.to(model.classifier.weight.dtype)
+
+
+def other_activation(model):
+    model.features.denseblock2.denselayer1.relu1 = nn.SiLU()
+
+
+def dropout_of_one_layer(model):
+    model.features.denseblock1.denselayer1.drop_rate = 1.0
+
+
+def pruned(model):
+    prune.l1_unstructured(model.features.denseblock1.denselayer1.conv1, "weight", 0.5)
+
+
+def parametrised(model):
+    parametrizations.spectral_norm(model.features.denseblock1.denselayer1.conv2)
+
+
+def hooked(model):
+    model.features.transition1.register_forward_hook(lambda module, images, out: 2 * out)
+
+
+def dilated(model):
+    conv = model.features.denseblock2.denselayer1.conv2
+    conv.dilation = conv.padding = (2, 2)
+
+
+@pytest.mark.parametrize("kernels", ["cpu", "portable"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        own_norms, other_epsilon, cumulative_average, no_running_statistics, other_activation,
+        dropout_of_one_layer, pruned, parametrised, hooked, dilated,
+    ],
+)  # fmt: skip
+def test_changed_models_are_run_as_they_are(change, kernels):
+    plain, fused = twins(SMALL)
+    fused.kernels = kernels
+    images = torch.randn(4, 3, 40, 40, dtype=torch.float64)
+    for model in (plain, fused):
+        torch.manual_seed(3)
+        change(model)
+        model(images).square().sum().backward()
+    torch.testing.assert_close(fused(images), plain(images), **EXACT)
+    torch.testing.assert_close(dict(fused.named_buffers()), dict(plain.named_buffers()), **EXACT)
+    for ours, theirs in zip(fused.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, **EXACT)
+
+
+@pytest.mark.parametrize("channels", [1, 4, 200])
+def test_other_channels_are_torchs_error(channels):
+    for stem in ("cifar", "imagenet"):
+        _, fused = twins(SMALL.replace(stem=stem), torch.float32)
+        with pytest.raises(RuntimeError, match="expected input"):
+            fused(torch.randn(2, channels, 32, 32))
+
+
+def test_weights_elsewhere_are_torchs_error():
+    _, fused = twins(SMALL, torch.float32)
+    assert not cpu.supports(fused.to("meta"), torch.randn(2, 3, 32, 32))
+
+
+def test_going_back_twice_and_adding_up_gradients():
+    plain, fused = twins(SMALL)
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    for model in (plain, fused):
+        loss = model(images).square().sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
+        model(2 * images).sum().backward()
+    for ours, theirs in zip(fused.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, **EXACT)
+
+
+def test_training_mode_without_autograd_updates_statistics_alone():
+    plain, fused = twins(SMALL)
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(fused(images), plain(images), **EXACT)
+    torch.testing.assert_close(fused.state_dict(), plain.state_dict(), **EXACT)
+
+
+def test_a_traced_model_holds_the_modules():
+    plain, fused = twins(SMALL, torch.float32)
+    plain.eval(), fused.eval()
+    with torch.no_grad():
+        traced = torch.jit.trace(fused, torch.randn(2, 3, 32, 32))
+        images = torch.randn(2, 3, 32, 32)
+        torch.testing.assert_close(traced(images), plain(images), rtol=1e-4, atol=1e-4)
+
+
+def test_sizes_beyond_32_bits_are_counted():
+    _, fused = twins(SMALL.replace(stem="cifar"), torch.float32)
+    network = cpu._network(fused, torch.randn(2, 3, 32, 32))
+    few, many = (network.saved_size((n, 3, 32, 32)) for n in (1 << 10, 1 << 22))
+    assert many == pytest.approx(few * 2**12, rel=0.001)
+    assert many > 2**33
+
+
+def test_too_little_memory_is_torchs_kind_of_error(tmp_path):
+    """In a process of its own, whose address space ends just above what it has."""
+    script = """
+import resource, torch
+from dnsearch.arch import ArchConfig, DenseNet
+from dnsearch.training.device import is_out_of_memory
+model = DenseNet(ArchConfig(4, (3, 3), 8, 4, stem="cifar", num_classes=4))
+model.kernels = "cpu"
+model(torch.randn(2, 3, 32, 32)).sum().backward()
+loss = model(torch.randn(256, 3, 32, 32)).sum()
+pages = int(open("/proc/self/statm").read().split()[0])
+room = pages * resource.getpagesize() + (10 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (room, room))
+try:
+    loss.backward()
+except RuntimeError as error:
+    print("out of memory", is_out_of_memory(error))
+"""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs Linux")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "out of memory True", done.stderr
+
+
+def test_unknown_kernels_are_named():
+    model, _ = twins(SMALL, torch.float32)
+    model.kernels = "protable"
+    with pytest.raises(
+        ConfigError, match="kernels must name kernels, got 'protable'; did you mean"
+    ):
+        model(torch.randn(2, 3, 32, 32))
+
+
 def test_a_lone_pixel_is_torchs_error():
     _, fused = twins(SMALL.replace(stem="cifar"), torch.float32)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
@@ -215,7 +373,7 @@ def test_without_a_compiler_the_simpler_ways_are_taken(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(KernelError, match="no C\\+\\+ compiler 'no-such-compiler'; install one"):
-        compile.build()
+        build.build()
     cpu._library.cache_clear()
     try:
         _, fused = twins(SMALL, torch.float32)
@@ -226,9 +384,37 @@ def test_without_a_compiler_the_simpler_ways_are_taken(monkeypatch, tmp_path):
         cpu._library.cache_clear()
 
 
+def test_building_once(monkeypatch, tmp_path):
+    """Two at once, beside what a crash left; then it is there, and loads."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = build._library_path("float")
+    path.parent.mkdir(parents=True)
+    path.with_suffix(".new").write_text("half")
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(build.build, ["float"] * 2)) == [path] * 2
+    assert ctypes.CDLL(str(path)).forward
+    assert not [p for p in path.parent.iterdir() if p.suffix in (".new", ".o")]
+    monkeypatch.setattr(build, "_compile", None)  # nothing is compiled again
+    assert build.build() == path
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("CXX", "g++ '", "CXX cannot be read"),
+        ("XDG_CACHE_HOME", "/dev/null", "/dev/null/dnsearch: Not a directory"),
+    ],
+)
+def test_what_stands_in_the_way_is_named(monkeypatch, name, value, message):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(KernelError, match=message):
+        build.build()
+
+
 def test_a_compiler_that_fails_is_named_and_leaves_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(compile, "FLAGS", (*compile.FLAGS, "--no-such-flag"))
-    with pytest.raises(KernelError, match=r"g\+\+: .*no-such-flag"):
-        compile.build()
+    monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "--no-such-flag"))
+    command = build.compiler()[0]
+    with pytest.raises(KernelError, match=f"{re.escape(command)}: .*no-such-flag"):
+        build.build()
     assert not list(tmp_path.rglob("*.so"))

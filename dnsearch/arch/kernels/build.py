@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 import os
@@ -20,7 +21,10 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC")
 
 def compiler() -> list[str]:
     """The command that CXX names, or g++. Raises KernelError where there is none."""
-    command = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    try:
+        command = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    except ValueError as error:
+        raise KernelError(f"CXX cannot be read: {error}") from None
     if shutil.which(command[0]) is None:
         raise KernelError(f"no C++ compiler {command[0]!r}; install one or set CXX")
     return command
@@ -49,7 +53,10 @@ def _library_path(scalar: str) -> Path:
     target = _run([*compiler(), "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
     parts = (SOURCE.read_text(), target, scalar, *FLAGS, *_openmp())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # there is no home
+        raise KernelError("no folder for the compiled kernels; set XDG_CACHE_HOME") from None
     return cache / "dnsearch" / f"densenet-{digest}.so"
 
 
@@ -58,11 +65,15 @@ def _compile(scalar: str, path: Path) -> None:
     _run([*compiler(), *FLAGS, f"-DSCALAR={scalar}", "-c", str(SOURCE), "-o", str(made)])
     _run([*compiler(), "-shared", str(made), *_openmp(), "-o", str(aside)])
     made.unlink()
+    ctypes.CDLL(str(aside))  # one that cannot be loaded must not stay
     aside.replace(path)
 
 
 def _openmp() -> list[str]:
-    """torch's own OpenMP runtime where it brings one: two in a process fight for the cores."""
+    """torch's own OpenMP runtime where it brings one: two in a process fight for the cores. What
+    clang makes does not run on it."""
+    if "clang" in compiler()[0]:
+        return ["-fopenmp"]
     torch = importlib.util.find_spec("torch")
     for folder in torch.submodule_search_locations or () if torch else ():
         for path in sorted(Path(folder, "lib").glob("libgomp*.so*")):

@@ -1,0 +1,48 @@
+"""Whether a model's modules are still those that its config builds."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from dnsearch.arch.config import ArchConfig
+
+if TYPE_CHECKING:
+    from dnsearch.arch.densenet import DenseNet
+
+_SETTINGS = (
+    *("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"),
+    *("drop_rate", "ceil_mode", "count_include_pad", "divisor_override"),
+)
+
+
+def untouched(model: DenseNet) -> list[nn.Module] | None:
+    """The modules of ``model.features`` in their order; None where one was replaced, pruned,
+    parametrised, hooked or set otherwise, so that only calling them gives the right result."""
+    modules = list(model.features.modules())
+    expected = _expected(model.config)
+    if len(modules) != len(expected):
+        return None
+    for module, description in zip(modules, expected, strict=True):
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+            return None
+        if _describe(module) != description:
+            return None
+    return modules
+
+
+@functools.lru_cache(maxsize=64)
+def _expected(config: ArchConfig) -> list[tuple[Any, ...]]:
+    from dnsearch.arch.densenet import DenseNet
+
+    with torch.device("meta"):
+        return [_describe(module) for module in DenseNet(config).features.modules()]
+
+
+def _describe(module: nn.Module) -> tuple[Any, ...]:
+    shapes = [None if p is None else p.shape for p in module._parameters.values()]
+    values = vars(module)
+    return type(module), shapes, [values.get(name) for name in _SETTINGS]

@@ -1,0 +1,165 @@
+"""``dnsearch train``."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.presets import PRESETS
+from dnsearch.cli.networks import is_file_or_folder, read_network
+from dnsearch.cli.run import BUNDLED, bundled_study
+from dnsearch.config import StudyConfig, load_study, override
+from dnsearch.rundir import RUNS, RunDir
+
+LONGER = 10
+"""Times the top rung: a search's trainings only rank networks, this one is to be used."""
+
+
+@click.command()
+@click.argument("network")
+@click.option(
+    "--study",
+    type=click.Path(path_type=Path),
+    help="Study file whose [data] and [training] are taken.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help=f"Epochs; by default {LONGER} times the last of the study's training.rungs.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(min=0),
+    help="Of the first weights, the order of images, augmentation and dropout.",
+)
+@click.option("--device", help="For the study's search.device: auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default one a core.")
+@click.option("--name", help="Name of the folder; by default the network's.")
+@click.option(
+    "--to", default=RUNS, type=click.Path(path_type=Path), help="Where it goes [reports]."
+)
+def command(
+    network: str,
+    study: Path | None,
+    epochs: int | None,
+    seed: int,
+    device: str | None,
+    threads: int | None,
+    name: str | None,
+    to: Path,
+) -> int:
+    """Train NETWORK in full, measure it on the test images, and write it into reports/NAME.
+
+    NETWORK is a preset, a config.json, the folder of an export, or RUN:PICK for a network of a
+    search, such as example:knee or example:KEY. Images and recipe are those of RUN, or of --study,
+    or else of the bundled study, quickstart; the learning rate falls at the end of the epochs asked
+    for. The test images are opened once, when the last epoch is done.
+
+    Ctrl-C ends it at any time; the same command goes on, bit for bit.
+
+    \b
+    dnsearch train example:knee --epochs 30
+    dnsearch train densenet-bc-100-12 --study flowers.toml
+    """
+    asked = _asked(network)
+    notes: list[str] = []
+    config = _study(asked, study, notes)
+    if epochs is None:
+        epochs = LONGER * config.training.rungs[-1]
+        notes.append(f"{epochs} epochs, {LONGER} times the top rung; --epochs sets another number")
+    run = RunDir.named(asked.folder if name is None else name, to)
+    config = override(config, workers=1, **({} if device is None else {"device": device}))
+
+    from dnsearch.data import prepare
+    from dnsearch.search.devices import plan_workers
+
+    plan = plan_workers(config.search)
+    images = prepare(config.data)
+
+    from dnsearch.cli.watch import make_watch
+    from dnsearch.export import train_network
+    from dnsearch.training.full import FullTraining
+
+    training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
+    notes += plan.notes(config.training)
+    typed = shlex.join(["dnsearch", *sys.argv[1:]])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
+    try:
+        with make_watch(run.name, notes) as watch:
+            result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
+    except KeyboardInterrupt:
+        click.echo(f"\ninterrupted\nto go on:  {typed}")
+        return 130
+    if result.failure is not None:
+        click.echo(f"dnsearch: {run.path}: {result.failure}", err=True)
+        return 1
+    _print(result.values, run, result.again)
+    other = {"--name": f"{run.name.removesuffix(f'-seed{seed}')}-seed{seed + 1}"}
+    other |= {"--study": study, "--epochs": epochs, "--seed": seed + 1}
+    other |= {"--device": device, "--threads": threads, "--to": None if to == RUNS else to}
+    options = [str(part) for pair in other.items() if pair[1] is not None for part in pair]
+    click.echo(f"next:      {shlex.join(['dnsearch', 'train', network, *options])}")
+    click.echo("           (how much of it is the seed's luck?)")
+    return 0
+
+
+class Asked(NamedTuple):
+    """A network as its user named it, a name for its folder, and its own study if it has one."""
+
+    name: str
+    folder: str
+    arch: ArchConfig
+    study: StudyConfig | None = None
+
+
+def _asked(network: str) -> Asked:
+    run, colon, query = network.rpartition(":")
+    if colon and not is_file_or_folder(network):
+        return _of_run(RunDir.find(run), query)
+    arch = read_network(network)
+    if network in PRESETS:
+        return Asked(network, network, arch)
+    path = Path(network).resolve()
+    return Asked(arch.describe(), path.name if path.is_dir() else path.stem, arch)
+
+
+def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
+    """Where images and recipe come from; a note where nobody said so."""
+    if file is not None:
+        return load_study(file)
+    if asked.study is not None:
+        return asked.study
+    notes.append(f"images and recipe of the bundled study, {BUNDLED}; --study takes others")
+    return load_study(bundled_study())
+
+
+def _of_run(run: RunDir, query: str) -> Asked:
+    from dnsearch.analysis.picks import RULES, pick
+    from dnsearch.search.results import read_results
+
+    results = read_results(run)
+    row = pick(results.candidates, results.study.objectives.costs, query)
+    folder = f"{run.name}-{query if query in RULES else row['key']}"
+    return Asked(row["name"], folder, results.archs[row["key"]], results.study)
+
+
+def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
+    from dnsearch.analysis.metrics import duration
+    from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, figures
+
+    done = f"{values['epochs']} epochs in {duration(values['seconds'])} of training"
+    click.echo(f"\n{'finished before' if again else 'finished'}: {done}")
+    shown = figures(values)
+    for name in ("test error", "validation error"):
+        click.echo(f"           {shown.pop(name, 'no test images, so no')} {name}")
+    click.echo(f"           {', '.join(shown.values())}")
+    click.echo(f"result:    {run.path / RESULT_FILE}")
+    click.echo(f"network:   {run.path / NETWORK_FOLDER}  (its README.md says how to load it)")

@@ -1,0 +1,126 @@
+"""One network trained in full: from what is asked for to figures and files in its own folder.
+
+training.json       what is trained, on what, how
+result.json         figures and curve; written last, so there it says that all is done
+network/            the network, as ``dnsearch export`` writes one
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dnsearch.analysis.metrics import METRICS, format_error, format_value
+from dnsearch.analysis.trust import binomial_standard_error
+from dnsearch.cost.formula import cost_of
+from dnsearch.export.bundle import scored_network, write_bundle
+from dnsearch.rundir import RunDir, write_json
+from dnsearch.training.full import (
+    FullTraining,
+    Measured,
+    Trained,
+    Watch,
+    require_same,
+    train_fully,
+)
+
+RESULT_FILE, NETWORK_FOLDER = "result.json", "network"
+COSTS = ("macs", "params", "activations")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is known of a training that ended: the values of result.json, or why there are none.
+
+    again: it was complete before this sitting, which did nothing.
+    """
+
+    values: dict[str, Any]
+    failure: str | None = None
+    again: bool = False
+
+
+def train_network(
+    training: FullTraining, run: RunDir, device: str, threads: int, watch: Watch
+) -> Result:
+    """Trains, or goes on training, one network; measures it on the test images and exports it.
+
+    Raises a DnsearchError for what a user can mend, KeyboardInterrupt when told to stop; a call
+    with the same arguments goes on.
+    """
+    with run.lock():
+        require_same(training, run, device)
+        if (run.path / RESULT_FILE).is_file() and (run.path / NETWORK_FOLDER).is_dir():
+            return Result(run.read_json(RESULT_FILE, "validation", "test", "cost"), again=True)
+        trained = train_fully(training, run, device, threads, watch)
+        if isinstance(trained, str):
+            return Result({}, failure=trained)
+        values = _values(training, trained, run)
+        _export(training, run, values)
+        write_json(run.path / RESULT_FILE, values)
+        return Result(values)
+
+
+def figures(values: dict[str, Any]) -> dict[str, str]:
+    """The figures of a result by name, as people read them; the test error first, if any."""
+    found = {}
+    for name in ("test", "validation"):
+        if (held := values[name]) is not None:
+            found[f"{name} error"] = format_error(held["error"], held["standard_error"])
+    return found | {METRICS[n].label: format_value(n, values["cost"][n]) for n in COSTS}
+
+
+def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, Any]:
+    score = trained.score
+    _, height, width = training.images.shape
+    cost = asdict(cost_of(training.arch, height, width, training.recipe.batch_size))
+    return {
+        "key": training.arch.key,
+        **training.record(),
+        "cost": cost,
+        "test": _held(trained.test),
+        "validation": _held(trained.validation),
+        "train_loss": score.train_loss,
+        "seconds": score.seconds,
+        "images_per_second": score.images_per_second,
+        "curve": [asdict(point) for point in score.curve],
+        "images": training.images.describe(),
+        "environment": run.read_json("environment.json"),
+    }
+
+
+def _held(measured: Measured | None) -> dict[str, Any] | None:
+    if measured is None:
+        return None
+    error = float(binomial_standard_error(measured.error, measured.images))
+    return {**measured._asdict(), "standard_error": error}
+
+
+def _export(training: FullTraining, run: RunDir, values: dict[str, Any]) -> None:
+    to: Path = run.path / NETWORK_FOLDER
+    shutil.rmtree(to, ignore_errors=True)  # of a sitting cut off before it wrote its result
+    model = scored_network(training.arch, run.checkpoint(training.arch.key, training.seed))
+    write_bundle(to, model, values["images"], _readme(training, values))
+
+
+def _readme(training: FullTraining, values: dict[str, Any]) -> str:
+    shown = figures(values)
+    for name in ("test", "validation"):
+        if (held := values[name]) is not None:
+            shown[f"{name} error"] += f" ({held['images']:,} images)"
+    lines = "\n".join(f"| {name} | {text} |" for name, text in shown.items())
+    data = values["images"]
+    opened = "The test images were opened once, when the training was complete.\n"
+    return f"""# {training.name}
+
+A DenseNet trained by dnsearch for {training.epochs} epochs on {data["images"]["train"]:,} images of
+{data["name"]} (architecture `{training.arch.key}`, seed {training.seed}).
+
+| figure | value |
+| --- | --- |
+{lines}
+
+Errors are those of the averaged weights, ± one binomial standard error; another seed may differ by
+more. {opened if values["test"] else "The data set has no test images."}"""

@@ -1,0 +1,306 @@
+"""``dnsearch train``: one network from the command to its figures, interrupted or not."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from torch.nn import functional as F
+
+from dnsearch.arch import ArchConfig, load_network
+from dnsearch.cli import watch
+
+from .conftest import snapshot
+
+STUDY = """
+[data]
+format = "npz"
+path = "toy.npz"
+[training]
+rungs = [1]
+batch_size = 32
+shift = 1
+cutout = 2
+[search]
+device = "cpu"
+"""
+NETWORK = ArchConfig(4, (1, 2), 8, 2, drop_rate=0.1, stem="cifar")
+TRAIN = ("train", "net.json", "--study", "toy.toml", "--epochs", 3, "--threads", 1)
+
+
+def images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Noise with bright rows (class 0), columns (1) or neither (2)."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    pixels = rng.integers(0, 200, (count, 8, 8))
+    pixels[labels == 0, ::2] += 50
+    pixels[labels == 1, :, ::2] += 50
+    return pixels.astype(np.uint8), labels
+
+
+def write_images(**splits: tuple[int, int]) -> None:
+    arrays = {}
+    for split, (count, seed) in splits.items():
+        arrays[f"x_{split}"], arrays[f"y_{split}"] = images(count, seed)
+    np.savez("toy.npz", **arrays)
+
+
+@pytest.fixture(autouse=True)
+def _folder(dnsearch, monkeypatch) -> None:
+    """A network, a study and its images in the present folder."""
+    monkeypatch.setattr("dnsearch.training.full.set_up", lambda *_: None)  # for the whole process
+    Path("toy.toml").write_text(STUDY)
+    Path("net.json").write_text(json.dumps(NETWORK.to_dict()))
+    write_images(train=(160, 0), test=(90, 1))
+
+
+def result(name: str = "net") -> dict:
+    return json.loads(Path(f"reports/{name}/result.json").read_text())
+
+
+def timeless(found: dict) -> dict:
+    return {k: v for k, v in found.items() if k not in ("seconds", "images_per_second")}
+
+
+def test_the_test_error_is_that_of_the_exported_network(dnsearch):
+    """Measured again by hand: raw pixels, the export's statistics, plain torch."""
+    code, out, err = dnsearch(*TRAIN)
+    assert (code, err) == (0, "")
+    pixels, labels = images(90, 1)
+    folder = Path("reports/net/network")
+    prepared = json.loads((folder / "preprocessing.json").read_text())
+    x = (torch.tensor(pixels)[:, None] / 255 - prepared["mean"][0]) / prepared["std"][0]
+    with torch.inference_mode():
+        logits = load_network(folder)(x)
+    found, error = result(), float((logits.argmax(1).numpy() != labels).mean())
+    assert found["test"]["error"] == pytest.approx(error, abs=1e-7)
+    assert found["test"]["images"] == 90
+    assert found["test"]["standard_error"] == pytest.approx(math.sqrt(error * (1 - error) / 90))
+    loss = F.cross_entropy(logits, torch.tensor(labels)).item()
+    assert found["test"]["loss"] == pytest.approx(loss, rel=1e-4)
+    assert f"{100 * error:.2f} ± {100 * math.sqrt(error * (1 - error) / 90):.2f} % test" in out
+
+
+def test_what_is_told_and_written(dnsearch):
+    code, out, _ = dnsearch(*TRAIN)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("net: k=4 blocks 1-2 bn 2 drop 0.1 (")
+    assert lines[0].endswith("; 3 epochs on 1 CPU thread")
+    assert "128 training and 32 validation images, 1x8x8, 3 classes; test images wait" in lines[1]
+    assert [line.split()[0] for line in lines[2:5]] == ["1/3", "2/3", "3/3"]
+    assert lines[-2] == (
+        "next:      dnsearch train net.json --name net-seed1 --study toy.toml --epochs 3 --seed 1 "
+        "--threads 1"
+    )
+    found = result()
+    assert [point["epoch"] for point in found["curve"]] == [1, 2, 3]
+    assert found["validation"]["error"] == found["curve"][-1]["error"]
+    assert found["validation"]["images"] == 32
+    assert found["environment"]["device_kind"] == "cpu"
+    assert found["cost"]["macs"] > 0
+    assert (found["network"]["in_channels"], found["network"]["num_classes"]) == (1, 3)
+    assert "test error | " in Path("reports/net/network/README.md").read_text()
+
+
+def test_an_interruption_changes_nothing(dnsearch, monkeypatch):
+    assert dnsearch(*TRAIN, "--name", "straight").code == 0
+    monkeypatch.setattr("dnsearch.training.trainer.SAVE_SECONDS", 0)
+
+    def interrupt(self, point):
+        if point.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watch.Lines, "epoch", interrupt)
+        code, out, _ = dnsearch(*TRAIN)
+    assert code == 130
+    assert "interrupted\nto go on:  dnsearch " in out
+    assert not Path("reports/net/result.json").exists()
+    code, out, _ = dnsearch(*TRAIN)
+    assert code == 0
+    assert "3 epochs on 1 CPU thread, going on after epoch 1\n" in out
+    assert timeless(result()) == timeless(result("straight"))
+    ours, theirs = (Path(f"reports/{n}/network/model.safetensors") for n in ("net", "straight"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_cut_off_before_the_result_was_written(dnsearch):
+    dnsearch(*TRAIN)
+    before = result()
+    Path("reports/net/result.json").unlink()
+    Path("reports/net/network/model.safetensors").unlink()
+    assert dnsearch(*TRAIN).code == 0
+    assert result() == before
+    load_network("reports/net/network")
+
+
+def test_finished_before(dnsearch):
+    first = dnsearch(*TRAIN)
+    before = snapshot()
+    again = dnsearch(*TRAIN)
+    assert again.code == 0
+    assert "finished before: 3 epochs in " in again.out
+    assert again.out.splitlines()[-7:] == first.out.splitlines()[-7:]
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda: ["--epochs", 4], "epochs: 3 -> 4"),
+        (lambda: ["--seed", 1], "seed: 0 -> 1"),
+        (
+            lambda: Path("toy.toml").write_text(STUDY.replace("cutout = 2", "learning_rate = 0.2")),
+            "training.learning_rate: 0.1 -> 0.2; training.cutout: 2 -> 0",
+        ),
+        (
+            lambda: Path("net.json").write_text(json.dumps(NETWORK.replace(bn_size=0).to_dict())),
+            "network.bn_size: 2 -> 0",
+        ),
+        (
+            lambda: Path("toy.toml").write_text(
+                STUDY.replace("[training]", "seed = 1\n[training]")
+            ),
+            "data.seed: 0 -> 1",
+        ),
+    ],
+)
+def test_another_training_under_the_same_name(dnsearch, refused, change, told):
+    dnsearch(*TRAIN)
+    options = change()
+    assert refused(*TRAIN, *(options if isinstance(options, list) else [])) == (
+        f"reports/net: was trained otherwise ({told}); change it back, or give this training "
+        "another --name"
+    )
+
+
+def test_other_images_under_the_same_name(dnsearch, refused):
+    dnsearch(*TRAIN)
+    write_images(train=(160, 5), test=(90, 1))
+    assert re.fullmatch(
+        r"reports/net: the images changed since it was trained \(fingerprint .*\); give this .*",
+        refused(*TRAIN),
+    )
+
+
+def test_no_test_images(dnsearch):
+    write_images(train=(160, 0))
+    code, out, _ = dnsearch(*TRAIN)
+    assert code == 0
+    assert "3 classes; there are no test images\n" in out
+    assert "no test images, so no test error" in out
+    assert result()["test"] is None
+
+
+def test_a_network_of_a_search(dnsearch, trained):
+    """Images and recipe are the search's own, and it is trained ten times as long."""
+    shutil.copytree(trained.path, "reports/small")
+    code, out, err = dnsearch("train", "small:knee", "--threads", 1)
+    assert (code, err) == (0, "")
+    assert "note: 10 epochs, 10 times the top rung; --epochs sets another number\n" in out
+    found = result("small-knee")
+    assert found["epochs"] == 10
+    assert found["images"]["images"] == {"train": 200, "validation": 4000}
+    key = found["key"]
+    code, out, _ = dnsearch("train", f"reports/small:{key[:6]}", "--epochs", 1, "--threads", 1)
+    assert code == 0
+    assert result(f"small-{key}")["key"] == key
+    assert load_network(f"reports/small-{key}/network").config.key == key
+
+
+def test_what_is_typed_can_be_an_export(dnsearch):
+    assert dnsearch(*TRAIN).code == 0
+    again = ["train", "reports/net/network", *TRAIN[2:], "--name", "again"]
+    assert dnsearch(*again).code == 0
+    assert timeless(result("again")) == timeless(result())
+
+
+def test_without_a_study_the_bundled_one_is_taken_and_told(dnsearch, monkeypatch):
+    monkeypatch.setattr("dnsearch.cli.train.bundled_study", lambda: Path("toy.toml"))
+    code, out, _ = dnsearch("train", "net.json", "--threads", 1, "--epochs", 1)
+    assert code == 0
+    assert "note: images and recipe of the bundled study, quickstart; --study takes others" in out
+
+
+def test_on_a_terminal(dnsearch, monkeypatch):
+    console = Console(force_terminal=True, width=100)
+    monkeypatch.setattr(watch, "Console", lambda: console)
+    code, out, _ = dnsearch(*TRAIN)
+    assert code == 0
+    assert "epoch 3/3" in out
+    assert "after epoch 3: loss " in out
+
+
+def test_a_preset_is_not_hidden_by_a_folder_of_its_name(refused):
+    """Such as that of its own training, where --to is the present folder."""
+    Path("densenet121").mkdir()
+    told = refused("train", "densenet121", "--study", "toy.toml", "--to", ".")
+    assert told.startswith("input size must be at least 29x29 for 4 blocks behind the imagenet")
+
+
+def test_divergence_is_one_line(dnsearch):
+    Path("toy.toml").write_text(STUDY.replace("cutout = 2", "learning_rate = 1e30\nwarmup = 0"))
+    code, _, err = dnsearch(*TRAIN)
+    assert code == 1
+    assert re.fullmatch(r"dnsearch: reports/net: training loss became nan in epoch 1; .*\n", err)
+    Path("toy.toml").write_text(STUDY)
+    assert dnsearch(*TRAIN).code == 0  # nothing was found that another recipe could spoil
+
+
+def test_folders_of_searches_and_trainings_are_told_apart(dnsearch, refused, trained):
+    shutil.copytree(trained.path, "reports/small")
+    told = refused(*TRAIN, "--name", "small")
+    assert told == "reports/small: holds a search; choose another --name"
+    dnsearch(*TRAIN)
+    told = refused("run", "toy.toml", "--name", "net")
+    assert told == "reports/net: holds the training of one network; choose another --name"
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (
+            ["densenet12"],
+            r"network must be a known preset, got 'densenet12'; did you mean .*121'\?",
+        ),
+        (["none.json"], r"none.json: cannot be read: No such file or directory"),
+        (["toy.toml"], r"toy.toml: must be valid JSON: .*"),
+        (["."], r"config.json: cannot be read: No such file or directory"),
+        (["none:knee"], r"there is no run 'none'; there are no runs in reports/ yet"),
+        ([":"], r"there is no run ''; there are no runs in reports/ yet"),
+        (["x" * 300], r"network must be a known preset, got 'xxx.*"),
+        (["net.json", "--study", "none.toml"], r"none.toml: there is no such study file; .*"),
+        (["net.json", "--epochs", "0"], r"invalid value for '--epochs': 0 is not in the range .*"),
+        (["net.json", "--seed", "-1"], r"invalid value for '--seed': -1 is not in the range .*"),
+        (["net.json", "--device", "tpu"], r"--device must be auto, cpu, cuda or .*, got 'tpu'"),
+        (["net.json", "--device", "cuda:99"], r"search.device must be a device of this .*"),
+        (["net.json", "--name", "a b"], r"a run's name must be .* got 'a b'; choose another .*"),
+        (["densenet121"], r"input size must be at least 29x29 for 4 blocks behind the imagenet .*"),
+        (["net.json", "--to", "net.json"], r"net.json/net: cannot be written: .*"),
+    ],
+)
+def test_refused(refused, typed, told):
+    assert re.fullmatch(told, refused("train", "--study", "toy.toml", *typed))
+
+
+def test_no_such_pick(refused, trained):
+    shutil.copytree(trained.path, "reports/small")
+    assert re.match(r"no candidate is called 'nope': name knee, ", refused("train", "small:nope"))
+    assert re.match(r"no finished candidate has macs<=1: ", refused("train", "small:macs<=1"))
+
+
+def test_in_use(dnsearch, refused):
+    from dnsearch.rundir import RunDir
+
+    dnsearch(*TRAIN)
+    with RunDir(Path("reports/net")).lock():
+        told = refused(*TRAIN)
+    assert re.fullmatch(r"reports/net: in use by process \d+ on \S+ since \S+; .*", told)

@@ -1,0 +1,74 @@
+"""Beliefs against errors that are known, since a formula and a seed's noise make the scores."""
+
+import numpy as np
+
+from dnsearch.config import SearchConfig, parse_study
+from dnsearch.search.beliefs import LEAST, believe
+from dnsearch.search.engine import Engine
+from dnsearch.search.feasible import CostModel, feasible_points
+from dnsearch.search.problem import Problem
+from dnsearch.search.proposer import Proposer
+from dnsearch.search.study import StudyStore
+from dnsearch.training.score import Score
+
+from .conftest import FakeEvaluator
+
+NOISE = 0.05
+SPACE = """
+[space]
+growth_rate = [2, 4, 6, 8]
+block_config = [[1, 2, 3], [1, 2, 3]]
+bn_size = [0, 2]
+"""
+
+
+def truth(arch):
+    return 0.3 * (arch.depth * arch.growth_rate / 20) ** -0.3
+
+
+def noisy(job):
+    luck = np.random.default_rng(job.seed).normal(0, NOISE)
+    return Score(job.rung, job.seed, float(truth(job.arch) * np.exp(luck)), 1.0, 1.0, seconds=1.0)
+
+
+def searched(trials, seed):
+    """Random search in memory, and what is believed of what it found."""
+    space = parse_study(SPACE).space.build(1, 4)
+    model = CostModel((1, 8, 8))
+    points, _ = feasible_points(space, model, np.random.default_rng(0))
+    problem = Problem(points, model, ("macs",), (3,), "log", {})
+    store = StudyStore(None, ("macs",))
+    config = SearchConfig(sampler="random", trials=trials, seed=seed)
+    proposer = Proposer(store, problem, config, [])
+    Engine(store, proposer, FakeEvaluator(score=noisy), problem, config).run(lambda progress: None)
+    return store.records(), believe(store, space, model, (3,))
+
+
+def test_they_are_nearer_to_the_truth_than_what_was_measured():
+    inside, believed, flattery = [], [], []
+    for seed in range(6):
+        found, beliefs = searched(30, seed)
+        records = {record.job.arch.key: record for record in found}
+        assert set(beliefs.keys) == set(records)
+        true = np.array([truth(records[key].job.arch) for key in beliefs.keys])
+        measured = np.array([records[key].score.error for key in beliefs.keys])
+        low, high = beliefs.interval(0.9)
+        inside += list((low <= true) & (true <= high))
+        best = measured.argmin()
+        believed.append(np.log(beliefs.error / true).std() / np.log(measured / true).std())
+        flattery.append((measured[best] / true[best], beliefs.error[best] / true[best]))
+    assert 0.8 < np.mean(inside) <= 1.0  # of 180 statements of 90 %
+    assert np.mean(believed) < 0.7
+    least, pooled = np.abs(np.mean(flattery, axis=0) - 1)
+    assert pooled < 0.4 * least  # the winner's curse is taken back
+
+
+def test_nothing_is_believed_of_too_few():
+    assert searched(LEAST - 1, 0)[1] is None
+    _, beliefs = searched(LEAST, 0)
+    assert beliefs.draws.shape[1] == LEAST == len(beliefs.keys)
+
+
+def test_the_same_run_gives_the_same_beliefs():
+    one, two = (searched(10, 1)[1] for _ in range(2))
+    np.testing.assert_array_equal(one.draws, two.draws)

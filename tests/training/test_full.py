@@ -1,0 +1,123 @@
+"""The full training of one network: what it takes over from a study, and when it opens what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dnsearch.arch import PRESETS, ArchConfig
+from dnsearch.config import DataConfig, StudyConfig, TrainingConfig
+from dnsearch.data import prepare
+from dnsearch.errors import ConfigError, RunError
+from dnsearch.rundir import RunDir
+from dnsearch.training import full
+from dnsearch.training.full import FullTraining, changes, require_same, train_fully
+
+ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar")
+RECIPE = TrainingConfig(rungs=(1, 2), batch_size=32, shift=1)
+
+
+class Silent:
+    def opened(self, opened):
+        self.seen = opened
+
+    def epoch(self, point):
+        pass
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch, prepared):
+    monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(full, "set_up", lambda *_: None)  # for the whole process
+    held = prepared.validation
+    parts = {"train": prepared.train, "val": held, "test": held[np.arange(60)]}
+    arrays = {f"x_{name}": part.images[:, 0] for name, part in parts.items()}
+    arrays |= {f"y_{name}": part.labels for name, part in parts.items()}
+    np.savez(tmp_path / "toy.npz", **arrays)
+    return StudyConfig(data=DataConfig(format="npz", path=tmp_path / "toy.npz"), training=RECIPE)
+
+
+@pytest.fixture
+def training(study):
+    return FullTraining.of("toy", ARCH, study, prepare(study.data), epochs=2, seed=0)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDir(tmp_path / "run")
+
+
+def test_channels_and_classes_are_the_images_and_the_rate_spans_the_epochs(training):
+    assert (training.arch.in_channels, training.arch.num_classes) == (1, 3)
+    assert training.arch.growth_rate == ARCH.growth_rate
+    assert training.recipe.rungs == (2,)
+    assert training.recipe.batch_size == RECIPE.batch_size
+
+
+def test_images_too_small(study):
+    images = prepare(study.data)
+    with pytest.raises(ConfigError, match="input size must be at least 29x29 for 4 blocks behind"):
+        FullTraining.of("toy", PRESETS["densenet121"], study, images, 1, 0)
+    wide = study.model_copy(update={"training": TrainingConfig(shift=8)})
+    with pytest.raises(ConfigError, match=r"training\.shift must be less than .* 8 pixels, got 8"):
+        FullTraining.of("toy", ARCH, wide, images, 1, 0)
+
+
+def test_it_tells_of_itself_and_tests_at_the_end(training, run, monkeypatch):
+    watch, order = Silent(), []
+    monkeypatch.setattr(watch, "epoch", lambda point: order.append(point.epoch))
+    prepare_test = full.prepare_test
+    monkeypatch.setattr(
+        full, "prepare_test", lambda data: order.append("test") or prepare_test(data)
+    )
+    trained = train_fully(training, run, "cpu", 1, watch)
+    assert order == [1, 2, "test"]
+    assert watch.seen.progress() == 2
+    assert watch.seen.images_an_epoch == 192
+    assert watch.seen.has_test
+    assert trained.validation.images == 90
+    assert trained.test.images == 60
+    assert trained.score.error == trained.validation.error
+    assert 0 <= trained.test.error < 2 / 3
+
+
+def test_a_training_that_fails_never_opens_the_test_images(training, run, monkeypatch):
+    monkeypatch.setattr(full, "prepare_test", lambda _: pytest.fail("opened"))
+    monkeypatch.setattr(full.Trainer, "_train_epoch", lambda *_: float("nan"))
+    told = train_fully(training, run, "cpu", 1, Silent())
+    assert told.startswith("training loss became nan in epoch 1; ")
+
+
+def test_a_network_that_does_not_fit(training, run, monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(full, "Trainer", fail)
+    told = train_fully(training, run, "cpu", 1, Silent())
+    assert told == "out of memory on cpu before the first image"
+
+
+def test_a_defect_is_not_taken_for_lack_of_memory(training, run, monkeypatch):
+    monkeypatch.setattr(full, "Trainer", lambda *_: torch.ones(2) @ torch.ones(3))
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"):
+        train_fully(training, run, "cpu", 1, Silent())
+
+
+def test_changes_are_named_and_what_says_nothing_is_not():
+    old = {"name": "a", "epochs": 3, "data": {"path": "x", "seed": 0, "size": None}}
+    new = {"name": "b", "epochs": 3, "data": {"path": "y", "seed": 1, "size": 8}}
+    assert changes(old, new) == ["data.seed: 0 -> 1", "data.size: unset -> 8"]
+    assert changes(old, {"epochs": 4}) == ["epochs: 3 -> 4", "data.seed: 0 -> unset"]
+    assert changes(new, new) == []
+
+
+def test_a_folder_is_this_trainings_own(training, run):
+    require_same(training, run, "cpu")
+    train_fully(training, run, "cpu", 1, Silent())
+    require_same(training, run, "cpu")
+    with pytest.raises(RunError, match="was trained on cpu, and this would go on with cuda"):
+        require_same(training, run, "cuda:0")
+    run.database.touch()
+    with pytest.raises(RunError, match="holds a search; choose another --name"):
+        require_same(training, run, "cpu")
