@@ -49,8 +49,8 @@ def reference_point(
 def largest_costs(space: SearchSpace, height: int, width: int) -> dict[str, int]:
     """Each cost's largest value over the space, without enumerating it.
 
-    Every cost rises with growth rate, depths, initial features and compression; only over
-    bn_size it need not, so its choices are all tried.
+    Every cost rises with growth rate, depths, initial features and compression; only over bn_size
+    and norm it need not, so their choices are all tried.
     """
     tops = {
         name: max(choices)
@@ -58,9 +58,10 @@ def largest_costs(space: SearchSpace, height: int, width: int) -> dict[str, int]
         if name not in ("bn_size", "num_init_features", "norm")
     }
     corners = [
-        space.config(tops | {"bn_size": bn_size, "num_init_features": initial})
+        space.config(tops | {"bn_size": bn_size, "num_init_features": initial, "norm": norm})
         for bn_size in space.bn_size
         for initial in space.num_init_features
+        for norm in space.norm
     ]
     found: CostArrays = costs(ArchArrays.of(corners), height, width)
     return {name: int(column.max()) for name, column in vars(found).items()}

@@ -31,7 +31,7 @@ from dnsearch.search.study import StudyStore
 from dnsearch.search.table import Table, read_table
 from dnsearch.seeds import derived_seed
 
-SEARCHES, TRAININGS = 40, (15, 30, 60)
+SEARCHES, TRAININGS = 15, (15, 30, 60)
 SAMPLERS = ("known-cost", "random")
 LEVELS = (0.5, 0.7, 0.9)
 BUDGETS = (0.25, 0.5, 1.0)
