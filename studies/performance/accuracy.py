@@ -2,7 +2,7 @@
 
     python studies/performance/accuracy.py
 
-The benchmark's recipe and images (studies/densenet-bench/fashion14.toml), ten seeds. Both ways
+The benchmark's recipe and images (studies/densenet-bench/fashion14.toml), five seeds. Both ways
 start from the same weights and see the same batches, but rounding leads them apart, so a seed's
 two trainings differ almost as much as two seeds do: the mean difference is held against its own
 standard error.
@@ -25,7 +25,7 @@ from dnsearch.rundir import cpu_cores
 from dnsearch.training.device import set_up
 from dnsearch.training.trainer import Trainer
 
-SEEDS = 10
+SEEDS = 5
 STUDY = Path(__file__).parents[1] / "densenet-bench" / "fashion14.toml"
 KERNELS: tuple[Kernels, ...] = ("reference", "portable", "cpu")
 NETWORKS = (

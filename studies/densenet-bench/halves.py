@@ -1,0 +1,37 @@
+"""Did the kernels change what is learnt? The first half of a run's seeds against the second.
+
+python studies/densenet-bench/halves.py reports/fashion14
+
+Of bench:fashion14 the first two trainings of an architecture were done with torch's modules, the
+others with the C++ kernels: the mean difference over architectures, with its standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from dnsearch.rundir import RunDir
+from dnsearch.search.results import read_results
+
+FIRST = 2
+
+
+def main(run: str) -> None:
+    found = read_results(RunDir(Path(run))).candidates
+    found = found[found["state"] == "finished"].sort_values("finished_after")
+    place = found.groupby("key").cumcount()
+    for figure, unit in (("error", 100), ("loss", 1), ("train_loss", 1)):
+        before = found[place < FIRST].groupby("key")[figure].agg(["mean", "size"])
+        after = found[place >= FIRST].groupby("key")[figure].agg(["mean", "size"])
+        both = before.join(after, lsuffix="_before", rsuffix="_after", how="inner")
+        both = both[both["size_after"] == FIRST]
+        apart = unit * (both["mean_after"] - both["mean_before"])
+        error = apart.std() / np.sqrt(len(apart))
+        print(f"{figure:<11}{apart.mean():+.4f} ± {error:.4f}   ({len(apart)} architectures)")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
