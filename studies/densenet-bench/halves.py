@@ -24,11 +24,10 @@ def main(run: str) -> None:
     found = found[found["state"] == "finished"].sort_values("finished_after")
     place = found.groupby("key").cumcount()
     for figure, unit in (("error", 100), ("loss", 1), ("train_loss", 1)):
-        before = found[place < FIRST].groupby("key")[figure].agg(["mean", "size"])
+        before = found[place < FIRST].groupby("key")[figure].mean()
         after = found[place >= FIRST].groupby("key")[figure].agg(["mean", "size"])
-        both = before.join(after, lsuffix="_before", rsuffix="_after", how="inner")
-        both = both[both["size_after"] == FIRST]
-        apart = unit * (both["mean_after"] - both["mean_before"])
+        after = after.loc[after["size"] == FIRST, "mean"]
+        apart = unit * (after - before.loc[after.index])
         error = apart.std() / np.sqrt(len(apart))
         print(f"{figure:<11}{apart.mean():+.4f} ± {error:.4f}   ({len(apart)} architectures)")
 

@@ -51,6 +51,7 @@ def draw(rng: np.random.Generator) -> tuple[ArchConfig, int, int]:
         return config, height, width
 
 
+@pytest.mark.timeout(400)  # fvcore takes a minute, and more on a busy machine
 def test_equals_fvcore_to_the_unit():
     rng = np.random.default_rng(1)
     drawn = [draw(rng) for _ in range(220)]
