@@ -122,7 +122,7 @@ def test_an_interruption_changes_nothing(dnsearch, monkeypatch):
         patch.setattr(watch.Lines, "epoch", interrupt)
         code, out, _ = dnsearch(*TRAIN)
     assert code == 130
-    assert "interrupted\nto go on:  dnsearch " in out
+    assert "interrupted\nto go on:  dnsearch" in out  # and what was typed: here, by pytest
     assert not Path("reports/net/result.json").exists()
     code, out, _ = dnsearch(*TRAIN)
     assert code == 0
