@@ -54,7 +54,7 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     screening = len(rungs) > 1 and study.search.sampler in SCREENING
     epochs = f"{'up to ' if screening else ''}{rungs[-1]} epochs each"
     again = f", going on from {opened.done} finished" if opened.done else ""
-    notes = "".join(f"\nnote: {note}" for note in opened.plan.notes(study.training))
+    notes = "".join(f"\nnote: {note}" for note in opened.notes)
     return (
         f"{name}: {opened.feasible:,} DenseNets within the limits (of {opened.space_size:,}), "
         f"{study.search.sampler}, {len(opened.plan.devices)} workers on {kind}{again}\n"

@@ -1,6 +1,13 @@
 """``study.toml`` -> ``StudyConfig``, validated once at the door; nothing else reads TOML."""
 
-from dnsearch.config.files import changed_keys, load_study, override, parse_study, to_toml
+from dnsearch.config.files import (
+    changed_keys,
+    differences,
+    load_study,
+    override,
+    parse_study,
+    to_toml,
+)
 from dnsearch.config.study import (
     DESIGNS,
     SCREENING,
@@ -26,6 +33,7 @@ __all__ = [
     "StudyConfig",
     "TrainingConfig",
     "changed_keys",
+    "differences",
     "load_study",
     "override",
     "parse_study",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +115,29 @@ def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Keys whose values differ, as ``section.key: old -> new``; budgets and machinery aside."""
     budgets = ("trials", "replicates", "time")
     machinery = (*budgets, "workers", "device", "timeout", "keep_checkpoints")
-    free = {("data", "path"), *(("search", key) for key in machinery)}  # images have fingerprints
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    free = {"data.path", *(f"search.{key}" for key in machinery)}  # images have fingerprints
+    return differences(old.model_dump(mode="json"), new.model_dump(mode="json"), free)
+
+
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str] = ()
+) -> list[str]:
+    """What differs between two records of sections, as ``section.key: old -> new``, but for the
+    ``free`` keys; what one of them lacks is ``unset``."""
+    old, new = _flat(before), _flat(now)
     return [
-        f"{section}.{key}: {_toml(before[section][key])} -> {_toml(value)}"
-        for section, values in after.items()
-        for key, value in values.items()
-        if value != before[section][key] and (section, key) not in free
+        f"{key}: {_toml(old.get(key))} -> {_toml(new.get(key))}"
+        for key in dict.fromkeys((*new, *old))
+        if old.get(key) != new.get(key) and key not in free
     ]
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in record.items():
+        inner = value if isinstance(value, Mapping) else None
+        flat |= {name: value} if inner is None else {f"{name}.{k}": v for k, v in inner.items()}
+    return flat
 
 
 def to_toml(study: StudyConfig, comments: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""What a network costs on this device, measured: the latency of one forward pass."""
+"""What a network costs on this device, measured: latency, and what a training step keeps."""
 
 from __future__ import annotations
 
@@ -37,6 +37,21 @@ def measure_latency(
         measured = timer.adaptive_autorange(min_run_time=LEAST_SECONDS, max_run_time=2)
     model.train(was_training)
     return Latency(measured.median * 1e3, measured.has_warnings)
+
+
+def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
+    """Bytes that autograd keeps of one forward pass, each storage once, parameters and buffers
+    aside: what ``Cost.train_bytes`` says of activations."""
+    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
+    kept: dict[int, torch.Tensor] = {}  # holding the tensors keeps addresses from being reused
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model(images)
+    return sum(t.untyped_storage().nbytes() for p, t in kept.items() if p not in own)
 
 
 def visible_gpus() -> list[str]:

@@ -26,14 +26,6 @@ class Entry(NamedTuple):
     facts: dict[str, Any]
 
 
-def cache_root() -> Path:
-    """$DNSEARCH_CACHE, else $XDG_CACHE_HOME/dnsearch, else ~/.cache/dnsearch."""
-    if own := os.environ.get("DNSEARCH_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "dnsearch"
-
-
 def cache_key(settings: object, files: tuple[Path, ...]) -> str:
     """A name for data that these settings make of these files, told by path, size and mtime."""
     stats = [(os.path.abspath(file), file.stat()) for file in files]

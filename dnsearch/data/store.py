@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dnsearch.cachedir import cache_root
 from dnsearch.config import DataConfig
 from dnsearch.data import assemble
-from dnsearch.data.cache import Entry, cache_key, cache_root, cached
+from dnsearch.data.cache import Entry, cache_key, cached
 from dnsearch.data.dataset import LabelledImages, PreparedData
 from dnsearch.data.formats import Source, open_source
 from dnsearch.errors import DataError

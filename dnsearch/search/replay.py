@@ -80,17 +80,24 @@ def replay(table: Table, sampler: str, seed: int, compute: float | None = None) 
     """One strategy's trajectory; see ``replays``."""
     problem = problem_of(table)
     recorder = _Recorder(table, problem, compute)
-    store = StudyStore(None, problem.costs)
-    evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
-    config = SearchConfig(sampler=sampler, seed=seed, trials=10**9)  # pyright: ignore
-    proposer = Proposer(store, problem, config, [])
-    engine = Engine(store, proposer, evaluator, problem, config, lambda: evaluator.now)
+    engine = engine_of(table, problem, sampler, seed)
     with contextlib.suppress(_Enough):
         engine.run(recorder.show)
     frame = pd.DataFrame(recorder.rows, columns=list(COLUMNS)[2:])
     frame.insert(0, "sampler", sampler)
     frame.insert(1, "seed", seed)
     return frame
+
+
+def engine_of(
+    table: Table, problem: Problem, sampler: str, seed: int, trials: int = 10**9
+) -> Engine:
+    """A search in memory that is given recorded trainings, on a virtual clock."""
+    store = StudyStore(None, problem.costs)
+    evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
+    config = SearchConfig(sampler=sampler, seed=seed, trials=trials)  # pyright: ignore
+    proposer = Proposer(store, problem, config, [])
+    return Engine(store, proposer, evaluator, problem, config, lambda: evaluator.now)
 
 
 def problem_of(table: Table) -> Problem:

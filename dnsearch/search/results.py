@@ -66,7 +66,7 @@ class Results:
     ``importance`` maps a name of an objective to the share of its variance each dimension explains.
     ``data`` tells of the images: name, classes, image shape, numbers of images a split.
     ``archs`` maps a candidate's key to its architecture. ``beliefs`` are what the surrogate makes
-    of all trainings together; None while there are too few.
+    of all trainings together; None where they were not asked for or there are too few.
     """
 
     name: str
@@ -81,8 +81,9 @@ class Results:
     beliefs: Beliefs | None = None
 
 
-def read_results(run: RunDir) -> Results:
-    """The run as it stands, whether or not it is being searched at this moment.
+def read_results(run: RunDir, beliefs: bool = False) -> Results:
+    """The run as it stands, whether or not it is being searched at this moment; with ``beliefs``,
+    which take about a second, where errors are told.
 
     Raises RunError where a file of the run is missing or damaged.
     """
@@ -94,7 +95,6 @@ def read_results(run: RunDir) -> Results:
     records = _latest(store.records())
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
-    space = study.space.build(data["shape"][0], len(data["classes"]))
     rows = [_row(record, model, data["images"]["train"], names) for record in records]
     return Results(
         name=run.name,
@@ -106,8 +106,15 @@ def read_results(run: RunDir) -> Results:
         importance=store.importance(),
         seconds=store.seconds,
         archs={record.job.arch.key: record.job.arch for record in records},
-        beliefs=believe(store, space, model, study.training.rungs, study.search.seed),
+        beliefs=_believe(store, study, model, data) if beliefs else None,
     )
+
+
+def _believe(
+    store: StudyStore, study: StudyConfig, model: CostModel, data: Mapping[str, Any]
+) -> Beliefs | None:
+    space = study.space.build(data["shape"][0], len(data["classes"]))
+    return believe(store, space, model, study.training.rungs, study.search.seed)
 
 
 def _latest(records: list[Record]) -> list[Record]:

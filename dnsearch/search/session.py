@@ -52,7 +52,8 @@ MakeEvaluator = Callable[
 
 @dataclass(frozen=True)
 class Opened:
-    """A search ready to go, for whoever wants to tell of it before it starts."""
+    """A search ready to go, for whoever wants to tell of it before it starts. ``notes``: what slows
+    it down on this machine."""
 
     run: RunDir
     data: PreparedData
@@ -60,6 +61,7 @@ class Opened:
     space_size: int
     feasible: int
     records: tuple[Record, ...]
+    notes: tuple[str, ...]
 
     @property
     def done(self) -> int:
@@ -106,7 +108,9 @@ def search(
             proposer = Proposer(store, problem, study.search, start)
             keeper = Keeper(run, study)
             engine = Engine(store, proposer, evaluator, problem, study.search)
-            opened(Opened(run, data, plan, space.size, len(points), tuple(store.records())))
+            notes = tuple(plan.notes(study.training))
+            records = tuple(store.records())
+            opened(Opened(run, data, plan, space.size, len(points), records, notes))
 
             def tell(progress: Progress) -> None:
                 if progress.finished:

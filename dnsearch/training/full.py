@@ -5,13 +5,12 @@ The test images are opened here, once the last epoch is done, and by nothing in 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from dnsearch.arch.config import ArchConfig
-from dnsearch.config import DataConfig, StudyConfig, TrainingConfig
+from dnsearch.config import DataConfig, StudyConfig, TrainingConfig, differences
 from dnsearch.data import DeviceData, PreparedData, has_test, prepare_test
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json
@@ -203,21 +202,4 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     free = ("name", "data.path")  # the first says nothing, of the second the fingerprint does
-    old, new = _flat(before), _flat(now)
-    return [
-        f"{key}: {_text(old.get(key))} -> {_text(new.get(key))}"
-        for key in dict.fromkeys((*new, *old))
-        if old.get(key) != new.get(key) and key not in free
-    ]
-
-
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in record.items():
-        inner = value if isinstance(value, Mapping) else None
-        flat |= {name: value} if inner is None else {f"{name}.{k}": v for k, v in inner.items()}
-    return flat
-
-
-def _text(value: Any) -> str:
-    return "unset" if value is None else json.dumps(value, ensure_ascii=False)
+    return differences(before, now, free)

@@ -20,16 +20,10 @@ import numpy as np
 from compare import NAME, held_out, only
 
 from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
-from dnsearch.config import SearchConfig
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.beliefs import believe
-from dnsearch.search.engine import Engine
-from dnsearch.search.evaluators.table import TableEvaluator
-from dnsearch.search.proposer import Proposer
-from dnsearch.search.replay import problem_of
-from dnsearch.search.study import StudyStore
+from dnsearch.search.replay import engine_of, problem_of
 from dnsearch.search.table import Table, read_table
-from dnsearch.seeds import derived_seed
 
 SEARCHES, TRAININGS = 15, (15, 30, 60)
 SAMPLERS = ("known-cost", "random")
@@ -54,12 +48,9 @@ class Found:
 def stopped(table: Table, sampler: str, seed: int, trainings: int) -> Found | None:
     """None where most trainings ended at a lower rung, so that nothing is said."""
     problem = problem_of(table)
-    store = StudyStore(None, problem.costs)
-    evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
-    config = SearchConfig(sampler=sampler, seed=seed, trials=trainings)  # pyright: ignore
-    proposer = Proposer(store, problem, config, [])
-    engine = Engine(store, proposer, evaluator, problem, config, lambda: evaluator.now)
+    engine = engine_of(table, problem, sampler, seed, trainings)
     engine.run(lambda progress: None)
+    store = engine.store
     beliefs = believe(store, problem.space, problem.model, problem.rungs, seed)
     if beliefs is None:
         return None

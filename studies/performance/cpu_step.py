@@ -14,11 +14,12 @@ import copy
 import sys
 
 import torch
-from measure import Record, paired, saved_bytes, torchvision_densenet
+from measure import Record, paired, torchvision_densenet
 from torch import nn
 
 from dnsearch.arch import ArchConfig, DenseNet, preset
 from dnsearch.arch.kernels import use
+from dnsearch.cost.device import saved_bytes
 from dnsearch.cost.formula import cost_of
 from dnsearch.rundir import cpu_cores
 from dnsearch.training.device import keep_pages

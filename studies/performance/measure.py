@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from dnsearch.rundir import environment
 
@@ -45,20 +44,6 @@ def paired(things: Mapping[str, Callable[[], object]], rounds: int) -> dict[str,
             if turn:
                 seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
-    """Bytes autograd keeps of one forward pass, each storage once, parameters aside."""
-    own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    kept: dict[int, torch.Tensor] = {}  # holding the tensors keeps addresses from being reused
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(images)
-    return sum(t.untyped_storage().nbytes() for p, t in kept.items() if p not in own)
 
 
 class Record:

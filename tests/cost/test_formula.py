@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from dnsearch.arch import ArchArrays, ArchConfig, DenseNet, SearchSpace, preset
+from dnsearch.cost.device import saved_bytes
 from dnsearch.cost.formula import cost_of, costs, stage_costs
 from dnsearch.cost.trace import trace
 from dnsearch.errors import ConfigError
@@ -79,21 +79,6 @@ def test_arrays_give_what_single_configs_give():
     together = costs(ArchArrays.of(configs), size, size, batch_size=3)
     for i, config in enumerate(configs):
         assert together[i] == cost_of(config, size, size, batch_size=3)
-
-
-def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
-    """Bytes autograd keeps for the backward pass, each storage once, parameters aside."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    own |= {b.untyped_storage().data_ptr() for b in model.buffers()}
-    kept: dict[int, torch.Tensor] = {}  # holding the tensors keeps addresses from being reused
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(images)
-    return sum(t.untyped_storage().nbytes() for p, t in kept.items() if p not in own)
 
 
 @pytest.mark.parametrize("kernels", ["reference", "portable", "cpu"])

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnsearch.data.cache import Entry, cache_key, cache_root, cached
+from dnsearch.cachedir import cache_root
+from dnsearch.data.cache import Entry, cache_key, cached
 
 
 def entry(fill=7):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from dnsearch.cachedir import cache_root
 from dnsearch.errors import KernelError
 
 SOURCE = Path(__file__).with_name("cpu.cpp")
@@ -54,10 +55,9 @@ def _library_path(scalar: str) -> Path:
     parts = (SOURCE.read_text(), target, scalar, *FLAGS, *_openmp())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cache_root() / "kernels" / f"densenet-{digest}.so"
     except RuntimeError:  # there is no home
-        raise KernelError("no folder for the compiled kernels; set XDG_CACHE_HOME") from None
-    return cache / "dnsearch" / f"densenet-{digest}.so"
+        raise KernelError("no folder for the compiled kernels; set DNSEARCH_CACHE") from None
 
 
 def _compile(scalar: str, path: Path) -> None:

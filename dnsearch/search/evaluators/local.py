@@ -24,8 +24,6 @@ _WORKER_ENVIRONMENT = {
     # Two spinning OpenMP threads on two busy cores can be many times slower than one.
     "OMP_WAIT_POLICY": "passive",
     "GOMP_SPINCOUNT": "0",
-    # cuBLAS repeats its results only with this set.
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }
 
 

@@ -370,7 +370,7 @@ def test_models_are_copied_and_pickled_with_their_kernels():
 
 
 def test_without_a_compiler_the_simpler_ways_are_taken(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(KernelError, match="no C\\+\\+ compiler 'no-such-compiler'; install one"):
         build.build()
@@ -386,7 +386,7 @@ def test_without_a_compiler_the_simpler_ways_are_taken(monkeypatch, tmp_path):
 
 def test_building_once(monkeypatch, tmp_path):
     """Two at once, beside what a crash left; then it is there, and loads."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path))
     path = build._library_path("float")
     path.parent.mkdir(parents=True)
     path.with_suffix(".new").write_text("half")
@@ -402,7 +402,7 @@ def test_building_once(monkeypatch, tmp_path):
     ("name", "value", "message"),
     [
         ("CXX", "g++ '", "CXX cannot be read"),
-        ("XDG_CACHE_HOME", "/dev/null", "/dev/null/dnsearch: Not a directory"),
+        ("DNSEARCH_CACHE", "/dev/null", "/dev/null/kernels: Not a directory"),
     ],
 )
 def test_what_stands_in_the_way_is_named(monkeypatch, name, value, message):
@@ -412,7 +412,7 @@ def test_what_stands_in_the_way_is_named(monkeypatch, name, value, message):
 
 
 def test_a_compiler_that_fails_is_named_and_leaves_nothing(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", (*build.FLAGS, "--no-such-flag"))
     command = build.compiler()[0]
     with pytest.raises(KernelError, match=f"{re.escape(command)}: .*no-such-flag"):

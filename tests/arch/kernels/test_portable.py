@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.arch.kernels import portable
+from dnsearch.cost.device import saved_bytes
 
 BOTTLENECK = {"growth_rate": 5, "block_config": (2, 3, 2), "num_init_features": 7, "bn_size": 2}
 PLAIN = BOTTLENECK | {"bn_size": 0}
@@ -162,20 +163,6 @@ def test_training_mode_without_gradients_moves_the_running_statistics():
         logits = [model(draw(2, 3, 32, 32)) for model in (found, expected)]
     torch.testing.assert_close(*logits, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(found.state_dict(), expected.state_dict(), rtol=1e-10, atol=1e-10)
-
-
-def saved_bytes(model: DenseNet, images: Tensor) -> int:
-    """Bytes autograd keeps for the backward pass, each storage once, parameters aside."""
-    own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
-    kept: dict[int, Tensor] = {}  # holding the tensors keeps addresses from being reused
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.detach()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(images)
-    return sum(t.untyped_storage().nbytes() for p, t in kept.items() if p not in own)
 
 
 @pytest.mark.parametrize(("bn_size", "most"), [(0, 0.06), (4, 0.17)])
