@@ -115,6 +115,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "latency_ms": Metric("latency", "latency", "ms", _plain("ms", ".3g"), log=True),
         "depth": Metric("depth", "depth", "layers", _plain("layers", ".0f")),
         "rung": Metric("training length", "epochs", "epochs", _plain("epochs", ".0f")),
+        "images": Metric("training images", "images", "images", _prefixed("images"), log=True),
         "seconds": Metric("training time", "train time", "s", duration),
         "finished_after": Metric("search time", "search time", "s", duration),
         "images_per_second": Metric("training speed", "speed", "images/s", _prefixed("images/s")),

@@ -70,6 +70,8 @@ def record_line(record: Record, costs: tuple[str, ...]) -> str:
         return f"failed  {arch.describe()}: {score.failure}"
     if record.values is None:
         after = f"after {record.job.rung} epoch{'s' * (record.job.rung > 1)}"
+        if record.job.images is not None:
+            after = f"{format_value('images', record.job.images)}"
         return f"{format_value('error', score.error or 0.0):>11}  {after:>11}  {arch.describe()}"
     figures = [format_value(n, v) for n, v in zip(("error", *costs), record.values, strict=True)]
     text = f"{'  '.join(f'{figure:>11}' for figure in figures)}  {arch.describe()}"

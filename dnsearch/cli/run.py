@@ -15,6 +15,9 @@ from dnsearch.errors import ConfigError
 from dnsearch.rundir import RUNS, RunDir
 
 BUNDLED = "quickstart"
+SCALING_TRIALS = 72
+"""Three rounds of ``search.design.scaling``: 24 networks, each trained twice on all images and once
+on part of them."""
 
 
 @click.command()
@@ -22,6 +25,7 @@ BUNDLED = "quickstart"
 @click.option("--name", help="Name of the run; by default the study file's.")
 @click.option("--trials", type=click.IntRange(min=1), help="Candidates in all, for search.trials.")
 @click.option("--time", help="Time in all, such as 45m, for search.time.")
+@click.option("--scaling", is_flag=True, help="Train what `dnsearch scale` needs instead.")
 @click.option("--workers", type=click.IntRange(min=1), help="For search.workers.")
 @click.option("--device", help="For search.device: auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -33,6 +37,7 @@ def command(
     trials: int | None,
     time: str | None,
     workers: int | None,
+    scaling: bool,
     device: str | None,
     to: Path,
 ) -> int:
@@ -40,11 +45,22 @@ def command(
 
     Without STUDY it takes the bundled one, quickstart, on the bundled images. Ctrl-C ends it at any
     time; the same command goes on, and --trials and --time are totals over all sittings.
+
+    --scaling does not search: it trains networks of sizes from small to the largest allowed, of
+    several shapes, on all images and on parts of them, into reports/NAME-scaling.
     """
     file = bundled_study() if study is None else Path(study)
     given = {"trials": trials, "time": time, "workers": workers, "device": device}
-    config = override(load_study(file), **{k: v for k, v in given.items() if v is not None})
-    run = RunDir.named(file.stem if name is None else name, to)
+    given = {key: value for key, value in given.items() if value is not None}
+    if scaling:
+        given = {
+            "sampler": "scaling",
+            "replicates": 1,
+            "trials": SCALING_TRIALS,
+            "time": None,
+        } | given
+    config = override(load_study(file), **given)
+    run = RunDir.named(f"{file.stem}{'-scaling' * scaling}" if name is None else name, to)
 
     from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
     from dnsearch.search.session import search

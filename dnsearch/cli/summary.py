@@ -28,10 +28,12 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> b
     ``command`` is what was typed. Returns whether there is a network to recommend.
     """
     candidates, costs = results.candidates, results.study.objectives.costs
-    screened, failed = (texts(candidates, "state").count(s) for s in ("screened", "failed"))
+    states = texts(candidates, "state")
+    screened, partial, failed = (states.count(s) for s in ("screened", "partial", "failed"))
     count = len(finished(candidates))
     done = f"{count} candidate{'s' * (count != 1)} trained"
     done += f", {screened} stopped at a lower rung" if screened else ""
+    done += f", {partial} on part of the images" if partial else ""
     done += f", {failed} failed" if failed else ""
     click.echo(f"\n{reason}: {done} in {duration(results.seconds)} of search")
     if reason == INTERRUPTED:

@@ -200,12 +200,17 @@ class TrainingConfig(Section):
                 raise ConfigError(f"training.{name}", rule, getattr(self, name))
 
 
-Sampler = Literal["known-cost", "mo-asha", "tpe", "nsga2", "gp", "random", "grid", "stratified"]
+Sampler = Literal[
+    "known-cost", "mo-asha", "tpe", "nsga2", "gp", "random", "grid", "stratified", "scaling"
+]
 SCREENING = ("known-cost", "mo-asha")
 """Samplers that say how long to train; the others train everything to the top rung."""
 
-DESIGNS = ("grid", "stratified")
+DESIGNS = ("grid", "stratified", "scaling")
 """Samplers that learn nothing: they go through the space in an order fixed beforehand."""
+
+REPLICATING = ("grid", "stratified")
+"""Those that train an architecture as often as the study says."""
 
 
 class SearchConfig(Section):
@@ -213,8 +218,8 @@ class SearchConfig(Section):
 
     sampler: Sampler = Field(
         default="known-cost",
-        description="known-cost, or for comparison mo-asha, tpe, nsga2, gp, random; grid and "
-        "stratified are fixed designs",
+        description="known-cost, or for comparison mo-asha, tpe, nsga2, gp, random; grid, "
+        "stratified and scaling (dnsearch scale) are fixed designs",
     )
     replicates: Count = Field(
         default=1,
@@ -250,7 +255,7 @@ class SearchConfig(Section):
     )
 
     def model_post_init(self, _: Any) -> None:
-        if self.replicates > 1 and self.sampler not in DESIGNS:
+        if self.replicates > 1 and self.sampler not in REPLICATING:
             rule = f"must be 1 with sampler {self.sampler!r}"
             raise ConfigError("replicates", rule, self.replicates, "or take grid or stratified")
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from dnsearch.data.augment import Augment
 from dnsearch.data.dataset import LabelledImages, PreparedData
+from dnsearch.data.split import draw
 from dnsearch.errors import ConfigError
 
 FREE_SHARE = 0.4  # of a GPU's free memory that images may take; the rest is for training
@@ -26,8 +29,24 @@ class DeviceData:
         sets = (data.train, data.validation)
         self.resident = fits(sum(part.images.nbytes for part in sets), self.device)
         self._train, self._validation = (self._place(part) for part in sets)
+        self._seen: Tensor | None = None
         statistics = torch.tensor([data.mean, data.std], device=self.device) * 255
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1)
+
+    def limited(self, images: int, rng: np.random.Generator) -> DeviceData:
+        """The same with only this many training images, of each class its share.
+
+        They are repeated until an epoch is as long as before: of a training on fewer images only
+        the images differ, not its number of steps. The tensors are shared.
+        """
+        labels = self._train[1]
+        if not 1 <= images <= len(labels):
+            rule = f"must be 1 to {len(labels)}, the training images there are"
+            raise ConfigError("images", rule, images)
+        seen = np.flatnonzero(draw(labels.cpu().numpy(), images, rng))
+        other = copy.copy(self)
+        other._seen = torch.from_numpy(np.resize(seen, len(labels))).to(self.device)
+        return other
 
     def steps(self, batch_size: int) -> int:
         """Batches of one epoch of training.
@@ -51,6 +70,7 @@ class DeviceData:
         order = torch.randperm(len(labels), generator=generator, device=self.device)
         for step in range(self.steps(batch_size)):
             rows = order[step * batch_size : (step + 1) * batch_size]
+            rows = rows if self._seen is None else self._seen[rows]
             batch = augment.move(self._pick(images, rows), generator)
             batch = augment.blank(self._normalise(batch), generator)
             yield _channels_last(batch), labels[rows]

@@ -59,8 +59,8 @@ class Digest:
     def counts(self) -> dict[str, int]:
         """Candidates in all, and by state."""
         states = texts(self.candidates, "state")
-        told = {name: states.count(name) for name in ("finished", "screened", "failed", "unfit")}
-        return {"candidates": len(states), **told}
+        names = ("finished", "screened", "partial", "failed", "unfit")
+        return {"candidates": len(states), **{name: states.count(name) for name in names}}
 
     @property
     def hypervolume(self) -> float:

@@ -90,6 +90,8 @@ def _facts(digest: Digest) -> list[str]:
     facts = [f"{counts['finished']} of {counts['candidates']} candidates finished"]
     if counts["screened"]:
         facts.append(f"{counts['screened']} stopped at a lower rung")
+    if counts["partial"]:
+        facts.append(f"{counts['partial']} on part of the images")
     if counts["failed"]:
         facts.append(f"{counts['failed']} failed")
     if counts["unfit"]:

@@ -66,6 +66,7 @@ def _left_out(digest: Digest, series: FrontSeries) -> str:
         "not drawn"
         for count, why in (
             (counts["screened"], "stopped at a lower rung"),
+            (counts["partial"], "saw only part of the images"),
             (counts["failed"], "failed"),
             (series.missing, "finished without this cost"),
         )

@@ -49,11 +49,12 @@ class Table(NamedTuple):
 def table(digest: Digest) -> Table:
     """All candidates, best first; what would be the same or empty in all rows gets no column.
 
-    Those that were only screened come last: an error after fewer epochs is no match for the others.
+    Those that were only screened, or saw fewer images, come last: their errors are no match for the
+    others.
     """
-    screened = np.array(texts(digest.candidates, "state")) == "screened"
-    rows = digest.candidates.assign(screened=screened).sort_values(
-        by=["screened", "error"], kind="stable", na_position="last"
+    less = np.isin(texts(digest.candidates, "state"), ["screened", "partial"])
+    rows = digest.candidates.assign(less=less).sort_values(
+        by=["less", "error"], kind="stable", na_position="last"
     )
     failures = texts(rows, "failure")
     cells = dict([_texts("key", rows, "key"), _texts("architecture", rows, "name")])

@@ -1,16 +1,38 @@
-"""Fixed designs: the order in which a grid, or a sample spread evenly over cost, is trained."""
+"""Fixed designs: the order in which a grid, a sample spread evenly over cost, or what a scaling law
+is fitted to is trained."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dnsearch.errors import SpaceError
 
 Indices = NDArray[np.intp]
 
 STRATA = 100
 _GOLDEN = (np.sqrt(5) - 1) / 2
+
+SIZES = 8
+SPAN = 64.0
+"""Times the largest cost over the smallest in a scaling design; networks far below the largest say
+little of what lies above it."""
+
+LEAST_SPAN = 16.0
+SHARES = (1 / 2, 1 / 4, 1 / 8)
+"""Of the training images, besides all of them."""
+
+
+class Planned(NamedTuple):
+    """A training of a design: the point, its share of the training images, and how many such
+    trainings there are to be of it, this one included."""
+
+    point: int
+    share: float = 1.0
+    times: int = 1
 
 
 def grid(count: int, rng: np.random.Generator) -> Iterator[int]:
@@ -37,6 +59,34 @@ def stratified(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[i
         yield int(left[nearest])
         left = np.delete(left, nearest)
         position = (position + _GOLDEN) % 1.0
+
+
+def scaling(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[Planned]:
+    """Points of ``SIZES`` sizes log-spaced over at least ``LEAST_SPAN``, in rounds of a new shape
+    each: trained on all images, on one of ``SHARES`` of them, and on all with another seed.
+
+    ``cost`` is (n,), positive, such as MACs. Rounds end where no size has a point left that is
+    nearer to it than to the next. Raises SpaceError where the costs span less.
+    """
+    log = np.log(np.asarray(cost, dtype=np.float64))
+    span = float(np.exp(np.ptp(log)))
+    if span < LEAST_SPAN:
+        raise SpaceError(
+            f"a scaling design takes networks over {LEAST_SPAN:g} times in MACs, these span "
+            f"{span:.3g}; offer smaller or larger choices in [space], or raise the limits"
+        )
+    sizes = np.linspace(max(log.min(), log.max() - np.log(SPAN)), log.max(), SIZES)
+    nearest = np.abs(log[:, None] - sizes).argmin(axis=1)
+    nearest[log < sizes[0] - (sizes[1] - sizes[0]) / 2] = SIZES  # too small for any
+    shapes = [list(rng.permutation(np.flatnonzero(nearest == size))) for size in range(SIZES)]
+    number = 0
+    while any(shapes):
+        chosen = [int(left.pop()) for left in shapes if left]
+        yield from (Planned(point) for point in chosen)
+        for point in chosen:
+            yield Planned(point, SHARES[number % len(SHARES)])
+            number += 1
+        yield from (Planned(point, times=2) for point in chosen)
 
 
 def thinned(cost: NDArray[np.number], most: int, rng: np.random.Generator) -> Indices:

@@ -116,7 +116,7 @@ class Engine:
             if score.failure is None and value is None:
                 score = score.failed(f"no {name} was reported")
         constraints = self.model.excess(job.arch, score.latency_ms)
-        complete = score.failure is None and job.rung == self.top
+        complete = score.failure is None and job.rung == self.top and job.images is None
         values = self._values(job, score) if complete else None
         after = self.seconds
         self.store.tell(job, score, values, constraints, after)
@@ -128,7 +128,8 @@ class Engine:
 
     def _values(self, job: Job, score: Score) -> list[float]:
         known = vars(self.model.cost(job.arch)) | vars(score)
-        return [float(known[name]) for name in ("error", *self.objectives)]
+        error = known["error"] if score.test_error is None else score.test_error
+        return [float(error), *(float(known[name]) for name in self.objectives)]
 
     def _progress(self, finished: tuple[Record, ...]) -> Progress:
         return Progress(

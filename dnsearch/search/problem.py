@@ -13,7 +13,8 @@ from dnsearch.search.feasible import CostModel
 class Problem:
     """points: that meet the limits. costs: names of the objectives behind the error. rungs: epochs,
     rising. axis, reference: of the hypervolume; a latency's reference may not be known yet (NaN).
-    closed: nothing but these points may be trained, since no other was recorded.
+    images: to train on. closed: nothing but these points may be trained, since no other was
+    recorded.
     """
 
     points: Points
@@ -22,6 +23,7 @@ class Problem:
     rungs: tuple[int, ...]
     axis: Axis
     reference: dict[str, float]
+    images: int
     closed: bool = False
 
     @property

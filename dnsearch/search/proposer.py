@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -13,7 +13,7 @@ from optuna.trial import Trial
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Choice, Points, SearchSpace
 from dnsearch.config import DESIGNS, SCREENING, SearchConfig
-from dnsearch.search.design import grid, stratified
+from dnsearch.search.design import Planned, grid, scaling, stratified
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.parameters import RUNG, suggest
 from dnsearch.search.problem import Problem
@@ -30,6 +30,14 @@ from dnsearch.seeds import derived_seed
 MOST_REJECTED = 5
 """Proposals in a row that may be known or over a limit before the nearest that is neither is taken:
 samplers do not learn from duplicates, so most ask for the same again."""
+
+
+class _Wanted(NamedTuple):
+    """A training that is planned unless there are ``times`` of it; ``images`` as in ``Job``."""
+
+    arch: ArchConfig
+    times: int
+    images: int | None = None
 
 
 class Proposer:
@@ -49,7 +57,8 @@ class Proposer:
         self._jobs: dict[str, list[Job]] = {}
         for record in store.records():
             self._note(record.job)
-        self._planned = itertools.chain(start, self._design())
+        known = (_Wanted(arch, self.replicates) for arch in start)
+        self._planned = itertools.chain(known, self._design())
         self._next = next(self._planned, None)
         self._make = sampler_for(config.sampler, problem, config.seed, counts_for_nothing)
 
@@ -64,8 +73,10 @@ class Proposer:
     def propose(self) -> Job | None:
         """The next job, noted in the store; None where every point has been trained."""
         while self._next is not None:
-            if len(self._jobs.get(self._next.key, ())) < self.replicates:
-                return self._ask_for(self._next)
+            arch, times, images = self._next
+            there = [job for job in self._jobs.get(arch.key, ()) if job.images == images]
+            if len(there) < times:
+                return self._ask_for(arch, images)
             self._next = next(self._planned, None)
         if self.sampler in DESIGNS:
             return None
@@ -88,19 +99,27 @@ class Proposer:
                 self.store.reject(trial, NOT_RECORDED)
                 break
             else:
-                return self._accept(trial, arch, rung, ordinal)
+                before = self._jobs.get(arch.key)
+                seed = before[0].seed if before else self._seed(ordinal)  # a promotion goes on
+                return self._accept(trial, Job(trial.number, arch, rung, seed))
         unseen = self._unseen_near(self.store.last_rejected())
         return None if unseen is None else self._ask_for(unseen)
 
-    def _design(self) -> Iterator[ArchConfig]:
-        """The architectures of a fixed design, in their order."""
+    def _design(self) -> Iterator[_Wanted]:
+        """The trainings of a fixed design, in their order."""
+        if self.sampler not in DESIGNS:
+            return
         rng = np.random.default_rng(self._seed(0))
-        order: Iterator[int] = iter(())
-        if self.sampler == "grid":
-            order = grid(len(self.feasible), rng)
-        elif self.sampler == "stratified":
-            order = stratified(self.problem.model.of_points(self.feasible).macs, rng)
-        return map(self.feasible.config, order)
+        macs = self.problem.model.of_points(self.feasible).macs
+        plan: Iterator[Planned]
+        if self.sampler == "scaling":
+            plan = scaling(macs, rng)
+        else:
+            order = grid(len(macs), rng) if self.sampler == "grid" else stratified(macs, rng)
+            plan = (Planned(point, times=self.replicates) for point in order)
+        for point, share, times in plan:
+            images = None if share == 1 else max(1, round(share * self.problem.images))
+            yield _Wanted(self.feasible.config(point), times, images)
 
     def _seed(self, ordinal: int) -> int:
         return derived_seed(self.seed, ordinal)
@@ -120,24 +139,19 @@ class Proposer:
         trial = study.ask()
         return trial, suggest(trial, self.space, rungs)
 
-    def _ask_for(self, arch: ArchConfig) -> Job:
+    def _ask_for(self, arch: ArchConfig, images: int | None = None) -> Job:
         """A trial of this very architecture, trained to the top; one outside the space goes to the
         references."""
         ordinal, top = self.store.asked(), self._rungs[-1]
         values = self.space.values_of(arch)
         if values is None:
-            return self._accept(self.store.references.ask(), arch, top, ordinal, reference=True)
+            trial = self.store.references.ask()
+            return self._accept(trial, Job(trial.number, arch, top, self._seed(ordinal), True))
         fixed = fixed_sampler({**values, RUNG: top}, self._make(self._seed(ordinal)))
         trial, _ = self._ask(fixed, self._rungs)
-        return self._accept(trial, arch, top, ordinal)
+        return self._accept(trial, Job(trial.number, arch, top, self._seed(ordinal), images=images))
 
-    def _accept(
-        self, trial: Trial, arch: ArchConfig, rung: int, ordinal: int, reference: bool = False
-    ) -> Job:
-        seed = self._seed(ordinal)
-        if self.replicates == 1 and arch.key in self._jobs:
-            seed = self._jobs[arch.key][0].seed  # a promotion goes on with the same training
-        job = Job(trial.number, arch, rung, seed, reference)
+    def _accept(self, trial: Trial, job: Job) -> Job:
         self.store.accept(trial, job)
         self._note(job)
         return job

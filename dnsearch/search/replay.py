@@ -126,6 +126,7 @@ def problem_of(table: Table) -> Problem:
         rungs=table.rungs,
         axis=study.objectives.axis,
         reference=reference_point(study, table.shape, table.classes),
+        images=table.images,
         closed=True,
     )
 

@@ -22,8 +22,8 @@ COLUMNS = {
     "key": "ArchConfig.key",
     "name": "short description, or the preset's name",
     "preset": "name of the preset this architecture is, else empty",
-    "state": "finished, screened (trained to a lower rung only), failed, or unfit (finished, but "
-    "over a limit known only when measured)",
+    "state": "finished, screened (trained to a lower rung only), partial (trained on part of the "
+    "images), failed, or unfit (finished, but over a limit known only when measured)",
     "growth_rate": "",
     "block_config": "depths joined by '-', such as 6-12-24",
     "num_init_features": "",
@@ -39,6 +39,7 @@ COLUMNS = {
     "train_bytes": "bytes a training step holds at training.batch_size",
     "latency_ms": "measured milliseconds of one forward pass, NaN where not asked for",
     "rung": "epochs trained",
+    "images": "training images it was given",
     "seed": "seed of the training",
     "error": "validation error, 0 to 1; NaN where failed",
     "loss": "validation loss, nats",
@@ -52,6 +53,8 @@ COLUMNS = {
 }
 """Columns of ``Results.candidates``, one row a training, in the order they were finished; one that
 went on from a lower rung is one row."""
+
+PARTIAL = "partial"
 
 MEASURED = ("latency_ms", "error", "loss", "train_loss", "seconds", "images_per_second")
 """Columns of floats that may be missing."""
@@ -134,6 +137,7 @@ def _row(
     arch, score = record.job.arch, record.score
     cost = model.cost(arch)
     state = "screened" if record.values is None else "finished" if record.feasible else "unfit"
+    state = state if record.job.images is None else PARTIAL
     name = preset_names.get(arch.key, "")
     return {
         "number": record.job.trial,
@@ -144,6 +148,7 @@ def _row(
         **arch.to_dict(),
         "block_config": "-".join(map(str, arch.block_config)),
         "depth": arch.depth,
+        "images": record.job.images or images,
         **vars(cost),
         **{n: getattr(score, n) for n in COLUMNS if hasattr(score, n)},
         "train_macs": 3 * cost.macs * images * len(score.curve),

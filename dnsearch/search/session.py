@@ -98,6 +98,7 @@ def search(
         study.training.rungs,
         study.objectives.axis,
         reference_point(study, data.shape, data.num_classes),
+        data.counts["train"],
     )
     with run.lock():
         _require_same_study(run, study, data, plan)

@@ -1,7 +1,8 @@
 """The Optuna study of a run: the only store of results.
 
-Two studies lie in one storage: ``search`` holds the candidates of the space, ``references`` the
-known designs outside it, whose parameters no distribution of the space could express. A trial
+Three studies lie in one storage: ``search`` holds the candidates of the space, ``references`` the
+known designs outside it, whose parameters no distribution of the space could express, ``confirm``
+what ``dnsearch confirm`` trained again, whose errors are those of the test images. A trial
 carries its job and its score as user attributes, the score with a checksum. How it stands:
 
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
@@ -33,7 +34,7 @@ from dnsearch.search.evaluators.base import Job
 from dnsearch.search.parameters import RUNG
 from dnsearch.training.score import Score
 
-SEARCH, REFERENCES = "search", "references"
+SEARCH, REFERENCES, CONFIRM = "search", "references", "confirm"
 LEAST_FOR_IMPORTANCE = 10
 DUPLICATE, OVER_LIMIT, NOT_RECORDED = "duplicate", "over limit", "not recorded"
 _REJECTED = {
@@ -61,13 +62,20 @@ class StudyStore:
     """Reads and writes a run's storage; Optuna's own tools can open it too.
 
     ``objectives`` are the costs traded against error. Without a run the trials are held in memory.
-    Raises RunError where the file is no storage.
+    ``names``: of the study of candidates with parameters, and of that of others without; may be
+    one. Raises RunError where the file is no storage.
     """
 
-    def __init__(self, run: RunDir | None, objectives: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        run: RunDir | None,
+        objectives: tuple[str, ...],
+        names: tuple[str, ...] = (SEARCH, REFERENCES),
+    ) -> None:
         self.path = run.database if run else "memory"
         with self.guarded():
-            self.search, self.references = _open_studies(run, objectives)
+            self._studies = _open_studies(run, objectives, names)
+        self.search, self.references = self._studies[0], self._studies[-1]
         self._open: dict[tuple[bool, int], Trial] = {}
 
     @contextlib.contextmanager
@@ -132,6 +140,8 @@ class StudyStore:
         trial.set_user_attr("key", job.arch.key)
         trial.set_user_attr("seed", job.seed)
         trial.set_user_attr("rung", job.rung)
+        if job.images is not None:
+            trial.set_user_attr("images", job.images)
         self._open[job.reference, job.trial] = trial
 
     def reject(self, trial: Trial, reason: str) -> None:
@@ -203,10 +213,6 @@ class StudyStore:
             )
         return {"error": dict(shares)}
 
-    @property
-    def _studies(self) -> tuple[optuna.Study, optuna.Study]:
-        return self.search, self.references
-
     def _score(self, trial: FrozenTrial) -> Score:
         text = trial.user_attrs["score"]
         if _checksum(text) != trial.user_attrs.get("score_sha256"):
@@ -218,8 +224,8 @@ class StudyStore:
 
 
 def _open_studies(
-    run: RunDir | None, objectives: tuple[str, ...]
-) -> tuple[optuna.Study, optuna.Study]:
+    run: RunDir | None, objectives: tuple[str, ...], study_names: tuple[str, ...]
+) -> tuple[optuna.Study, ...]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.InMemoryStorage()
     if run is not None:
@@ -230,7 +236,7 @@ def _open_studies(
     names = ["error", *objectives]
     directions = [optuna.study.StudyDirection.MINIMIZE] * len(names)
     studies = []
-    for name in (SEARCH, REFERENCES):
+    for name in study_names:
         study = optuna.create_study(
             study_name=name, storage=storage, directions=directions, load_if_exists=True
         )
@@ -239,7 +245,7 @@ def _open_studies(
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names(names)
         studies.append(study)
-    return studies[0], studies[1]
+    return tuple(studies)
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
@@ -256,7 +262,8 @@ def counts_for_nothing(trial: FrozenTrial) -> bool:
 def _job(trial: FrozenTrial, reference: bool) -> Job:
     attrs = trial.user_attrs
     arch = ArchConfig.from_dict(attrs["arch"])
-    return Job(trial.number, arch, attrs["rung"], attrs["seed"], reference)
+    images = attrs.get("images")
+    return Job(trial.number, arch, attrs["rung"], attrs["seed"], reference, images)
 
 
 def _checksum(text: str) -> str:

@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dnsearch.analysis.frames import rows, texts
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import StudyConfig, parse_study, to_toml
 from dnsearch.cost.formula import costs
 from dnsearch.errors import DnsearchError, RunError, nearest
 from dnsearch.rundir import RunDir, atomic
-from dnsearch.search.results import Results, read_results
+from dnsearch.search.results import PARTIAL, Results, read_results
 from dnsearch.training.score import CurvePoint, Score
 
 BENCH = "bench:"
@@ -85,13 +86,14 @@ class Table:
         Raises RunError where nothing has been trained.
         """
         rungs = results.study.training.rungs
-        trained = results.candidates.groupby(["key", "seed"], sort=False)
-        rows = [
+        whole = np.array(texts(results.candidates, "state")) != PARTIAL
+        trained = rows(results.candidates, whole).groupby(["key", "seed"], sort=False)
+        recorded = [
             {"key": key, "seed": seed} | row
             for (key, seed), trials in trained  # pyright: ignore
             for row in _rungs_of(trials.to_dict("records"), rungs)
         ]
-        trainings = pd.DataFrame(rows, columns=list(COLUMNS))
+        trainings = pd.DataFrame(recorded, columns=list(COLUMNS))
         return cls(
             name=results.name,
             study=_without_folders(results.study),

@@ -25,7 +25,8 @@ class Score:
     images that are wrong, 0 to 1. loss, train_loss: mean cross-entropy in nats, on validation with
     averaged weights and over the last training epoch. seconds: wall-clock time of training and
     validation, lower rungs and interrupted sittings included. images_per_second: training images.
-    latency_ms: of one forward pass, where it was asked for.
+    latency_ms: of one forward pass, where it was asked for. test_error, test_loss: of the test
+    images, which only ``dnsearch confirm`` has opened.
     """
 
     rung: int
@@ -37,6 +38,8 @@ class Score:
     seconds: float | None = None
     images_per_second: float | None = None
     latency_ms: float | None = None
+    test_error: float | None = None
+    test_loss: float | None = None
     failure: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,4 +52,4 @@ class Score:
 
     def failed(self, reason: str) -> Score:
         """This score as a failure: what was measured stays, the result goes."""
-        return replace(self, error=None, loss=None, failure=reason)
+        return replace(self, error=None, loss=None, test_error=None, test_loss=None, failure=reason)

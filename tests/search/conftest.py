@@ -72,7 +72,7 @@ class Search:
         self.store.recover()
         start = study.model_copy(update={"search": self.config}).start_configs(self.space)
         require_within_limits(start, self.model)
-        problem = Problem(self.points, self.model, costs, rungs, "log", {})
+        problem = Problem(self.points, self.model, costs, rungs, "log", {}, 1000)
         self.proposer = Proposer(self.store, problem, self.config, start)
         self.evaluator = evaluator or FakeEvaluator()
         self.engine = Engine(self.store, self.proposer, self.evaluator, problem, self.config, clock)

@@ -49,7 +49,8 @@ def trial(arch=ARCHS[0], seed=1, rung=9, points=None, failure="", seconds=90.0):
     last = points[-1] if points and not failure else {}
     figures = {name: last.get(name, math.nan) for name in ("error", "loss", "train_loss")}
     return {
-        "key": arch.key, "seed": seed, "rung": rung, "seconds": seconds, "failure": failure,
+        "key": arch.key, "state": "finished", "seed": seed, "rung": rung, "seconds": seconds,
+        "failure": failure,
         "curve": points, **figures,
     }  # fmt: skip
 

@@ -14,7 +14,7 @@ class Job:
     """Train this architecture until ``rung`` epochs are done, with this seed.
 
     ``trial`` is the number the score is told under; ``reference`` marks a known design that lies
-    outside the space.
+    outside the space. ``images``: training images it may see, drawn by its seed; None is all.
     """
 
     trial: int
@@ -22,6 +22,7 @@ class Job:
     rung: int
     seed: int
     reference: bool = False
+    images: int | None = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dnsearch.config import DataConfig, TrainingConfig
 from dnsearch.errors import ConfigError, DataError
 from dnsearch.search.evaluators.base import Job
@@ -25,7 +27,8 @@ class WorkerSettings:
     """All that a worker needs to train any job.
 
     fingerprint: of the data the search began with. latency_batch: images a forward pass when
-    latency is measured; None does not measure.
+    latency is measured; None does not measure. test: measure on the test images, too; a search
+    never does.
     """
 
     data: DataConfig
@@ -33,6 +36,7 @@ class WorkerSettings:
     recipe: TrainingConfig
     threads: int
     latency_batch: int | None
+    test: bool = False
 
 
 _state: dict[str, Any] = {}
@@ -57,7 +61,7 @@ def warm_up() -> None:
     """Imports torch and loads the data: a job of its own, so that no time-out counts it."""
     import dnsearch.cost.device
     import dnsearch.training.trainer  # noqa: F401  (both take seconds the first time)
-    from dnsearch.data import DeviceData, prepare
+    from dnsearch.data import DeviceData, prepare, prepare_test
     from dnsearch.training.device import set_up
 
     settings: WorkerSettings = _state["settings"]
@@ -65,6 +69,7 @@ def warm_up() -> None:
     prepared = prepare(settings.data)
     if prepared.fingerprint != settings.fingerprint:
         raise DataError(f"{prepared.name}: the images changed while the search was under way")
+    _state["test"] = prepare_test(settings.data) if settings.test else None
     _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape
 
 
@@ -90,12 +95,17 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     if "data" not in _state:  # warming up failed: now its error has a job to be raised for
         warm_up()
     data, shape = _state["data"]
+    if job.images is not None:
+        data = data.limited(job.images, np.random.default_rng(job.seed))
 
     def show(point: CurvePoint) -> None:
         _state["progress"][slot] = point.epoch
 
     trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint)
     score = trainer.train(job.rung, show)
+    if _state["test"] is not None and score.failure is None:
+        error, loss = trainer.evaluate(_state["test"])
+        score = replace(score, test_error=error, test_loss=loss)
     if settings.latency_batch and score.failure is None:
         # Torch's own modules, as an export is used, not what trains them fast.
         model = kernels.use(trainer.averaged.model, "reference", data.device)
