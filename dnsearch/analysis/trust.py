@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
-Pairs = list[tuple[Floats, Floats]]
+Pairs = Sequence[tuple[Floats, Floats]]
+Correlation = Callable[[Floats, Floats, Floats], Floats]
+"""Of two arrays (n,), once for each row of the weights (draws, n): ``weighted_taus`` or
+``weighted_rhos``."""
 
 RESAMPLES = 1000
 LEAST = 5
@@ -86,7 +91,7 @@ def kendall_tau(x: ArrayLike, y: ArrayLike) -> float:
     NaN where fewer than two rows are left, or all of one side are equal.
     """
     left, right = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    return float(_weighted_taus(left, right, np.ones((1, len(left))))[0])
+    return float(weighted_taus(left, right, np.ones((1, len(left))))[0])
 
 
 def at_matched_cost(values: ArrayLike, log_cost: ArrayLike) -> Floats:
@@ -95,7 +100,13 @@ def at_matched_cost(values: ArrayLike, log_cost: ArrayLike) -> Floats:
     Values are positive, such as errors or losses. NaN stays NaN; with fewer than ``LEAST`` known
     values all are NaN.
     """
-    logs, cost = _log(values), np.asarray(log_cost, dtype=np.float64)
+    return without_trend(_log(values), log_cost)
+
+
+def without_trend(values: ArrayLike, log_cost: ArrayLike) -> Floats:
+    """What is left of ``values`` (n,), logs or others of that size, when their least-squares
+    quadratic in ``log_cost`` (n,) is taken away. NaN as in ``at_matched_cost``."""
+    logs, cost = np.asarray(values, dtype=np.float64), np.asarray(log_cost, dtype=np.float64)
     known = np.isfinite(logs) & np.isfinite(cost)
     left = np.full(logs.shape, np.nan)
     if known.sum() < LEAST:
@@ -213,28 +224,82 @@ def _agreement(
 
 
 def _mean_tau(pairs: Pairs, rng: np.random.Generator, resamples: int) -> Interval:
-    """The mean of the taus that are known, with its interval."""
-    taus = [kendall_tau(x, y) for x, y in pairs]
-    known = [pair for pair, tau in zip(pairs, taus, strict=True) if math.isfinite(tau)]
+    """The mean of the taus that are known, with its percentile interval."""
+    known = [pair for pair in pairs if math.isfinite(kendall_tau(*pair))]
     if not known:
         return UNKNOWN
     count = len(known[0][0])
     weights = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
-    draws = np.mean([_weighted_taus(x, y, weights) for x, y in known], axis=0)
-    draws = draws[np.isfinite(draws)]
+    mean, draws = mean_correlation(known, weighted_taus, weights)
     low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (math.nan, math.nan)
-    return Interval(float(np.nanmean(taus)), float(low), float(high))
+    return Interval(mean, float(low), float(high))
 
 
-def _weighted_taus(x: Floats, y: Floats, weights: Floats) -> Floats:
+def mean_correlation(
+    pairs: Pairs, correlation: Correlation, weights: Floats
+) -> tuple[float, Floats]:
+    """The mean correlation of the pairs of arrays (n,) where it is known, and the same of each
+    resample, ``weights`` (draws, n) saying how often it drew each row.
+
+    Resamples in which one of them cannot be known are left out, so at most (draws,). NaN and none
+    where no pair has a correlation.
+    """
+    found = [(pair, float(correlation(*pair, np.ones((1, len(pair[0]))))[0])) for pair in pairs]
+    known = [(pair, value) for pair, value in found if math.isfinite(value)]
+    if not known:
+        return math.nan, np.empty(0)
+    draws = np.mean([correlation(*pair, weights) for pair, _ in known], axis=0)
+    return float(np.mean([value for _, value in known])), draws[np.isfinite(draws)]
+
+
+def correlation_interval(value: float, draws: Floats, count: int) -> Interval:
+    """The 95 % interval of a rank correlation of ``count`` architectures from its bootstrap.
+
+    On Fisher's scale, atanh, with the bootstrap's standard deviation (delta method) and Student's
+    t with count - 1 degrees. Percentiles of the bootstrap are too narrow: of 16 architectures they
+    held 91 % where these held 93 (simulated; of 8, 86 and 96). The value counts as at least half a
+    pair short of 1, where atanh ends. Of a perfect ranking the bootstrap sees no spread; its bound
+    is that of count // 2 disjoint pairs, all right, with probability .025.
+    """
+    if not math.isfinite(value) or count < LEAST or not len(draws):
+        return Interval(value, math.nan, math.nan)
+    if abs(value) > 1 - 1e-9:
+        bound = math.copysign(2 * 0.025 ** (1 / (count // 2)) - 1, value)
+        return Interval(value, *sorted((value, bound if bound * value > 0 else 0.0)))
+    most = 1 - 2 / (count * (count - 1))
+    centre = min(most, max(-most, value))
+    reach = stdtrit(count - 1, 0.975) * np.std(draws) / (1 - centre**2)
+    low, high = np.tanh([math.atanh(centre) - reach, math.atanh(centre) + reach])
+    return Interval(value, min(value, float(low)), max(value, float(high)))
+
+
+def weighted_taus(x: Floats, y: Floats, weights: Floats) -> Floats:
     """Tau-b when row i counts ``weights[:, i]`` times, one for each row of weights.
 
     tau-b = sum sx sy / sqrt(sum sx^2 sum sy^2) over all pairs of rows, where sx and sy are the
     signs of their differences (Kendall 1945, doi:10.1093/biomet/33.3.239): three matrix products.
+    A row and its copies are tied. NaN where one side is all ties.
     """
     known = np.isfinite(x) & np.isfinite(y)
     w = weights[:, known]
     sx, sy = (np.sign(v[known, None] - v[None, known]) for v in (x, y))
-    both, left, right = (((w @ s) * w).sum(axis=1) for s in (sx * sy, sx**2, sy**2))
+    return _ratio(*(((w @ s) * w).sum(axis=1) for s in (sx * sy, sx**2, sy**2)))
+
+
+def weighted_rhos(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Spearman's rho when row i counts ``weights[:, i]`` times, one for each row of weights.
+
+    Pearson's correlation of the ranks in the weighted sample, ties at their mean rank, a row's
+    copies among them. NaN where one side is all ties.
+    """
+    known = np.isfinite(x) & np.isfinite(y)
+    w = weights[:, known]
+    signs = (np.sign(v[known, None] - v[None, known]) for v in (x, y))
+    # A row's rank less the mean rank is half of how many more rows are below it than above.
+    rx, ry = (w @ s.T for s in signs)
+    return _ratio(*((w * product).sum(axis=1) for product in (rx * ry, rx**2, ry**2)))
+
+
+def _ratio(both: Floats, left: Floats, right: Floats) -> Floats:
     with np.errstate(invalid="ignore"):  # 0 / 0 where one side is all ties
         return both / np.sqrt(left * right)

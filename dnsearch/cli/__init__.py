@@ -14,10 +14,12 @@ from dnsearch.errors import DnsearchError, nearest
 
 VERBS = {
     "run": "Search DenseNets for a study, or go on searching; writes a report.",
+    "confirm": "Train candidates again with fresh seeds, on the test images: how far to trust.",
     "init": "Write a commented study file to start from.",
     "count": "Say what an architecture costs: parameters, MACs, activations, memory.",
     "report": "Write the report of a run again.",
     "replay": "Compare search strategies on the recorded trainings of a run.",
+    "scale": "Say what a larger budget buys: error, shape and time of larger networks.",
     "export": "Write one network of a run: config, weights, and how to load it.",
     "train": "Train one network in full and measure it on the test images.",
 }

@@ -1,9 +1,9 @@
-"""What a person sees while a search runs: a live table, or plain lines where there is no screen."""
+"""What a person sees while networks train: a live table, or lines where there is no screen."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -26,19 +26,19 @@ MOST_SHOWN = 8
 
 
 class Display(Protocol):
-    def opened(self, opened: Opened) -> None: ...
+    def opened(self, headline: str, records: Sequence[Record] = ()) -> None: ...
 
     def show(self, progress: Progress) -> None: ...
 
 
 @contextlib.contextmanager
-def make_display(name: str, study: StudyConfig) -> Iterator[Display]:
-    """A live display on a terminal, lines elsewhere."""
+def make_display(costs: tuple[str, ...], with_front: bool = True) -> Iterator[Display]:
+    """A live display on a terminal, lines elsewhere; ``with_front`` shows the front so far."""
     console = Console()
     if not console.is_terminal:
-        yield Lines(name, study, console)
+        yield Lines(costs, console)
         return
-    screen = Screen(name, study, Live(console=console, refresh_per_second=4))
+    screen = Screen(costs, Live(console=console, refresh_per_second=4), with_front)
     try:
         yield screen
     finally:
@@ -81,35 +81,33 @@ def record_line(record: Record, costs: tuple[str, ...]) -> str:
 class Lines:
     """One line a finished candidate: for files, pipes and CI."""
 
-    def __init__(self, name: str, study: StudyConfig, console: Console) -> None:
-        self.name, self.study, self.console = name, study, console
+    def __init__(self, costs: tuple[str, ...], console: Console) -> None:
+        self.costs, self.console = costs, console
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
-    def opened(self, opened: Opened) -> None:
-        self._print(headline(self.name, self.study, opened))
+    def opened(self, headline: str, records: Sequence[Record] = ()) -> None:
+        self._print(headline)
 
     def show(self, progress: Progress) -> None:
         first = progress.done - len(progress.finished) + 1
         for number, record in enumerate(progress.finished, start=first):
-            line = record_line(record, self.study.objectives.costs)
+            line = record_line(record, self.costs)
             self._print(f"{number:>4}/{progress.trials}  {duration(progress.seconds):>12}  {line}")
 
 
 class Screen:
     """Progress, the candidates under way, and the front so far."""
 
-    def __init__(self, name: str, study: StudyConfig, live: Live) -> None:
-        self.name, self.study, self.live = name, study, live
-        self.costs = study.objectives.costs
+    def __init__(self, costs: tuple[str, ...], live: Live, with_front: bool) -> None:
+        self.costs, self.live, self.with_front = costs, live, with_front
         self.records: list[Record] = []
-        self.headline = name
+        self.headline = ""
         self.progress: Progress | None = None
 
-    def opened(self, opened: Opened) -> None:
-        self.headline = headline(self.name, self.study, opened)
-        self.records = list(opened.records)
+    def opened(self, headline: str, records: Sequence[Record] = ()) -> None:
+        self.headline, self.records = headline, list(records)
         self.live.start()
         self.live.update(Text(f"{self.headline}\nstarting workers ..."))
 
@@ -128,6 +126,8 @@ class Screen:
         self.live.stop()
 
     def _front(self) -> RenderableType:
+        if not self.with_front:
+            return Text()
         members = sorted(front(self.records), key=lambda record: (record.values or ())[1:])
         if not members:
             return Text("the first candidate is under way", style="dim")

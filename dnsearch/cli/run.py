@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from dnsearch.cli.progress import make_display
+from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RUNS, RunDir
@@ -63,11 +63,15 @@ def command(
     run = RunDir.named(f"{file.stem}{'-scaling' * scaling}" if name is None else name, to)
 
     from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
-    from dnsearch.search.session import search
+    from dnsearch.search.session import Opened, search
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with make_display(run.name, config) as display:
-        reason = search(config, run, display.opened, display.show)
+    with make_display(config.objectives.costs) as display:
+
+        def opened(ready: Opened) -> None:
+            display.opened(headline(run.name, config, ready), ready.records)
+
+        reason = search(config, run, opened, display.show)
 
     from dnsearch.cli.summary import print_summary
     from dnsearch.report.page import write_report

@@ -11,8 +11,10 @@ from dnsearch.analysis.frames import Candidate, texts
 from dnsearch.analysis.metrics import duration, format_error, format_value
 from dnsearch.analysis.picks import finished, recommend
 from dnsearch.analysis.trust import binomial_standard_error
+from dnsearch.data import has_test
 from dnsearch.report.digest import export_command
 from dnsearch.rundir import RUNS, RunDir
+from dnsearch.search.confirm import default_request, expected_duration
 from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
 from dnsearch.search.results import Results
 
@@ -50,8 +52,23 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> b
         named = run.path.parent == Path(RUNS)
         name = run.name if named else str(run.path)
         click.echo(f"export:    {export_command(name, PICK)}")
+        _print_confirm(results, name)
         click.echo(f"train on:  dnsearch train {shlex.quote(f'{name}:{PICK}')}")
     return bool(picks)
+
+
+def _print_confirm(results: Results, name: str) -> None:
+    """The command that says how far to trust the search, and how long it takes."""
+    if results.study.search.sampler == "scaling":
+        click.echo(f"scale:     dnsearch scale {shlex.quote(name)}  (what a larger budget buys)")
+        return
+    if not has_test(results.study.data):
+        return
+    seconds = expected_duration(results, default_request(results))
+    length = "" if seconds is None else f"about {duration(seconds)}: "
+    click.echo(
+        f"confirm:   dnsearch confirm {shlex.quote(name)}  ({length}test errors with fresh seeds)"
+    )
 
 
 def _print_picks(knee: Candidate, best: Candidate, results: Results) -> None:

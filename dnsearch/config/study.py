@@ -243,6 +243,11 @@ class SearchConfig(Section):
     timeout: Seconds = Field(
         default=86400, description="a candidate that trains longer counts as failed"
     )
+    zero_cost: bool = Field(
+        default=False,
+        description="also record scores of untrained networks (synflow, naswot, jacob_cov, snip, "
+        "grad_norm), for `dnsearch confirm` to judge; no sampler uses them",
+    )
     start: tuple[Design, ...] = Field(
         default=(),
         strict=False,

@@ -203,14 +203,19 @@ def summary(digest: Digest) -> dict[str, Any]:
 
 def candidate_record(row: Candidate) -> dict[str, Any]:
     """One candidate for JSON, without its curve."""
-    record = {name: _json(value) for name, value in row.items() if name != "curve"}
+    record = {name: plain(value) for name, value in row.items() if name != "curve"}
     record["error_standard_error"] = record.pop("error_se")
     return record
 
 
-def _json(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Nested figures in JSON's types alone; those that are not finite are None."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, Mapping):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
     return _number(value) if isinstance(value, float) else value
 
 

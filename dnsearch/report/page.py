@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dnsearch.analysis.frames import Candidate, texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
+from dnsearch.report.certificate import Confirmed, section
+from dnsearch.report.confirmed import confirmed, confirmed_record
 from dnsearch.report.digest import (
     FIGURES,
     LEVEL,
@@ -49,26 +51,29 @@ def write_report(results: Results, folder: Path) -> Path:
     Each is replaced whole, so a reader never sees half of one. Raises RunError where that fails.
     """
     found = digest(results)
-    write_json(folder / "summary.json", summary(found))
+    checked = confirmed(found)
+    record = confirmed_record(checked) if checked else None
+    write_json(folder / "summary.json", summary(found) | {"confirmed": record})
     write_text(folder / "candidates.csv", candidates_csv(found))
     page = folder / "report.html"
-    write_text(page, render(found))
+    write_text(page, render(found, checked))
     return page
 
 
 def candidates_csv(digest: Digest) -> str:
     """All candidates with their columns and ``front``; curves as JSON text."""
     rows = digest.candidates.drop(columns="error_se")
-    rows = rows.assign(curve=[json.dumps(curve) for curve in rows["curve"]])
+    told = {name: [json.dumps(value) for value in rows[name]] for name in ("curve", "zero_cost")}
+    rows = rows.assign(**told)
     return rows.to_csv(index=False, lineterminator="\n")
 
 
-def render(digest: Digest) -> str:
+def render(digest: Digest, confirmed: Confirmed | None = None) -> str:
     """The whole page as HTML."""
-    return render_template("report.html.j2", **_content(digest))
+    return render_template("report.html.j2", **_content(digest, confirmed))
 
 
-def _content(digest: Digest) -> dict[str, Any]:
+def _content(digest: Digest, confirmed: Confirmed | None) -> dict[str, Any]:
     results = digest.results
     return {
         "kind": "report",
@@ -77,6 +82,7 @@ def _content(digest: Digest) -> dict[str, Any]:
         "facts": _facts(digest),
         "cards": _cards(digest),
         "trust": _trust(digest),
+        "confirmed": section(confirmed) if confirmed else None,
         "failures": _failures(digest),
         "pictures": pictures(digest),
         "table": table(digest),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from dnsearch.config import SearchConfig
 from dnsearch.search.evaluators.base import Evaluator, Job, Running
 from dnsearch.search.problem import Problem
-from dnsearch.search.proposer import Proposer
 from dnsearch.search.study import Record, StudyStore
 from dnsearch.training.score import Score
 
@@ -33,13 +33,19 @@ class Progress:
     time: float | None
 
 
+class Proposes(Protocol):
+    def propose(self) -> Job | None:
+        """The next job, noted in the store; None where there is none."""
+        ...
+
+
 class Engine:
     """Runs a study's candidates until a budget is spent or the space is exhausted."""
 
     def __init__(
         self,
         store: StudyStore,
-        proposer: Proposer,
+        proposer: Proposes,
         evaluator: Evaluator,
         problem: Problem,
         budget: SearchConfig,

@@ -49,6 +49,7 @@ COLUMNS = {
     "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
     "finished_after": "seconds of search time, over all sittings, when this candidate was told",
     "failure": "reason, empty where there is none",
+    "zero_cost": "scores at initialisation by name, None where they were not asked for",
     "curve": "list of {epoch, train_loss, error, loss}",
 }
 """Columns of ``Results.candidates``, one row a training, in the order they were finished; one that
@@ -70,6 +71,7 @@ class Results:
     ``data`` tells of the images: name, classes, image shape, numbers of images a split.
     ``archs`` maps a candidate's key to its architecture. ``beliefs`` are what the surrogate makes
     of all trainings together; None where they were not asked for or there are too few.
+    ``confirmed``: what ``dnsearch confirm`` trained, none of which is in ``candidates``.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Results:
     seconds: float
     archs: Mapping[str, ArchConfig] = field(default_factory=dict)
     beliefs: Beliefs | None = None
+    confirmed: tuple[Record, ...] = ()
 
 
 def read_results(run: RunDir, beliefs: bool = False) -> Results:
@@ -110,6 +113,7 @@ def read_results(run: RunDir, beliefs: bool = False) -> Results:
         seconds=store.seconds,
         archs={record.job.arch.key: record.job.arch for record in records},
         beliefs=_believe(store, study, model, data) if beliefs else None,
+        confirmed=tuple(store.confirmed()),
     )
 
 

@@ -28,15 +28,19 @@ from dnsearch.seeds import derived_seed
 
 @contextlib.contextmanager
 def local_workers(
-    study: StudyConfig, data: PreparedData, run: RunDir, plan: Plan
+    study: StudyConfig, data: PreparedData, run: RunDir, plan: Plan, test: bool = False
 ) -> Iterator[Evaluator]:
-    """Worker processes on this machine, as planned."""
+    """Worker processes on this machine, as planned; ``test``: to measure on the test images, and
+    not latency, instead."""
+    timed = study.measures_latency and not test
     settings = WorkerSettings(
         data=study.data,
         fingerprint=data.fingerprint,
         recipe=study.training,
         threads=plan.threads,
-        latency_batch=study.objectives.latency_batch if study.measures_latency else None,
+        latency_batch=study.objectives.latency_batch if timed else None,
+        test=test,
+        zero_cost=study.search.zero_cost and not test,
     )
     evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
     try:
@@ -147,12 +151,7 @@ def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, pla
             f"{run.path}: was run with another study ({'; '.join(changed)}); "
             "change it back, or give this one another --name"
         )
-    before = run.read_json("data.json", "fingerprint")["fingerprint"]
-    if before != data.fingerprint:
-        raise RunError(
-            f"{run.path}: the images changed since it was run (fingerprint {before}, "
-            f"now {data.fingerprint}); give this study another --name"
-        )
+    require_same_images(run, data)
     if not (run.path / "environment.json").is_file():
         return
     kind = run.read_json("environment.json").get("device_kind", plan.kind)
@@ -160,6 +159,16 @@ def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, pla
         raise RunError(
             f"{run.path}: was run on {kind}, and this would go on with {plan.kind}, whose scores "
             "and latencies differ; set search.device, or give this study another --name"
+        )
+
+
+def require_same_images(run: RunDir, data: PreparedData) -> None:
+    """Raises RunError where the run was made with other images."""
+    before = run.read_json("data.json", "fingerprint")["fingerprint"]
+    if before != data.fingerprint:
+        raise RunError(
+            f"{run.path}: the images changed since it was run (fingerprint {before}, "
+            f"now {data.fingerprint}); give this study another --name"
         )
 
 

@@ -74,7 +74,8 @@ class StudyStore:
     ) -> None:
         self.path = run.database if run else "memory"
         with self.guarded():
-            self._studies = _open_studies(run, objectives, names)
+            self._storage = _storage(run)
+            self._studies = _open_studies(self._storage, objectives, names)
         self.search, self.references = self._studies[0], self._studies[-1]
         self._open: dict[tuple[bool, int], Trial] = {}
 
@@ -183,6 +184,18 @@ class StudyStore:
 
         Raises RunError for a score whose checksum does not match.
         """
+        return self._records(self._studies)
+
+    def confirmed(self) -> list[Record]:
+        """The same of what ``dnsearch confirm`` has trained; its values begin with the test error.
+        None of it is a candidate of the search."""
+        with self.guarded():
+            if CONFIRM not in optuna.get_all_study_names(self._storage):
+                return []
+            study = optuna.load_study(study_name=CONFIRM, storage=self._storage)
+        return self._records((study,))
+
+    def _records(self, studies: tuple[optuna.Study, ...]) -> list[Record]:
         found = [
             Record(
                 job=_job(trial, reference=study is self.references),
@@ -191,7 +204,7 @@ class StudyStore:
                 feasible=all(value <= 0 for value in trial.constraints.values()),
                 finished_after=trial.user_attrs["finished_after"],
             )
-            for study in self._studies
+            for study in studies
             for trial in self._trials(study, *_TRAINED)
             if "score" in trial.user_attrs
         ]
@@ -223,16 +236,19 @@ class StudyStore:
         return Score.from_dict(json.loads(text))
 
 
-def _open_studies(
-    run: RunDir | None, objectives: tuple[str, ...], study_names: tuple[str, ...]
-) -> tuple[optuna.Study, ...]:
+def _storage(run: RunDir | None) -> optuna.storages.BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.InMemoryStorage()
-    if run is not None:
-        url = URL.create("sqlite", database=str(run.database.resolve()))
-        storage = optuna.storages.RDBStorage(
-            url.render_as_string(), engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
-        )
+    if run is None:
+        return optuna.storages.InMemoryStorage()
+    url = URL.create("sqlite", database=str(run.database.resolve()))
+    return optuna.storages.RDBStorage(
+        url.render_as_string(), engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
+    )
+
+
+def _open_studies(
+    storage: optuna.storages.BaseStorage, objectives: tuple[str, ...], study_names: tuple[str, ...]
+) -> tuple[optuna.Study, ...]:
     names = ["error", *objectives]
     directions = [optuna.study.StudyDirection.MINIMIZE] * len(names)
     studies = []

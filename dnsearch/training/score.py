@@ -25,8 +25,9 @@ class Score:
     images that are wrong, 0 to 1. loss, train_loss: mean cross-entropy in nats, on validation with
     averaged weights and over the last training epoch. seconds: wall-clock time of training and
     validation, lower rungs and interrupted sittings included. images_per_second: training images.
-    latency_ms: of one forward pass, where it was asked for. test_error, test_loss: of the test
-    images, which only ``dnsearch confirm`` has opened.
+    latency_ms: of one forward pass, where it was asked for. test_error, test_loss: of so many
+    test_images, which only ``dnsearch confirm`` has opened. zero_cost: ``training.zerocost``'s, by
+    name, where they were asked for.
     """
 
     rung: int
@@ -40,6 +41,8 @@ class Score:
     latency_ms: float | None = None
     test_error: float | None = None
     test_loss: float | None = None
+    test_images: int | None = None
+    zero_cost: Mapping[str, float | None] | None = None
     failure: str | None = None
 
     def to_dict(self) -> dict[str, Any]:

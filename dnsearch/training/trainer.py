@@ -53,6 +53,13 @@ class _Spent:
     images: int = 0
 
 
+def initial_network(arch: ArchConfig, seed: int) -> DenseNet:
+    """The network with the weights that a training with this seed begins with, on the CPU."""
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
+        torch.default_generator.manual_seed(derived_seed(seed))
+        return DenseNet(arch)
+
+
 class Trainer:
     """Trains one architecture on one device and scores it.
 
@@ -72,9 +79,7 @@ class Trainer:
         self.checkpoint = checkpoint
         self.device = data.device
         self.curve: list[CurvePoint] = []
-        with torch.random.fork_rng(devices=_cuda(self.device)):
-            torch.manual_seed(derived_seed(seed))
-            model = DenseNet(arch)
+        model = initial_network(arch, seed)
         self._bf16 = uses_bf16(recipe, self.device)
         self.model = kernels.use(model, recipe.kernels, self.device, self._bf16)
         self.optimiser = make_optimiser(self.model, recipe)

@@ -137,6 +137,8 @@ def _row(number: int, arch: ArchConfig, rng: np.random.Generator) -> dict[str, A
         "train_macs": 3.0 * cost.macs * TRAIN_IMAGES * EPOCHS,
         "finished_after": np.nan,
         "failure": "",
+        "images": TRAIN_IMAGES,
+        "zero_cost": None,
         "curve": _curve(error, rng),
     }
 

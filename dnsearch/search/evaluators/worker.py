@@ -28,7 +28,7 @@ class WorkerSettings:
 
     fingerprint: of the data the search began with. latency_batch: images a forward pass when
     latency is measured; None does not measure. test: measure on the test images, too; a search
-    never does.
+    never does. zero_cost: score each network at initialisation, too.
     """
 
     data: DataConfig
@@ -37,6 +37,7 @@ class WorkerSettings:
     threads: int
     latency_batch: int | None
     test: bool = False
+    zero_cost: bool = False
 
 
 _state: dict[str, Any] = {}
@@ -90,6 +91,7 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     from dnsearch.cost.device import measure_latency
     from dnsearch.training.device import release_memory
     from dnsearch.training.trainer import Trainer
+    from dnsearch.training.zerocost import one_batch, zero_cost_scores
 
     settings: WorkerSettings = _state["settings"]
     if "data" not in _state:  # warming up failed: now its error has a job to be raised for
@@ -103,13 +105,17 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
 
     trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint)
     score = trainer.train(job.rung, show)
-    if _state["test"] is not None and score.failure is None:
-        error, loss = trainer.evaluate(_state["test"])
-        score = replace(score, test_error=error, test_loss=loss)
+    tests = _state["test"]
+    if tests is not None and score.failure is None:
+        error, loss = trainer.evaluate(tests)
+        score = replace(score, test_error=error, test_loss=loss, test_images=len(tests))
     if settings.latency_batch and score.failure is None:
         # Torch's own modules, as an export is used, not what trains them fast.
         model = kernels.use(trainer.averaged.model, "reference", data.device)
         latency = measure_latency(model, shape, settings.latency_batch, data.device)
         score = replace(score, latency_ms=latency.ms)
+    if settings.zero_cost:
+        scores = zero_cost_scores(job.arch, *one_batch(data), job.seed)
+        score = replace(score, zero_cost=scores)
     release_memory(data.device)
     return score

@@ -1,0 +1,114 @@
+"""``dnsearch confirm``."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from dnsearch.analysis.metrics import duration
+from dnsearch.cli.progress import make_display
+from dnsearch.config import override
+from dnsearch.rundir import RunDir
+
+if TYPE_CHECKING:
+    from dnsearch.search.confirm import Opened
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--top", default=8, show_default=True, type=click.IntRange(1), help="Candidates of the front."
+)
+@click.option(
+    "--sample",
+    default=8,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Other candidates, spread over cost.",
+)
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings of each."
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help="Epochs of each training; by default 3 times the last of training.rungs.",
+)
+@click.option("--workers", type=click.IntRange(1), help="For the study's search.workers.")
+@click.option("--device", help="For the study's search.device: auto, cpu, cuda or cuda:N.")
+def command(
+    run: str,
+    top: int,
+    sample: int,
+    seeds: int,
+    epochs: int | None,
+    workers: int | None,
+    device: str | None,
+) -> int:
+    """Train candidates of RUN again, with fresh seeds, and measure them on the test images.
+
+    Members of the front and a sample of the others are trained in full. The report then says how
+    large their errors really are, which is likely the best, and how well the search's short
+    trainings ranked them: how far to trust it.
+
+    Ctrl-C ends it at any time; the same command goes on.
+    """
+    folder = RunDir.find(run)
+
+    from dnsearch.report.page import write_report
+    from dnsearch.search.confirm import Request, confirm, default_request
+    from dnsearch.search.engine import INTERRUPTED
+    from dnsearch.search.results import read_results
+
+    results = read_results(folder)
+    given = {"workers": workers, "device": device}
+    study = override(results.study, **{k: v for k, v in given.items() if v is not None})
+    request = Request(top, sample, seeds, epochs or default_request(results).epochs)
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
+    with make_display(study.objectives.costs, with_front=False) as display:
+
+        def opened(ready: Opened) -> None:
+            display.opened(headline(folder.name, ready))
+
+        reason = confirm(folder, replace(results, study=study), request, opened, display.show)
+
+    from dnsearch.report.certificate import section
+    from dnsearch.report.confirmed import confirmed
+    from dnsearch.report.digest import digest
+
+    results = read_results(folder, beliefs=True)
+    write_report(results, folder.path)
+    found = confirmed(digest(results))
+    click.echo(f"\n{reason}")
+    if reason == INTERRUPTED:
+        click.echo(f"to go on:  {shlex.join(['dnsearch', *sys.argv[1:]])}")
+    if found is not None:
+        told = section(found)
+        click.echo(told.answer)
+        for sentence in told.verdict:
+            click.echo(f"- {sentence}")
+    click.echo(f"report:    {folder.report}")
+    return 0
+
+
+def headline(name: str, opened: Opened) -> str:
+    """What is about to happen, and what is worth knowing of it."""
+    request, plan = opened.request, opened.plan
+    kind = {"cpu": "CPU", "cuda": "GPU"}[plan.kind]
+    workers = f"{len(plan.devices)} worker{'s' * (len(plan.devices) > 1)} on {kind}"
+    done = opened.jobs - opened.todo
+    again = f", {done} of them done before" if done else ""
+    length = "" if opened.seconds is None else f", about {duration(opened.seconds)}"
+    lines = [
+        f"{name}: {opened.archs} candidates x {request.seeds} seeds = {opened.jobs} trainings of "
+        f"{request.epochs} epochs{again}; {workers}{length}",
+        f"{opened.data.name}: {opened.data.counts['train']:,} training images; errors below are of "
+        "the test images",
+    ]
+    return "\n".join([*lines, *(f"note: {note}" for note in opened.notes)])
