@@ -3,7 +3,8 @@
 dnsearch's own trials carry their score as a user attribute, with every epoch's figures. Trials of
 any other script need none of that: the error is the first value of a COMPLETE trial, and those at
 lower rungs are the user attribute ``errors``, a mapping of epochs to errors; a latency is the user
-attribute ``latency_ms``.
+attribute ``latency_ms``. Trials with a user attribute ``images`` were trained on so many of them
+alone, and have another error: they are left out.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from dnsearch.training.score import Score
 class Outcome:
     """One trial of an architecture: the parameters asked for, and what came of it.
 
-    ``signals`` maps a rung to what was measured there: ``error``, and where known the validation
-    ``loss`` and the ``train_loss``. ``latency_ms`` is None where it was not measured.
+    ``seed`` is the training's, None where the trial does not tell. ``signals`` maps a rung to what
+    was measured there: ``error``, and where known the validation ``loss`` and the ``train_loss``.
+    ``latency_ms`` is None where it was not measured.
     """
 
     number: int
@@ -34,6 +36,7 @@ class Outcome:
     rung: int
     pending: bool = False
     failed: bool = False
+    seed: int | None = None
     latency_ms: float | None = None
     signals: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
@@ -41,6 +44,11 @@ class Outcome:
     def key(self) -> tuple[tuple[str, Any], ...]:
         """The same for all trials of an architecture."""
         return tuple(sorted(self.params.items()))
+
+    @property
+    def training(self) -> tuple[tuple[tuple[str, Any], ...], int | None]:
+        """The same for all trials of one training: a promotion goes on with its seed."""
+        return self.key, self.seed
 
 
 class History:
@@ -60,6 +68,8 @@ class History:
         outcomes = []
         for trial in study.get_trials(deepcopy=False):
             if trial.number == current or not trial.params or self.ignore(trial):
+                continue
+            if trial.user_attrs.get("images") is not None:
                 continue
             outcome = self._read.get((study.study_name, trial.number))
             if outcome is None:
@@ -82,6 +92,7 @@ class History:
             params=params,
             rung=rung,
             failed=trial.state == TrialState.FAIL or rung not in signals,
+            seed=score.seed if score else None,
             latency_ms=score.latency_ms if score else told.get("latency_ms"),
             signals=signals,
         )

@@ -15,7 +15,7 @@ from dnsearch.cost.formula import CostArrays
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.features import Features
 from dnsearch.search.history import Outcome
-from dnsearch.search.surrogate import Parameters, Rows, Surrogate, fit
+from dnsearch.search.surrogate import Parameters, Rows, Surrogate, fit, sample
 from dnsearch.seeds import derived_seed
 
 CALIBRATION = 30
@@ -55,6 +55,12 @@ class Learner:
         """Of log error, given outcomes that did not fail."""
         return self._posterior("error", finished, self._error_rows, len(self.rungs))
 
+    def possible(self, finished: Sequence[Outcome], count: int) -> list[Surrogate]:
+        """Of log error, one for each of ``count`` hyper-parameters that these outcomes allow."""
+        rng = np.random.default_rng(derived_seed(self.seed, len(finished)))
+        rows = self._error_rows(finished)
+        return [Surrogate(rows, each) for each in sample(rows, rng, len(self.rungs), count)]
+
     def latencies(self, measured: Sequence[Outcome]) -> Surrogate:
         """Of log milliseconds, given outcomes with a latency."""
         return self._posterior("latency", measured, self._latency_rows, 1)
@@ -76,24 +82,25 @@ class Learner:
         return Surrogate(rows(outcomes), self._fitted[name][1])
 
     def _error_rows(self, outcomes: Sequence[Outcome]) -> Rows:
-        """One row for each training and rung; a promotion is the same training."""
+        """One row for each training and rung; a promotion is the same training, another seed of
+        the architecture is another."""
         trainings: dict[tuple[Any, ...], dict[int, Mapping[str, float]]] = {}
         for outcome in outcomes:
-            trainings.setdefault(outcome.key, {}).update(outcome.signals)
+            trainings.setdefault(outcome.training, {}).update(outcome.signals)
         top = self.rungs[-1]
-        late = {*[key for key, signals in trainings.items() if top in signals][-CALIBRATION:]}
+        late = {*[each for each, signals in trainings.items() if top in signals][-CALIBRATION:]}
         found: list[tuple[int, int, float]] = []
-        for number, (key, signals) in enumerate(trainings.items()):
+        for number, (each, signals) in enumerate(trainings.items()):
             if top in signals:
                 found.append((number, 0, math.log(max(signals[top]["error"], LEAST_ERROR))))
-            if top not in signals or key in late:
+            if top not in signals or each in late:
                 found += [
                     (number, level, signal(signals[rung]))
                     for level, rung in self.lower.items()
                     if rung in signals
                 ]
         training, level, value = (np.array(column) for column in zip(*found, strict=True))
-        features, _ = self.described([dict(key) for key in trainings])
+        features, _ = self.described([dict(key) for key, _ in trainings])
         return Rows(features[training], level, training, value)
 
     def _latency_rows(self, outcomes: Sequence[Outcome]) -> Rows:

@@ -32,6 +32,9 @@ ITERATIONS = 60
 MOST_FITTED = 160
 """Rows that hyper-parameters are fitted to; predictions use all of them."""
 
+STEPS = 30
+"""Between two draws of hyper-parameters, so that they hardly depend on each other."""
+
 _ROOT5 = np.sqrt(5.0)
 _CHUNK = 1000
 """Points predicted at a time, so that their covariances stay in the processor's cache."""
@@ -226,6 +229,15 @@ class _Covariance:
         noise[np.diag_indices_from(noise)] = p.noise[self.level] ** 2
         return noise
 
+    def likelihood(self, p: Parameters, value: Floats) -> float:
+        """Log density of the values, but for a constant."""
+        try:
+            root = cholesky(self.matrix(p), lower=True)
+        except np.linalg.LinAlgError:
+            return -np.inf
+        known = solve_triangular(root, value, lower=True)
+        return float(-0.5 * known @ known - np.log(np.diag(root)).sum())
+
     def loss(self, vector: Floats, value: Floats) -> tuple[float, Floats]:
         """Negative log posterior density of packed hyper-parameters, and its gradient."""
         count = self.squares.shape[2]
@@ -267,28 +279,64 @@ class _Covariance:
         return float(loss), gradient + penalty / sd
 
 
-def fit(rows: Rows, rng: np.random.Generator, levels: int = 1) -> Parameters:
-    """Hyper-parameters by maximum a posteriori marginal likelihood, the best of several starts.
+class _Posterior:
+    """Of packed hyper-parameters, given rows. ``levels`` that have no rows yet keep their prior.
+    More than ``MOST_FITTED`` rows are thinned to a random part of the trainings."""
 
-    ``levels`` that have no rows yet keep their prior. More than ``MOST_FITTED`` rows are thinned to
-    a random part of the trainings.
-    """
-    if len(rows) > MOST_FITTED:
-        trainings = np.unique(rows.training)
-        few = max(1, int(len(trainings) * MOST_FITTED / len(rows)))
-        rows = rows.take(np.isin(rows.training, rng.choice(trainings, few, replace=False)))
-    covariance = _Covariance(rows, levels)
-    count = rows.features.shape[1]
-    mean, sd = _prior(count, covariance.levels - 1)
-    value = rows.value - _centre(rows)
-    starts = [mean, *(mean + sd * rng.standard_normal((STARTS - 1, len(mean))))]
-    bounds = np.column_stack([mean - 4 * sd, mean + 4 * sd])
-    found = [
-        minimize(
-            covariance.loss, start, (value,), jac=True, method="L-BFGS-B", bounds=bounds,
-            options={"maxiter": ITERATIONS},
-        )
-        for start in np.clip(starts, bounds[:, 0], bounds[:, 1])
-    ]  # fmt: skip
-    best = min(found, key=lambda result: result.fun)
-    return Parameters.unpack(best.x, count)
+    def __init__(self, rows: Rows, rng: np.random.Generator, levels: int) -> None:
+        if len(rows) > MOST_FITTED:
+            trainings = np.unique(rows.training)
+            few = max(1, int(len(trainings) * MOST_FITTED / len(rows)))
+            rows = rows.take(np.isin(rows.training, rng.choice(trainings, few, replace=False)))
+        self.rng, self.features = rng, rows.features.shape[1]
+        self.covariance = _Covariance(rows, levels)
+        self.value = rows.value - _centre(rows)
+        self.mean, self.sd = _prior(self.features, levels - 1)
+
+    def greatest(self) -> Floats:
+        """Where the density is greatest, by the best of several starts."""
+        mean, sd = self.mean, self.sd
+        starts = [mean, *(mean + sd * self.rng.standard_normal((STARTS - 1, len(mean))))]
+        bounds = np.column_stack([mean - 4 * sd, mean + 4 * sd])
+        found = [
+            minimize(
+                self.covariance.loss, start, (self.value,), jac=True, method="L-BFGS-B",
+                bounds=bounds, options={"maxiter": ITERATIONS},
+            )
+            for start in np.clip(starts, bounds[:, 0], bounds[:, 1])
+        ]  # fmt: skip
+        return min(found, key=lambda result: result.fun).x
+
+    def step(self, vector: Floats) -> Floats:
+        """A step of elliptical slice sampling (Murray et al. 2010, arXiv:1001.0175), which asks for
+        a normal prior and has nothing to tune."""
+        least = self._likelihood(vector) - self.rng.exponential()
+        here, other = vector - self.mean, self.sd * self.rng.standard_normal(len(vector))
+        angle = self.rng.uniform(0, 2 * np.pi)
+        low, high = angle - 2 * np.pi, angle
+        while True:
+            new = self.mean + here * np.cos(angle) + other * np.sin(angle)
+            if self._likelihood(new) >= least:
+                return new
+            low, high = (angle, high) if angle < 0 else (low, angle)
+            angle = self.rng.uniform(low, high)
+
+    def _likelihood(self, vector: Floats) -> float:
+        return self.covariance.likelihood(Parameters.unpack(vector, self.features), self.value)
+
+
+def fit(rows: Rows, rng: np.random.Generator, levels: int = 1) -> Parameters:
+    """Hyper-parameters by maximum a posteriori marginal likelihood."""
+    posterior = _Posterior(rows, rng, levels)
+    return Parameters.unpack(posterior.greatest(), posterior.features)
+
+
+def sample(rows: Rows, rng: np.random.Generator, levels: int, count: int) -> list[Parameters]:
+    """Hyper-parameters drawn from their posterior, ``STEPS`` of a Markov chain apart."""
+    posterior = _Posterior(rows, rng, levels)
+    vector, found = posterior.greatest(), []
+    for _ in range(count):
+        for _ in range(STEPS):
+            vector = posterior.step(vector)
+        found.append(Parameters.unpack(vector, posterior.features))
+    return found

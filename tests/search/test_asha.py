@@ -1,4 +1,5 @@
 import numpy as np
+import optuna
 import pytest
 
 from dnsearch.search.asha import ranked
@@ -77,10 +78,26 @@ def test_outcomes_know_every_rung_of_a_training(make_search):
         assert {outcome.pending, outcome.failed} == {False}
 
 
+def test_seeds_of_an_architecture_are_trainings_of_their_own(make_search):
+    search = make_search(sampler="grid", rungs=(3,), trials=12, replicates=2)
+    search.run()
+    outcomes = History((3,)).of(search.store.search)
+    assert len({outcome.key for outcome in outcomes}) == 6
+    assert len({outcome.training for outcome in outcomes}) == 12
+
+
+def test_trainings_on_a_part_of_the_images_are_left_out():
+    study = optuna.create_study()
+    for images in (None, 500, None):
+        trial = study.ask()
+        trial.suggest_int("growth_rate", 4, 8)
+        trial.set_user_attr("images", images)
+        study.tell(trial, 0.3)
+    assert [outcome.number for outcome in History((1,)).of(study)] == [0, 2]
+
+
 @pytest.mark.parametrize("attrs", [{}, {"errors": {"1": 0.5, "3": 0.4}}])
 def test_own_scripts_need_no_score(attrs):
-    import optuna
-
     study = optuna.create_study(directions=["minimize", "minimize"])
     trial = study.ask()
     trial.suggest_int("growth_rate", 4, 8)

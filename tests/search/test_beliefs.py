@@ -36,7 +36,7 @@ def searched(trials, seed):
     space = parse_study(SPACE).space.build(1, 4)
     model = CostModel((1, 8, 8))
     points, _ = feasible_points(space, model, np.random.default_rng(0))
-    problem = Problem(points, model, ("macs",), (3,), "log", {})
+    problem = Problem(points, model, ("macs",), (3,), "log", {}, 1000)
     store = StudyStore(None, ("macs",))
     config = SearchConfig(sampler="random", trials=trials, seed=seed)
     proposer = Proposer(store, problem, config, [])

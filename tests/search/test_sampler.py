@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pytest
@@ -9,6 +11,7 @@ from dnsearch.errors import ConfigError
 from dnsearch.search import CostModel, KnownCostSampler, suggest
 from dnsearch.search.history import Outcome
 from dnsearch.search.parameters import distributions
+from dnsearch.search.surrogate import Parameters, Surrogate
 from dnsearch.training.score import CurvePoint, Score
 from tests.search.conftest import FakeEvaluator
 
@@ -229,6 +232,69 @@ def test_promotions_are_the_same_evidence_once():
     rows = sampler.learner._error_rows(promoted)
     assert sorted(rows.level) == [0, 1, 2]
     assert len(set(rows.training)) == 1
+
+
+def replicated(sampler, times):
+    """Trainings to the only rung, each point of a few as often as told, with a seed each time."""
+    rng = np.random.default_rng(0)
+    return [
+        Outcome(number, values_of(sampler, point), 1, seed=number, signals={1: {"error": error}})
+        for number, point in enumerate(np.repeat([3, 20, 41, 77], times))
+        for error in [0.2 * float(np.exp(rng.normal(0, 0.1)))]
+    ]
+
+
+def values_of(sampler, point):
+    return {name: sampler.points.values(int(point))[name] for name in distributions(SPACE)}
+
+
+KNOWN = Parameters(
+    scale=np.linspace(1, 3, 9), deviation=0.1, noise=np.array([0.05]), rho=np.ones(1),
+    offset=np.zeros(1), shared=np.ones(1),
+)  # fmt: skip
+
+
+def test_seeds_of_an_architecture_are_their_mean_with_as_much_less_noise():
+    sampler = KnownCostSampler(SPACE, MODEL)
+    outcomes = replicated(sampler, [2, 1, 3, 1])
+    features = sampler.learner.features.points
+    found = Surrogate(sampler.learner._error_rows(outcomes), KNOWN).predict(features)
+
+    def kernel(a, b):
+        r = np.sqrt(5) * np.linalg.norm((a[:, None] - b) / KNOWN.scale, axis=2)
+        return 1 + 0.04 * a @ b.T + 0.01 * (1 + r + r**2 / 3) * np.exp(-r)
+
+    errors = np.log([o.signals[1]["error"] for o in outcomes])
+    means = np.array([each.mean() for each in np.split(errors, [2, 3, 6])])
+    trained = features[[3, 20, 41, 77]]
+    inverse = np.linalg.inv(kernel(trained, trained) + np.diag(0.05**2 / np.array([2, 1, 3, 1])))
+    cross = kernel(features, trained)
+    expected = errors.mean() + cross @ inverse @ (means - errors.mean())
+    assert found[0] == pytest.approx(expected, abs=1e-5)
+    left = np.diag(kernel(features, features)) - np.einsum("ij,jk,ik->i", cross, inverse, cross)
+    assert found[1] == pytest.approx(np.sqrt(left), abs=1e-5)
+
+
+def test_the_order_of_trials_says_nothing():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    lower = replace(
+        KNOWN,
+        noise=np.full(3, 0.05),
+        rho=np.ones(3),
+        offset=np.full(3, 0.1),
+        shared=np.full(3, 0.5),
+    )
+    outcomes = [
+        replace(outcome(sampler, seed, point, rung), seed=seed)
+        for point in (3, 20, 41)
+        for seed, rung in ((0, 3), (1, 1), (0, 9), (1, 9))  # both were promoted
+    ]
+    shuffled = [outcomes[i] for i in np.random.default_rng(0).permutation(len(outcomes))]
+    rows = [sampler.learner._error_rows(told) for told in (outcomes, shuffled)]
+    assert [len(each) for each in rows] == [18, 18]  # of six trainings, at three rungs
+    features = sampler.learner.features.points
+    one, other = (Surrogate(each, lower).predict(features) for each in rows)
+    np.testing.assert_allclose(one, other, atol=1e-8)
 
 
 @pytest.mark.parametrize("costs", [("params", "macs"), ("params", "macs", "activations")])

@@ -4,7 +4,7 @@ from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
 from dnsearch.search import surrogate as module
-from dnsearch.search.surrogate import Parameters, Rows, Surrogate, fit
+from dnsearch.search.surrogate import Parameters, Rows, Surrogate, fit, sample
 
 
 def planted(rng, trainings=40, dimensions=3, noise=0.02, lower=0.03, tells=True):
@@ -82,6 +82,30 @@ def test_a_planted_surface_and_its_noise_are_recovered():
     assert np.sqrt(np.mean(wrong**2)) < 0.05
     assert 0.85 <= np.mean(np.abs(wrong) < 1.96 * sd) <= 1.0
     assert 0.01 < model.parameters.noise[0] < 0.04
+
+
+def test_steps_draw_from_prior_times_likelihood(monkeypatch):
+    rng = np.random.default_rng(8)
+    rows, _ = planted(rng, trainings=3)
+    posterior = module._Posterior(rows, rng, 2)
+    at, width = posterior.mean + posterior.sd, 0.7 * posterior.sd
+    likelihood = lambda vector: -0.5 * np.sum(((vector - at) / width) ** 2)  # noqa: E731
+    monkeypatch.setattr(posterior, "_likelihood", likelihood)
+    vector, found = posterior.mean, []
+    for _ in range(10_000):
+        vector = posterior.step(vector)
+        found.append((vector - posterior.mean) / posterior.sd)
+    variance = 1 / (1 + 0.7**-2)  # of the product of two normals
+    assert np.mean(found, axis=0) == pytest.approx(variance * 0.7**-2, abs=0.1)
+    assert np.std(found, axis=0) == pytest.approx(variance**0.5, abs=0.06)
+
+
+def test_draws_of_the_noise_are_about_what_was_planted():
+    rng = np.random.default_rng(9)
+    rows, _ = planted(rng, trainings=25)
+    noise = [each.noise[0] for each in sample(rows, rng, 2, 10)]
+    assert min(noise) < 0.02 < max(noise)
+    assert np.ptp(noise) < 0.03
 
 
 @pytest.mark.parametrize(("tells", "low", "high"), [(True, 0.2, 1.0), (False, 0.0, 0.1)])
