@@ -2,7 +2,9 @@
 
 A pick is ``knee``, ``least-error`` or ``least-cost`` (of the Pareto front), a candidate's key, or
 bounds joined by commas, such as ``macs<=50e6`` or ``macs<=50M,params<=1e5``: the least error
-among the finished candidates within them.
+on the front of the finished candidates within them. The front is of measured errors, as hypervolume
+is; which of its members is taken follows the errors believed of them, where there are any: the
+least of many measured errors is a lucky one.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ def recommend(candidates: pd.DataFrame, costs: Sequence[str]) -> dict[str, Candi
     members = front(candidates, costs)
     if members.empty:
         return {}
-    values, found = objective_values(members, costs), records(members)
+    values, found = _expected_values(members, costs), records(members)
     return {name: found[rule(values)] for name, rule in RULES.items()}
 
 
@@ -115,8 +117,21 @@ def _within(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candi
             raise RunError(f"no finished candidate has {query}: {reason}")
         left = inside
     # A cost that was not measured must not rule out a candidate that is asked for by another.
-    values = np.nan_to_num(objective_values(left, costs), nan=np.finfo(float).max)
-    return records(left)[pareto.least_error(values)]
+    left = rows(left, pareto.nondominated(_known_values(left, costs)))
+    return records(left)[pareto.least_error(_expected_values(left, costs))]
+
+
+def _known_values(candidates: pd.DataFrame, costs: Sequence[str]) -> pareto.Floats:
+    return np.nan_to_num(objective_values(candidates, costs), nan=np.finfo(float).max)
+
+
+def _expected_values(candidates: pd.DataFrame, costs: Sequence[str]) -> pareto.Floats:
+    """``objective_values`` with the error believed of a candidate where there is one."""
+    values = _known_values(candidates, costs)
+    if "believed_error" in candidates:
+        believed = column(candidates, "believed_error")
+        values[:, 0] = np.where(np.isfinite(believed), believed, values[:, 0])
+    return values
 
 
 def _by_key(candidates: pd.DataFrame, key: str) -> Candidate:

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from dnsearch.analysis.frames import Candidate, texts
-from dnsearch.analysis.metrics import duration, format_error, format_value
-from dnsearch.analysis.picks import finished, recommend
+from dnsearch.analysis.metrics import duration, format_value
+from dnsearch.analysis.picks import finished
 from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.data import has_test
-from dnsearch.report.digest import export_command
+from dnsearch.report.digest import Digest, digest, error_of, export_command, sureness_of
 from dnsearch.rundir import RUNS, RunDir
 from dnsearch.search.confirm import default_request, expected_duration
 from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
@@ -29,7 +29,7 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> b
 
     ``command`` is what was typed. Returns whether there is a network to recommend.
     """
-    candidates, costs = results.candidates, results.study.objectives.costs
+    candidates = results.candidates
     states = texts(candidates, "state")
     screened, partial, failed = (states.count(s) for s in ("screened", "partial", "failed"))
     count = len(finished(candidates))
@@ -42,9 +42,10 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> b
         click.echo(f"to go on:  {command}")
     if reason == TIME_IS_UP:
         click.echo("to go on:  the same command with a longer --time")
-    picks = recommend(candidates, costs)
+    found = digest(results)
+    picks = found.picks
     if picks:
-        _print_picks(picks[PICK], picks[LEAST_ERROR], results)
+        _print_picks(found)
     else:
         click.echo("no network to recommend")
     click.echo(f"report:    {run.report}")
@@ -71,21 +72,22 @@ def _print_confirm(results: Results, name: str) -> None:
     )
 
 
-def _print_picks(knee: Candidate, best: Candidate, results: Results) -> None:
-    images = results.data["images"]["validation"]
-    standard_error = float(binomial_standard_error(knee["error"], images))
-    _print_pick("take:", knee, "the knee of the front", images, results)
+def _print_picks(found: Digest) -> None:
+    knee, best = found.picks[PICK], found.picks[LEAST_ERROR]
+    standard_error = float(binomial_standard_error(knee["error"], found.validation_images))
+    _print_pick("take:", knee, "the knee of the front", found)
     click.echo(
         f"           one {knee['rung']}-epoch training; differences under "
         f"{200 * standard_error:.1f} points are within the noise"
     )
     if best["key"] != knee["key"]:
-        _print_pick("or:", best, "if only error counts", images, results)
+        _print_pick("or:", best, "if only error counts", found)
+    if sure := sureness_of(found):
+        click.echo(f"           {sure}")
 
 
-def _print_pick(verb: str, row: Candidate, why: str, images: int, results: Results) -> None:
-    error = format_error(row["error"], float(binomial_standard_error(row["error"], images)))
-    shown = ["macs", "params", *(c for c in results.study.objectives.costs if c == "latency_ms")]
+def _print_pick(verb: str, row: Candidate, why: str, found: Digest) -> None:
+    shown = ["macs", "params", *(cost for cost in found.costs if cost == "latency_ms")]
     figures = ", ".join(format_value(name, row[name]) for name in shown)
     click.echo(f"{verb:<11}{row['name']}  ({row['key']}, {why})")
-    click.echo(f"           {error} validation error, {figures}")
+    click.echo(f"           {error_of(row)}, {figures}")

@@ -60,7 +60,7 @@ def confirmed(digest: Digest) -> Confirmed | None:
         cost=digest.costs[0],
         certificate=_certificate(digest, trained, epochs, rng),
         notes=_notes(digest, trained),
-        budget=_budget(digest),
+        budget=digest.budget,
         regret=regret,
     )
 
@@ -112,7 +112,9 @@ def _row(candidate: Mapping[str, Any], own: Sequence[Record]) -> dict[str, Any]:
     told = ("key", "name", "front", "error", "believed_error", *FIGURES)
     known = [error for error in tests if math.isfinite(error)]
     mean = float(np.mean(known)) if known else math.nan
-    return {name: candidate[name] for name in told} | {"test_errors": tests, "test_mean": mean}
+    row = {name: candidate[name] for name in told} | {"test_errors": tests, "test_mean": mean}
+    screened = candidate["state"] == "screened"  # an error after fewer epochs than the others'
+    return row | ({"error": math.nan} if screened else {})
 
 
 def _test_error(record: Record) -> float:
@@ -193,12 +195,6 @@ def _at(curve: Sequence[Mapping[str, float]], epoch: int, otherwise: float) -> f
 def _padded(lists: Sequence[Sequence[float]]) -> Floats:
     most = max(map(len, lists))
     return np.array([[*values, *[math.nan] * (most - len(values))] for values in lists])
-
-
-def _budget(digest: Digest) -> str:
-    limits = digest.results.study.limits.model_dump()
-    known = [(name.removeprefix("max_"), bound) for name, bound in limits.items()]
-    return " and ".join(format_value(n, bound) for n, bound in known if bound is not None)
 
 
 def _notes(digest: Digest, trained: Mapping[str, Sequence[Record]]) -> list[str]:

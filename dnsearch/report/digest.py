@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dnsearch.analysis import picks, reference
-from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
+from dnsearch.analysis.confidence import best_probability, expected_regret
 from dnsearch.analysis.frames import Candidate, column, records, texts
 from dnsearch.analysis.metrics import format_error, format_value
 from dnsearch.analysis.pareto import hypervolume_curve
@@ -26,20 +26,15 @@ if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no ne
 FIGURES = ("params", "macs", "activations", "train_bytes", "latency_ms")
 """The costs told of a candidate, objective or not."""
 
-BELIEVED = ("believed_error", "believed_low", "believed_high", "front_probability")
-LEVEL = 0.9
-
 
 @dataclass(frozen=True)
 class Digest:
     """A run's results with what follows from them.
 
-    ``candidates`` is ``Results.candidates`` with the columns ``front`` (bool), ``error_se``
-    (binomial standard error of ``error``), and what is believed of its error in the mean over
-    seeds (``BELIEVED``, NaN where nothing is): ``believed_error``, its 90 % interval from
-    ``believed_low`` to ``believed_high``, and ``front_probability``. ``finished`` and ``front`` are
-    parts of it, ``front`` cheapest first; ``picks`` maps the names of ``analysis.picks.RULES`` to
-    rows of it, which ``number`` tells apart.
+    ``candidates`` is ``Results.candidates`` with the columns ``front`` (bool) and ``error_se``
+    (binomial standard error of ``error``). ``finished`` and ``front`` are parts of it, ``front``
+    cheapest first; ``picks`` maps the names of ``analysis.picks.RULES`` to rows of it, which
+    ``number`` tells apart.
     ``volumes`` is the hypervolume after each row of ``candidates``, up to ``reference``.
     """
 
@@ -70,22 +65,27 @@ class Digest:
     def train_macs(self) -> float:
         return float(np.nansum(column(self.candidates, "train_macs")))
 
-    def likely_best(self) -> tuple[str, float, float] | None:
-        """The finished candidate most likely to have the least error, by name, that probability,
-        and the error by which the least-error pick is expected to miss the best; None where nothing
-        is believed of them."""
+    def sureness(self) -> tuple[float, float] | None:
+        """How sure it is that the least-error pick is the best of the finished candidates: the
+        probability, and the error by which it is expected to miss the best. None where nothing is
+        believed of it."""
         beliefs = self.results.beliefs
         if beliefs is None or "least-error" not in self.picks:
             return None
         keys, chosen = list(beliefs.keys), self.picks["least-error"]["key"]
-        names = dict(zip(texts(self.finished, "key"), texts(self.finished, "name"), strict=True))
-        allowed = np.isin(keys, list(names))
         if chosen not in keys:
             return None
+        allowed = np.isin(keys, texts(self.finished, "key"))
         chances = best_probability(beliefs.draws, allowed)
-        likely = int(chances.argmax())
-        regret = expected_regret(beliefs.draws, allowed, keys.index(chosen))
-        return names[keys[likely]], float(chances[likely]), regret
+        place = keys.index(chosen)
+        return float(chances[place]), expected_regret(beliefs.draws, allowed, place)
+
+    @property
+    def budget(self) -> str:
+        """The study's limits in words, such as ``50 M MACs``; empty where there is none."""
+        limits = self.results.study.limits.model_dump()
+        known = [(name.removeprefix("max_"), bound) for name, bound in limits.items()]
+        return " and ".join(format_value(n, bound) for n, bound in known if bound is not None)
 
     @property
     def validation_images(self) -> int:
@@ -104,7 +104,6 @@ def digest(results: Results) -> Digest:
     spread = binomial_standard_error(column(candidates, "error"), images)
     members = candidates.index.isin(picks.front(candidates, costs).index)
     candidates = candidates.assign(front=members, error_se=spread)
-    candidates = candidates.assign(**_believed(results, candidates))
     done = picks.finished(candidates)
     point = _reference(results, done)
     values = picks.objective_values(candidates, costs)
@@ -120,26 +119,6 @@ def digest(results: Results) -> Digest:
     )
 
 
-def _believed(results: Results, candidates: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
-    """The columns ``BELIEVED``; the chance to be on the front is that among the finished."""
-    found = {name: np.full(len(candidates), np.nan) for name in BELIEVED}
-    beliefs = results.beliefs
-    if beliefs is None:
-        return found
-    costs = results.study.objectives.costs
-    done = picks.finished(candidates)
-    place = {key: i for i, key in enumerate(beliefs.keys)}
-    rows = [row for row, key in zip(done.index, texts(done, "key"), strict=True) if key in place]
-    which = [place[key] for key in texts(done.loc[rows], "key")]
-    low, high = beliefs.interval(LEVEL)
-    known = picks.objective_values(done.loc[rows], costs)[:, 1:]
-    chance = front_probability(beliefs.draws[:, which], known)
-    values = (beliefs.error[which], low[which], high[which], chance)
-    for name, value in zip(BELIEVED, values, strict=True):
-        found[name][rows] = value
-    return found
-
-
 def _reference(results: Results, done: pd.DataFrame) -> dict[str, float]:
     latencies = column(done, "latency_ms")
     first = next(iter(latencies[np.isfinite(latencies)].tolist()), math.nan)
@@ -148,12 +127,21 @@ def _reference(results: Results, done: pd.DataFrame) -> dict[str, float]:
     return reference.reference_point(results.study, (channels, height, width), classes, first)
 
 
+def error_of(candidate: Candidate) -> str:
+    """The validation error to expect of a candidate with its 90 % interval, in the mean over seeds
+    where that is believed, else as measured ± its standard error."""
+    if math.isfinite(candidate["believed_error"]):
+        ends = ("believed_error", "believed_low", "believed_high")
+        value, low, high = (format_value("error", candidate[end]) for end in ends)
+        return f"{value} ({low.removesuffix(' %')} to {high}) expected validation error"
+    return f"{format_error(candidate['error'], candidate['error_se'])} validation error"
+
+
 def figures_of(candidate: Candidate, costs: tuple[str, ...] = ()) -> str:
     """A candidate's error and costs as text: those asked for, params always."""
     names = dict.fromkeys((*costs, "params"))
-    error = format_error(candidate["error"], candidate["error_se"])
     told = ", ".join(format_value(n, candidate[n]) for n in names if math.isfinite(candidate[n]))
-    return f"{error} validation error at {told}"
+    return f"{error_of(candidate)} at {told}"
 
 
 def answer(digest: Digest) -> str:
@@ -171,8 +159,23 @@ def answer(digest: Digest) -> str:
     knee, best = digest.picks["knee"], digest.picks["least-error"]
     text = f"Take {knee['name']}: {figures_of(knee, digest.costs)}."
     if knee["key"] != best["key"]:
-        text += f" If only error counts, {best['name']}: {figures_of(best, digest.costs)}."
+        text += f" If only error counts, {best['name']}: {figures_of(best, digest.costs)}"
+        text += f", {sure}." if (sure := sureness_of(digest)) else "."
     return text
+
+
+def sureness_of(digest: Digest) -> str:
+    """Such as ``the best within 4 M MACs with probability 0.6; expected regret 0.3 points``, of the
+    least-error pick; empty where nothing is believed of it."""
+    sure = digest.sureness()
+    if sure is None:
+        return ""
+    chance, regret = sure
+    within = f"within {digest.budget}" if digest.budget else "of all candidates"
+    return (
+        f"the best {within} with probability {chance:.2f}; expected regret "
+        f"{100 * regret:.1f} points"
+    )
 
 
 def export_command(run: str, pick: str) -> str:

@@ -16,12 +16,13 @@ from dnsearch.report.certificate import Confirmed, section
 from dnsearch.report.confirmed import confirmed, confirmed_record
 from dnsearch.report.digest import (
     FIGURES,
-    LEVEL,
     Digest,
     answer,
     digest,
+    error_of,
     export_command,
     summary,
+    sureness_of,
 )
 from dnsearch.report.html import render_template
 from dnsearch.report.pictures import pictures
@@ -34,13 +35,15 @@ if TYPE_CHECKING:
 
 
 class Card(NamedTuple):
-    """A recommended network; one that wins in several ways has one card."""
+    """A recommended network; one that wins in several ways has one card. ``error`` is followed by
+    what it is."""
 
     labels: list[str]
     colour: str
     name: str
     key: str
     error: str
+    what: str
     figures: list[tuple[str, str]]
     command: str
 
@@ -75,14 +78,17 @@ def render(digest: Digest, confirmed: Confirmed | None = None) -> str:
 
 def _content(digest: Digest, confirmed: Confirmed | None) -> dict[str, Any]:
     results = digest.results
+    checked = section(confirmed) if confirmed else None
     return {
         "kind": "report",
         "name": results.name,
-        "answer": answer(digest),
+        "answer": f"{answer(digest)} Confirmed with fresh seeds: {checked.answer}"
+        if checked
+        else answer(digest),
         "facts": _facts(digest),
         "cards": _cards(digest),
-        "trust": _trust(digest),
-        "confirmed": section(confirmed) if confirmed else None,
+        "trust": _trust(digest, confirmed),
+        "confirmed": checked,
         "failures": _failures(digest),
         "pictures": pictures(digest),
         "table": table(digest),
@@ -115,6 +121,7 @@ def _cards(digest: Digest) -> list[Card]:
     cards = []
     for first, *others in grouped.values():
         row = digest.picks[first]
+        error, percent, what = error_of(row).partition(" %")
         told = dict.fromkeys((*digest.costs, *FIGURES, "depth", "seconds"))
         cards.append(
             Card(
@@ -122,7 +129,8 @@ def _cards(digest: Digest) -> list[Card]:
                 colour=LOOKS[first].colour,
                 name=row["name"],
                 key=row["key"],
-                error=format_error(row["error"], row["error_se"]),
+                error=error + percent,
+                what=what,
                 figures=_estimate(row)
                 + [_labelled(n, row[n]) for n in told if math.isfinite(row[n])],
                 command=export_command(digest.results.name, first),
@@ -132,13 +140,11 @@ def _cards(digest: Digest) -> list[Card]:
 
 
 def _estimate(row: Candidate) -> list[tuple[str, str]]:
-    """What all trainings together say of its error, and of its place on the front."""
+    """What was measured where the error told is another, and how sure its place on the front is."""
     if not math.isfinite(row["believed_error"]):
         return []
-    low, high = (format_value("error", row[f"believed_{end}"]) for end in ("low", "high"))
     return [
-        ("estimate", format_value("error", row["believed_error"])),
-        (f"{LEVEL:.0%} interval", f"{low.removesuffix(' %')} to {high}"),
+        ("measured", format_error(row["error"], row["error_se"])),
         ("on the front", _sure(row["front_probability"]).removeprefix("with a ")),
     ]
 
@@ -149,7 +155,7 @@ def _labelled(name: str, value: float) -> tuple[str, str]:
     return short, format_value(name, value).removesuffix(short).rstrip()
 
 
-def _trust(digest: Digest) -> list[str]:
+def _trust(digest: Digest, confirmed: Confirmed | None) -> list[str]:
     """What the errors are worth, in plain sentences."""
     if not digest.picks:
         return []
@@ -162,26 +168,32 @@ def _trust(digest: Digest) -> list[str]:
         "training lowers all errors and may change their order, and another seed would move each.",
         f"So take networks whose errors differ by less than two standard errors, about "
         f"{2 * spread:.1f} points near the knee, as equally good, and prefer the cheaper one.",
-        "The recommended networks were chosen by these same errors, so theirs are a little "
-        "flattering; the test images have not been used.",
+        "The recommended networks were chosen by these errors, so what was measured of them is "
+        "a little flattering.",
         *_pooled(digest),
+        _unseen(digest.results.name, confirmed),
     ]
+
+
+def _unseen(run: str, confirmed: Confirmed | None) -> str:
+    if confirmed is None:
+        return (
+            f"The test images have not been used: dnsearch confirm {run} trains some of these "
+            "networks again with fresh seeds and measures them there."
+        )
+    return "What fresh seeds and the test images say stands below."
 
 
 def _pooled(digest: Digest) -> list[str]:
     """What the surrogate makes of all trainings together."""
-    likely = digest.likely_best()
-    if likely is None:
+    sure = sureness_of(digest)
+    if not sure:
         return []
-    name, chance, regret = likely
-    text = f"By them {name} has the least error of all candidates {_sure(chance)}"
-    if name != digest.picks["least-error"]["name"]:
-        text += f"; the least measured error is expected to miss it by {100 * regret:.1f} points"
     return [
-        "The estimates take that back: they are what all trainings together say of a network's "
-        "error on these images in the mean over seeds, given how alike networks of like shape and "
-        "size score.",
-        f"{text}.",
+        "The expected errors take most of that back: they are what all trainings together say of a "
+        "network's error on these images in the mean over seeds, with a 90 % interval, given how "
+        "alike networks of like shape and size score. By them are the recommended ones taken from "
+        f"the front. {digest.picks['least-error']['name']} is {sure}.",
     ]
 
 

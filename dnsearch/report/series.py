@@ -16,6 +16,8 @@ from dnsearch.report.digest import FIGURES, Digest
 
 Floats = NDArray[np.float64]
 
+_EXPECTED = ("believed_error", "believed_low", "believed_high")
+
 NEAR_DECADES = 0.4
 """Untrained presets farther beyond the candidates than this start hidden."""
 
@@ -34,7 +36,8 @@ class FrontSeries(NamedTuple):
     ``on_front`` marks the front of all objectives; ``step`` is (points, 2), cost and error, the
     front of these two alone, cheapest first. ``picks`` maps positions to the pick's names.
     ``presets`` maps positions of trained presets to their names. ``missing`` counts finished
-    candidates without this cost.
+    candidates without this cost. ``expected`` (n, 3): the error in the mean over seeds and the ends
+    of its 90 % interval, NaN where nothing is believed.
     """
 
     cost: str
@@ -47,6 +50,7 @@ class FrontSeries(NamedTuple):
     presets: dict[int, str]
     untrained: list[PresetLine]
     missing: int
+    expected: Floats
 
 
 class VolumeSeries(NamedTuple):
@@ -112,6 +116,7 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
         presets={p: name for p, name in enumerate(texts(known, "preset")) if name},
         untrained=_untrained(digest, cost, costs),
         missing=len(digest.finished) - len(known),
+        expected=np.stack([column(known, n) for n in _EXPECTED], axis=1),
     )
 
 

@@ -7,17 +7,28 @@ it takes back most of what the luckiest of many has gained by being picked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from dnsearch.analysis import picks
+from dnsearch.analysis.confidence import front_probability
+from dnsearch.analysis.frames import texts
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.history import History
 from dnsearch.search.learner import Learner
 from dnsearch.search.study import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
+
+BELIEVED = ("believed_error", "believed_low", "believed_high", "front_probability")
+"""Columns of ``Results.candidates``."""
+
+LEVEL = 0.9
+"""Of the interval from ``believed_low`` to ``believed_high``."""
 
 LEAST = 5
 """Full trainings; of fewer the surrogate would tell its prior, not the data."""
@@ -69,6 +80,22 @@ def believe(
     draws = [_normal(*each.joint(learner.features.points), rng) for each in surrogates]
     noise = np.sqrt(np.mean([each.parameters.noise[0] ** 2 for each in surrogates]))
     return Beliefs(tuple(a.key for a in archs), np.exp(np.concatenate(draws)), float(noise))
+
+
+def with_beliefs(candidates: pd.DataFrame, beliefs: Beliefs, costs: Sequence[str]) -> pd.DataFrame:
+    """``Results.candidates`` with the columns ``BELIEVED`` of the finished ones filled in."""
+    found = {name: np.full(len(candidates), np.nan) for name in BELIEVED}
+    done = picks.finished(candidates)
+    place = {key: i for i, key in enumerate(beliefs.keys)}
+    known = np.flatnonzero(candidates.index.isin(done.index) & candidates["key"].isin(place))
+    which = [place[key] for key in texts(candidates.iloc[known], "key")]
+    low, high = beliefs.interval(LEVEL)
+    cost = picks.objective_values(candidates.iloc[known], costs)[:, 1:]
+    chance = front_probability(beliefs.draws[:, which], cost)
+    values = (beliefs.error[which], low[which], high[which], chance)
+    for name, value in zip(BELIEVED, values, strict=True):
+        found[name][known] = value
+    return candidates.assign(**found)
 
 
 def _normal(mean: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:

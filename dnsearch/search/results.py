@@ -13,7 +13,7 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
-from dnsearch.search.beliefs import Beliefs, believe
+from dnsearch.search.beliefs import BELIEVED, Beliefs, believe, with_beliefs
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.study import Record, StudyStore
 
@@ -49,6 +49,11 @@ COLUMNS = {
     "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
     "finished_after": "seconds of search time, over all sittings, when this candidate was told",
     "failure": "reason, empty where there is none",
+    "believed_error": "error in the mean over seeds, by what all trainings together say; NaN where "
+    "nothing is believed, as of what was not trained to the end",
+    "believed_low": "lower end of its 90 % interval",
+    "believed_high": "upper end",
+    "front_probability": "of being on the front of all finished candidates, by the same",
     "zero_cost": "scores at initialisation by name, None where they were not asked for",
     "curve": "list of {epoch, train_loss, error, loss}",
 }
@@ -57,7 +62,7 @@ went on from a lower rung is one row."""
 
 PARTIAL = "partial"
 
-MEASURED = ("latency_ms", "error", "loss", "train_loss", "seconds", "images_per_second")
+MEASURED = ("latency_ms", "error", "loss", "train_loss", "seconds", "images_per_second", *BELIEVED)
 """Columns of floats that may be missing."""
 
 
@@ -102,17 +107,19 @@ def read_results(run: RunDir, beliefs: bool = False) -> Results:
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
     rows = [_row(record, model, data["images"]["train"], names) for record in records]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(MEASURED, float))
+    found = _believe(store, study, model, data) if beliefs else None
     return Results(
         name=run.name,
         study=study,
         environment=machine,
         data=data,
-        candidates=pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(MEASURED, float)),
+        candidates=with_beliefs(table, found, study.objectives.costs) if found else table,
         presets=_preset_costs(presets, model),
         importance=store.importance(),
         seconds=store.seconds,
         archs={record.job.arch.key: record.job.arch for record in records},
-        beliefs=_believe(store, study, model, data) if beliefs else None,
+        beliefs=found,
         confirmed=tuple(store.confirmed()),
     )
 

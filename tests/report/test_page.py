@@ -18,10 +18,10 @@ from plotly.offline import get_plotlyjs
 
 from dnsearch.config import StudyConfig, to_toml
 from dnsearch.errors import RunError
-from dnsearch.report.digest import BELIEVED, answer, digest, export_command, summary
+from dnsearch.report.digest import answer, digest, export_command, summary
 from dnsearch.report.page import candidates_csv, render, write_report
 from dnsearch.report.table import shortened, table
-from dnsearch.search.beliefs import Beliefs
+from dnsearch.search.beliefs import Beliefs, with_beliefs
 from dnsearch.search.results import COLUMNS, Results
 
 from . import synthetic
@@ -201,22 +201,24 @@ def test_beliefs_stand_on_the_cards_and_correct_the_least_error():
     found.candidates["macs"] = [1e5, 2e5, 3e5]
     draws = np.array([[0.2, 0.17, 0.16], [0.2, 0.18, 0.16], [0.2, 0.165, 0.16], [0.2, 0.15, 0.16]])
     beliefs = Beliefs(tuple(found.candidates["key"]), draws, 0.03)
-    told = digest(dataclasses.replace(found, beliefs=beliefs))
+    table = with_beliefs(found.candidates, beliefs, ("macs",))
+    told = digest(dataclasses.replace(found, candidates=table, beliefs=beliefs))
     assert told.candidates["front_probability"].tolist() == [1.0, 1.0, 0.75]
-    name, chance, regret = told.likely_best()
-    assert (name, chance) == (found.candidates["name"][2], 0.75)
+    assert told.front["name"].tolist() == found.candidates["name"][:2].tolist()  # as measured
+    assert told.picks["least-error"]["name"] == found.candidates["name"][1]  # of the front
+    chance, regret = told.sureness()
+    assert chance == 0.25
     assert regret == pytest.approx((0.01 + 0.02 + 0.005) / 4)
     page = render(told)
-    assert f"{name} has the least error of all candidates with a probability of 0.75" in page
-    assert "is expected to miss it by 0.9 points" in page
-    assert "90% interval" in page
-    assert "estimate" not in render(digest(found)).partition("Validation error against")[0]
+    assert "the best of all candidates with probability 0.25; expected regret 0.9 points" in page
+    assert "expected validation error" in page
+    assert "expected" not in render(digest(found)).partition("Validation error against")[0]
 
 
 def test_csv_round_trip():
     results = STATES["usual"]()
     read_back = pd.read_csv(io.StringIO(candidates_csv(digest(results))), dtype={"key": str})
-    assert list(read_back.columns) == [*COLUMNS, "front", *BELIEVED]
+    assert list(read_back.columns) == [*COLUMNS, "front"]
     for name in ("key", "error", "macs", "seconds", "block_config"):
         expected = results.candidates[name]
         pd.testing.assert_series_equal(read_back[name], expected, check_dtype=False)
