@@ -22,6 +22,7 @@ class DeviceData:
 
     Where they do not, ``resident`` is false: they stay in host memory, where processes share the
     cache's pages, and each batch is pinned and moved on its own. Batches are the same either way.
+    ``limit``: see ``limited``; None for all images.
     """
 
     def __init__(self, data: PreparedData, device: torch.device | str = "cpu") -> None:
@@ -29,6 +30,7 @@ class DeviceData:
         sets = (data.train, data.validation)
         self.resident = fits(sum(part.images.nbytes for part in sets), self.device)
         self._train, self._validation = (self._place(part) for part in sets)
+        self.limit: int | None = None
         self._seen: Tensor | None = None
         statistics = torch.tensor([data.mean, data.std], device=self.device) * 255
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1)
@@ -45,6 +47,7 @@ class DeviceData:
             raise ConfigError("images", rule, images)
         seen = np.flatnonzero(draw(labels.cpu().numpy(), images, rng))
         other = copy.copy(self)
+        other.limit = images
         other._seen = torch.from_numpy(np.resize(seen, len(labels))).to(self.device)
         return other
 

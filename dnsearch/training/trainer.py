@@ -209,7 +209,8 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a training to go on from a file."""
         recipe = self.recipe.model_dump(mode="json")
-        return {"arch": self.arch.to_dict(), "seed": self.seed, "recipe": recipe}
+        own = {"arch": self.arch.to_dict(), "seed": self.seed, "recipe": recipe}
+        return {**own, "images": self.data.limit}
 
     def _save(self) -> None:
         if self.checkpoint is None:

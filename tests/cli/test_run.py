@@ -164,3 +164,21 @@ def test_second_coordinator(dnsearch, run, study):
         r"dnsearch: reports/small: in use by process \d+ on \S+ since \S+; wait for it .*\n",
         err,
     )
+
+
+def test_scaling_trains_a_grid_of_its_own_beside_the_search(dnsearch, tmp_path):
+    space = "growth_rate = [1, 4, 16]\nblock_config = [[1, 2], [1, 2]]\nbn_size = [0]"
+    study = f"[data]\nimage_size = 8\ntrain_images = 200\n[space]\n{space}\n"
+    (tmp_path / "wide.toml").write_text(f"{study}[training]\nrungs = [1]\n[search]\nworkers = 2\n")
+    done = dnsearch("run", "wide.toml", "--scaling", "--trials", 9)
+    assert done.code == 0
+    assert "scaling, 2 workers" in done.out
+    assert "on part of the images" in done.out
+    assert "dnsearch scale wide-scaling" in done.out
+    assert (tmp_path / "reports/wide-scaling/report.html").is_file()
+
+    narrow = space.replace("[1, 4, 16]", "[4]")
+    (tmp_path / "narrow.toml").write_text(study.replace(space, narrow))
+    refused = dnsearch("run", "narrow.toml", "--scaling")
+    assert refused.code == 2
+    assert "a scaling design takes networks over 16 times in MACs" in refused.err

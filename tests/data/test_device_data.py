@@ -146,3 +146,35 @@ def test_on_cuda(monkeypatch, answer):
     assert torch.equal(other, validation)
     expected = reference(data, data.train, rows.cpu())
     np.testing.assert_allclose(plain.cpu(), expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("resident")
+def test_fewer_images_are_repeated_to_epochs_of_the_same_length():
+    data = prepared(train=48)
+    data.train.labels[:] = np.arange(48) % 4
+    own = {
+        image.tobytes(): label for image, label in zip(data.train.images, range(48), strict=True)
+    }
+    whole = DeviceData(data)
+    part = whole.limited(12, np.random.default_rng(1))
+    again = whole.limited(12, np.random.default_rng(2))
+    assert part.steps(16) == whole.steps(16) == 3
+
+    def seen(device_data):
+        batches = list(device_data.batches(16, generator()))
+        pixels = torch.cat([images for images, _ in batches]).numpy() * 255
+        shape = np.reshape(data.std, (1, -1, 1, 1)), np.reshape(data.mean, (1, -1, 1, 1))
+        raw = np.round(pixels * shape[0] + shape[1] * 255).astype(np.uint8)
+        return [own[image.tobytes()] for image in raw], torch.cat([rows for _, rows in batches])
+
+    images, labels = seen(part)
+    counts = np.bincount(images, minlength=48)
+    assert sorted(counts[counts > 0]) == [4] * 12  # of 48 places
+    assert np.bincount(np.flatnonzero(counts) % 4).tolist() == [3] * 4  # of each class its share
+    assert labels.tolist() == [image % 4 for image in images]
+    assert set(seen(again)[0]) != set(images)
+    assert len(set(seen(whole)[0])) == 48
+    assert len(list(part.validation_batches(10))) == 3
+    for images in (0, 49):
+        with pytest.raises(ConfigError, match="must be 1 to 48, the training images there are"):
+            whole.limited(images, np.random.default_rng(0))

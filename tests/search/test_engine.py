@@ -213,3 +213,29 @@ def test_several_workers_get_different_candidates(make_search):
     search.run()
     keys = [job.arch.key for job in search.evaluator.submitted]
     assert len(set(keys)) == len(keys) == 12
+
+
+WIDE = """
+[space]
+growth_rate = [1, 2, 4, 8, 16, 32]
+block_config = [[1, 2, 3], [1, 2]]
+bn_size = [0]
+"""
+
+
+def test_a_scaling_design_is_trained_and_goes_on_where_it_was_cut_off(make_search):
+    whole = make_search("whole", space=WIDE, sampler="scaling", trials=40)
+    whole.run()
+    jobs = [record.job for record in whole.records]
+    assert len(jobs) == 40
+    assert len({job.seed for job in jobs}) == 40
+    assert {job.images for job in jobs} == {None, 500, 250, 125}  # of the 1,000 there are
+    for record in whole.records:
+        assert (record.values is None) == (record.job.images is not None)
+    cut = make_search("cut", space=WIDE, sampler="scaling", trials=17)
+    cut.run()
+    cut = make_search("cut", space=WIDE, sampler="scaling", trials=40)
+    cut.run()
+    assert cut.story == whole.story
+    trained = [(job.arch.key, job.images) for job in jobs]
+    assert max(trained.count(each) for each in trained) == 2  # two seeds, on all images alone

@@ -17,6 +17,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
+from dnsearch.training.zerocost import SCORES, SYNFLOW
 
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar", in_channels=1, num_classes=10)
 
@@ -24,13 +25,16 @@ ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar", in_channels=1, num_classes=10)
 DATA = DataConfig(image_size=8, train_images=400)
 
 
-def make(tmp_path, workers=1, timeout=60.0, latency_batch=None, fingerprint=None, data=DATA):
+def make(
+    tmp_path, workers=1, timeout=60.0, latency_batch=None, fingerprint=None, data=DATA, **more
+):
     settings = WorkerSettings(
         data=data,
         fingerprint=fingerprint or prepare(DATA).fingerprint,
         recipe=TrainingConfig(rungs=(1, 4000), batch_size=32),
         threads=1,
         latency_batch=latency_batch,
+        **more,
     )
     return LocalEvaluator(RunDir(tmp_path), settings, ["cpu"] * workers, timeout)
 
@@ -164,3 +168,20 @@ def test_closing_leaves_no_process_and_the_environment_as_it_was(tmp_path):
     evaluator.close()
     assert multiprocessing.active_children() == []
     assert dict(os.environ) == before
+
+
+def test_parts_of_the_images_test_errors_and_zero_cost_scores(tmp_path, closing):
+    """What a search does not ask for, a scaling design and a confirmation do."""
+    evaluator = make(tmp_path, test=True, zero_cost=True)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 1, seed=5))
+    ((_, whole),) = collect(evaluator, 1)
+    evaluator.submit(Job(1, ARCH, 1, seed=5, images=50))
+    ((_, part),) = collect(evaluator, 1)
+    assert whole.failure is part.failure is None
+    assert whole.test_images == 4000
+    assert 0 < whole.test_error < 1
+    assert whole.test_error != whole.error
+    assert part.test_error != whole.test_error
+    assert set(whole.zero_cost) == set(SCORES)
+    assert whole.zero_cost[SYNFLOW] == part.zero_cost[SYNFLOW]  # the same first weights
