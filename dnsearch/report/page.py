@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dnsearch.analysis.frames import Candidate, texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
+from dnsearch.errors import RunError
 from dnsearch.report.certificate import Confirmed, section
 from dnsearch.report.confirmed import confirmed, confirmed_record
 from dnsearch.report.digest import (
@@ -26,12 +27,14 @@ from dnsearch.report.digest import (
 )
 from dnsearch.report.html import render_template
 from dnsearch.report.pictures import pictures
+from dnsearch.report.scaling import section as forecast_section
 from dnsearch.report.style import LOOKS
 from dnsearch.report.table import table
 from dnsearch.rundir import write_json, write_text
 
 if TYPE_CHECKING:
     from dnsearch.search.results import Results
+    from dnsearch.search.scaling import Scaling
 
 
 class Card(NamedTuple):
@@ -48,10 +51,12 @@ class Card(NamedTuple):
     command: str
 
 
-def write_report(results: Results, folder: Path) -> Path:
+def write_report(results: Results, folder: Path, scaling: Scaling | None = None) -> Path:
     """Writes the three files into ``folder``, made if need be, and returns the page's path.
 
-    Each is replaced whole, so a reader never sees half of one. Raises RunError where that fails.
+    ``scaling``: what the run, maybe with others, says of larger networks; by default what it says
+    alone, where that was asked for. Each file is replaced whole, so a reader never sees half of
+    one. Raises RunError where that fails.
     """
     found = digest(results)
     checked = confirmed(found)
@@ -59,7 +64,7 @@ def write_report(results: Results, folder: Path) -> Path:
     write_json(folder / "summary.json", summary(found) | {"confirmed": record})
     write_text(folder / "candidates.csv", candidates_csv(found))
     page = folder / "report.html"
-    write_text(page, render(found, checked))
+    write_text(page, render(found, checked, scaling or _own_scaling(results, folder)))
     return page
 
 
@@ -71,12 +76,28 @@ def candidates_csv(digest: Digest) -> str:
     return rows.to_csv(index=False, lineterminator="\n")
 
 
-def render(digest: Digest, confirmed: Confirmed | None = None) -> str:
+def _own_scaling(results: Results, folder: Path) -> Scaling | None:
+    """Of a run that was made for it, or that ``dnsearch scale`` was asked about."""
+    if results.study.search.sampler != "scaling" and not (folder / "scaling.json").is_file():
+        return None
+    from dnsearch.search.scaling import study_scaling
+
+    try:
+        return study_scaling([results])
+    except RunError:  # there is too little of it yet
+        return None
+
+
+def render(
+    digest: Digest, confirmed: Confirmed | None = None, scaling: Scaling | None = None
+) -> str:
     """The whole page as HTML."""
-    return render_template("report.html.j2", **_content(digest, confirmed))
+    return render_template("report.html.j2", **_content(digest, confirmed, scaling))
 
 
-def _content(digest: Digest, confirmed: Confirmed | None) -> dict[str, Any]:
+def _content(
+    digest: Digest, confirmed: Confirmed | None, scaling: Scaling | None
+) -> dict[str, Any]:
     results = digest.results
     checked = section(confirmed) if confirmed else None
     return {
@@ -89,6 +110,7 @@ def _content(digest: Digest, confirmed: Confirmed | None) -> dict[str, Any]:
         "cards": _cards(digest),
         "trust": _trust(digest, confirmed),
         "confirmed": checked,
+        "scaling": forecast_section(scaling) if scaling else None,
         "failures": _failures(digest),
         "pictures": pictures(digest),
         "table": table(digest),

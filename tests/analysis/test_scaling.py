@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import optimize
 
+from dnsearch.analysis.costlaw import fit_cost
 from dnsearch.analysis.extrapolation import study_law
-from dnsearch.analysis.growth import fit_cost, grow
+from dnsearch.analysis.growth import best_growth
 from dnsearch.analysis.powerlaw import curve
 from dnsearch.analysis.scaling import fit_law, parameter, worth
 from dnsearch.errors import ConfigError
@@ -394,43 +395,46 @@ def test_shared_luck_of_an_architecture_widens_the_joint_law():
 # Growth and costs
 
 
+def wide_or_deep(rng, count, exponent=0.3):
+    """Errors of networks whose best growth rate is 4 at 1 M MACs and grows with this exponent."""
+    budget = np.exp(rng.uniform(math.log(1e6), math.log(64e6), count))
+    rate = 4 * (budget / 1e6) ** 0.5 * rng.lognormal(0, 0.5, count)  # what the space offers
+    off = np.log(rate / (4 * (budget / 1e6) ** exponent))
+    error = (0.05 + 0.1 * (budget / 1e6) ** -0.4) * np.exp(0.1 * off**2)
+    return budget, rate, error * rng.lognormal(0, 0.02, count)
+
+
 def test_growth_finds_planted_exponents():
-    rng, inside = np.random.default_rng(0), 0
+    rng, inside, told = np.random.default_rng(0), 0, 0
     for _ in range(40):
-        budget = np.exp(rng.uniform(math.log(1e6), math.log(64e6), 14))
-        rate = 4 * (budget / 1e6) ** 0.3 * rng.lognormal(0, 0.15, 14)
-        rate[0] *= 2
-        growth = grow(budget, {"growth_rate": rate}, rng, 100)["growth_rate"]
-        inside += growth.exponent.low <= 0.3 <= growth.exponent.high
-    assert inside >= 34  # at 95 %, fewer are less likely than 1 in 50
+        budget, rate, error = wide_or_deep(rng, 40)
+        growth = best_growth(budget, error, {"growth_rate": rate}, rng, 100)["growth_rate"]
+        told += growth.told
+        inside += growth.told and growth.exponent.low <= 0.3 <= growth.exponent.high
+    assert told >= 20
+    assert inside >= 0.87 * told
 
 
 def test_growth_says_when_it_cannot_tell():
     rng = np.random.default_rng(0)
-    budget = np.geomspace(1e6, 32e6, 16)
-    found = grow(
-        budget,
-        {
-            "layers": 10 * (budget / 1e6) ** 0.5 * rng.lognormal(0, 0.05, 16),
-            "growth_rate": 12 * rng.lognormal(0, 0.3, 16),
-            "bn_size": np.full(16, 4),
-        },
-        rng,
-    )
-    assert found["layers"].told
-    assert found["layers"].exponent.value == pytest.approx(0.5, abs=0.05)
-    at = found["layers"].at(64e6)
+    budget, rate, error = wide_or_deep(rng, 40)
+    same = np.full(40, 4)
+    found = best_growth(budget, error, {"growth_rate": rate, "bn_size": same}, rng)
+    at = found["growth_rate"].at(64e6)
     assert at.low < at.value < at.high
-    assert at.value == pytest.approx(80, rel=0.15)
-    assert found["growth_rate"].reason == "the exponent of growth_rate cannot be told from 0"
+    assert at.value == pytest.approx(4 * 64**0.3, rel=0.3)
     assert found["bn_size"].reason == "bn_size is 4 in all of them"
     assert math.isnan(found["bn_size"].exponent.value)
-    few = grow(budget[:4], {"layers": budget[:4]}, rng)["layers"]
-    assert few.reason == "4 networks near the front are too few: it takes 6"
-    narrow = grow(budget[:6], {"layers": budget[:6]}, rng)["layers"]
-    assert narrow.reason == "the budget spans a factor of 3.2: an exponent takes 4"
+
+    def reason(budget=budget, error=error, rate=rate):
+        return best_growth(budget, error, {"layers": rate}, rng)["layers"].reason
+
+    assert reason(budget[:11], error[:11], rate[:11]) == "11 networks are too few: it takes 12"
+    assert reason(budget=budget**0.3).startswith("the budget spans a factor of 3.")
+    never_worse = reason(error=budget**-0.2 * rate**-0.3)
+    assert never_worse == "no best value shows among what was tried"
     with pytest.raises(ConfigError, match="layers must be finite and above 0, got nan"):
-        grow(budget, {"layers": np.full(16, np.nan)}, rng)
+        best_growth(budget, error, {"layers": np.full(40, np.nan)}, rng)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""``dnsearch scale`` as it is typed: what it prints and writes, and what it refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dnsearch.arch.checkpoint import read_config
+from dnsearch.rundir import RunDir
+from dnsearch.search import results as stored
+
+from ..search.planted import scaling_results
+
+
+@pytest.fixture
+def runs(monkeypatch, tmp_path):
+    """Folders of runs whose results are invented; what is read of them is looked up by name."""
+    known = {}
+    monkeypatch.setattr(stored, "read_results", lambda run, beliefs=False: known[run.name])
+
+    def make(name, *arguments, **options):
+        folder = tmp_path / "reports" / name
+        folder.mkdir(parents=True)
+        (folder / "study.db").touch()
+        known[name] = scaling_results(*arguments, name=name, **options)
+
+    return make
+
+
+def test_answer_and_files(dnsearch, runs):
+    runs("flowers", 60, partial=True, noise=0.01)
+    code, out, err = dnsearch("scale", "flowers", "--times", "2, 4x")
+    assert (code, err) == (0, "")
+    assert "At 4x the MACs expect " in out
+    assert "At 8x" not in out
+    assert max(map(len, out.splitlines()[:-1])) <= 98
+    config = Path("reports/flowers/scaling/x4.json")
+    values = json.loads(Path("reports/flowers/scaling.json").read_text())
+    assert read_config(config).to_dict() == values["next"][1]["arch"]
+    assert out.splitlines()[-1] == (
+        f"train it:  dnsearch train {config} --study reports/flowers/study.toml --epochs 3 "
+        "--name flowers-x4"
+    )
+
+
+def test_several_runs_write_into_the_first(dnsearch, runs):
+    runs("one", 12)
+    runs("two", 12, seed=1)
+    code, out, _ = dnsearch("scale", "one", "two", "one", "--times", "4", "--cost", "params")
+    assert code == 0
+    assert "For 4x the params" in out or "At 4x the params" in out
+    assert Path("reports/one/scaling/x4.json").is_file()
+    assert not Path("reports/two/scaling.json").exists()
+
+
+def test_a_refusal_to_extrapolate_is_an_answer(dnsearch, runs):
+    runs("short", 12, span=(1e6, 3e6))
+    code, out, _ = dnsearch("scale", "short")
+    assert code == 0
+    assert "not told: MACs span a factor of " in out
+    assert "To settle it, train " in out
+
+
+def test_bad_input_is_one_line(refused, runs):
+    runs("few", 3)
+    runs("other", 12, environment={"device_kind": "cuda", "activation_bytes": 4})
+    runs("fine", 12)
+    assert refused("scale").startswith("missing argument 'RUN...'")
+    assert refused("scale", "fin") == "there is no run 'fin'; did you mean 'fine'?"
+    assert refused("scale", "few").startswith("few: 3 architectures trained in full are too few")
+    assert "they differ in environment.device_kind" in refused("scale", "fine", "other")
+    assert refused("scale", "fine", "--times", "4,much") == (
+        "--times must be numbers above 0, up to 1000, joined by commas, got 'much'; write 2,4"
+    )
+    assert "--times" in refused("scale", "fine", "--times", "0")
+    assert "--cost" in refused("scale", "fine", "--cost", "latency")
+
+
+def test_a_real_run_with_one_network_is_too_small(refused, trained: RunDir):
+    assert "1 architecture trained in full is too few" in refused("scale", str(trained.path))

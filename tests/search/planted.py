@@ -1,0 +1,167 @@
+"""Invented runs whose scaling law is known: no training, only figures."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dnsearch.arch.config import ArchArrays, ArchConfig
+from dnsearch.config import StudyConfig
+from dnsearch.cost.formula import cost_of, costs
+from dnsearch.search.results import COLUMNS, Results
+
+SIDE, TRAIN, VALIDATION, EPOCHS = 16, 8000, 4000, 3
+FLOOR, FACTOR, ALPHA = 0.05, 12.0, 0.4
+"""Of the best shapes: E, A and alpha in MACs."""
+
+IN_DATA, BETA = 0.05, 0.5
+"""What 1/4 of the images adds to the error at first, and how it falls with images."""
+
+GROWTH = 0.35
+"""The growth rate of the best shapes is MACs^GROWTH, up to a factor."""
+
+STUDY = {
+    "training": {"rungs": [EPOCHS]},
+    "space": {
+        "growth_rate": list(range(2, 61)),
+        "block_config": [list(range(1, 9))] * 3,
+        "bn_size": [0, 4],
+    },
+}
+
+
+def best_growth_rate(macs: Any) -> Any:
+    return 8 * (macs / 5e5) ** GROWTH
+
+
+def error_of(macs: float, images: float = TRAIN) -> float:
+    """Of the best shape, in the mean over seeds."""
+    data = IN_DATA * ((images / TRAIN) ** -BETA - 1)
+    return FLOOR + FACTOR * macs**-ALPHA + data
+
+
+def true_error(arch: ArchConfig) -> float:
+    """In the mean over seeds, on all images; too wide or too narrow is worse."""
+    macs = cost_of(arch, SIDE, SIDE).macs
+    return error_of(macs) * _off(arch, macs)
+
+
+def _off(arch: ArchConfig, macs: int) -> float:
+    return float(np.exp(0.15 * np.log(arch.growth_rate / best_growth_rate(macs)) ** 2))
+
+
+def scaling_results(
+    architectures: int = 40,
+    seeds: int = 2,
+    noise: float = 0.02,
+    partial: bool = False,
+    name: str = "planted",
+    span: tuple[float, float] = (1e5, 6.4e6),
+    error=error_of,
+    seed: int = 0,
+    **changes: Any,
+) -> Results:
+    """Networks of many shapes, log-spaced in MACs; the farther from the best width, the worse."""
+    rng = np.random.default_rng(seed)
+    archs = _architectures(architectures, span, rng)
+    rows = []
+    for number, arch in enumerate(archs):
+        macs = cost_of(arch, SIDE, SIDE).macs
+        off = _off(arch, macs)
+        for _ in range(seeds):
+            value = error(macs) * off * rng.lognormal(0, noise)
+            rows.append(_row(len(rows), arch, value, TRAIN, rng))
+        if partial:
+            images = TRAIN // (2, 4, 8)[number % 3]
+            value = error(macs, images) * off * rng.lognormal(0, noise)
+            rows.append(_row(len(rows), arch, value, images, rng) | {"state": "partial"})
+    fields: dict[str, Any] = {
+        "name": name,
+        "study": StudyConfig.model_validate(STUDY),
+        "environment": {"device_kind": "cpu", "activation_bytes": 4, "cpu_cores": 2},
+        "data": {
+            "name": "invented",
+            "shape": [1, SIDE, SIDE],
+            "classes": [f"class {i}" for i in range(10)],
+            "images": {"train": TRAIN, "validation": VALIDATION},
+            "fingerprint": "5d41402abc4b2a76",
+        },
+        "candidates": pd.DataFrame(rows, columns=list(COLUMNS)),
+        "presets": pd.DataFrame(columns=["key", "name"]),
+        "importance": {},
+        "seconds": 1.0,
+        "archs": {arch.key: arch for arch in archs},
+    }
+    return Results(**fields | changes)
+
+
+@functools.cache
+def _pool() -> tuple[list[ArchConfig], np.ndarray]:
+    """Networks of all shapes, and their MACs."""
+    rng = np.random.default_rng(0)
+    archs = []
+    for _ in range(12000):
+        growth = int(rng.choice(STUDY["space"]["growth_rate"]))
+        archs.append(
+            ArchConfig(
+                growth_rate=growth,
+                block_config=tuple(int(d) for d in rng.integers(1, rng.integers(2, 10), size=3)),
+                num_init_features=2 * growth,
+                bn_size=int(rng.choice([0, 4])),
+                stem="cifar",
+                in_channels=1,
+                num_classes=10,
+            )
+        )
+    archs = list(dict.fromkeys(archs))
+    return archs, costs(ArchArrays.of(archs), SIDE, SIDE).macs
+
+
+def _architectures(
+    count: int, span: tuple[float, float], rng: np.random.Generator
+) -> list[ArchConfig]:
+    """Of each size one that is at most three times as wide or narrow as the best."""
+    archs, macs = _pool()
+    widths = np.array([arch.growth_rate for arch in archs])
+    off = np.log(widths / best_growth_rate(macs))
+    found: list[ArchConfig] = []
+    for target in np.geomspace(*span, count):
+        wanted = rng.uniform(-1, 1)
+        nearest = np.argsort(np.abs(np.log(macs / target)) + 0.1 * np.abs(off - wanted))[:4]
+        new = [archs[i] for i in rng.permutation(nearest) if archs[i] not in found]
+        found += new[:1]
+    return found
+
+
+def _row(
+    number: int, arch: ArchConfig, error: float, images: int, rng: np.random.Generator
+) -> dict[str, Any]:
+    cost = cost_of(arch, SIDE, SIDE, batch_size=128)
+    seconds = (2e-5 + 1e-9 * cost.activations + 2e-11 * cost.macs) * rng.lognormal(0, 0.03)
+    return {
+        "number": number,
+        "key": arch.key,
+        "name": arch.describe(),
+        "preset": "",
+        "state": "finished",
+        **arch.to_dict(),
+        "block_config": "-".join(map(str, arch.block_config)),
+        "depth": arch.depth,
+        **vars(cost),
+        "latency_ms": np.nan,
+        "rung": EPOCHS,
+        "images": images,
+        "seed": number,
+        "error": min(float(error), 0.9),
+        "loss": 3 * float(error),
+        "train_loss": 2 * float(error),
+        "seconds": seconds * images * EPOCHS,
+        "images_per_second": 1 / seconds,
+        "train_macs": 3.0 * cost.macs * TRAIN * EPOCHS,
+        "finished_after": float(number),
+        "failure": "",
+        "curve": [],
+    }
