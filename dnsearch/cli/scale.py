@@ -28,7 +28,8 @@ WIDTH = 98
 @click.option(
     "--cost", default="macs", show_default=True, type=click.Choice(SIZES), help="What they are of."
 )
-def command(runs: tuple[str, ...], times: str, cost: str) -> None:
+@click.option("--latency", is_flag=True, help="Measure latencies here where RUN has none.")
+def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None:
     """Say what a larger budget buys: error, shape and training time of networks beyond RUN.
 
     From one or more runs on the same images (best those of `dnsearch run STUDY --scaling`) it fits
@@ -46,6 +47,10 @@ def command(runs: tuple[str, ...], times: str, cost: str) -> None:
 
     # beliefs take seconds: only for the one run, or the same for all
     results = [read_results(folder, beliefs=True) for folder in folders]
+    if latency:
+        from dnsearch.search.latency import with_latencies
+
+        results[0] = with_latencies(results[0])
     scaling = study_scaling(results, cost, budgets)
     written = _write(scaling, folders[0])
     report = write_report(results[0], folders[0].path, scaling)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils import benchmark
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.densenet import DenseNet
 
 LEAST_SECONDS = 0.2
 """Time spent on a measurement, at the least; more while it stays unsteady."""
@@ -37,6 +41,19 @@ def measure_latency(
         measured = timer.adaptive_autorange(min_run_time=LEAST_SECONDS, max_run_time=2)
     model.train(was_training)
     return Latency(measured.median * 1e3, measured.has_warnings)
+
+
+def latencies_of(
+    archs: Sequence[ArchConfig],
+    shape: tuple[int, int, int],
+    batch_size: int,
+    device: str,
+    threads: int,
+) -> list[Latency]:
+    """The latency of each architecture, untrained, on this device with so many CPU threads."""
+    torch.set_num_threads(threads)
+    models = (DenseNet(arch).to(device) for arch in archs)
+    return [measure_latency(model, shape, batch_size, torch.device(device)) for model in models]
 
 
 def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:

@@ -92,6 +92,9 @@ def _expected(scaling: Scaling, larger: Larger) -> str:
         figures += f", {scaling.epochs} epoch{'s' * (scaling.epochs != 1)} in "
         figures += duration(larger.seconds.value)
         figures += f" ({ends})"
+    if larger.latency is not None and larger.latency.high < WIDE * larger.latency.low:
+        ends = " to ".join(f"{end:.3g}" for end in larger.latency[1:])
+        figures += f", a forward pass in {larger.latency.value:.3g} ms ({ends})"
     if larger.error is None or larger.training is None:
         return f"For {larger.times:g}x the {cost}: {shape}; {figures}."
     low, high = percent(larger.training).partition("(")[2].rstrip(")").split(" to ")
@@ -175,7 +178,7 @@ def _costs(scaling: Scaling) -> list[str]:
         if law is not None:
             found.append(f"{what} here takes {_cost_law(law, unit, scale)}.")
     if scaling.latency is None:
-        found.append("Latency was not measured; objectives.costs may ask for it.")
+        found.append("Latency was not measured: --latency does, best on a quiet machine.")
     return [*found, "Training memory is known exactly, before any training."]
 
 
@@ -286,6 +289,7 @@ def _larger_record(larger: Larger) -> dict[str, Any]:
         "error": _maybe(_interval, larger.error),
         "training_error": _maybe(_interval, larger.training),
         "seconds": _maybe(_interval, larger.seconds),
+        "latency_ms": _maybe(_interval, larger.latency),
     }
 
 

@@ -53,7 +53,7 @@ class Larger:
 
     error: expected in the mean over seeds, training: of one training (shares, 95 %); None where the
     law is not to be trusted. seconds: of training it on all images for the top rung's epochs as the
-    runs were trained; None where speeds were not measured.
+    runs were trained, latency: milliseconds of a forward pass; None where such were not measured.
     """
 
     times: float
@@ -62,6 +62,7 @@ class Larger:
     error: Interval | None
     training: Interval | None
     seconds: Interval | None
+    latency: Interval | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,7 @@ def study_scaling(
     rng = np.random.default_rng(0)
     growth = _growth(full, cost, rng)
     seconds = _seconds(full, rng)
+    latency = _cost_law(full, column(full, "latency_ms"), rng)
     epochs = first.study.training.rungs[-1]
     model = CostModel.of(
         first.study, tuple(first.data["shape"]), first.environment["activation_bytes"]
@@ -147,7 +149,7 @@ def study_scaling(
         worth=worth(law, most, images) if law is not None else None,
         growth=growth,
         seconds=seconds,
-        latency=_cost_law(full, column(full, "latency_ms"), rng),
+        latency=latency,
         next=tuple(
             _larger(
                 each,
@@ -156,6 +158,7 @@ def study_scaling(
                 laws[cost],
                 cost,
                 seconds,
+                latency,
                 images * epochs,
             )
             for each in times
@@ -339,12 +342,14 @@ def _larger(
     study: LawStudy,
     name: str,
     seconds: CostLaw | None,
+    latency: CostLaw | None,
     images: int,
 ) -> Larger:
     cost = model.cost(arch)
     law = study.law if study.verdict.trusted else None
     size = [getattr(cost, name)]
-    band = None if seconds is None else seconds.predict([cost.activations], [cost.macs])
+    known = [cost.activations], [cost.macs]
+    band = None if seconds is None else seconds.predict(*known)
     return Larger(
         times=times,
         arch=arch,
@@ -352,6 +357,7 @@ def _larger(
         error=None if law is None else _only(law.mean(size)),
         training=None if law is None else _only(law.training(size)),
         seconds=None if band is None else Interval(*(images * end for end in _only(band))),
+        latency=None if latency is None else _only(latency.predict(*known)),
     )
 
 

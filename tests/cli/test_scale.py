@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from dnsearch.arch.checkpoint import read_config
+from dnsearch.cost.device import Latency
+from dnsearch.cost.formula import cost_of
 from dnsearch.rundir import RunDir
 from dnsearch.search import results as stored
 
@@ -78,3 +80,20 @@ def test_bad_input_is_one_line(refused, runs):
 
 def test_a_real_run_with_one_network_is_too_small(refused, trained: RunDir):
     assert "1 architecture trained in full is too few" in refused("scale", str(trained.path))
+
+
+def test_latency_is_measured_where_it_is_asked_for(dnsearch, runs, monkeypatch):
+    def known(archs, shape, batch_size, device, threads):
+        costs = [cost_of(arch, *shape[1:]) for arch in archs]
+        return [Latency(0.5 + 1e-6 * c.activations + 2e-8 * c.macs, False) for c in costs]
+
+    monkeypatch.setattr("dnsearch.cost.device.latencies_of", known)
+    runs("flowers", 40, noise=0.01)
+    assert "Latency was not measured: --latency does" in dnsearch("scale", "flowers").out
+    done = dnsearch("scale", "flowers", "--latency", "--times", "4")
+    assert done.code == 0
+    assert "a forward pass in" in done.out.replace("\n" + 11 * " ", " ")
+    (larger,) = json.loads(Path("reports/flowers/scaling.json").read_text())["next"]
+    true = 0.5 + 1e-6 * larger["activations"] + 2e-8 * larger["macs"]
+    assert larger["latency_ms"]["low"] <= true <= larger["latency_ms"]["high"]
+    assert larger["latency_ms"]["value"] == pytest.approx(true, rel=0.1)
