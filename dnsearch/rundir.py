@@ -7,6 +7,8 @@ data.json           what is known of the images
 run.lock            held while a coordinator works; holder.json names it
 checkpoints/KEY/    weights of candidates, one file a seed
 report.html, candidates.csv, summary.json
+scaling.json        what ``dnsearch scale`` said; scaling/ has the networks it proposes
+confirm/            weights of trainings that ``dnsearch confirm`` has under way
 
 The training of one network (``dnsearch train``) has training.json in place of the study, and
 result.json and network/ in place of the report.

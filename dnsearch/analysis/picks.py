@@ -52,10 +52,16 @@ def objective_values(candidates: pd.DataFrame, costs: Sequence[str]) -> pareto.F
 
 
 def front(candidates: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:
-    """The finished candidates that no other one dominates, cheapest first."""
+    """The finished candidates that no other one dominates, cheapest first.
+
+    An architecture that was trained with several seeds counts by their mean, lest one lucky seed
+    stand for it; the row is that of its best.
+    """
     done = finished(candidates)
-    members = rows(done, pareto.nondominated(objective_values(done, costs)))
-    return members.sort_values(by=[*costs, "error"], kind="stable")
+    mean = done.groupby("key")["error"].transform("mean") if len(done) else done["error"]
+    values = objective_values(done.assign(error=mean), costs)
+    members = rows(done, pareto.nondominated(values))
+    return members.sort_values(by=[*costs, "error"], kind="stable").drop_duplicates("key")
 
 
 def recommend(candidates: pd.DataFrame, costs: Sequence[str]) -> dict[str, Candidate]:

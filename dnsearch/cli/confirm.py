@@ -60,18 +60,20 @@ def command(
     """
     folder = RunDir.find(run)
 
+    import numpy as np
+
     from dnsearch.report.page import write_report
-    from dnsearch.search.confirm import Request, confirm, default_request
+    from dnsearch.search.confirm import Request, confirm, default_request, known_costs
     from dnsearch.search.engine import INTERRUPTED
     from dnsearch.search.results import read_results
 
-    results = read_results(folder)
+    results = read_results(folder, beliefs=True)  # they decide whom it recommends
     given = {"workers": workers, "device": device}
     study = override(results.study, **{k: v for k, v in given.items() if v is not None})
     request = Request(top, sample, seeds, epochs or default_request(results).epochs)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with make_display(study.objectives.costs, with_front=False) as display:
+    with make_display(known_costs(study), with_front=False) as display:
 
         def opened(ready: Opened) -> None:
             display.opened(headline(folder.name, ready))
@@ -84,7 +86,7 @@ def command(
 
     results = read_results(folder, beliefs=True)
     write_report(results, folder.path)
-    found = confirmed(digest(results))
+    found = confirmed(digest(results), request.epochs)
     click.echo(f"\n{reason}")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {shlex.join(['dnsearch', *sys.argv[1:]])}")
@@ -94,7 +96,12 @@ def command(
         for sentence in told.verdict:
             click.echo(f"- {sentence}")
     click.echo(f"report:    {folder.report}")
-    return 0
+    if found is not None and found.pick:
+        click.echo(f"train on:  dnsearch train {shlex.quote(f'{run}:{found.pick}')}")
+    if reason == INTERRUPTED:
+        return 130
+    measured = found is not None and bool(np.isfinite(found.candidates["test_mean"]).any())
+    return 0 if measured else 1
 
 
 def headline(name: str, opened: Opened) -> str:
@@ -106,9 +113,14 @@ def headline(name: str, opened: Opened) -> str:
     again = f", {done} of them done before" if done else ""
     length = "" if opened.seconds is None else f", about {duration(opened.seconds)}"
     lines = [
-        f"{name}: {opened.archs} candidates x {request.seeds} seeds = {opened.jobs} trainings of "
-        f"{request.epochs} epochs{again}; {workers}{length}",
+        f"{name}: {_count(opened.archs, 'candidate')} x {_count(request.seeds, 'seed')} = "
+        f"{_count(opened.jobs, 'training')} of {_count(request.epochs, 'epoch')}{again}; "
+        f"{workers}{length}",
         f"{opened.data.name}: {opened.data.counts['train']:,} training images; errors below are of "
         "the test images",
     ]
     return "\n".join([*lines, *(f"note: {note}" for note in opened.notes)])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

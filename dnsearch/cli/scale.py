@@ -45,7 +45,6 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None
     from dnsearch.search.results import read_results
     from dnsearch.search.scaling import study_scaling
 
-    # beliefs take seconds: only for the one run, or the same for all
     results = [read_results(folder, beliefs=True) for folder in folders]
     if latency:
         from dnsearch.search.latency import with_latencies
@@ -84,6 +83,8 @@ def _write(scaling: Scaling, folder: RunDir) -> list[Path]:
     """The networks as config.json files, and all figures."""
     from dnsearch.report.forecast import record
 
+    for stale in (folder.path / "scaling").glob("x*.json"):
+        stale.unlink()
     written = []
     for larger in scaling.next:
         written.append(folder.path / "scaling" / f"x{larger.times:g}.json")

@@ -74,16 +74,22 @@ def _print_confirm(results: Results, name: str) -> None:
 
 def _print_picks(found: Digest) -> None:
     knee, best = found.picks[PICK], found.picks[LEAST_ERROR]
-    standard_error = float(binomial_standard_error(knee["error"], found.validation_images))
     _print_pick("take:", knee, "the knee of the front", found)
-    click.echo(
-        f"           one {knee['rung']}-epoch training; differences under "
-        f"{200 * standard_error:.1f} points are within the noise"
-    )
+    click.echo(f"           {_noise(knee, found)}")
     if best["key"] != knee["key"]:
         _print_pick("or:", best, "if only error counts", found)
     if sure := sureness_of(found):
         click.echo(f"           {sure}")
+
+
+def _noise(row: Candidate, found: Digest) -> str:
+    """How little a measured error means."""
+    beliefs, trainings = found.results.beliefs, f"{row['rung']}-epoch trainings"
+    if beliefs is not None:
+        points = 100 * beliefs.noise * row["error"]
+        return f"from {trainings}, whose errors differ by {points:.1f} points (sd) between seeds"
+    points = 200 * float(binomial_standard_error(row["error"], found.validation_images))
+    return f"from {trainings}; the choice of images alone moves errors by up to {points:.1f} points"
 
 
 def _print_pick(verb: str, row: Candidate, why: str, found: Digest) -> None:

@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dnsearch.analysis.certificate import Certificate, Signal, sentences
-from dnsearch.analysis.frames import Candidate, column, records
+from dnsearch.analysis.frames import column, records
 from dnsearch.analysis.metrics import METRICS, format_value
-from dnsearch.analysis.trust import Agreement
+from dnsearch.analysis.trust import Agreement, binomial_standard_error
 from dnsearch.report.certificate_figures import (
     Cell,
     between,
@@ -28,6 +28,7 @@ from dnsearch.report.certificate_figures import (
     signals_figure,
     tests_of,
 )
+from dnsearch.report.digest import sure
 from dnsearch.report.pictures import Picture
 
 Floats = NDArray[np.float64]
@@ -47,9 +48,9 @@ class Confirmed:
     validation error and its estimate), ``test_errors`` (a list, one a seed), ``test_mean`` and its
     90 % interval ``test_low`` to ``test_high``, ``front_probability`` and ``best_probability``.
     Errors are shares (0 to 1), NaN where missing. epochs: of each training. cost: the x axis.
-    budget: the bound within which one is best, as people read it ("50 M MACs"), empty for none.
-    regret: by how much error (0 to 1) the network most likely best is expected to miss the best,
-    NaN where unknown. notes: further sentences.
+    pick: key of the network that the search says has the least error, empty for none. regret: by
+    how much error (0 to 1) that one is expected to miss the best of these, NaN where unknown.
+    notes: further sentences.
     """
 
     candidates: pd.DataFrame
@@ -58,7 +59,7 @@ class Confirmed:
     cost: str
     certificate: Certificate | None
     notes: list[str]
-    budget: str = ""
+    pick: str = ""
     regret: float = math.nan
 
 
@@ -102,28 +103,27 @@ def section(confirmed: Confirmed) -> Section:
     )
 
 
-def most_likely_best(candidates: pd.DataFrame) -> Candidate | None:
-    """The row of the largest ``best_probability``, of several that of the least ``test_mean``; None
-    where no test error is known."""
-    known = [row for row in records(candidates) if math.isfinite(row["test_mean"])]
-
-    def rank(row: Candidate) -> tuple[float, float]:
-        chance = row["best_probability"]
-        return -chance if math.isfinite(chance) else 0.0, row["test_mean"]
-
-    return min(known, key=rank, default=None)
-
-
 def _answer(confirmed: Confirmed) -> str:
-    best = most_likely_best(confirmed.candidates)
-    if best is None:
+    """The search's own pick first: it was not chosen by these errors."""
+    known = [row for row in records(confirmed.candidates) if math.isfinite(row["test_mean"])]
+    if not known:
         return "No test error has been measured yet."
-    said = f"{best['name']} has a test error of {error_interval(best)}"
-    where = f"within {confirmed.budget}" if confirmed.budget else "of these candidates"
-    if math.isfinite(best["best_probability"]):
-        said += f"; it is the best {where} with probability {best['best_probability']:.2f}"
-    if math.isfinite(confirmed.regret):
-        said += f", and is expected to miss the best by {100 * confirmed.regret:.2f} points"
+    after = f"after {format_value('rung', confirmed.epochs)}"
+    least = min(known, key=lambda row: row["test_mean"])
+    flattered = (
+        f"{least['name']}, {error_interval(least)}; chosen by this, it is a little flattered"
+    )
+    pick = next((row for row in known if row["key"] == confirmed.pick), None)
+    if pick is None:
+        return f"The least test error {after} has {flattered}."
+    said = f"{pick['name']}, the search's least error, has a test error of {error_interval(pick)} "
+    said += after
+    judged = np.isfinite(column(confirmed.candidates, "best_probability")).sum()
+    if judged > 1 and math.isfinite(pick["best_probability"]):
+        said += f"; it is the best of {judged} networks {sure(pick['best_probability'])}"
+        said += f", expected regret {100 * confirmed.regret:.2f} points"
+    if least["key"] != pick["key"]:
+        said += f". Less has {flattered}"
     return f"{said}."
 
 
@@ -137,8 +137,19 @@ def _how(confirmed: Confirmed) -> str:
         f"start for {format_value('rung', confirmed.epochs)} with "
         f"{'1 seed' if least == most == 1 else several} that the search had not used, and "
         f"measured on {confirmed.test_images:,} test images that it had not seen. Intervals of "
-        f"errors are of {100 * LEVEL:.0f} %, of the mean over seeds."
+        f"errors are of {100 * LEVEL:.0f} %, of the mean over seeds on these images"
+        f"{_images_luck(confirmed)}."
     )
+
+
+def _images_luck(confirmed: Confirmed) -> str:
+    """What the choice of test images adds to each interval, with 90 %."""
+    errors = column(confirmed.candidates, "test_mean")
+    errors = errors[np.isfinite(errors)]
+    if not len(errors):
+        return ""
+    width = 164.5 * float(binomial_standard_error(np.median(errors), confirmed.test_images))
+    return f"; other images would move all alike, by up to {width:.1f} points"
 
 
 def _errors(confirmed: Confirmed) -> Picture:
@@ -197,7 +208,7 @@ def _networks(confirmed: Confirmed) -> Table:
         ],
         note="In the search: the validation error that it measured with shorter training, and its "
         "estimate of the mean over seeds. The last two columns are probabilities by the test "
-        f"errors{f', best within {confirmed.budget}' if confirmed.budget else ''}.",
+        "errors, among these networks.",
     )
 
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from dnsearch.analysis.certificate import Certificate, certify
 from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
-from dnsearch.analysis.frames import column, records, texts
+from dnsearch.analysis.frames import Candidate, column, records, texts
 from dnsearch.analysis.metrics import format_value
 from dnsearch.analysis.trust import seed_noise
 from dnsearch.config import TrainingConfig
-from dnsearch.report.certificate import LEVEL, Confirmed, most_likely_best
+from dnsearch.report.certificate import LEVEL, Confirmed
 from dnsearch.report.digest import FIGURES, Digest, plain
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
@@ -25,44 +25,66 @@ if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no ne
 Floats = NDArray[np.float64]
 
 DRAWS = 4000
+PRIOR = 4
 SEED = 0
 
 
-def confirmed(digest: Digest) -> Confirmed | None:
-    """What was confirmed, of the training length that was trained last; None where nothing was."""
-    results = digest.results
-    if not results.confirmed:
-        return None
-    epochs = results.confirmed[-1].job.rung
+def confirmed(digest: Digest, epochs: int | None = None) -> Confirmed | None:
+    """What was confirmed with trainings of so many ``epochs``, by default of the length that most
+    were trained for, of several the longest; None where nothing was."""
+    by_length: dict[int, list[Record]] = {}
+    for record in digest.results.confirmed:
+        by_length.setdefault(record.job.rung, []).append(record)
+    if epochs is None:
+        epochs = max(by_length, key=lambda length: (len(by_length[length]), length), default=0)
     trained: dict[str, list[Record]] = {}
-    for record in results.confirmed:
-        if record.job.rung == epochs:
-            trained.setdefault(record.job.arch.key, []).append(record)
-    searched = {row["key"]: row for row in records(digest.candidates)}  # the last of its trainings
+    # of a training that failed and was repeated, the repetition
+    last = {(r.job.arch.key, r.job.seed): r for r in by_length.get(epochs, ())}
+    for record in last.values():
+        trained.setdefault(record.job.arch.key, []).append(record)
+    searched = _searched(digest)
     trained = {key: own for key, own in trained.items() if key in searched}
     if not trained:
         return None
     table = pd.DataFrame([_row(searched[key], own) for key, own in trained.items()])
-    rng = np.random.default_rng(SEED)
-    draws = _draws(table, digest, rng)
-    costs = np.stack([column(table, name) for name in digest.costs], axis=1)
-    known = np.array(np.isfinite(draws).all(axis=0) & np.isfinite(costs).all(axis=1))
-    table = table.assign(**_sureness(draws, costs, known))
-    best = most_likely_best(table)
-    regret = math.nan
-    if best is not None and known.any():
-        regret = expected_regret(draws, known, texts(table, "key").index(best["key"]))
     images = [record.score.test_images for own in trained.values() for record in own]
+    tests = next((count for count in images if count), 0)
+    rng = np.random.default_rng(SEED)
+    draws = _draws(table, digest, tests, rng)
+    costs = np.stack([column(table, name) for name in digest.costs], axis=1)
+    fit = np.array([searched[key]["state"] != "unfit" for key in texts(table, "key")])
+    known = np.array(np.isfinite(draws).all(axis=0) & np.isfinite(costs).all(axis=1) & fit)
+    table = table.assign(**_sureness(draws, costs, known))
+    pick, regret = digest.picks["least-error"]["key"] if digest.picks else "", math.nan
+    if pick in texts(table, "key") and known[texts(table, "key").index(pick)]:
+        regret = expected_regret(draws, known, texts(table, "key").index(pick))
     return Confirmed(
         candidates=table,
         epochs=epochs,
-        test_images=next((n for n in images if n), 0),
+        test_images=tests,
         cost=digest.costs[0],
         certificate=_certificate(digest, trained, epochs, rng),
-        notes=_notes(digest, trained),
-        budget=digest.budget,
+        notes=_notes(digest, table, trained),
+        pick=pick,
         regret=regret,
     )
+
+
+def _searched(digest: Digest) -> dict[str, Candidate]:
+    """By key what the search knows of a candidate: of several trainings to the end their mean, else
+    of the last one what is no error of the same kind, so none."""
+    found: dict[str, Candidate] = {}
+    for row in records(digest.candidates):
+        before = found.get(row["key"])
+        ended = row["state"] in ("finished", "unfit")
+        row = row if ended else row | {"error": math.nan}
+        if before is None or (ended and not before["errors"]):
+            found[str(row["key"])] = row | {"errors": [row["error"]] if ended else []}
+        elif ended:
+            before["errors"].append(row["error"])
+            before["front"] = before["front"] or row["front"]
+            before["error"] = float(np.mean(before["errors"]))
+    return found
 
 
 def confirmed_record(found: Confirmed) -> dict[str, Any]:
@@ -71,7 +93,7 @@ def confirmed_record(found: Confirmed) -> dict[str, Any]:
     told = {
         "epochs": found.epochs,
         "test_images": found.test_images,
-        "budget": found.budget,
+        "pick": found.pick,
         "regret": found.regret,
         "candidates": records(found.candidates),
     }
@@ -112,9 +134,7 @@ def _row(candidate: Mapping[str, Any], own: Sequence[Record]) -> dict[str, Any]:
     told = ("key", "name", "front", "error", "believed_error", *FIGURES)
     known = [error for error in tests if math.isfinite(error)]
     mean = float(np.mean(known)) if known else math.nan
-    row = {name: candidate[name] for name in told} | {"test_errors": tests, "test_mean": mean}
-    screened = candidate["state"] == "screened"  # an error after fewer epochs than the others'
-    return row | ({"error": math.nan} if screened else {})
+    return {name: candidate[name] for name in told} | {"test_errors": tests, "test_mean": mean}
 
 
 def _test_error(record: Record) -> float:
@@ -122,23 +142,25 @@ def _test_error(record: Record) -> float:
     return math.nan if error is None else error
 
 
-def _draws(table: pd.DataFrame, digest: Digest, rng: np.random.Generator) -> Floats:
+def _draws(table: pd.DataFrame, digest: Digest, tests: int, rng: np.random.Generator) -> Floats:
     """What the mean over seeds of each may be, (draws, n): log errors, the seeds' luck pooled over
-    networks, Student's t; from one seed each, the luck that the search's surrogate found."""
+    networks, Student's t. The luck that the search's surrogate found counts as ``PRIOR`` more
+    degrees of freedom: one or two pairs of seeds alone would say anything."""
     errors = _padded([row["test_errors"] for row in records(table)])
-    least = 0.5 / max(1, digest.validation_images)  # none wrong of so many is no proof of 0
-    logs = np.log(np.maximum(errors, least))
+    logs = np.log(np.maximum(errors, 0.5 / max(1, tests)))  # none wrong is no proof of 0
     count = np.isfinite(logs).sum(axis=1)
     free = int((count[count > 1] - 1).sum())
-    if free:
-        spread = seed_noise(errors, np.zeros(len(errors))).seed_log_sd
-        spread = spread * np.sqrt(free / rng.chisquare(free, DRAWS))[:, None]
-    else:
-        beliefs = digest.results.beliefs
-        spread = np.full((DRAWS, 1), math.nan if beliefs is None else beliefs.noise)
+    found = seed_noise(errors, np.zeros(len(errors))).seed_log_sd ** 2 * free if free else 0.0
+    beliefs = digest.results.beliefs
+    if beliefs is not None:
+        found, free = found + PRIOR * beliefs.noise**2, free + PRIOR
+    if free < PRIOR:  # too little to say how large the luck is
+        return np.full((DRAWS, len(count)), math.nan)
+    spread = np.sqrt(found / rng.chisquare(free, DRAWS))[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.nansum(logs, axis=1) / count
-        return np.exp(mean + spread * rng.standard_normal((DRAWS, len(mean))) / np.sqrt(count))
+        draws = np.exp(mean + spread * rng.standard_normal((DRAWS, len(mean))) / np.sqrt(count))
+    return np.minimum(draws, 1.0)
 
 
 def _certificate(
@@ -172,8 +194,9 @@ def _proxy(
     the same way, those of the fresh seeds at this epoch."""
     table = np.full((len(trained), seeds), np.nan)
     recipe = digest.results.study.training
+    searched = records(digest.candidates)
     for row, (key, own) in enumerate(trained.items()):
-        for candidate in records(digest.candidates):
+        for candidate in searched:
             if candidate["key"] == key and candidate["state"] != "partial":
                 table[row, 0] = _at(candidate["curve"], rung, table[row, 0])
         if _same_schedule(recipe, rung, epochs):
@@ -197,13 +220,20 @@ def _padded(lists: Sequence[Sequence[float]]) -> Floats:
     return np.array([[*values, *[math.nan] * (most - len(values))] for values in lists])
 
 
-def _notes(digest: Digest, trained: Mapping[str, Sequence[Record]]) -> list[str]:
+def _notes(
+    digest: Digest, table: pd.DataFrame, trained: Mapping[str, Sequence[Record]]
+) -> list[str]:
     notes = []
     failed = sum(r.score.failure is not None for own in trained.values() for r in own)
     if failed:
         notes.append(f"{failed} training{'s' * (failed > 1)} failed and count as missing.")
-    notes.append(
-        "Front members were chosen by what the search had measured, so its own trainings agree "
-        "with the test errors a little better here than they would on a random sample."
-    )
+    single = max(len(own) for own in trained.values()) == 1
+    if single and digest.results.beliefs is not None:
+        notes.append("From one seed each, how large its luck is was taken from the search.")
+    front = int(np.sum(np.array(table["front"], dtype=bool)))
+    if 0 < front < len(table):
+        notes.append(
+            "Front members were chosen by what the search had measured, so its own trainings agree "
+            "with the test errors a little better here than they would on a random sample."
+        )
     return notes

@@ -65,10 +65,10 @@ class Digest:
     def train_macs(self) -> float:
         return float(np.nansum(column(self.candidates, "train_macs")))
 
-    def sureness(self) -> tuple[float, float] | None:
-        """How sure it is that the least-error pick is the best of the finished candidates: the
-        probability, and the error by which it is expected to miss the best. None where nothing is
-        believed of it."""
+    def sureness(self) -> tuple[float, float, int] | None:
+        """How sure it is that the least-error pick is the best of the candidates that something is
+        believed of: the probability, the error by which it is expected to miss the best, and how
+        many they are. None where nothing is believed of it."""
         beliefs = self.results.beliefs
         if beliefs is None or "least-error" not in self.picks:
             return None
@@ -78,7 +78,8 @@ class Digest:
         allowed = np.isin(keys, texts(self.finished, "key"))
         chances = best_probability(beliefs.draws, allowed)
         place = keys.index(chosen)
-        return float(chances[place]), expected_regret(beliefs.draws, allowed, place)
+        regret = expected_regret(beliefs.draws, allowed, place)
+        return float(chances[place]), regret, int(allowed.sum())
 
     @property
     def budget(self) -> str:
@@ -160,22 +161,28 @@ def answer(digest: Digest) -> str:
     text = f"Take {knee['name']}: {figures_of(knee, digest.costs)}."
     if knee["key"] != best["key"]:
         text += f" If only error counts, {best['name']}: {figures_of(best, digest.costs)}"
-        text += f", {sure}." if (sure := sureness_of(digest)) else "."
+        how_sure = sureness_of(digest)
+        text += f", {how_sure}." if how_sure else "."
     return text
 
 
 def sureness_of(digest: Digest) -> str:
-    """Such as ``the best within 4 M MACs with probability 0.6; expected regret 0.3 points``, of the
-    least-error pick; empty where nothing is believed of it."""
-    sure = digest.sureness()
-    if sure is None:
+    """Such as ``the best of 21 networks trained within 4 M MACs with probability 0.6; expected
+    regret 0.3 points``, of the least-error pick; empty where nothing is believed of it."""
+    found = digest.sureness()
+    if found is None:
         return ""
-    chance, regret = sure
-    within = f"within {digest.budget}" if digest.budget else "of all candidates"
+    chance, regret, count = found
+    within = f" within {digest.budget}" if digest.budget else ""
     return (
-        f"the best {within} with probability {chance:.2f}; expected regret "
+        f"the best of {count} networks trained{within} {sure(chance)}; expected regret "
         f"{100 * regret:.1f} points"
     )
+
+
+def sure(chance: float) -> str:
+    """Such as ``with probability 0.93``; of draws no more is known than this."""
+    return "almost surely" if chance > 0.99 else f"with probability {chance:.2f}"
 
 
 def export_command(run: str, pick: str) -> str:

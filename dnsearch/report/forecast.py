@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from dnsearch.analysis.costlaw import CostLaw
-from dnsearch.analysis.frames import column
+from dnsearch.analysis.frames import column, texts
 from dnsearch.analysis.metrics import METRICS, duration, format_value
 from dnsearch.analysis.trust import Interval
 
@@ -77,7 +79,14 @@ def _basis(scaling: Scaling) -> str:
     text += f" over {sizes.max() / sizes.min():.3g} times in {METRICS[cost].short}"
     text += f" ({least.removesuffix(' ' + METRICS[cost].short)} to {most})"
     fitted = scaling.trainings[scaling.trainings["fitted"]]
-    return text + (f"; {len(set(fitted['key']))} near the front are fitted" * scaling.chosen)
+    text += f"; {len(set(fitted['key']))} near the front are fitted" * scaling.chosen
+    of = np.unique(np.array(texts(full, "key")), return_inverse=True)[1]
+    means = np.bincount(of, weights=column(full, "error")) / np.bincount(of)
+    best = int(np.flatnonzero(of == means.argmin())[0])
+    at = format_value(cost, float(sizes[best]))
+    error = format_value("error", float(means.min()))
+    text += f"; budgets are multiples of {format_value(cost, scaling.largest)}"
+    return f"{text}. The best of these, {texts(full, 'name')[best]} at {at}, has {error}"
 
 
 def _expected(scaling: Scaling, larger: Larger) -> str:
@@ -195,7 +204,12 @@ def _cost_law(law: CostLaw, unit: str, scale: float) -> str:
 def _notes(scaling: Scaling) -> list[str]:
     notes = list(scaling.laws[scaling.cost].verdict.notes)
     if scaling.chosen:
-        return [*notes, "of further networks about half will be near enough to the front to count"]
+        return [
+            *notes,
+            "expected is what networks of the better half score at that cost: the best of a size, "
+            "and of many, is better",
+            "of further networks about half will be near enough to the front to count",
+        ]
     return [
         *notes,
         "all networks are fitted, not only those near the front: too few have a second seed, and "

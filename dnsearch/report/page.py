@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dnsearch.analysis.frames import Candidate, texts
+from dnsearch.analysis.frames import Candidate, records, texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
-from dnsearch.errors import RunError
+from dnsearch.data import has_test
+from dnsearch.errors import DnsearchError, RunError
 from dnsearch.report.certificate import Confirmed, section
+from dnsearch.report.certificate_figures import error_interval
 from dnsearch.report.confirmed import confirmed, confirmed_record
 from dnsearch.report.digest import (
     FIGURES,
@@ -23,6 +27,7 @@ from dnsearch.report.digest import (
     error_of,
     export_command,
     summary,
+    sure,
     sureness_of,
 )
 from dnsearch.report.html import render_template
@@ -30,7 +35,7 @@ from dnsearch.report.pictures import pictures
 from dnsearch.report.scaling import section as forecast_section
 from dnsearch.report.style import LOOKS
 from dnsearch.report.table import table
-from dnsearch.rundir import write_json, write_text
+from dnsearch.rundir import RunDir, write_json, write_text
 
 if TYPE_CHECKING:
     from dnsearch.search.results import Results
@@ -77,14 +82,23 @@ def candidates_csv(digest: Digest) -> str:
 
 
 def _own_scaling(results: Results, folder: Path) -> Scaling | None:
-    """Of a run that was made for it, or that ``dnsearch scale`` was asked about."""
-    if results.study.search.sampler != "scaling" and not (folder / "scaling.json").is_file():
+    """Of a run that was made for it or that ``dnsearch scale`` was asked about, as it was asked."""
+    asked: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        asked = json.loads((folder / "scaling.json").read_text(encoding="utf-8"))
+    if not asked and results.study.search.sampler != "scaling":
         return None
-    from dnsearch.search.scaling import study_scaling
+    from dnsearch.search.results import read_results
+    from dnsearch.search.scaling import TIMES, study_scaling
 
     try:
-        return study_scaling([results])
-    except RunError:  # there is too little of it yet
+        others = [
+            read_results(RunDir.find(name, folder.parent), beliefs=True)
+            for name in asked.get("runs", ())[1:]
+        ]
+        times = [each["times"] for each in asked.get("next", ())] or TIMES
+        return study_scaling([results, *others], asked.get("cost", "macs"), times)
+    except RunError:  # there is too little of it yet, or another run is gone
         return None
 
 
@@ -107,7 +121,7 @@ def _content(
         if checked
         else answer(digest),
         "facts": _facts(digest),
-        "cards": _cards(digest),
+        "cards": _cards(digest, confirmed),
         "trust": _trust(digest, confirmed),
         "confirmed": checked,
         "scaling": forecast_section(scaling) if scaling else None,
@@ -136,7 +150,8 @@ def _facts(digest: Digest) -> list[str]:
     return facts
 
 
-def _cards(digest: Digest) -> list[Card]:
+def _cards(digest: Digest, confirmed: Confirmed | None) -> list[Card]:
+    tested = {row["key"]: row for row in records(confirmed.candidates)} if confirmed else {}
     grouped: dict[int, list[str]] = {}
     for name, row in digest.picks.items():
         grouped.setdefault(row["number"], []).append(name)
@@ -154,6 +169,7 @@ def _cards(digest: Digest) -> list[Card]:
                 error=error + percent,
                 what=what,
                 figures=_estimate(row)
+                + _tested(tested.get(row["key"]))
                 + [_labelled(n, row[n]) for n in told if math.isfinite(row[n])],
                 command=export_command(digest.results.name, first),
             )
@@ -167,8 +183,15 @@ def _estimate(row: Candidate) -> list[tuple[str, str]]:
         return []
     return [
         ("measured", format_error(row["error"], row["error_se"])),
-        ("on the front", _sure(row["front_probability"]).removeprefix("with a ")),
+        ("on the front", sure(row["front_probability"]).removeprefix("with ")),
     ]
+
+
+def _tested(row: Candidate | None) -> list[tuple[str, str]]:
+    """What fresh seeds and the test images said."""
+    if row is None or not math.isfinite(row["test_mean"]):
+        return []
+    return [("test error", error_interval(row))]
 
 
 def _labelled(name: str, value: float) -> tuple[str, str]:
@@ -183,45 +206,48 @@ def _trust(digest: Digest, confirmed: Confirmed | None) -> list[str]:
         return []
     knee, images = digest.picks["knee"], digest.validation_images
     epochs, spread = format_value("rung", knee["rung"]), 100 * float(knee["error_se"])
+    most = Counter(texts(digest.finished, "key")).most_common(1)[0][1]
+    often = "once, with one seed" if most == 1 else f"up to {most} times, with a seed each"
     return [
         f"Errors are measured on {images:,} validation images; the ± is the binomial standard "
         "error of that count alone.",
-        f"Each candidate was trained once, with one seed, for a short time ({epochs}): longer "
-        "training lowers all errors and may change their order, and another seed would move each.",
+        f"Each candidate was trained {often}, for a short time ({epochs}): longer training lowers "
+        "all errors and may change their order, and another seed would move each.",
         f"So take networks whose errors differ by less than two standard errors, about "
         f"{2 * spread:.1f} points near the knee, as equally good, and prefer the cheaper one.",
-        "The recommended networks were chosen by these errors, so what was measured of them is "
-        "a little flattering.",
+        "The front is of measured errors, and who is on it was chosen by them: they flatter.",
         *_pooled(digest),
-        _unseen(digest.results.name, confirmed),
+        *_unseen(digest, confirmed),
     ]
 
 
-def _unseen(run: str, confirmed: Confirmed | None) -> str:
-    if confirmed is None:
-        return (
-            f"The test images have not been used: dnsearch confirm {run} trains some of these "
-            "networks again with fresh seeds and measures them there."
-        )
-    return "What fresh seeds and the test images say stands below."
+def _unseen(digest: Digest, confirmed: Confirmed | None) -> list[str]:
+    if confirmed is not None:
+        return ["What fresh seeds and the test images say stands below."]
+    tests = False
+    with contextlib.suppress(DnsearchError):  # the images may lie elsewhere by now
+        tests = has_test(digest.results.study.data)
+    if not tests:
+        return []
+    return [
+        "The test images have not been used: dnsearch confirm "
+        f"{shlex.quote(digest.results.name)} trains some of these networks again with fresh seeds "
+        "and measures them there."
+    ]
 
 
 def _pooled(digest: Digest) -> list[str]:
     """What the surrogate makes of all trainings together."""
-    sure = sureness_of(digest)
-    if not sure:
+    how_sure = sureness_of(digest)
+    if not how_sure:
         return []
     return [
         "The expected errors take most of that back: they are what all trainings together say of a "
         "network's error on these images in the mean over seeds, with a 90 % interval, given how "
-        "alike networks of like shape and size score. By them are the recommended ones taken from "
-        f"the front. {digest.picks['least-error']['name']} is {sure}.",
+        "alike networks of like shape and size score; by them the recommended ones are taken from "
+        f"the front. {digest.picks['least-error']['name']} is {how_sure}; networks that were not "
+        "trained may be better still.",
     ]
-
-
-def _sure(chance: float) -> str:
-    """Such as ``with a probability of 0.93``; of draws no more is known than this."""
-    return "almost surely" if chance > 0.99 else f"with a probability of {chance:.2f}"
 
 
 def _failures(digest: Digest) -> list[tuple[int, str]]:

@@ -109,9 +109,9 @@ def law_figure(scaling: Scaling, size: str) -> go.Figure:
         if held_out is not None:
             kept = ~np.isin(law.sizes[:, 0], held_out.sizes[:, 0])
             _held_out(figure, study)
-        means = [f"mean of its seeds<br>{format_value('error', e)}" for e in law.error[kept]]
+        means = [f"fitted<br>{format_value('error', e)}" for e in law.error[kept]]
         sizes = law.sizes[kept, 0]
-        _points(figure, sizes, law.error[kept], "mean, fitted", FRONT, "circle", 8, 1, means)
+        _points(figure, sizes, law.error[kept], "fitted", FRONT, "circle", 8, 1, means)
         every = np.append(every, end)
     _next(figure, shown, size)
     low, high = padded_range(every, 0.04, 0.06)

@@ -19,7 +19,8 @@ from dnsearch.analysis.frames import Candidate, column, records, rows, texts
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points
 from dnsearch.config import StudyConfig
-from dnsearch.data import PreparedData, has_test, prepare
+from dnsearch.data import LabelledImages, PreparedData, has_test, prepare, prepare_test
+from dnsearch.data.assemble import fingerprint
 from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.devices import Plan, plan_workers
@@ -76,7 +77,7 @@ def confirm(
     show: Callable[[Progress], None],
     make_evaluator: MakeEvaluator | None = None,
 ) -> str:
-    """Trains what is not trained yet of the request; returns why it ended.
+    """Trains what is not trained yet of the request, or failed; returns why it ended.
 
     ``results`` are the run's, with the workers and device to use in its study. Ctrl-C ends it;
     calling again goes on. The same request asks for the same trainings, unless the search went on
@@ -91,7 +92,7 @@ def confirm(
     problem = Problem(
         Points.of(study.space.build(data.shape[0], data.num_classes), archs),
         CostModel.of(study, data.shape, plan.activation_bytes(study.training)),
-        tuple(c for c in study.objectives.costs if c != "latency_ms"),  # known from the search
+        known_costs(study),
         study.training.rungs,
         study.objectives.axis,
         {},
@@ -102,10 +103,14 @@ def confirm(
     with run.lock():
         require_same_images(run, data)
         store = StudyStore(run, problem.costs, (CONFIRM,))
+        _require_same_tests(run, store, data, prepare_test(study.data))
         with store.guarded(), make(study, data, folder, plan) as evaluator:
             store.recover()
-            done = [(record.job.arch.key, record.job.seed) for record in store.records()]
             jobs = list(_jobs(archs, request, study.search.seed))
+            asked = {(job.arch.key, job.seed) for job in jobs}
+            sound = [record for record in store.records() if record.score.failure is None]
+            before = [r for r in sound if (r.job.arch.key, r.job.seed) in asked]
+            done = {(record.job.arch.key, record.job.seed) for record in before}
             left = [job for job in jobs if (job.arch.key, job.seed) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
             notes = tuple(plan.notes(study.training)) if left else ()
@@ -113,7 +118,8 @@ def confirm(
             opened(Opened(request, data, plan, *counts, seconds, notes))
             trials = {"trials": len(done) + len(left), "time": None}
             budget = study.search.model_copy(update=trials)
-            engine = Engine(store, _Queue(store, left), evaluator, problem, budget)
+            queue = _Queue(store, left)
+            engine = Engine(store, queue, evaluator, problem, budget, before=before)
 
             def tell(progress: Progress) -> None:
                 for record in progress.finished:  # its score is stored: the weights have served
@@ -126,6 +132,25 @@ def confirm(
                 return INTERRUPTED
         shutil.rmtree(folder.path, ignore_errors=True)
         return reason
+
+
+def _require_same_tests(
+    run: RunDir, store: StudyStore, data: PreparedData, tests: LabelledImages
+) -> None:
+    """Raises RunError where earlier trainings were measured on other test images."""
+    now = fingerprint(data.classes, tests)
+    before = store.references.user_attrs.get("test_images", now)
+    if before != now:
+        raise RunError(
+            f"{run.path}: the test images changed since it was confirmed (fingerprint {before}, "
+            f"now {now}); put the old ones back, or search anew under another --name"
+        )
+    store.references.set_user_attr("test_images", now)
+
+
+def known_costs(study: StudyConfig) -> tuple[str, ...]:
+    """The objectives' costs without latency, which the search has measured."""
+    return tuple(cost for cost in study.objectives.costs if cost != "latency_ms")
 
 
 def chosen(results: Results, top: int, sample: int) -> list[ArchConfig]:
@@ -176,9 +201,11 @@ def _jobs(archs: Sequence[ArchConfig], request: Request, seed: int) -> Iterator[
 
 
 def _in_full(study: StudyConfig, epochs: int) -> StudyConfig:
-    """The study with trainings of this length alone."""
+    """The study with trainings of this length alone, and time for them."""
+    longer = max(1.0, epochs / study.training.rungs[-1])
     training = study.training.model_copy(update={"rungs": (epochs,)})
-    return study.model_copy(update={"training": training})
+    search = study.search.model_copy(update={"timeout": study.search.timeout * longer})
+    return study.model_copy(update={"training": training, "search": search})
 
 
 def expected_seconds(results: Results, jobs: Sequence[Job], workers: int) -> float | None:

@@ -68,13 +68,8 @@ def scaling(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[Plan
     ``cost`` is (n,), positive, such as MACs. Rounds end where no size has a point left that is
     nearer to it than to the next. Raises SpaceError where the costs span less.
     """
+    require_span(cost)
     log = np.log(np.asarray(cost, dtype=np.float64))
-    span = float(np.exp(np.ptp(log)))
-    if span < LEAST_SPAN:
-        raise SpaceError(
-            f"a scaling design takes networks over {LEAST_SPAN:g} times in MACs, these span "
-            f"{span:.3g}; offer smaller or larger choices in [space], or raise the limits"
-        )
     sizes = np.linspace(max(log.min(), log.max() - np.log(SPAN)), log.max(), SIZES)
     nearest = np.abs(log[:, None] - sizes).argmin(axis=1)
     nearest[log < sizes[0] - (sizes[1] - sizes[0]) / 2] = SIZES  # too small for any
@@ -87,6 +82,16 @@ def scaling(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[Plan
             yield Planned(point, SHARES[number % len(SHARES)])
             number += 1
         yield from (Planned(point, times=2) for point in chosen)
+
+
+def require_span(cost: NDArray[np.number]) -> None:
+    """Raises SpaceError where costs (n,) are too alike for a scaling design."""
+    span = float(cost.max() / cost.min())
+    if span < LEAST_SPAN:
+        raise SpaceError(
+            f"a scaling design takes networks over {LEAST_SPAN:g} times in MACs, these span "
+            f"{span:.3g}; offer smaller or larger choices in [space], or raise the limits"
+        )
 
 
 def thinned(cost: NDArray[np.number], most: int, rng: np.random.Generator) -> Indices:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,12 +50,14 @@ class Engine:
         problem: Problem,
         budget: SearchConfig,
         clock: Callable[[], float] = time.monotonic,
+        before: Sequence[Record] | None = None,
     ) -> None:
+        """``before``: trainings of earlier sittings that count; by default all in the store."""
         self.store, self.proposer, self.evaluator = store, proposer, evaluator
         self.model, self.objectives, self.budget = problem.model, problem.costs, budget
         self.top, self.clock = problem.rungs[-1], clock
         self._before, self._started = store.seconds, clock()
-        records = store.records()
+        records = store.records() if before is None else before
         self._done = len(records)
         self._finished = sum(record.score.failure is None for record in records)
         self._noted = self._before

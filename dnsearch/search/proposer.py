@@ -76,7 +76,9 @@ class Proposer:
             arch, times, images = self._next
             there = [job for job in self._jobs.get(arch.key, ()) if job.images == images]
             if len(there) < times:
-                return self._ask_for(arch, images)
+                # its own seed, whatever else was asked for: a training that was cut off is repeated
+                seed = derived_seed(self.seed, int(arch.key, 16), images or 0, len(there))
+                return self._ask_for(arch, seed, images)
             self._next = next(self._planned, None)
         if self.sampler in DESIGNS:
             return None
@@ -103,7 +105,7 @@ class Proposer:
                 seed = before[0].seed if before else self._seed(ordinal)  # a promotion goes on
                 return self._accept(trial, Job(trial.number, arch, rung, seed))
         unseen = self._unseen_near(self.store.last_rejected())
-        return None if unseen is None else self._ask_for(unseen)
+        return None if unseen is None else self._ask_for(unseen, self._seed(self.store.asked()))
 
     def _design(self) -> Iterator[_Wanted]:
         """The trainings of a fixed design, in their order."""
@@ -139,17 +141,17 @@ class Proposer:
         trial = study.ask()
         return trial, suggest(trial, self.space, rungs)
 
-    def _ask_for(self, arch: ArchConfig, images: int | None = None) -> Job:
+    def _ask_for(self, arch: ArchConfig, seed: int, images: int | None = None) -> Job:
         """A trial of this very architecture, trained to the top; one outside the space goes to the
         references."""
         ordinal, top = self.store.asked(), self._rungs[-1]
         values = self.space.values_of(arch)
         if values is None:
             trial = self.store.references.ask()
-            return self._accept(trial, Job(trial.number, arch, top, self._seed(ordinal), True))
+            return self._accept(trial, Job(trial.number, arch, top, seed, reference=True))
         fixed = fixed_sampler({**values, RUNG: top}, self._make(self._seed(ordinal)))
         trial, _ = self._ask(fixed, self._rungs)
-        return self._accept(trial, Job(trial.number, arch, top, self._seed(ordinal), images=images))
+        return self._accept(trial, Job(trial.number, arch, top, seed, images=images))
 
     def _accept(self, trial: Trial, job: Job) -> Job:
         self.store.accept(trial, job)

@@ -13,6 +13,7 @@ from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
 from dnsearch.data import PreparedData, prepare
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json, write_text
+from dnsearch.search.design import require_span
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import Evaluator, Running
@@ -94,7 +95,9 @@ def search(
     model = CostModel.of(study, data.shape, plan.activation_bytes(study.training))
     require_within_limits(start, model)
     rng = np.random.default_rng(derived_seed(study.search.seed))
-    points, _ = feasible_points(space, model, rng)
+    points, costs = feasible_points(space, model, rng)
+    if study.search.sampler == "scaling":
+        require_span(costs.macs)
     problem = Problem(
         points,
         model,

@@ -13,7 +13,7 @@ import pytest
 
 from dnsearch.analysis.certificate import certify, sentences
 from dnsearch.report import html
-from dnsearch.report.certificate import Confirmed, most_likely_best, section
+from dnsearch.report.certificate import Confirmed, section
 from dnsearch.report.certificate_figures import errors_figure, signals_figure
 
 from .test_page import Reader
@@ -63,7 +63,7 @@ def confirmed(n=16, seeds=3, seed=0, **changes) -> Confirmed:
         "cost": "macs",
         "certificate": certificate,
         "notes": ["Weights were not kept."],
-        "budget": "50 M MACs",
+        "pick": "",
         "regret": 0.003,
     }
     return Confirmed(**fields | changes)
@@ -121,7 +121,7 @@ STATES = {
     "some errors": _some_errors,
     "all on the front": lambda: altered(front=True),
     "no error at all": lambda: altered(test_mean=0.0, test_low=0.0, test_high=0.001),
-    "no budget": lambda: confirmed(budget="", regret=NAN, notes=[]),
+    "no regret": lambda: confirmed(regret=NAN, notes=[]),
     "another cost": lambda: confirmed(cost="latency_ms"),
 }
 
@@ -144,24 +144,27 @@ def test_every_state_is_well_formed(state):
         assert "certificate" not in reader.ids
 
 
-def test_the_answer_names_the_most_likely_best_with_its_doubts():
-    given = confirmed()
-    best = given.candidates.loc[given.candidates["best_probability"].idxmax()]
+def told(row):
+    mean, low, high = (100 * row[name] for name in ("test_mean", "test_low", "test_high"))
+    return f"{mean:.2f} % ({low:.2f} to {high:.2f} %)"
+
+
+def test_the_answer_leads_with_the_searchs_pick_and_calls_the_test_winner_flattered():
+    rows = confirmed().candidates
+    best, pick = (rows.loc[i] for i in rows["test_mean"].sort_values().index[:2])
+    flattered = f"{best['name']}, {told(best)}; chosen by this, a little flattered."
+    given = dataclasses.replace(confirmed(), pick=pick["key"])
     assert section(given).answer == (
-        f"{best['name']} has a test error of {100 * best['test_mean']:.2f} % "
-        f"({100 * best['test_low']:.2f} to {100 * best['test_high']:.2f} %); it is the best within "
-        f"50 M MACs with probability {best['best_probability']:.2f}, and is expected to miss the "
-        "best by 0.30 points."
+        f"{pick['name']}, the search's least error, has a test error of {told(pick)} after 90 "
+        f"epochs; it is the best of {len(rows)} networks with probability "
+        f"{pick['best_probability']:.2f}, expected regret 0.30 points. Less has {flattered}"
     )
-    assert "of these candidates" in section(STATES["no budget"]()).answer
+    agreed = section(dataclasses.replace(confirmed(), pick=best["key"])).answer
+    assert agreed.startswith(f"{best['name']}, the search's least error, has a test error of ")
+    assert "flattered" not in agreed
+    unknown = section(dataclasses.replace(confirmed(), pick="")).answer
+    assert unknown == f"The least test error after 90 epochs has {flattered}"
     assert section(_no_errors()).answer == "No test error has been measured yet."
-
-
-def test_without_probabilities_the_least_test_error_is_best():
-    given = altered(best_probability=NAN)
-    row = most_likely_best(given.candidates)
-    assert row is not None
-    assert row["test_mean"] == given.candidates["test_mean"].min()
 
 
 def test_names_are_escaped():

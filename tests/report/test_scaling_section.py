@@ -24,7 +24,7 @@ def traces(figure):
 def test_law_figure_shows_points_fit_band_and_held_out(good):
     shown, study = traces(law_figure(good, "macs")), good.laws["macs"]
     assert len(shown["one training"].x) == 120
-    held_out, fitted = shown["mean, held out"], shown["mean, fitted"]
+    held_out, fitted = shown["mean, held out"], shown["fitted"]
     np.testing.assert_allclose(np.sort(held_out.y), np.sort(study.held_out.found))
     assert len(fitted.x) + len(held_out.x) == len(study.law.sizes)
     assert held_out.marker.symbol != fitted.marker.symbol
