@@ -124,3 +124,20 @@ def test_why_there_is_no_pick(candidates):
 def test_objective_values_are_a_copy(candidates):
     picks.objective_values(candidates, ["macs"])[:] = np.nan
     assert candidates["macs"].notna().all()
+
+
+def test_of_several_seeds_the_mean_makes_the_front_not_the_luckiest(candidates):
+    """bb33 has one lucky and one unlucky seed; cc44, as cheap, is better in the mean."""
+    lucky = candidates[candidates["key"] == "bb33"].assign(error=0.30)
+    steady = candidates[candidates["key"] == "cc44"].assign(error=0.11, macs=50e6)
+    table = pd.concat([candidates[candidates["key"] != "cc44"], lucky, steady, steady])
+    members = picks.front(table, ["macs"])
+    assert members["key"].tolist() == ["aa11", "aa22", "cc44"]
+    assert key(picks.recommend(table, ["macs"])["least-error"]) == "cc44"
+
+
+def test_expected_errors_choose_among_the_front(candidates):
+    believed = candidates.assign(believed_error=[0.31, 0.11, 0.13, 0.40, math.nan, math.nan])
+    assert key(picks.recommend(believed, ["macs"])["least-error"]) == "aa22"
+    assert key(picks.pick(believed, ["macs"], "macs<=60e6")) == "aa22"
+    assert picks.front(believed, ["macs"])["key"].tolist() == ["aa11", "aa22", "bb33"]

@@ -182,3 +182,4 @@ def test_scaling_trains_a_grid_of_its_own_beside_the_search(dnsearch, tmp_path):
     refused = dnsearch("run", "narrow.toml", "--scaling")
     assert refused.code == 2
     assert "a scaling design takes networks over 16 times in MACs" in refused.err
+    assert not (tmp_path / "reports/narrow-scaling").exists()  # its study may be mended

@@ -12,7 +12,10 @@ import pytest
 
 from dnsearch.analysis.picks import front
 from dnsearch.config import parse_study
+from dnsearch.data import prepare_test
 from dnsearch.errors import DataError, RunError
+from dnsearch.report.confirmed import confirmed
+from dnsearch.report.digest import digest
 from dnsearch.rundir import RunDir
 from dnsearch.search.confirm import Request, chosen, confirm, expected_duration
 from dnsearch.search.evaluators.base import Job
@@ -202,3 +205,80 @@ def test_the_duration_is_that_of_the_searchs_own_epochs(run):
     assert expected_duration(read_results(run), REQUEST) == pytest.approx(expected)
     done = Confirmation(run)
     assert done.opened[0].seconds == pytest.approx(expected)
+
+
+def told(run: RunDir, epochs: int | None = None):
+    return confirmed(digest(read_results(run, beliefs=True)), epochs)
+
+
+def test_a_latency_among_the_costs_is_the_searchs(tmp_path):
+    run = RunDir(tmp_path / "timed")
+    timed = contextlib.nullcontext(
+        FakeEvaluator(score=lambda job: replace(score(job), test_error=None, latency_ms=3.0))
+    )
+    study = STUDY + '[objectives]\ncosts = ["latency_ms", "macs"]\n'
+    search(parse_study(study), run, lambda _: None, lambda _: None, lambda *_: timed)
+    Confirmation(run)
+    assert {len(record.values) for record in read_results(run).confirmed} == {2}
+    assert told(run).cost == "latency_ms"
+
+
+def test_one_second_seed_gives_no_wild_regret(run):
+    """Of one degree of freedom Student's t has no mean."""
+    Confirmation(run, most=8)  # of 7 candidates one twice
+    found = told(run)
+    assert sorted(len(errors) for errors in found.candidates["test_errors"])[-2:] == [1, 2]
+    assert not found.regret > 0.5
+    assert found.candidates["test_high"].max() <= 1
+
+
+def test_each_length_is_told_for_itself(run):
+    Confirmation(run)
+    Confirmation(run, replace(REQUEST, epochs=2), most=3)
+    assert told(run).epochs == 6  # the one that most were trained for
+    assert told(run, 2).epochs == 2
+    assert len(told(run, 2).candidates) == 3
+    assert told(run, 3) is None
+
+
+def test_what_failed_is_tried_again_and_has_time_for_its_length(run):
+    seen = []
+
+    def failing(job):
+        return Score(job.rung, job.seed, failure="the power went")
+
+    def make(study, data, folder, plan):
+        seen.append(study.search.timeout)
+        return contextlib.nullcontext(FakeEvaluator(score=failing))
+
+    request = replace(REQUEST, epochs=4)
+    reason = confirm(run, read_results(run), request, lambda _: None, lambda _: None, make)
+    assert reason == "the first 5 candidates all failed"
+    assert seen == [2 * read_results(run).study.search.timeout]  # 4 epochs for 2
+    again = Confirmation(run, request)
+    assert again.opened[0].todo == 14
+    assert again.reason == "all trials finished"
+    assert told(run, 4).candidates["test_mean"].notna().all()
+
+
+def test_of_several_seeds_the_search_tells_their_mean(tmp_path):
+    run = RunDir(tmp_path / "twice")
+    study = STUDY.replace('"random"', '"grid"\nreplicates = 2').replace(
+        "trials = 14", "trials = 48"
+    )
+    searched(run, study)
+    Confirmation(run)
+    searched_for = read_results(run).candidates.groupby("key")["error"].mean()
+    found = told(run).candidates
+    np.testing.assert_allclose(found["error"], searched_for[found["key"]])
+    members = set(front(read_results(run).candidates, ("macs",))["key"])
+    assert set(found["key"][found["front"].astype(bool)]) == members & set(found["key"])
+
+
+def test_changed_test_images_are_refused(run, monkeypatch):
+    Confirmation(run, most=3)
+    other = prepare_test(read_results(run).study.data)
+    monkeypatch.setattr("dnsearch.search.confirm.prepare_test", lambda data: other[np.arange(99)])
+    with pytest.raises(RunError, match="the test images changed since it was confirmed"):
+        Confirmation(run)
+    assert len(trainings(run)) == 3
