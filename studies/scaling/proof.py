@@ -5,7 +5,8 @@ MACs of all it has seen, and the published ones of as many MACs, by the same rec
     dnsearch scale fashion14-scaling
     python studies/scaling/proof.py
 
-Writes reports/scaling/: prediction.json is what `scale` wrote, before any of these was trained.
+Writes reports/scaling/: prediction.json is what `scale` wrote, before any of these was trained,
+README.md what came of it.
 Takes most of an hour on two CPU cores; typed again it goes on, and trains nothing twice.
 """
 
@@ -28,6 +29,8 @@ PROOF = Path("reports/scaling")
 TIMES, SEEDS, EPOCHS, SIDE = (4, 8), 3, 9, 14
 SAME_COST = 1.15
 """Factor in MACs within which a published network is compared."""
+
+AIM = 0.1
 
 
 def main() -> None:
@@ -53,7 +56,9 @@ def main() -> None:
         errors.setdefault(name, []).append(result)
     rows = [row(name, results, macs[name], told) for name, results in errors.items()]
     (PROOF / "found.json").write_text(json.dumps(rows, indent=2) + "\n")
-    table(rows)
+    text = report(rows)
+    (PROOF / "README.md").write_text(text)
+    print(text)
 
 
 def train(network: str, name: str, seed: int) -> dict[str, Any]:
@@ -84,22 +89,52 @@ def row(
     }
 
 
-def table(rows: list[dict[str, Any]]) -> None:
-    print(
-        f"{'network':20s} {'M MACs':>7s} {'predicted':>22s} {'found':>14s} {'off':>7s} {'test':>6s}"
-    )
+def report(rows: list[dict[str, Any]]) -> str:
+    """Predicted against found, and whether both aims were met, as Markdown."""
+    lines = [
+        "# `dnsearch scale` put to the proof",
+        "",
+        f"Written by `python studies/scaling/proof.py`. Validation errors in percent after "
+        f"{EPOCHS} epochs, means of {SEEDS} seeds ± their standard deviation; test errors beside them.",
+        "",
+        "| network | M MACs | predicted (95 %) | found | off | test |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for each in rows:
         predicted, off = "", ""
         if each["predicted"]:
             value, low, high = (each["predicted"][end] for end in ("value", "low", "high"))
-            predicted = f"{value:.2f} ({low:.2f} to {high:.2f})"
-            off = f"{100 * (value / each['mean'] - 1):+.1f} %"
+            predicted, off = f"{value:.2f} ({low:.2f} to {high:.2f})", f"{off_by(each):+.1f} %"
         found = f"{each['mean']:.2f} ± {each['sd'] or float('nan'):.2f}"
-        test = statistics.mean(each["test_errors"])
-        print(
-            f"{each['network']:20s} {each['macs'] / 1e6:7.1f} {predicted:>22s} {found:>14s} "
-            f"{off:>7s} {test:6.2f}"
-        )
+        test = f"{statistics.mean(each['test_errors']):.2f}"
+        cells = (each["network"], f"{each['macs'] / 1e6:.1f}", predicted, found, off, test)
+        lines.append(f"| {' | '.join(cells)} |")
+    lines.append("")
+    for each in rows:
+        if each["predicted"]:
+            met = "met" if abs(off_by(each)) < 100 * AIM else "missed"
+            lines.append(
+                f"- {each['network']}: the prediction is off by {off_by(each):+.1f} %; the aim, "
+                f"within {AIM:.0%}, is {met}."
+            )
+            lines += [f"- {each['network']} {line}" for line in against(each, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def off_by(row: dict[str, Any]) -> float:
+    return 100 * (row["predicted"]["value"] / row["mean"] - 1)
+
+
+def against(row: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    """The proposed network against each published one of about as many MACs."""
+    found = []
+    for other in rows:
+        near = 1 / SAME_COST < other["macs"] / row["macs"] < SAME_COST
+        if near and not other["predicted"]:
+            gap = row["mean"] - other["mean"]
+            verdict = "not worse: met" if gap <= 0 else "worse: the aim is missed"
+            found.append(f"against {other['network']}: {gap:+.2f} points, {verdict}.")
+    return found
 
 
 if __name__ == "__main__":
