@@ -95,7 +95,8 @@ def report(rows: list[dict[str, Any]]) -> str:
         "# `dnsearch scale` put to the proof",
         "",
         f"Written by `python studies/scaling/proof.py`. Validation errors in percent after "
-        f"{EPOCHS} epochs, means of {SEEDS} seeds ± their standard deviation; test errors beside them.",
+        f"{EPOCHS} epochs, means of {SEEDS} seeds ± their standard deviation; test errors beside "
+        "them.",
         "",
         "| network | M MACs | predicted (95 %) | found | off | test |",
         "| --- | --- | --- | --- | --- | --- |",
