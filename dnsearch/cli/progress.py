@@ -52,12 +52,14 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     kind = {"cpu": "CPU", "cuda": "GPU"}[opened.plan.kind]
     rungs = list(study.training.rungs)
     screening = len(rungs) > 1 and study.search.sampler in SCREENING
-    epochs = f"{'up to ' if screening else ''}{rungs[-1]} epochs each"
+    epochs = f"{'up to ' if screening else ''}{rungs[-1]} epoch{'s' * (rungs[-1] > 1)} each"
+    count = len(opened.plan.devices)
+    workers = f"{count} worker{'s' * (count > 1)} on {kind}"
     again = f", going on from {opened.done} finished" if opened.done else ""
     notes = "".join(f"\nnote: {note}" for note in opened.notes)
     return (
         f"{name}: {opened.feasible:,} DenseNets within the limits (of {opened.space_size:,}), "
-        f"{study.search.sampler}, {len(opened.plan.devices)} workers on {kind}{again}\n"
+        f"{study.search.sampler}, {workers}{again}\n"
         f"{opened.data.name}: {images['train']:,} training and {images['validation']:,} "
         f"validation images, {channels}x{height}x{width}; {epochs}{notes}"
     )

@@ -110,9 +110,7 @@ def _answer(confirmed: Confirmed) -> str:
         return "No test error has been measured yet."
     after = f"after {format_value('rung', confirmed.epochs)}"
     least = min(known, key=lambda row: row["test_mean"])
-    flattered = (
-        f"{least['name']}, {error_interval(least)}; chosen by this, it is a little flattered"
-    )
+    flattered = f"{least['name']}, {error_interval(least)}; chosen by this, a little flattered"
     pick = next((row for row in known if row["key"] == confirmed.pick), None)
     if pick is None:
         return f"The least test error {after} has {flattered}."
