@@ -2,9 +2,8 @@
 
 A pick is ``knee``, ``least-error`` or ``least-cost`` (of the Pareto front), a candidate's key, or
 bounds joined by commas, such as ``macs<=50e6`` or ``macs<=50M,params<=1e5``: the least error
-on the front of the finished candidates within them. The front is of measured errors, as hypervolume
-is; which of its members is taken follows the errors believed of them, where there are any: the
-least of many measured errors is a lucky one.
+among the finished candidates within them. Picks follow the errors believed of candidates, where
+there are any: the least of many measured errors is a lucky one.
 """
 
 from __future__ import annotations
@@ -57,20 +56,37 @@ def front(candidates: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:
     An architecture that was trained with several seeds counts by their mean, lest one lucky seed
     stand for it; the row is that of its best.
     """
-    done = finished(candidates)
-    mean = done.groupby("key")["error"].transform("mean") if len(done) else done["error"]
-    values = objective_values(done.assign(error=mean), costs)
-    members = rows(done, pareto.nondominated(values))
-    return members.sort_values(by=[*costs, "error"], kind="stable").drop_duplicates("key")
+    one, values = _architectures(finished(candidates), costs)
+    return rows(one, pareto.nondominated(values))
 
 
 def recommend(candidates: pd.DataFrame, costs: Sequence[str]) -> dict[str, Candidate]:
-    """The recommended candidates by the names of ``RULES``; empty while there is no front."""
-    members = front(candidates, costs)
+    """The recommended candidates by the names of ``RULES``, of the front of expected errors; empty
+    while there is none."""
+    one, _ = _architectures(finished(candidates), costs)
+    known = rows(one, np.isfinite(objective_values(one, costs)).all(axis=1))
+    members = rows(known, pareto.nondominated(_expected_values(known, candidates, costs)))
     if members.empty:
         return {}
-    values, found = _expected_values(members, costs), records(members)
+    values, found = _expected_values(members, candidates, costs), records(members)
     return {name: found[rule(values)] for name, rule in RULES.items()}
+
+
+def _architectures(
+    trainings: pd.DataFrame, costs: Sequence[str]
+) -> tuple[pd.DataFrame, pareto.Floats]:
+    """Of each architecture the row of its best seed, cheapest first, and its objectives with the
+    mean of its seeds for error."""
+    ordered = trainings.sort_values(by=[*costs, "error"], kind="stable").drop_duplicates("key")
+    values = objective_values(ordered, costs)
+    values[:, 0] = _means(ordered, trainings)
+    return ordered, values
+
+
+def _means(some: pd.DataFrame, trainings: pd.DataFrame) -> pareto.Floats:
+    """The mean error over seeds of each of ``some`` architectures."""
+    keys, errors = np.array(texts(trainings, "key")), column(trainings, "error")
+    return np.array([errors[keys == key].mean() for key in texts(some, "key")])
 
 
 def pick(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candidate:
@@ -123,19 +139,17 @@ def _within(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candi
             raise RunError(f"no finished candidate has {query}: {reason}")
         left = inside
     # A cost that was not measured must not rule out a candidate that is asked for by another.
-    left = rows(left, pareto.nondominated(_known_values(left, costs)))
-    return records(left)[pareto.least_error(_expected_values(left, costs))]
+    return records(left)[pareto.least_error(_expected_values(left, candidates, costs))]
 
 
-def _known_values(candidates: pd.DataFrame, costs: Sequence[str]) -> pareto.Floats:
-    return np.nan_to_num(objective_values(candidates, costs), nan=np.finfo(float).max)
-
-
-def _expected_values(candidates: pd.DataFrame, costs: Sequence[str]) -> pareto.Floats:
-    """``objective_values`` with the error believed of a candidate where there is one."""
-    values = _known_values(candidates, costs)
-    if "believed_error" in candidates:
-        believed = column(candidates, "believed_error")
+def _expected_values(
+    some: pd.DataFrame, candidates: pd.DataFrame, costs: Sequence[str]
+) -> pareto.Floats:
+    """``objective_values`` with the error believed of an architecture, or the mean of its seeds."""
+    values = np.nan_to_num(objective_values(some, costs), nan=np.finfo(float).max)
+    values[:, 0] = _means(some, finished(candidates))
+    if "believed_error" in some:
+        believed = column(some, "believed_error")
         values[:, 0] = np.where(np.isfinite(believed), believed, values[:, 0])
     return values
 

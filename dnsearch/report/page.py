@@ -244,8 +244,8 @@ def _pooled(digest: Digest) -> list[str]:
     return [
         "The expected errors take most of that back: they are what all trainings together say of a "
         "network's error on these images in the mean over seeds, with a 90 % interval, given how "
-        "alike networks of like shape and size score; by them the recommended ones are taken from "
-        f"the front. {digest.picks['least-error']['name']} is {how_sure}; networks that were not "
+        "alike networks of like shape and size score; by them the recommended ones are chosen. "
+        f"{digest.picks['least-error']['name']} is {how_sure}; networks that were not "
         "trained may be better still.",
     ]
 

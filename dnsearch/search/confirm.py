@@ -156,8 +156,8 @@ def known_costs(study: StudyConfig) -> tuple[str, ...]:
 def chosen(results: Results, top: int, sample: int) -> list[ArchConfig]:
     """``top`` members of the front, and a ``sample`` of other candidates that is spread over cost.
 
-    Of a larger front those recommended and others evenly along it are taken; a smaller one is
-    filled up with the front of the rest. Raises RunError where nothing was trained.
+    Those recommended come first, then others evenly along the front; a small one is filled up with
+    the front of the rest. Raises RunError where nothing was trained.
     """
     costs = results.study.objectives.costs
     best = _front_members(results, costs, top)
@@ -180,7 +180,7 @@ def _front_members(results: Results, costs: Sequence[str], top: int) -> list[str
         if not front:  # what is left has a cost that was not measured
             break
         members += _thinned(front, picks.recommend(left, costs), top - len(members))
-        left = rows(left, ~np.isin(texts(left, "key"), front))
+        left = rows(left, ~np.isin(texts(left, "key"), [*front, *members]))
     return members
 
 

@@ -12,10 +12,15 @@ from dnsearch.config import StudyConfig
 from dnsearch.rundir import RunDir
 from dnsearch.search.study import Record
 
+LUCK = 0.15
+"""Share of its error by which a candidate off the front may be better than it measured: what is
+recommended follows expected errors, and its weights must still be there."""
 
-def front(records: Sequence[Record]) -> list[Record]:
+
+def front(records: Sequence[Record], luck: float = 0.0) -> list[Record]:
     """The feasible candidates that no other one dominates, in the order given; those that were
-    trained with several seeds by the mean of their errors, as ``analysis.picks.front`` has it."""
+    trained with several seeds by the mean of their errors, as ``analysis.picks.front`` has it.
+    With ``luck`` also those that would be on it if their error were by this share less."""
     usable = [record for record in records if record.values is not None and record.feasible]
     if not usable:
         return []
@@ -23,7 +28,12 @@ def front(records: Sequence[Record]) -> list[Record]:
     keys = np.array([record.job.arch.key for record in usable])
     for key in set(keys):
         values[keys == key, 0] = values[keys == key, 0].mean()
-    return [usable[i] for i in np.flatnonzero(nondominated(values))]
+    others = values[nondominated(values)][None]
+    lucky = values.copy()
+    lucky[:, 0] *= 1 - luck
+    own = lucky[:, None]
+    beaten = np.all(others <= own, axis=2) & np.any(others < own, axis=2)
+    return [usable[i] for i in np.flatnonzero(~beaten.any(axis=1))]
 
 
 class Keeper:
@@ -41,7 +51,7 @@ class Keeper:
         the architectures with these keys, which are being trained now, are left for next time."""
         if self.all:
             return
-        front_keys = {record.job.arch.key for record in front(records)}
+        front_keys = {record.job.arch.key for record in front(records, LUCK)}
         ended = {r.job.arch.key for r in records if r.values is not None or r.score.failure}
         for key in ended - front_keys - set(busy):
             shutil.rmtree(self.folder / key, ignore_errors=True)

@@ -205,12 +205,12 @@ def test_beliefs_stand_on_the_cards_and_correct_the_least_error():
     told = digest(dataclasses.replace(found, candidates=table, beliefs=beliefs))
     assert told.candidates["front_probability"].tolist() == [1.0, 1.0, 0.75]
     assert told.front["name"].tolist() == found.candidates["name"][:2].tolist()  # as measured
-    assert told.picks["least-error"]["name"] == found.candidates["name"][1]  # of the front
+    assert told.picks["least-error"]["name"] == found.candidates["name"][2]  # as expected
     chance, regret, among = told.sureness()
-    assert (chance, among) == (0.25, 3)
-    assert regret == pytest.approx((0.01 + 0.02 + 0.005) / 4)
+    assert (chance, among) == (0.75, 3)
+    assert regret == pytest.approx(0.01 / 4)
     page = render(told)
-    assert "the best of 3 networks trained with probability 0.25; expected regret 0.9" in page
+    assert "the best of 3 networks trained with probability 0.75; expected regret 0." in page
     assert "expected validation error" in page
     assert "expected" not in render(digest(found)).partition("Validation error against")[0]
 
