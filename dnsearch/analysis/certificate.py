@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dnsearch.analysis.metrics import counted
 from dnsearch.analysis.topk import top_k
 from dnsearch.analysis.trust import (
     LEAST,
@@ -276,9 +277,9 @@ def _unproven(certificate: Certificate) -> list[str]:
     reasons = []
     if certificate.pairs < PROVEN_PAIRS:
         reasons.append(
-            f"{_count(certificate.architectures, 'candidate')} trained again in full "
+            f"{counted(certificate.architectures, 'candidate')} trained again in full "
             f"{'makes' if certificate.architectures == 1 else 'make'} "
-            f"{_count(certificate.pairs, 'pair')}, and with fewer than {PROVEN_PAIRS} a good "
+            f"{counted(certificate.pairs, 'pair')}, and with fewer than {PROVEN_PAIRS} a good "
             "ranking may be luck"
         )
     if certificate.seeds == 1:
@@ -416,10 +417,6 @@ def _range(share: Interval) -> str:
     if not (math.isfinite(share.low) and math.isfinite(share.high)):
         return ""
     return f" ({100 * share.low:.0f} to {100 * share.high:.0f} %)"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _capital(text: str) -> str:

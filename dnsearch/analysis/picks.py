@@ -56,37 +56,38 @@ def front(candidates: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:
     An architecture that was trained with several seeds counts by their mean, lest one lucky seed
     stand for it; the row is that of its best.
     """
-    one, values = _architectures(finished(candidates), costs)
-    return rows(one, pareto.nondominated(values))
+    done = finished(candidates).sort_values(by=[*costs, "error"], kind="stable")
+    values = objective_values(done, costs)
+    values[:, 0] = _seed_means(done)
+    return rows(done, pareto.nondominated(values)).drop_duplicates("key")
 
 
 def recommend(candidates: pd.DataFrame, costs: Sequence[str]) -> dict[str, Candidate]:
     """The recommended candidates by the names of ``RULES``, of the front of expected errors; empty
     while there is none."""
-    one, _ = _architectures(finished(candidates), costs)
-    known = rows(one, np.isfinite(objective_values(one, costs)).all(axis=1))
-    members = rows(known, pareto.nondominated(_expected_values(known, candidates, costs)))
-    if members.empty:
+    done = finished(candidates).sort_values(by=[*costs, "error"], kind="stable")
+    values = objective_values(done, costs)
+    values[:, 0] = _expected(done)
+    members = np.flatnonzero(pareto.nondominated(values))
+    if not len(members):
         return {}
-    values, found = _expected_values(members, candidates, costs), records(members)
-    return {name: found[rule(values)] for name, rule in RULES.items()}
+    found = records(done.iloc[members])
+    return {name: found[rule(values[members])] for name, rule in RULES.items()}
 
 
-def _architectures(
-    trainings: pd.DataFrame, costs: Sequence[str]
-) -> tuple[pd.DataFrame, pareto.Floats]:
-    """Of each architecture the row of its best seed, cheapest first, and its objectives with the
-    mean of its seeds for error."""
-    ordered = trainings.sort_values(by=[*costs, "error"], kind="stable").drop_duplicates("key")
-    values = objective_values(ordered, costs)
-    values[:, 0] = _means(ordered, trainings)
-    return ordered, values
+def _seed_means(done: pd.DataFrame) -> pareto.Floats:
+    """Of each finished training the mean error of its architecture's."""
+    _, of = np.unique(np.array(texts(done, "key")), return_inverse=True)
+    return (np.bincount(of, weights=column(done, "error")) / np.bincount(of))[of]
 
 
-def _means(some: pd.DataFrame, trainings: pd.DataFrame) -> pareto.Floats:
-    """The mean error over seeds of each of ``some`` architectures."""
-    keys, errors = np.array(texts(trainings, "key")), column(trainings, "error")
-    return np.array([errors[keys == key].mean() for key in texts(some, "key")])
+def _expected(done: pd.DataFrame) -> pareto.Floats:
+    """The error to expect of each finished training's architecture: what is believed of it, else
+    the mean of its seeds."""
+    if "believed_error" not in done:
+        return _seed_means(done)
+    believed = column(done, "believed_error")
+    return np.where(np.isfinite(believed), believed, _seed_means(done))
 
 
 def pick(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candidate:
@@ -127,7 +128,8 @@ def parse_bounds(query: str) -> dict[str, float]:
 
 
 def _within(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candidate:
-    left = finished(candidates)
+    done = finished(candidates)
+    left = done.assign(expected=_expected(done))
     for name, bound in parse_bounds(query).items():
         figures = column(left, name)
         inside = rows(left, figures <= bound)
@@ -139,19 +141,9 @@ def _within(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candi
             raise RunError(f"no finished candidate has {query}: {reason}")
         left = inside
     # A cost that was not measured must not rule out a candidate that is asked for by another.
-    return records(left)[pareto.least_error(_expected_values(left, candidates, costs))]
-
-
-def _expected_values(
-    some: pd.DataFrame, candidates: pd.DataFrame, costs: Sequence[str]
-) -> pareto.Floats:
-    """``objective_values`` with the error believed of an architecture, or the mean of its seeds."""
-    values = np.nan_to_num(objective_values(some, costs), nan=np.finfo(float).max)
-    values[:, 0] = _means(some, finished(candidates))
-    if "believed_error" in some:
-        believed = column(some, "believed_error")
-        values[:, 0] = np.where(np.isfinite(believed), believed, values[:, 0])
-    return values
+    values = np.nan_to_num(objective_values(left, costs), nan=np.finfo(float).max)
+    values[:, 0] = column(left, "expected")
+    return records(left.drop(columns="expected"))[pareto.least_error(values)]
 
 
 def _by_key(candidates: pd.DataFrame, key: str) -> Candidate:

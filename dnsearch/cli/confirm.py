@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dnsearch.analysis.metrics import duration
+from dnsearch.analysis.metrics import counted, duration
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
 from dnsearch.rundir import RunDir
@@ -84,7 +84,7 @@ def command(
     from dnsearch.report.confirmed import confirmed
     from dnsearch.report.digest import digest
 
-    results = read_results(folder, beliefs=True)
+    results = replace(results, confirmed=read_results(folder).confirmed)
     write_report(results, folder.path)
     found = confirmed(digest(results), request.epochs)
     click.echo(f"\n{reason}")
@@ -108,19 +108,15 @@ def headline(name: str, opened: Opened) -> str:
     """What is about to happen, and what is worth knowing of it."""
     request, plan = opened.request, opened.plan
     kind = {"cpu": "CPU", "cuda": "GPU"}[plan.kind]
-    workers = f"{len(plan.devices)} worker{'s' * (len(plan.devices) > 1)} on {kind}"
+    workers = f"{counted(len(plan.devices), 'worker')} on {kind}"
     done = opened.jobs - opened.todo
     again = f", {done} of them done before" if done else ""
     length = "" if opened.seconds is None else f", about {duration(opened.seconds)}"
     lines = [
-        f"{name}: {_count(opened.archs, 'candidate')} x {_count(request.seeds, 'seed')} = "
-        f"{_count(opened.jobs, 'training')} of {_count(request.epochs, 'epoch')}{again}; "
+        f"{name}: {counted(opened.archs, 'candidate')} x {counted(request.seeds, 'seed')} = "
+        f"{counted(opened.jobs, 'training')} of {counted(request.epochs, 'epoch')}{again}; "
         f"{workers}{length}",
         f"{opened.data.name}: {opened.data.counts['train']:,} training images; errors below are of "
         "the test images",
     ]
     return "\n".join([*lines, *(f"note: {note}" for note in opened.notes)])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

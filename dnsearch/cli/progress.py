@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dnsearch.analysis.metrics import METRICS, duration, format_value
+from dnsearch.analysis.metrics import METRICS, counted, duration, format_value
 from dnsearch.config import SCREENING, StudyConfig
 from dnsearch.search.engine import Progress
 from dnsearch.search.keep import front
@@ -52,9 +52,8 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     kind = {"cpu": "CPU", "cuda": "GPU"}[opened.plan.kind]
     rungs = list(study.training.rungs)
     screening = len(rungs) > 1 and study.search.sampler in SCREENING
-    epochs = f"{'up to ' if screening else ''}{rungs[-1]} epoch{'s' * (rungs[-1] > 1)} each"
-    count = len(opened.plan.devices)
-    workers = f"{count} worker{'s' * (count > 1)} on {kind}"
+    epochs = f"{'up to ' if screening else ''}{counted(rungs[-1], 'epoch')} each"
+    workers = f"{counted(len(opened.plan.devices), 'worker')} on {kind}"
     again = f", going on from {opened.done} finished" if opened.done else ""
     notes = "".join(f"\nnote: {note}" for note in opened.notes)
     return (
@@ -71,7 +70,7 @@ def record_line(record: Record, costs: tuple[str, ...]) -> str:
     if score.failure is not None:
         return f"failed  {arch.describe()}: {score.failure}"
     if record.values is None:
-        after = f"after {record.job.rung} epoch{'s' * (record.job.rung > 1)}"
+        after = f"after {counted(record.job.rung, 'epoch')}"
         if record.job.images is not None:
             after = f"{format_value('images', record.job.images)}"
         return f"{format_value('error', score.error or 0.0):>11}  {after:>11}  {arch.describe()}"

@@ -16,7 +16,7 @@ from dnsearch.analysis.certificate import Certificate, Signal, signal_name
 from dnsearch.analysis.frames import Candidate, records
 from dnsearch.analysis.metrics import MISSING, format_value
 from dnsearch.analysis.trust import Interval
-from dnsearch.report.style import FRONT, LOOKS, OTHER, axis, layout, log_ticks, padded_range
+from dnsearch.report.style import FRONT, LOOKS, OTHER, axis, layout, log_axis, padded_range
 
 Floats = NDArray[np.float64]
 
@@ -62,14 +62,8 @@ def errors_figure(candidates: pd.DataFrame, cost: str, test_images: int) -> go.F
             marker={"color": OTHER, "symbol": symbol, "size": size},
         )
     y_low, y_high = padded_range(_drawn_errors(known, floor), 0.08, 0.08)
-    figure.update_xaxes(
-        axis(cost), **log_ticks(x_low, x_high, cost), range=np.log10([x_low, x_high]).tolist()
-    )
-    figure.update_yaxes(
-        axis("error", title="test error"),
-        **log_ticks(y_low, y_high, "error"),
-        range=np.log10([y_low, y_high]).tolist(),
-    )
+    figure.update_xaxes(log_axis(cost, x_low, x_high))
+    figure.update_yaxes(log_axis("error", y_low, y_high, "test error"))
     return figure
 
 

@@ -17,7 +17,7 @@ from dnsearch.report.style import (
     axis,
     layout,
     linear_ticks,
-    log_ticks,
+    log_axis,
     padded_range,
 )
 
@@ -56,11 +56,7 @@ def curves_figure(curves: list[Curve]) -> go.Figure:
     longest = max(max(curve.epochs) for curve in curves)
     ticks = {"dtick": 1} if longest <= 10 else {"nticks": 10}
     figure.update_xaxes(axis("rung", title="epochs trained", **ticks))
-    figure.update_yaxes(
-        axis("error", title="validation error"),
-        **log_ticks(low, high, "error"),
-        range=np.log10([low, high]).tolist(),
-    )
+    figure.update_yaxes(log_axis("error", low, high, "validation error"))
     return figure
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +11,7 @@ from dnsearch.analysis.costlaw import CostLaw
 from dnsearch.analysis.frames import column, texts
 from dnsearch.analysis.metrics import METRICS, duration, format_value
 from dnsearch.analysis.trust import Interval
+from dnsearch.report.digest import plain
 
 if TYPE_CHECKING:  # they read Optuna's storage, which a report has no need of
     from dnsearch.analysis.extrapolation import HeldOut, LawStudy
@@ -230,6 +229,10 @@ def _sentence(text: str) -> str:
 
 def record(scaling: Scaling) -> dict[str, Any]:
     """All figures as JSON types; what is not known is None."""
+    return plain(_record(scaling))
+
+
+def _record(scaling: Scaling) -> dict[str, Any]:
     return {
         "runs": list(scaling.runs),
         "answer": sentences(scaling),
@@ -272,7 +275,7 @@ def _law_record(study: LawStudy) -> dict[str, Any]:
             "exponents": [_interval(exponent) for exponent in law.exponents],
             "architectures": law.architectures,
             "trainings": law.trainings,
-            "seed_sd": _number(law.seed_sd),
+            "seed_sd": law.seed_sd,
             "scatter": law.scatter,
         }
     if held_out is not None:
@@ -300,20 +303,12 @@ def _larger_record(larger: Larger) -> dict[str, Any]:
         "name": larger.arch.describe(),
         "key": larger.arch.key,
         **vars(larger.cost),
-        "error": _maybe(_interval, larger.error),
-        "training_error": _maybe(_interval, larger.training),
-        "seconds": _maybe(_interval, larger.seconds),
-        "latency_ms": _maybe(_interval, larger.latency),
+        "error": _interval(larger.error),
+        "training_error": _interval(larger.training),
+        "seconds": _interval(larger.seconds),
+        "latency_ms": _interval(larger.latency),
     }
 
 
-def _maybe(write: Callable[[Interval], Any], interval: Interval | None) -> Any:
-    return None if interval is None else write(interval)
-
-
-def _interval(interval: Interval) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in interval._asdict().items()}
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def _interval(interval: Interval | None) -> dict[str, float] | None:
+    return None if interval is None else interval._asdict()

@@ -18,6 +18,7 @@ from dnsearch.report.style import (
     PRESET,
     axis,
     layout,
+    log_axis,
     log_ticks,
     padded_range,
 )
@@ -48,11 +49,7 @@ def front_figure(series: FrontSeries) -> go.Figure:
     _preset_lines(figure, series.untrained, spans)
     (x_low, x_high), (y_low, y_high) = spans
     figure.update_xaxes(axis(series.cost), **log_ticks(x_low, x_high, series.cost))
-    figure.update_yaxes(
-        axis("error", title="validation error"),
-        **log_ticks(y_low, y_high, "error"),
-        range=np.log10([y_low, y_high]).tolist(),
-    )
+    figure.update_yaxes(log_axis("error", y_low, y_high, "validation error"))
     _annotate(figure, series, spans)
     return figure
 

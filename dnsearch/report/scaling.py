@@ -17,7 +17,7 @@ from dnsearch.analysis.metrics import METRICS, format_value
 from dnsearch.analysis.scaling import Band
 from dnsearch.report.forecast import WORDS, Said, spaced, told
 from dnsearch.report.pictures import Picture
-from dnsearch.report.style import BARS, FRONT, LOOKS, OTHER, axis, layout, log_ticks, padded_range
+from dnsearch.report.style import BARS, FRONT, LOOKS, OTHER, axis, layout, log_axis, padded_range
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
     from dnsearch.search.scaling import Larger, Scaling
@@ -117,14 +117,8 @@ def law_figure(scaling: Scaling, size: str) -> go.Figure:
     low, high = padded_range(every, 0.04, 0.06)
     errors = np.concatenate([y, *(larger.error or () for larger in shown)], axis=None)
     bottom, top = padded_range(errors, 0.12, 0.08)
-    figure.update_xaxes(
-        axis(size), **log_ticks(low, high, size), range=np.log10([low, high]).tolist()
-    )
-    figure.update_yaxes(
-        axis("error", title="validation error"),
-        **log_ticks(bottom, top, "error"),
-        range=np.log10([bottom, top]).tolist(),
-    )
+    figure.update_xaxes(log_axis(size, low, high))
+    figure.update_yaxes(log_axis("error", bottom, top, "validation error"))
     return figure
 
 
@@ -276,16 +270,8 @@ def data_figure(scaling: Scaling, study: LawStudy) -> go.Figure:
         figure.data[-1].update(showlegend=False, legendgroup=name)
     low, high = padded_range(places, 0.05, 0.05)
     bottom, top = padded_range(law.error, 0.15, 0.08)
-    figure.update_xaxes(
-        axis("images", title="training images"),
-        **log_ticks(low, high, "images"),
-        range=np.log10([low, high]).tolist(),
-    )
-    figure.update_yaxes(
-        axis("error", title="validation error"),
-        **log_ticks(bottom, top, "error"),
-        range=np.log10([bottom, top]).tolist(),
-    )
+    figure.update_xaxes(log_axis("images", low, high, "training images"))
+    figure.update_yaxes(log_axis("error", bottom, top, "validation error"))
     return figure
 
 

@@ -107,6 +107,12 @@ def axis(name: str, title: str | None = None, **more: Any) -> dict[str, Any]:
     }
 
 
+def log_axis(name: str, low: float, high: float, title: str | None = None) -> dict[str, Any]:
+    """A logarithmic axis for this metric with these ends."""
+    ends = np.log10([low, high]).tolist()
+    return axis(name, title, **log_ticks(low, high, name), range=ends)
+
+
 def padded_range(values: NDArray[np.float64], before: float, behind: float) -> tuple[float, float]:
     """The ends of a log axis around these values, with shares of their span added at each end."""
     low, high = np.log10([values.min(), values.max()])
