@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dnsearch.analysis.extrapolation import study_law
-from dnsearch.analysis.powerlaw import curve
-from dnsearch.analysis.scaling import Law, fit_law, worth
+from dnsearch.scaling.extrapolation import study_law
+from dnsearch.scaling.law import Law, fit_law, worth
+from dnsearch.scaling.powerlaw import curve
 
 Floats = NDArray[np.float64]
 SMALLEST, IMAGES, BEYOND = 1e5, 12000.0, (2.0, 4.0)

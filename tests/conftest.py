@@ -7,6 +7,8 @@ import warnings
 import pytest
 import torch
 
+from tests.fakes import Search
+
 torch.set_num_threads(1)
 
 
@@ -21,3 +23,13 @@ def torchvision():
         module = pytest.importorskip("torchvision")
     yield module.models.densenet
     library._destroy()
+
+
+@pytest.fixture
+def make_search(tmp_path):
+    """A search of invented trainings in a folder of its own; see ``tests.fakes.Search``."""
+
+    def make(name="run", **options) -> Search:
+        return Search(tmp_path / name, **options)
+
+    return make

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnsearch.search import table as tables
-from dnsearch.search.table import load_table, write_table
-from tests.search.test_table import ARCHS, curve, table_of, trial
+from dnsearch.replay import table as tables
+from dnsearch.replay.table import load_table, write_table
+from tests.replay.test_table import ARCHS, curve, table_of, trial
 
 SCRIPTS = Path(__file__).parents[1] / "studies" / "densenet-bench"
 WIDE = [arch.replace(growth_rate=k) for arch in ARCHS[:1] for k in range(2, 102)]

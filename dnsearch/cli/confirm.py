@@ -16,7 +16,7 @@ from dnsearch.config import override
 from dnsearch.rundir import RunDir
 
 if TYPE_CHECKING:
-    from dnsearch.search.confirm import Opened
+    from dnsearch.confirm.run import Opened
 
 
 @click.command()
@@ -62,8 +62,8 @@ def command(
 
     import numpy as np
 
+    from dnsearch.confirm.run import Request, confirm, default_request, known_costs
     from dnsearch.report.page import write_report
-    from dnsearch.search.confirm import Request, confirm, default_request, known_costs
     from dnsearch.search.engine import INTERRUPTED
     from dnsearch.search.results import read_results
 
@@ -80,8 +80,8 @@ def command(
 
         reason = confirm(folder, replace(results, study=study), request, opened, display.show)
 
+    from dnsearch.confirm.findings import confirmed
     from dnsearch.report.certificate import section
-    from dnsearch.report.confirmed import confirmed
     from dnsearch.report.digest import digest
 
     results = replace(results, confirmed=read_results(folder).confirmed)

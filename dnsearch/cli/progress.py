@@ -17,9 +17,9 @@ from rich.text import Text
 from dnsearch.analysis.metrics import METRICS, counted, duration, format_value
 from dnsearch.config import SCREENING, StudyConfig
 from dnsearch.search.engine import Progress
-from dnsearch.search.keep import front
 from dnsearch.search.session import Opened
-from dnsearch.search.study import Record
+from dnsearch.search.store import Record
+from dnsearch.search.weights import front
 
 MOST_SHOWN = 8
 """Rows of the front that are shown; the report has them all."""

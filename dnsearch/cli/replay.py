@@ -17,7 +17,7 @@ from dnsearch.errors import ConfigError, RunError, nearest
 from dnsearch.rundir import RUNS, RunDir, cpu_cores
 
 if TYPE_CHECKING:
-    from dnsearch.report.comparison import Comparison
+    from dnsearch.replay.comparison import Comparison
 
 SAMPLERS = tuple(name for name in get_args(Sampler) if name not in DESIGNS)
 BUDGET = 50.0
@@ -64,8 +64,8 @@ def command(
     if not math.isfinite(compute):
         raise ConfigError("--compute", "must be a finite number", compute)
 
-    from dnsearch.search.replay import replays
-    from dnsearch.search.table import read_table
+    from dnsearch.replay.run import replays
+    from dnsearch.replay.table import read_table
 
     table = read_table(run)
     folder = _folder(f"replay-{table.name}" if name is None else name, to)
@@ -73,7 +73,7 @@ def command(
     with _progress(table.name) as show:
         found = replays(table, chosen, seeds, compute, workers or cpu_cores(), show)
 
-    from dnsearch.report.comparison import compare
+    from dnsearch.replay.comparison import compare
     from dnsearch.report.replay import write_replay
 
     comparison = compare(table, found, chosen, range(seeds), compute)
@@ -129,8 +129,8 @@ def _print(comparison: Comparison) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dnsearch.analysis.replays import AXES, LEVELS, wins
-    from dnsearch.report.comparison import LEVEL, amount
+    from dnsearch.replay.comparison import LEVEL, amount
+    from dnsearch.replay.measures import AXES, LEVELS, wins
 
     console, replays = Console(), len(comparison.seeds)
     click.echo("\nmedian full trainings of mean size to reach a share of the best hypervolume:\n")

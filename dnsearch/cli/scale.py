@@ -15,7 +15,7 @@ from dnsearch.errors import ConfigError
 from dnsearch.rundir import RunDir, write_json
 
 if TYPE_CHECKING:
-    from dnsearch.search.scaling import Scaling
+    from dnsearch.scaling.study import Scaling
 
 SIZES = ("macs", "params", "activations")
 TIMES = "2,4,8"
@@ -42,12 +42,12 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None
     folders = list({folder.path.resolve(): folder for folder in map(RunDir.find, runs)}.values())
 
     from dnsearch.report.page import write_report
+    from dnsearch.scaling.study import study_scaling
     from dnsearch.search.results import read_results
-    from dnsearch.search.scaling import study_scaling
 
     results = [read_results(folder, beliefs=True) for folder in folders]
     if latency:
-        from dnsearch.search.latency import with_latencies
+        from dnsearch.scaling.latency import with_latencies
 
         results[0] = with_latencies(results[0])
     scaling = study_scaling(results, cost, budgets)

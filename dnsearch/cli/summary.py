@@ -11,10 +11,10 @@ from dnsearch.analysis.frames import Candidate, texts
 from dnsearch.analysis.metrics import duration, format_value
 from dnsearch.analysis.picks import finished
 from dnsearch.analysis.trust import binomial_standard_error
+from dnsearch.confirm.run import default_request, expected_duration
 from dnsearch.data import has_test
 from dnsearch.report.digest import Digest, digest, error_of, export_command, sureness_of
 from dnsearch.rundir import RUNS, RunDir
-from dnsearch.search.confirm import default_request, expected_duration
 from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
 from dnsearch.search.results import Results
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from dnsearch.analysis.certificate import Certificate, Signal, sentences
 from dnsearch.analysis.frames import column, records
 from dnsearch.analysis.metrics import METRICS, format_value
 from dnsearch.analysis.trust import Agreement, binomial_standard_error
+from dnsearch.confirm.certificate import Certificate, Signal, sentences
+from dnsearch.confirm.findings import LEVEL, Confirmed
 from dnsearch.report.certificate_figures import (
     Cell,
     between,
@@ -33,34 +32,7 @@ from dnsearch.report.pictures import Picture
 
 Floats = NDArray[np.float64]
 
-LEVEL = 0.9
-"""Of the intervals ``test_low`` to ``test_high``."""
-
 _KINDS = {"proxy": "proxy", "baseline": "baseline", "ceiling": "ceiling"}
-
-
-@dataclass(frozen=True)
-class Confirmed:
-    """What ``dnsearch confirm`` found.
-
-    candidates: one row an architecture: ``key``, ``name``, its costs by their names in ``METRICS``,
-    ``front`` (bool: of the search), ``error`` and ``believed_error`` (the search's measured
-    validation error and its estimate), ``test_errors`` (a list, one a seed), ``test_mean`` and its
-    90 % interval ``test_low`` to ``test_high``, ``front_probability`` and ``best_probability``.
-    Errors are shares (0 to 1), NaN where missing. epochs: of each training. cost: the x axis.
-    pick: key of the network that the search says has the least error, empty for none. regret: by
-    how much error (0 to 1) that one is expected to miss the best of these, NaN where unknown.
-    notes: further sentences.
-    """
-
-    candidates: pd.DataFrame
-    epochs: int
-    test_images: int
-    cost: str
-    certificate: Certificate | None
-    notes: list[str]
-    pick: str = ""
-    regret: float = math.nan
 
 
 class Row(NamedTuple):

@@ -12,10 +12,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from dnsearch.analysis.certificate import Certificate, Signal, signal_name
 from dnsearch.analysis.frames import Candidate, records
 from dnsearch.analysis.metrics import MISSING, format_value
 from dnsearch.analysis.trust import Interval
+from dnsearch.confirm.certificate import Certificate, Signal, signal_name
 from dnsearch.report.style import FRONT, LOOKS, OTHER, axis, layout, log_axis, padded_range
 
 Floats = NDArray[np.float64]

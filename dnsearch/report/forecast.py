@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dnsearch.analysis.costlaw import CostLaw
 from dnsearch.analysis.frames import column, texts
 from dnsearch.analysis.metrics import METRICS, duration, format_value
 from dnsearch.analysis.trust import Interval
 from dnsearch.report.digest import plain
+from dnsearch.scaling.costlaw import CostLaw
 
 if TYPE_CHECKING:  # they read Optuna's storage, which a report has no need of
-    from dnsearch.analysis.extrapolation import HeldOut, LawStudy
-    from dnsearch.search.scaling import Larger, Scaling
+    from dnsearch.scaling.extrapolation import HeldOut, LawStudy
+    from dnsearch.scaling.study import Larger, Scaling
 
 WIDE = 5.0
 """An interval whose ends are farther apart than this is not worth telling."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dnsearch.analysis.frames import Candidate, records, texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
+from dnsearch.confirm.findings import Confirmed, confirmed, confirmed_record
 from dnsearch.data import has_test
 from dnsearch.errors import DnsearchError, RunError
-from dnsearch.report.certificate import Confirmed, section
+from dnsearch.report.certificate import section
 from dnsearch.report.certificate_figures import error_interval
-from dnsearch.report.confirmed import confirmed, confirmed_record
 from dnsearch.report.digest import (
     FIGURES,
     Digest,
@@ -38,8 +38,8 @@ from dnsearch.report.table import table
 from dnsearch.rundir import RunDir, write_json, write_text
 
 if TYPE_CHECKING:
+    from dnsearch.scaling.study import Scaling
     from dnsearch.search.results import Results
-    from dnsearch.search.scaling import Scaling
 
 
 class Card(NamedTuple):
@@ -88,8 +88,8 @@ def _own_scaling(results: Results, folder: Path) -> Scaling | None:
         asked = json.loads((folder / "scaling.json").read_text(encoding="utf-8"))
     if not asked and results.study.search.sampler != "scaling":
         return None
+    from dnsearch.scaling.study import TIMES, study_scaling
     from dnsearch.search.results import read_results
-    from dnsearch.search.scaling import TIMES, study_scaling
 
     try:
         others = [

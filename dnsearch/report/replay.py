@@ -13,9 +13,8 @@ from dnsearch.analysis.frames import column
 from dnsearch.analysis.metrics import METRICS, duration, format_value
 from dnsearch.analysis.pareto import Axis
 from dnsearch.analysis.reference import rules
-from dnsearch.analysis.replays import AXES, LEVELS, NOBODY, TIE, Needed, wins
 from dnsearch.config import to_toml
-from dnsearch.report.comparison import (
+from dnsearch.replay.comparison import (
     LEVEL,
     Comparison,
     amount,
@@ -25,6 +24,7 @@ from dnsearch.report.comparison import (
     summary,
     verdict,
 )
+from dnsearch.replay.measures import AXES, LEVELS, NOBODY, TIE, Needed, wins
 from dnsearch.report.html import render_template
 from dnsearch.report.pictures import Picture
 from dnsearch.report.shares import share_figure, share_series

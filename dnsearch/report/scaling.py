@@ -10,17 +10,17 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from dnsearch.analysis.extrapolation import LawStudy
 from dnsearch.analysis.frames import column, records
-from dnsearch.analysis.growth import Growth
 from dnsearch.analysis.metrics import METRICS, format_value
-from dnsearch.analysis.scaling import Band
 from dnsearch.report.forecast import WORDS, Said, spaced, told
 from dnsearch.report.pictures import Picture
 from dnsearch.report.style import BARS, FRONT, LOOKS, OTHER, axis, layout, log_axis, padded_range
+from dnsearch.scaling.extrapolation import LawStudy
+from dnsearch.scaling.growth import Growth
+from dnsearch.scaling.law import Band
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
-    from dnsearch.search.scaling import Larger, Scaling
+    from dnsearch.scaling.study import Larger, Scaling
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dnsearch.analysis.metrics import METRICS, format_value
 from dnsearch.analysis.pareto import Axis
-from dnsearch.analysis.replays import LEVELS, QUANTILES, bands, compute_grid
-from dnsearch.report.comparison import Comparison
+from dnsearch.replay.comparison import Comparison
+from dnsearch.replay.measures import LEVELS, QUANTILES, bands, compute_grid
 from dnsearch.report.style import OTHER, STROKES, Stroke, axis, layout, log_ticks
 
 Floats = NDArray[np.float64]

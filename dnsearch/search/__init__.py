@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dnsearch.search.feasible import CostModel
     from dnsearch.search.parameters import suggest
-    from dnsearch.search.sampler import KnownCostSampler
+    from dnsearch.search.samplers.known_cost import KnownCostSampler
 
 __all__ = ["CostModel", "KnownCostSampler", "suggest"]
 
-_WHERE = {"CostModel": "feasible", "KnownCostSampler": "sampler", "suggest": "parameters"}
+_WHERE = {
+    "CostModel": "feasible",
+    "KnownCostSampler": "samplers.known_cost",
+    "suggest": "parameters",
+}
 
 
 def __getattr__(name: str) -> Any:

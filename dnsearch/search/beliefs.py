@@ -19,9 +19,9 @@ from dnsearch.analysis.confidence import front_probability
 from dnsearch.analysis.frames import texts
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.history import History
-from dnsearch.search.learner import Learner
-from dnsearch.search.study import StudyStore, counts_for_nothing
+from dnsearch.search.samplers.history import History
+from dnsearch.search.samplers.learner import Learner
+from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
 BELIEVED = ("believed_error", "believed_low", "believed_high", "front_probability")

@@ -10,7 +10,7 @@ from typing import Protocol
 from dnsearch.config import SearchConfig
 from dnsearch.search.evaluators.base import Evaluator, Job, Running
 from dnsearch.search.problem import Problem
-from dnsearch.search.study import Record, StudyStore
+from dnsearch.search.store import Record, StudyStore
 from dnsearch.training.score import Score
 
 POLL_SECONDS = 0.5

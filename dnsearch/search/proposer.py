@@ -17,8 +17,8 @@ from dnsearch.search.design import Planned, grid, scaling, stratified
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.parameters import RUNG, suggest
 from dnsearch.search.problem import Problem
-from dnsearch.search.samplers import fixed_sampler, sampler_for
-from dnsearch.search.study import (
+from dnsearch.search.samplers.by_name import fixed_sampler, sampler_for
+from dnsearch.search.store import (
     DUPLICATE,
     NOT_RECORDED,
     OVER_LIMIT,

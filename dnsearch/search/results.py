@@ -15,7 +15,7 @@ from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
 from dnsearch.search.beliefs import BELIEVED, Beliefs, believe, with_beliefs
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.study import Record, StudyStore
+from dnsearch.search.store import Record, StudyStore
 
 COLUMNS = {
     "number": "trial number in Optuna's storage",

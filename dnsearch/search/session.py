@@ -20,10 +20,10 @@ from dnsearch.search.evaluators.base import Evaluator, Running
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
-from dnsearch.search.keep import Keeper
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
-from dnsearch.search.study import Record, StudyStore
+from dnsearch.search.store import Record, StudyStore
+from dnsearch.search.weights import Keeper
 from dnsearch.seeds import derived_seed
 
 

@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 from compare import NAME, held_out, only
 
-from dnsearch.analysis.replays import LEVELS
-from dnsearch.report.comparison import amount, compare
+from dnsearch.replay.comparison import amount, compare
+from dnsearch.replay.measures import LEVELS
+from dnsearch.replay.run import replay
+from dnsearch.replay.table import FIGURES, Table, read_table
 from dnsearch.rundir import cpu_cores
-from dnsearch.search import learner, sampler
 from dnsearch.search.design import stratified
-from dnsearch.search.replay import replay
-from dnsearch.search.sampler import KnownCostSampler
-from dnsearch.search.table import FIGURES, Table, read_table
+from dnsearch.search.samplers import known_cost, learner
+from dnsearch.search.samplers.known_cost import KnownCostSampler
 
 SEEDS, COMPUTE = 10, 25.0
 _propose = KnownCostSampler.propose
@@ -56,11 +56,11 @@ def design_first(count: int) -> AbstractContextManager[object]:
 
 def no_screening() -> AbstractContextManager[object]:
     """Everything is trained straight to the top."""
-    return patch.object(sampler, "CAUTION", math.inf)
+    return patch.object(known_cost, "CAUTION", math.inf)
 
 
 def caution(value: float) -> AbstractContextManager[object]:
-    return patch.object(sampler, "CAUTION", value)
+    return patch.object(known_cost, "CAUTION", value)
 
 
 def no_lower_rungs() -> AbstractContextManager[object]:

@@ -23,10 +23,10 @@ import numpy as np
 from compare import NAME, held_out, only
 
 from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
+from dnsearch.replay.run import engine_of, problem_of
+from dnsearch.replay.table import Table, read_table
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.beliefs import believe
-from dnsearch.search.replay import engine_of, problem_of
-from dnsearch.search.table import Table, read_table
 
 SEARCHES, TRAININGS = 20, (15, 30, 60)
 SAMPLERS = ("known-cost", "random")

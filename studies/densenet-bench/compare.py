@@ -25,12 +25,12 @@ from unittest.mock import patch
 
 import pandas as pd
 
-from dnsearch.analysis.replays import AXES, LEVELS
-from dnsearch.report.comparison import Comparison, amount, compare, ratio
+from dnsearch.replay.comparison import Comparison, amount, compare, ratio
+from dnsearch.replay.measures import AXES, LEVELS
+from dnsearch.replay.run import replay, replays
+from dnsearch.replay.table import Table, read_table
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.engine import Engine
-from dnsearch.search.replay import replay, replays
-from dnsearch.search.table import Table, read_table
 
 NAME, SEEDS, COMPUTE = "bench:fashion14", 20, 60.0
 SAMPLERS = ("known-cost", "mo-asha", "tpe", "nsga2", "random", "gp")  # gp takes longest by far

@@ -40,10 +40,10 @@ from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import DataConfig
 from dnsearch.cost.formula import costs
 from dnsearch.data import DeviceData, prepare
+from dnsearch.replay.table import Table, read_table
 from dnsearch.rundir import cpu_cores
-from dnsearch.search.features import Features
-from dnsearch.search.surrogate import Rows, Surrogate, fit
-from dnsearch.search.table import Table, read_table
+from dnsearch.search.samplers.features import Features
+from dnsearch.search.samplers.surrogate import Rows, Surrogate, fit
 from dnsearch.training.zerocost import (
     GRAD_NORM,
     JACOB_COV,

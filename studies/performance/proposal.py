@@ -12,8 +12,8 @@ import numpy as np
 
 from dnsearch.arch.space import SearchSpace
 from dnsearch.search import CostModel, KnownCostSampler
-from dnsearch.search.history import Outcome
 from dnsearch.search.parameters import distributions
+from dnsearch.search.samplers.history import Outcome
 
 TRIALS, POINTS, RUNGS = 300, 50_000, (1, 3, 9)
 REPEATS = 5

@@ -30,8 +30,8 @@ def asked(monkeypatch) -> list[SimpleNamespace]:
             show(done + 1, len(samplers) * seeds)
         return replayed.trajectories(table, samplers, seeds, compute)
 
-    monkeypatch.setitem(sys.modules, "dnsearch.search.replay", SimpleNamespace(replays=replays))
-    monkeypatch.setattr("dnsearch.search.table.read_table", lambda _: TABLE)
+    monkeypatch.setitem(sys.modules, "dnsearch.replay.run", SimpleNamespace(replays=replays))
+    monkeypatch.setattr("dnsearch.replay.table.read_table", lambda _: TABLE)
     return calls
 
 
@@ -136,7 +136,7 @@ def test_interrupted(dnsearch, asked, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["dnsearch.search.replay"], "replays", interrupt)
+    monkeypatch.setattr(sys.modules["dnsearch.replay.run"], "replays", interrupt)
     code, out, err = dnsearch("replay", "small")
     assert (code, out, err.strip()) == (130, "", "dnsearch: stopped")
     assert not Path("reports/replay-small/report.html").exists()

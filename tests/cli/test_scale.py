@@ -10,8 +10,7 @@ from dnsearch.cost.device import Latency
 from dnsearch.cost.formula import cost_of
 from dnsearch.rundir import RunDir
 from dnsearch.search import results as stored
-
-from ..search.planted import scaling_results
+from tests.scaling.planted import scaling_results
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from dnsearch.analysis.pareto import nondominated
-from dnsearch.analysis.replays import COLUMNS
 from dnsearch.arch import ArchConfig
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import cost_of
-from dnsearch.search.table import Table
+from dnsearch.replay.measures import COLUMNS
+from dnsearch.replay.table import Table
 
 SHAPE, CLASSES, IMAGES, RUNGS = (1, 14, 14), 10, 8000, (1, 3, 9)
 SKILL = {"known-cost": 0.97, "gp": 0.85, "mo-asha": 0.7, "tpe": 0.6, "nsga2": 0.3, "random": 0.0}

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnsearch.analysis.certificate import certify, sentences
+from dnsearch.confirm.certificate import certify, sentences
+from dnsearch.confirm.findings import Confirmed
 from dnsearch.report import html
-from dnsearch.report.certificate import Confirmed, section
+from dnsearch.report.certificate import section
 from dnsearch.report.certificate_figures import errors_figure, signals_figure
 
 from .test_page import Reader

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dnsearch.analysis.replays import COLUMNS, Replay
 from dnsearch.config import StudyConfig
 from dnsearch.errors import RunError
-from dnsearch.report.comparison import compare, per_replay, rounded_down, summary, verdict
+from dnsearch.replay.comparison import compare, per_replay, rounded_down, summary, verdict
+from dnsearch.replay.measures import COLUMNS, Replay
 from dnsearch.report.replay import render, write_replay
 from dnsearch.report.shares import share_figure, share_series
 

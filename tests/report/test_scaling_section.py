@@ -7,9 +7,8 @@ import pytest
 
 from dnsearch.report import html
 from dnsearch.report.scaling import data_figure, growth_figure, law_figure, section
-from dnsearch.search.scaling import study_scaling
-
-from ..search.planted import scaling_results
+from dnsearch.scaling.study import study_scaling
+from tests.scaling.planted import scaling_results
 
 
 @pytest.fixture(scope="module")

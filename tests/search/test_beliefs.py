@@ -8,10 +8,9 @@ from dnsearch.search.engine import Engine
 from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
-from dnsearch.search.study import StudyStore
+from dnsearch.search.store import StudyStore
 from dnsearch.training.score import Score
-
-from .conftest import FakeEvaluator
+from tests.fakes import FakeEvaluator
 
 NOISE = 0.05
 SPACE = """

@@ -6,7 +6,7 @@ from optuna.trial import TrialState
 from dnsearch.arch import preset
 from dnsearch.errors import ConfigError, SpaceError
 from dnsearch.training.score import Score
-from tests.search.conftest import FakeEvaluator, fake_score
+from tests.fakes import FakeEvaluator, fake_score
 
 SAMPLERS = ("known-cost", "mo-asha", "tpe", "nsga2", "gp", "random")
 

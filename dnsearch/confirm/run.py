@@ -1,0 +1,249 @@
+"""Training some candidates of a search again, in full and with fresh seeds, on the test images.
+
+What the search measured decided whom it took, so its errors flatter those it took; these trainings
+know nothing of it. They are a study of their own in the run's storage.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from dnsearch.analysis import picks
+from dnsearch.analysis.frames import Candidate, column, records, rows, texts
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.space import Points
+from dnsearch.config import StudyConfig
+from dnsearch.data import LabelledImages, PreparedData, has_test, prepare, prepare_test
+from dnsearch.data.assemble import fingerprint
+from dnsearch.errors import DataError, RunError
+from dnsearch.rundir import RunDir
+from dnsearch.search.devices import Plan, plan_workers
+from dnsearch.search.engine import INTERRUPTED, Engine, Progress
+from dnsearch.search.evaluators.base import Job
+from dnsearch.search.feasible import CostModel
+from dnsearch.search.problem import Problem
+from dnsearch.search.results import Results
+from dnsearch.search.session import MakeEvaluator, local_workers, require_same_images
+from dnsearch.search.store import CONFIRM, StudyStore
+from dnsearch.seeds import derived_seed
+
+LONGER = 3
+"""Times the top rung: what short trainings are worth, only longer ones can tell."""
+
+CONFIRM_SEEDS = 1
+"""Sets the seeds apart from those of the search."""
+
+FOLDER = "confirm"
+"""Within the run's: weights of trainings under way."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How much to confirm: ``top`` candidates of the front, a ``sample`` of the others, each with
+    this many ``seeds`` for so many ``epochs``."""
+
+    top: int
+    sample: int
+    seeds: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A confirmation ready to go, for whoever shows it. ``todo`` of ``jobs`` are still to do, which
+    should take so many ``seconds``; None where the search's own durations are unknown."""
+
+    request: Request
+    data: PreparedData
+    plan: Plan
+    archs: int
+    jobs: int
+    todo: int
+    seconds: float | None
+    notes: tuple[str, ...]
+
+
+def confirm(
+    run: RunDir,
+    results: Results,
+    request: Request,
+    opened: Callable[[Opened], None],
+    show: Callable[[Progress], None],
+    make_evaluator: MakeEvaluator | None = None,
+) -> str:
+    """Trains what is not trained yet of the request, or failed; returns why it ended.
+
+    ``results`` are the run's, with the workers and device to use in its study. Ctrl-C ends it;
+    calling again goes on. The same request asks for the same trainings, unless the search went on
+    in between. Raises a DnsearchError for what a user can mend.
+    """
+    study = _in_full(results.study, request.epochs)
+    data = prepare(study.data)
+    if not has_test(study.data):
+        raise DataError(f"{data.name}: must have test images to confirm on; give it a test split")
+    plan = plan_workers(study.search)
+    archs = chosen(results, request.top, request.sample)
+    problem = Problem(
+        Points.of(study.space.build(data.shape[0], data.num_classes), archs),
+        CostModel.of(study, data.shape, plan.activation_bytes(study.training)),
+        known_costs(study),
+        study.training.rungs,
+        study.objectives.axis,
+        {},
+        data.counts["train"],
+    )
+    folder = RunDir(run.path / FOLDER)
+    make = make_evaluator or partial(local_workers, test=True)
+    with run.lock():
+        require_same_images(run, data)
+        store = StudyStore(run, problem.costs, (CONFIRM,))
+        _require_same_tests(run, store, data, prepare_test(study.data))
+        with store.guarded(), make(study, data, folder, plan) as evaluator:
+            store.recover()
+            jobs = list(_jobs(archs, request, study.search.seed))
+            asked = {(job.arch.key, job.seed) for job in jobs}
+            sound = [record for record in store.records() if record.score.failure is None]
+            before = [r for r in sound if (r.job.arch.key, r.job.seed) in asked]
+            done = {(record.job.arch.key, record.job.seed) for record in before}
+            left = [job for job in jobs if (job.arch.key, job.seed) not in done]
+            seconds = expected_seconds(results, left, len(plan.devices))
+            notes = tuple(plan.notes(study.training)) if left else ()
+            counts = len(archs), len(jobs), len(left)
+            opened(Opened(request, data, plan, *counts, seconds, notes))
+            trials = {"trials": len(done) + len(left), "time": None}
+            budget = study.search.model_copy(update=trials)
+            queue = _Queue(store, left)
+            engine = Engine(store, queue, evaluator, problem, budget, before=before)
+
+            def tell(progress: Progress) -> None:
+                for record in progress.finished:  # its score is stored: the weights have served
+                    folder.checkpoint(record.job.arch.key, record.job.seed).unlink(missing_ok=True)
+                show(progress)
+
+            try:
+                reason = engine.run(tell)
+            except KeyboardInterrupt:
+                return INTERRUPTED
+        shutil.rmtree(folder.path, ignore_errors=True)
+        return reason
+
+
+def _require_same_tests(
+    run: RunDir, store: StudyStore, data: PreparedData, tests: LabelledImages
+) -> None:
+    """Raises RunError where earlier trainings were measured on other test images."""
+    now = fingerprint(data.classes, tests)
+    before = store.references.user_attrs.get("test_images", now)
+    if before != now:
+        raise RunError(
+            f"{run.path}: the test images changed since it was confirmed (fingerprint {before}, "
+            f"now {now}); put the old ones back, or search anew under another --name"
+        )
+    store.references.set_user_attr("test_images", now)
+
+
+def known_costs(study: StudyConfig) -> tuple[str, ...]:
+    """The objectives' costs without latency, which the search has measured."""
+    return tuple(cost for cost in study.objectives.costs if cost != "latency_ms")
+
+
+def chosen(results: Results, top: int, sample: int) -> list[ArchConfig]:
+    """``top`` members of the front, and a ``sample`` of other candidates that is spread over cost.
+
+    Those recommended come first, then others evenly along the front; a small one is filled up with
+    the front of the rest. Raises RunError where nothing was trained.
+    """
+    costs = results.study.objectives.costs
+    best = _front_members(results, costs, top)
+    if not best:
+        raise RunError(f"{results.name}: no candidate is finished yet, so there is none to confirm")
+    trained = rows(results.candidates, np.isfinite(column(results.candidates, "error")))
+    by_cost = trained.sort_values(by=[costs[0]], kind="stable")
+    others = [key for key in dict.fromkeys(texts(by_cost, "key")) if key not in best]
+    rng = np.random.default_rng(derived_seed(results.study.search.seed, CONFIRM_SEEDS))
+    strata = np.array_split(np.array(others), sample) if sample else []
+    drawn = [str(rng.choice(stratum)) for stratum in strata if len(stratum)]
+    return [results.archs[key] for key in (*best, *drawn)]
+
+
+def _front_members(results: Results, costs: Sequence[str], top: int) -> list[str]:
+    members: list[str] = []
+    left = picks.finished(results.candidates)
+    while len(left) and len(members) < top:
+        front = list(dict.fromkeys(texts(picks.front(left, costs), "key")))
+        if not front:  # what is left has a cost that was not measured
+            break
+        members += _thinned(front, picks.recommend(left, costs), top - len(members))
+        left = rows(left, ~np.isin(texts(left, "key"), [*front, *members]))
+    return members
+
+
+def _thinned(front: list[str], recommended: Mapping[str, Candidate], most: int) -> list[str]:
+    """At most so many keys of a front, cheapest first: the recommended ones, then evenly."""
+    kept = list(dict.fromkeys(str(row["key"]) for row in recommended.values()))[:most]
+    rest = [key for key in front if key not in kept]
+    spread = np.linspace(0, len(rest) - 1, min(most - len(kept), len(rest))).round().astype(int)
+    return kept + [rest[i] for i in dict.fromkeys(spread)]
+
+
+def _jobs(archs: Sequence[ArchConfig], request: Request, seed: int) -> Iterator[Job]:
+    """All with their first seed, then all with the next: whatever is done is a whole comparison."""
+    for number in range(request.seeds):
+        for arch in archs:
+            own = derived_seed(seed, CONFIRM_SEEDS, int(arch.key, 16), request.epochs, number)
+            yield Job(-1, arch, request.epochs, own, reference=True)
+
+
+def _in_full(study: StudyConfig, epochs: int) -> StudyConfig:
+    """The study with trainings of this length alone, and time for them."""
+    longer = max(1.0, epochs / study.training.rungs[-1])
+    training = study.training.model_copy(update={"rungs": (epochs,)})
+    search = study.search.model_copy(update={"timeout": study.search.timeout * longer})
+    return study.model_copy(update={"training": training, "search": search})
+
+
+def expected_seconds(results: Results, jobs: Sequence[Job], workers: int) -> float | None:
+    """Wall-clock seconds of these jobs, by what an epoch of each took in the search; None where
+    that is not known of any."""
+    rates: dict[str, float] = {}
+    for row in records(results.candidates):
+        if row["curve"] and math.isfinite(row["seconds"]):
+            rates[row["key"]] = row["seconds"] / len(row["curve"])
+    known = [rates[job.arch.key] * job.rung for job in jobs if job.arch.key in rates]
+    if not known:
+        return None if jobs else 0.0
+    mean = sum(known) / len(known)
+    return max(mean * len(jobs) / workers, max(known))
+
+
+def default_request(results: Results) -> Request:
+    """What ``dnsearch confirm`` takes where nothing else is said."""
+    return Request(top=8, sample=8, seeds=3, epochs=LONGER * results.study.training.rungs[-1])
+
+
+def expected_duration(results: Results, request: Request) -> float | None:
+    """Seconds that confirming a run as requested should take on the machine it was searched on."""
+    jobs = _jobs(chosen(results, request.top, request.sample), request, 0)
+    return expected_seconds(results, list(jobs), len(results.environment.get("devices", [""])))
+
+
+class _Queue:
+    """What a proposer is to the engine: jobs in a fixed order, noted in the storage as they go."""
+
+    def __init__(self, store: StudyStore, jobs: Sequence[Job]) -> None:
+        self._store, self._jobs = store, iter(jobs)
+
+    def propose(self) -> Job | None:
+        job = next(self._jobs, None)
+        if job is None:
+            return None
+        trial = self._store.references.ask()
+        job = replace(job, trial=trial.number)
+        self._store.accept(trial, job)
+        return job

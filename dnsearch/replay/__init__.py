@@ -1,0 +1,1 @@
+"""Search strategies tried on recorded trainings."""

@@ -1,0 +1,211 @@
+"""Search strategies tried on recorded trainings: the engine of every search, on a virtual clock.
+
+A strategy is given one recorded seed's scores of an architecture, drawn at random. What it has
+found by then are the architectures it trained to the top rung, each valued at its truth, the mean
+over all recorded seeds, so that luck is not rewarded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pebble import ProcessPool
+
+from dnsearch.analysis.pareto import hypervolume
+from dnsearch.analysis.reference import reference_point
+from dnsearch.arch.space import Points
+from dnsearch.config import SearchConfig
+from dnsearch.cost.formula import BYTES_FP32
+from dnsearch.errors import RunError
+from dnsearch.replay.evaluator import TableEvaluator
+from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, best_hypervolumes, mean_training_macs
+from dnsearch.replay.table import Table
+from dnsearch.search.engine import Engine, Progress
+from dnsearch.search.feasible import CostModel
+from dnsearch.search.problem import Problem
+from dnsearch.search.proposer import Proposer
+from dnsearch.search.store import Record, StudyStore
+from dnsearch.seeds import derived_seed
+
+_ONE_THREAD: Mapping[str, str] = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
+)
+"""There is a process for every core."""
+
+
+def replays(
+    table: Table,
+    samplers: Sequence[str],
+    seeds: int,
+    compute: float | None,
+    workers: int,
+    show: Callable[[int, int], None] = lambda done, total: None,
+) -> pd.DataFrame:
+    """Trajectories of every strategy with every seed from 0; columns: ``replay.measures.COLUMNS``.
+
+    A replay ends when it has found the highest of ``LEVELS`` on both axes, or spent ``compute``, in
+    full trainings of mean size; None is no bound. ``show`` is told how many of how many replays
+    are done. Raises RunError for a table that cannot be replayed.
+    """
+    _Recorder(table, problem_of(table), compute)  # what is wrong with the table is found here
+    tasks = [(sampler, seed) for sampler in samplers for seed in range(seeds)]
+    show(0, len(tasks))
+    with _environment(_ONE_THREAD):
+        pool = ProcessPool(
+            workers, context=get_context("spawn"), initializer=_start, initargs=(table, compute)
+        )
+        try:
+            futures: list[Future[pd.DataFrame]] = [pool.schedule(_replay, task) for task in tasks]
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()  # raises at once what one of them raised
+                show(done, len(tasks))
+            frames = [future.result() for future in futures]
+            pool.close()
+        finally:
+            pool.stop()
+            pool.join()
+    return pd.concat(frames, ignore_index=True)
+
+
+def replay(table: Table, sampler: str, seed: int, compute: float | None = None) -> pd.DataFrame:
+    """One strategy's trajectory; see ``replays``."""
+    problem = problem_of(table)
+    recorder = _Recorder(table, problem, compute)
+    engine = engine_of(table, problem, sampler, seed)
+    with contextlib.suppress(_Enough):
+        engine.run(recorder.show)
+    frame = pd.DataFrame(recorder.rows, columns=list(COLUMNS)[2:])
+    frame.insert(0, "sampler", sampler)
+    frame.insert(1, "seed", seed)
+    return frame
+
+
+def engine_of(
+    table: Table, problem: Problem, sampler: str, seed: int, trials: int = 10**9
+) -> Engine:
+    """A search in memory that is given recorded trainings, on a virtual clock."""
+    store = StudyStore(None, problem.costs)
+    evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
+    config = SearchConfig(sampler=sampler, seed=seed, trials=trials)  # pyright: ignore
+    proposer = Proposer(store, problem, config, [])
+    return Engine(store, proposer, evaluator, problem, config, lambda: evaluator.now)
+
+
+def problem_of(table: Table) -> Problem:
+    """The search that a table can repeat: of the points it has recorded.
+
+    Raises RunError where it trades a latency, or has nothing in its own space.
+    """
+    study = table.study
+    if study.measures_latency:
+        raise RunError(
+            f"{table.name}: trades or limits latency_ms, and no latency is recorded; replay a run "
+            "whose costs are known before training"
+        )
+    space = study.space.build(table.shape[0], table.classes)
+    # One that was only screened could be proposed, but never trained to its end.
+    ended = {*table.truth.index, *table.trainings.loc[table.trainings["failure"] != "", "key"]}
+    points = Points.of(space, [arch for key, arch in table.archs.items() if key in ended])
+    if not len(points):
+        raise RunError(f"{table.name}: has no recorded training inside its search space")
+    saved = table.environment.get("activation_bytes", BYTES_FP32)
+    model = CostModel.of(study, table.shape, saved)
+    return Problem(
+        points=points,
+        model=model,
+        costs=study.objectives.costs,
+        rungs=table.rungs,
+        axis=study.objectives.axis,
+        reference=reference_point(study, table.shape, table.classes),
+        images=table.images,
+        closed=True,
+    )
+
+
+class _Enough(Exception):
+    """Ends a replay that has found all there is, or spent its budget."""
+
+
+class _Recorder:
+    """Turns an engine's progress into the rows of a trajectory."""
+
+    def __init__(self, table: Table, problem: Problem, compute: float | None) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        self.table, self.problem = table, problem
+        unit = mean_training_macs(table.truth["macs"], table.images, table.rungs[-1])
+        self.budget = math.inf if compute is None else compute * unit
+        self.reference = list(problem.reference.values())
+        inside = [arch.key for arch in problem.points]
+        self.truth = table.truth.reindex(inside)[list(problem.reference)].dropna()
+        self.best = best_hypervolumes(self.truth.to_numpy(), problem.reference)
+        self.found: dict[str, list[float]] = {}
+        self.epochs: dict[tuple[str, int], int] = {}
+        self.spent, self.asked = 0.0, time.perf_counter()
+
+    def show(self, progress: Progress) -> None:
+        for record in progress.finished:
+            self._note(record)
+        if self.spent >= self.budget or (progress.finished and self._found_all()):
+            raise _Enough
+        self.asked = time.perf_counter()
+
+    def _note(self, record: Record) -> None:
+        job = record.job
+        curve = record.score.curve
+        epochs = job.rung if record.score.failure is None else curve[-1].epoch if curve else 0
+        before = self.epochs.get((job.arch.key, job.seed), 0)
+        self.epochs[job.arch.key, job.seed] = max(before, epochs)
+        macs = self.problem.model.cost(job.arch).macs
+        spent = 3.0 * macs * self.table.images * max(0, epochs - before)
+        self.spent += spent
+        if record.values is not None and job.arch.key in self.truth.index:
+            self.found[job.arch.key] = list(self.truth.loc[job.arch.key])
+        self.rows.append(
+            (
+                len(self.rows),
+                job.arch.key,
+                epochs,
+                spent,
+                record.finished_after,
+                time.perf_counter() - self.asked,
+            )
+        )
+
+    def _found_all(self) -> bool:
+        found = list(self.found.values())
+        return bool(found) and all(
+            hypervolume(found, self.reference, axis) >= max(LEVELS) * self.best[axis]
+            for axis in AXES
+        )
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Processes started in here have these environment variables."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+_worker: dict[str, Any] = {}
+
+
+def _start(table: Table, compute: float | None) -> None:
+    _worker.update(table=table, compute=compute)
+
+
+def _replay(sampler: str, seed: int) -> pd.DataFrame:
+    return replay(_worker["table"], sampler, seed, _worker["compute"])

@@ -1,0 +1,1 @@
+"""What a larger budget buys: scaling laws, when to trust them, the networks to train next."""

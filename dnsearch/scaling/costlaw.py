@@ -1,0 +1,110 @@
+"""What a network costs in time or memory on a machine, from its activations and MACs.
+
+Time and memory follow activations at least as much as MACs (Dollár et al. 2021, arXiv:2103.06877;
+Radosavovic et al. 2020, arXiv:2003.13678).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize
+
+from dnsearch.errors import ConfigError
+from dnsearch.scaling.law import Band
+from dnsearch.scaling.powerlaw import Floats
+from dnsearch.scaling.robust import (
+    RESAMPLES,
+    bootstrap,
+    huber_regression,
+    huber_weights,
+    positive_columns,
+)
+
+LEAST = 6
+"""Networks."""
+
+Form = Literal["linear", "power"]
+
+
+@dataclass(frozen=True, eq=False)
+class CostLaw:
+    """Seconds or bytes from activations and MACs.
+
+    form: ``linear``, ``c + a activations + m MACs`` with nothing below 0, or ``power``,
+    ``c activations^a MACs^m``: whichever predicted the largest third better from the others.
+    coefficients: (3,), logs of the first for ``power``. off: its mean relative error there.
+    scatter: standard deviation of log cost about it, the larger of that of the points and that of
+    the third left out: so far beyond the points the form may be wrong, too.
+    """
+
+    form: Form
+    coefficients: Floats
+    off: float
+    scatter: float
+    _draws: Floats = field(repr=False)
+
+    def predict(self, activations: ArrayLike, macs: ArrayLike) -> Band:
+        """Cost of networks with these activations and MACs, each (places,), with 95 % intervals."""
+        known = positive_columns({"activations": activations, "macs": macs})
+        centre = _log_cost(self.coefficients, known, self.form)
+        spread = np.std([_log_cost(draw, known, self.form) for draw in self._draws], axis=0)
+        wide = 1.96 * np.hypot(spread, self.scatter)
+        return Band(np.exp(centre), np.exp(centre - wide), np.exp(centre + wide))
+
+
+def fit_cost(
+    cost: ArrayLike,
+    activations: ArrayLike,
+    macs: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> CostLaw:
+    """Measured cost, such as seconds a step or bytes, as a law of activations and MACs, all (n,).
+
+    Raises ConfigError for fewer than ``LEAST`` networks and figures that are not finite and
+    positive.
+    """
+    table = positive_columns({"activations": activations, "macs": macs, "cost": cost})
+    if len(table) < LEAST:
+        raise ConfigError("networks", f"must be at least {LEAST} to fit a cost", len(table))
+    known, logs = table[:, :2], np.log(table[:, 2])
+    order = np.argsort(known[:, 1], kind="stable")
+    rest, largest = np.split(order, [len(order) - max(2, len(order) // 3)])
+    misses: dict[Form, Floats] = {
+        form: logs[largest] - _log_cost(_fit(known[rest], logs[rest], form), known[largest], form)
+        for form in ("linear", "power")
+    }
+    form = min(misses, key=lambda name: float(np.abs(misses[name]).mean()))
+    best = _fit(known, logs, form)
+    draws = bootstrap(partial(_fit, form=form), known, logs, rng, resamples)
+    left = logs - _log_cost(best, known, form)
+    scatter = math.sqrt(max((left**2).sum() / (len(logs) - 3), (misses[form] ** 2).mean()))
+    return CostLaw(form, best, float(np.abs(np.expm1(-misses[form])).mean()), scatter, draws)
+
+
+def _fit(known: Floats, logs: Floats, form: Form) -> Floats:
+    if form == "power":
+        return huber_regression(np.column_stack([np.ones(len(logs)), np.log(known)]), logs)
+    cost = np.exp(logs)
+    terms = np.column_stack([np.ones(len(logs)), known]) / cost[:, None]
+    size = terms.mean(axis=0)
+    weight, found = np.ones(len(logs)), np.zeros(3)
+    for _ in range(5):
+        root = np.sqrt(weight)
+        found, _ = optimize.nnls(terms / size * root[:, None], root)
+        weight = huber_weights(1 - terms / size @ found)
+    return found / size
+
+
+def _log_cost(coefficients: Floats, known: Floats, form: Form) -> Floats:
+    """Log cost of networks of ``known`` activations and MACs, (places, 2)."""
+    if form == "power":
+        return coefficients[0] + np.log(known) @ coefficients[1:]
+    cost = coefficients[0] + known @ coefficients[1:]
+    return np.log(np.maximum(cost, 1e-300))

@@ -1,0 +1,330 @@
+"""How error falls with the size of the network and of the data.
+
+``E + A x^-alpha``, or ``E + A N^-alpha + B D^-beta`` in network and data (Rosenfeld et al. 2020,
+arXiv:1909.12673; Hoffmann et al. 2022, arXiv:2203.15556). Errors are shares (0 to 1) or losses;
+sizes are params, MACs, activations, images. ``extrapolation`` says whether to believe a law.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from dnsearch.analysis.trust import Interval
+from dnsearch.errors import ConfigError
+from dnsearch.scaling.powerlaw import Figure, Floats, Ints, Problem, Solution, curve
+
+
+class Band(NamedTuple):
+    """Figures and the ends of their 95 % intervals, all (places,)."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """``E + sum_k A_k x_k^-alpha_k`` with 95 % intervals (``powerlaw.Solution.interval``).
+
+    The intervals are those of a curve of this form. That it may bend is not in them: of laws whose
+    alpha halved midway about half held the truth at 4x (``studies/scaling_coverage.py``).
+
+    names: of the sizes. floor: E; a lower end of 0 means that a plain power law is not ruled out.
+    factors: A by size. exponents: alpha by size; an end at 0.01 or 10 means unbounded. sizes: of
+    the fitted rows, one an architecture and amount of data, (n, k). seed_sd: standard deviation of
+    log error between seeds, NaN from one seed each. scatter: that of a row about the curve.
+    """
+
+    names: tuple[str, ...]
+    floor: Interval
+    factors: tuple[Interval, ...]
+    exponents: tuple[Interval, ...]
+    architectures: int
+    trainings: int
+    seed_sd: float
+    scatter: float
+    sizes: Floats
+    error: Floats
+    _solution: Solution = field(repr=False)
+    _middle: Floats = field(repr=False)
+    _luck: Floats = field(repr=False)
+
+    def mean(self, sizes: ArrayLike) -> Band:
+        """The curve at ``sizes`` (places,) or (places, k): mean over architectures and seeds."""
+        logs = self._logs(sizes)
+        return Band(*map(np.exp, self._solution.interval(_curve_at(logs), len(logs))))
+
+    def training(self, sizes: ArrayLike) -> Band:
+        """The error of one new training there: the curve, and the luck of architecture and seed.
+
+        The interval is of the sum of both: the curve's spread on either side as a normal, and the
+        residuals of all trainings, outliers too, widened by what the fit took from them. A few
+        residuals do not tell their 2.5 % tails: it is never narrower than that of two normals.
+        """
+        logs = self._logs(sizes)
+        centre, low, high = self._solution.interval(_curve_at(logs), len(logs))
+        free = max(1, self._solution.free)
+        luck = np.sort(self._luck) * math.sqrt(self.architectures / free)
+        t = float(stats.t.ppf(0.975, free))
+        ends = []
+        for side, width in ((-1.0, (centre - low) / t), (1.0, (high - centre) / t)):
+            both = t * np.hypot(width, np.sqrt(np.mean(luck**2)))
+            ends.append(centre + side * np.maximum(both, _tail(side * luck, width, t)))
+        return Band(np.exp(centre), np.exp(ends[0]), np.exp(ends[1]))
+
+    def _logs(self, sizes: ArrayLike) -> Floats:
+        rows = np.asarray(sizes, dtype=np.float64).reshape(-1, len(self.names))
+        if not (np.isfinite(rows).all() and (rows > 0).all()):
+            raise ConfigError("sizes", "must be finite and above 0")
+        return np.log(rows) - self._middle
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Error points (percent) that a multiple of the data and of the network would each take off.
+
+    ratio: the data's gain over the network's. better: the name of the size that is worth more;
+    empty where the interval of the ratio holds 1.
+    """
+
+    network: Interval
+    data: Interval
+    ratio: Interval
+    better: str
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Trainings, and their means by architecture and sizes.
+
+    sizes: (rows, k). log_error, seeds, clusters: (rows,). each: log error of every training, of:
+    its row, (trainings,).
+    """
+
+    names: tuple[str, ...]
+    sizes: Floats
+    log_error: Floats
+    seeds: Ints
+    clusters: Ints
+    each: Floats
+    of: Ints
+
+    @property
+    def architectures(self) -> int:
+        return len(np.unique(self.clusters))
+
+    @property
+    def seed_sd(self) -> float:
+        more = len(self.each) - len(self.seeds)
+        rest = self.each - self.log_error[self.of]
+        return math.sqrt((rest**2).sum() / more) if more else math.nan
+
+    def span(self, size: int) -> tuple[float, float]:
+        return float(self.sizes[:, size].min()), float(self.sizes[:, size].max())
+
+    def keep(self, rows: ArrayLike) -> Rows:
+        """Some of the rows, with their trainings."""
+        rows = np.asarray(rows, dtype=np.bool_)
+        number = np.cumsum(rows) - 1
+        trainings = rows[self.of]
+        clusters = np.unique(self.clusters[rows], return_inverse=True)[1]
+        return replace(
+            self,
+            sizes=self.sizes[rows],
+            log_error=self.log_error[rows],
+            seeds=self.seeds[rows],
+            clusters=clusters,
+            each=self.each[trainings],
+            of=number[self.of[trainings]],
+        )
+
+    def solve(self) -> tuple[Solution, Floats]:
+        """The fit, and the middle of the log sizes it is made about.
+
+        A mean of more seeds is worth more, as far as the scatter is the seeds'.
+        """
+        logs = np.log(self.sizes)
+        middle = (logs.min(axis=0) + logs.max(axis=0)) / 2
+        problem = Problem(
+            logs - middle, self.log_error, np.ones(len(self.log_error)), self.clusters
+        )
+        solution = problem.solve()
+        if len(set(self.seeds)) > 1 and math.isfinite(self.seed_sd):
+            of_seeds = self.seed_sd**2 / self.seeds
+            rest = max(0.0, solution.problem.scale**2 - of_seeds.mean())
+            variance = rest + of_seeds
+            solution = replace(problem, sd=np.sqrt(variance / variance.mean())).solve()
+        return solution, middle
+
+
+def fit_law(
+    sizes: ArrayLike, error: ArrayLike, architecture: ArrayLike, names: Sequence[str]
+) -> Law:
+    """The law of trainings' errors: described, not judged as by ``extrapolation.study_law``.
+
+    sizes: of each training, (n,) or (n, k) for the k ``names``, the network's first. error: (n,).
+    architecture: what trainings of one network share, (n,). Raises ConfigError for figures that
+    are not finite and positive, for a size that is the same in all, and for fewer architectures
+    than parameters and one.
+    """
+    rows = rows_of(sizes, error, architecture, names)
+    least = 2 + 2 * len(rows.names)
+    if rows.architectures < least:
+        raise ConfigError("architectures", f"must be at least {least} to fit", rows.architectures)
+    for size, name in enumerate(rows.names):
+        if len(set(rows.span(size))) == 1:
+            raise ConfigError(name, "must differ between networks", rows.span(size)[0])
+    return law_of(rows)
+
+
+def worth(law: Law, network: float, images: float, times: float = 2.0) -> Worth:
+    """What ``times`` the data and ``times`` the network would each take off the mean error.
+
+    law: of network size and data, in this order. network, images: where to start from.
+    """
+    if len(law.names) != 2:
+        raise ConfigError("law", "must be of network size and data", ", ".join(law.names))
+    here = law._logs([[network, images]])[0]
+    larger, longer = here + math.log(times) * np.eye(2)
+
+    def both(theta: Floats) -> tuple[Floats, Floats]:
+        (a, slope_a), (b, slope_b) = _gain(here, longer)(theta), _gain(here, larger)(theta)
+        return a - b, slope_a - slope_b
+
+    of_network, of_data, ratio = (
+        Interval(*(float(np.exp(end[0])) for end in law._solution.interval(figure)))
+        for figure in (_gain(here, larger), _gain(here, longer), both)
+    )
+    better = law.names[1] if ratio.low > 1 else law.names[0] if ratio.high < 1 else ""
+    return Worth(_times(of_network, 100), _times(of_data, 100), ratio, better)
+
+
+def rows_of(
+    sizes: ArrayLike, error: ArrayLike, architecture: ArrayLike, names: Sequence[str]
+) -> Rows:
+    """Trainings as ``fit_law`` takes them, checked. Raises ConfigError."""
+    errors = np.asarray(error, dtype=np.float64)
+    table = np.asarray(sizes, dtype=np.float64)
+    table = table[:, None] if table.ndim == 1 else table
+    keys = np.asarray(architecture)
+    if table.shape != (len(errors), len(names)) or keys.shape != errors.shape:
+        raise ConfigError("sizes, error and architecture", "must have one row a training")
+    if not len(errors):
+        raise ConfigError("error", "must hold at least one training")
+    for name, values in (("error", errors), *zip(names, table.T, strict=True)):
+        bad = values[~(np.isfinite(values) & (values > 0))]
+        if len(bad):
+            raise ConfigError(name, "must be finite and above 0", float(bad[0]))
+    numbers = np.unique(keys, return_inverse=True)[1]
+    cells = np.column_stack([numbers.astype(np.float64), table])
+    cells, of = np.unique(cells, axis=0, return_inverse=True)
+    of, logs = of.ravel(), np.log(errors)
+    seeds = np.bincount(of)
+    means = np.bincount(of, weights=logs) / seeds
+    clusters = cells[:, 0].astype(np.int64)
+    return Rows(tuple(names), cells[:, 1:], means, seeds, clusters, logs, of)
+
+
+def law_of(rows: Rows) -> Law:
+    """The law of checked rows."""
+    solution, middle = rows.solve()
+    sizes = range(len(rows.names))
+    return Law(
+        names=rows.names,
+        floor=_floor(solution),
+        factors=tuple(_exp(solution, _factor(size, middle[size])) for size in sizes),
+        exponents=tuple(_exp(solution, parameter(2 + 2 * size)) for size in sizes),
+        architectures=rows.architectures,
+        trainings=len(rows.each),
+        seed_sd=rows.seed_sd,
+        scatter=solution.problem.scale,
+        sizes=rows.sizes,
+        error=np.exp(rows.log_error),
+        _solution=solution,
+        _middle=middle,
+        _luck=rows.each - solution.log_error(np.log(rows.sizes) - middle)[rows.of],
+    )
+
+
+def _floor(solution: Solution) -> Interval:
+    """E, where what is as good as 0 is 0."""
+    ends = [float(end[0]) for end in solution.interval(parameter(0))]
+    nothing = solution.problem.bounds[0][0] + 0.05
+    return Interval(*(0.0 if end < nothing else math.exp(end) for end in ends))
+
+
+def _exp(solution: Solution, figure: Figure) -> Interval:
+    return Interval(*(float(np.exp(end[0])) for end in solution.interval(figure)))
+
+
+def _times(interval: Interval, factor: float) -> Interval:
+    return Interval(*(factor * end for end in interval))
+
+
+def _tail(luck: Floats, width: Floats, t: float) -> Floats:
+    """Upper 2.5 % point of a normal of this width (places,) about each ``luck`` (n,), mixed."""
+    reach = max(0.0, luck.max()) + t * width
+    ends = []
+    for most, sd in zip(reach, np.maximum(width, 1e-9), strict=True):
+        grid = np.linspace(0.0, most, 200)
+        below = stats.norm.cdf((grid[:, None] - luck) / sd).mean(axis=1)
+        ends.append(np.interp(0.975, below, grid))
+    return np.array(ends)
+
+
+# Figures: of parameters (b, p) their value (b,) and gradient (b, p)
+
+
+def parameter(index: int) -> Figure:
+    """One of the parameters, in logs."""
+
+    def figure(theta: Floats) -> tuple[Floats, Floats]:
+        gradient = np.zeros_like(theta)
+        gradient[:, index] = 1.0
+        return theta[:, index], gradient
+
+    return figure
+
+
+def _factor(size: int, middle: float) -> Figure:
+    """log A for sizes as they are, not about their middle."""
+
+    def figure(theta: Floats) -> tuple[Floats, Floats]:
+        alpha = np.exp(theta[:, 2 + 2 * size])
+        gradient = np.zeros_like(theta)
+        gradient[:, 1 + 2 * size] = 1.0
+        gradient[:, 2 + 2 * size] = alpha * middle
+        return theta[:, 1 + 2 * size] + alpha * middle, gradient
+
+    return figure
+
+
+def _curve_at(logs: Floats) -> Figure:
+    """Log error at places (places, k)."""
+
+    def figure(theta: Floats) -> tuple[Floats, Floats]:
+        place = logs[np.arange(len(theta)) % len(logs)]
+        value, gradient = curve(theta, place[:, None, :])
+        return value[:, 0], gradient[:, 0]
+
+    return figure
+
+
+def _gain(here: Floats, there: Floats) -> Figure:
+    """Log of what the error falls between two places (k,)."""
+
+    def figure(theta: Floats) -> tuple[Floats, Floats]:
+        logs, gradient = curve(theta, np.array([here, there]))
+        error = np.exp(logs)
+        slope = gradient * error[..., None]
+        gain = np.maximum(error[:, 0] - error[:, 1], 1e-12)
+        return np.log(gain), (slope[:, 0] - slope[:, 1]) / gain[:, None]
+
+    return figure

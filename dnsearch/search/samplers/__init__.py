@@ -1,0 +1,1 @@
+"""What to try next: samplers by name, and what they learn from."""

@@ -1,0 +1,122 @@
+"""From outcomes of trials to predictions for architectures that were never trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnsearch.arch.config import ArchArrays
+from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.cost.formula import CostArrays
+from dnsearch.search.feasible import CostModel
+from dnsearch.search.samplers.features import Features
+from dnsearch.search.samplers.history import Outcome
+from dnsearch.search.samplers.surrogate import Parameters, Rows, Surrogate, fit, sample
+from dnsearch.seeds import derived_seed
+
+CALIBRATION = 30
+"""Trainings to the top, the latest, whose lower rungs are used too: what these are worth."""
+
+REFIT = 1.25
+"""Hyper-parameters are fitted anew when there are this many times as many outcomes."""
+
+LEAST_ERROR = 1e-4
+
+Floats = NDArray[np.float64]
+
+
+class Learner:
+    """Surrogates of error and latency for the points of a space, from the outcomes so far."""
+
+    def __init__(
+        self, points: Points, known: CostArrays, model: CostModel, rungs: tuple[int, ...], seed: int
+    ) -> None:
+        self.space: SearchSpace = points.space
+        self.model, self.rungs, self.seed = model, rungs, seed
+        self.features = Features(points.arrays(), known)
+        self._fitted: dict[str, tuple[tuple[int, ...], Parameters]] = {}
+
+    @property
+    def lower(self) -> dict[int, int]:
+        """The surrogate's levels of the lower rungs; the top rung is its level 0."""
+        return dict(enumerate(self.rungs[:-1], start=1))
+
+    def described(self, params: Sequence[Mapping[str, Any]]) -> tuple[Floats, CostArrays]:
+        """Features and exact costs of the architectures with these parameters."""
+        archs = ArchArrays.of([self.space.config(values) for values in params])
+        cost = self.model.of_archs(archs)
+        return self.features.of(archs, cost), cost
+
+    def errors(self, finished: Sequence[Outcome]) -> Surrogate:
+        """Of log error, given outcomes that did not fail."""
+        return self._posterior("error", finished, self._error_rows, len(self.rungs))
+
+    def possible(self, finished: Sequence[Outcome], count: int) -> list[Surrogate]:
+        """Of log error, one for each of ``count`` hyper-parameters that these outcomes allow."""
+        rng = np.random.default_rng(derived_seed(self.seed, len(finished)))
+        rows = self._error_rows(finished)
+        return [Surrogate(rows, each) for each in sample(rows, rng, len(self.rungs), count)]
+
+    def latencies(self, measured: Sequence[Outcome]) -> Surrogate:
+        """Of log milliseconds, given outcomes with a latency."""
+        return self._posterior("latency", measured, self._latency_rows, 1)
+
+    def _posterior(
+        self,
+        name: str,
+        outcomes: Sequence[Outcome],
+        rows: Callable[[Sequence[Outcome]], Rows],
+        levels: int,
+    ) -> Surrogate:
+        """On all outcomes; hyper-parameters from a part that grows in steps, so that they are
+        fitted only now and then, and depend on the trials and the seed alone."""
+        part = outcomes[: _scheduled(len(outcomes))]
+        numbers = tuple(outcome.number for outcome in part)
+        if name not in self._fitted or self._fitted[name][0] != numbers:
+            rng = np.random.default_rng(derived_seed(self.seed, len(part)))
+            self._fitted[name] = numbers, fit(rows(part), rng, levels)
+        return Surrogate(rows(outcomes), self._fitted[name][1])
+
+    def _error_rows(self, outcomes: Sequence[Outcome]) -> Rows:
+        """One row for each training and rung; a promotion is the same training, another seed of
+        the architecture is another."""
+        trainings: dict[tuple[Any, ...], dict[int, Mapping[str, float]]] = {}
+        for outcome in outcomes:
+            trainings.setdefault(outcome.training, {}).update(outcome.signals)
+        top = self.rungs[-1]
+        late = {*[each for each, signals in trainings.items() if top in signals][-CALIBRATION:]}
+        found: list[tuple[int, int, float]] = []
+        for number, (each, signals) in enumerate(trainings.items()):
+            if top in signals:
+                found.append((number, 0, math.log(max(signals[top]["error"], LEAST_ERROR))))
+            if top not in signals or each in late:
+                found += [
+                    (number, level, signal(signals[rung]))
+                    for level, rung in self.lower.items()
+                    if rung in signals
+                ]
+        training, level, value = (np.array(column) for column in zip(*found, strict=True))
+        features, _ = self.described([dict(key) for key, _ in trainings])
+        return Rows(features[training], level, training, value)
+
+    def _latency_rows(self, outcomes: Sequence[Outcome]) -> Rows:
+        features, _ = self.described([outcome.params for outcome in outcomes])
+        value = np.log([outcome.latency_ms or 1.0 for outcome in outcomes])
+        return Rows(features, np.zeros(len(value), np.intp), np.arange(len(value)), value)
+
+
+def signal(measured: Mapping[str, float]) -> float:
+    """A lower rung's evidence of the final log error: the mean of the logs of what was measured."""
+    return float(np.mean(np.log(np.maximum(list(measured.values()), LEAST_ERROR))))
+
+
+def _scheduled(count: int) -> int:
+    """The greatest step of the schedule of fits that is not above ``count``."""
+    step = min(count, 8)
+    while (following := max(step + 1, math.ceil(step * REFIT))) <= count:
+        step = following
+    return step

@@ -1,0 +1,333 @@
+from dataclasses import replace
+
+import numpy as np
+import optuna
+import pytest
+
+from dnsearch.analysis.pareto import hypervolume_curve
+from dnsearch.arch.space import SearchSpace
+from dnsearch.config import LimitsConfig
+from dnsearch.errors import ConfigError
+from dnsearch.search import CostModel, KnownCostSampler, suggest
+from dnsearch.search.parameters import distributions
+from dnsearch.search.samplers.history import Outcome
+from dnsearch.search.samplers.surrogate import Parameters, Surrogate
+from dnsearch.training.score import CurvePoint, Score
+from tests.fakes import FakeEvaluator
+
+SPACE = SearchSpace(
+    growth_rate=(2, 4, 8, 16), block_config=((1, 2, 4),) * 3, bn_size=(0, 4), in_channels=1
+)
+MODEL = CostModel((1, 14, 14))
+RUNGS = (1, 3, 9)
+
+
+def error_of(arch, rung, rng, tells=True, noise=0.02):
+    """An invented surface: bigger is better, early layers are wasted, lower rungs lag."""
+    macs = MODEL.cost(arch).macs
+    top = 0.3 * (macs / 1e5) ** -0.2 * 1.05 ** arch.block_config[0]
+    if not tells and rung < RUNGS[-1]:
+        return float(np.exp(rng.normal(-1, 0.3)))
+    return float(top * (1 + 0.5 / rung - 0.5 / 9) * np.exp(rng.normal(0, noise)))
+
+
+def outcome(sampler, number, index, rung=9, seed=0, **options):
+    """A training of one point, with what its lower rungs measured."""
+    arch = sampler.points.config(index)
+    rng = np.random.default_rng([seed, number])
+    values = sampler.points.values(index)
+    signals = {r: {"error": error_of(arch, r, rng, **options)} for r in RUNGS if r <= rung}
+    params = {n: values[n] for n in distributions(SPACE)}
+    return Outcome(number, params, rung, signals=signals)
+
+
+def searched(sampler, count, **options):
+    """The sampler's own first proposals, trained."""
+    outcomes = []
+    for number in range(count):
+        index, rung = sampler.propose(outcomes)
+        outcomes.append(outcome(sampler, number, index, rung, **options))
+    return outcomes
+
+
+def spent(sampler, outcomes):
+    """Compute by rung, lower rungs deducted, in MAC-epochs of one image."""
+    by_rung, before = dict.fromkeys(RUNGS, 0.0), {}
+    for o in outcomes:
+        key = str(o.params)
+        macs = MODEL.cost(SPACE.config(o.params)).macs
+        by_rung[o.rung] += macs * (o.rung - before.get(key, 0))
+        before[key] = o.rung
+    return by_rung
+
+
+def test_it_serves_an_optuna_study_of_ones_own():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS, seed=1)
+    study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
+    rng = np.random.default_rng(0)
+
+    def objective(trial):
+        values = suggest(trial, SPACE, RUNGS)
+        arch = SPACE.config(values)
+        errors = {r: error_of(arch, r, rng) for r in RUNGS if r <= values["rung"]}
+        trial.set_user_attr("errors", errors)
+        if values["rung"] < RUNGS[-1]:
+            raise optuna.TrialPruned
+        return errors[9], MODEL.cost(arch).macs
+
+    study.optimize(objective, n_trials=20)
+    asked = [(tuple(sorted(t.params.items()))) for t in study.trials]
+    assert len(set(asked)) == 20
+    states = {t.state.name for t in study.trials}
+    assert "COMPLETE" in states
+    assert states <= {"COMPLETE", "PRUNED"}
+
+
+def test_the_first_is_the_cheapest_to_the_top():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    index, rung = sampler.propose([])
+    assert sampler.known.macs[index] == sampler.known.macs.min()
+    assert rung == 9
+
+
+def test_the_same_trials_give_the_same_proposal():
+    a, b = (KnownCostSampler(SPACE, MODEL, rungs=RUNGS, seed=3) for _ in range(2))
+    outcomes = searched(a, 14)
+    assert [b.propose(outcomes[:n]) for n in range(14)] == [
+        a.propose(outcomes[:n]) for n in range(14)
+    ]
+
+
+def test_it_beats_random_search_by_far_on_an_invented_surface():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    macs, reference = sampler.known.macs.astype(float), [0.9, 1.1 * sampler.known.macs.max()]
+    errors = [error_of(arch, 9, np.random.default_rng(0), noise=0.0) for arch in sampler.points]
+    truth = np.column_stack([errors, macs])
+    best = hypervolume_curve(truth, reference)[-1]
+
+    def compute_to(order, level=0.99):
+        """MACs of the trainings until this share of the best hypervolume is found."""
+        curve = hypervolume_curve(truth[order], reference)
+        return macs[order][: int(np.argmax(curve >= level * best)) + 1].sum()
+
+    found = [sampler._index(o) for o in searched(sampler, 70) if o.rung == 9]
+    rng = np.random.default_rng(1)
+    blind = np.median([compute_to(rng.permutation(len(macs))) for _ in range(9)])
+    assert hypervolume_curve(truth[found], reference)[-1] >= 0.99 * best
+    assert compute_to(found) < blind / 4
+
+
+def test_rungs_that_tell_nothing_cost_next_to_nothing():
+    shares = []
+    for seed in range(3):
+        sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS, seed=seed)
+        compute = spent(sampler, searched(sampler, 40, seed=seed, tells=False))
+        screened = [r for r in RUNGS if r < 9]
+        shares.append(sum(compute[r] for r in screened) / sum(compute.values()))
+    assert np.median(shares) < 0.05
+
+
+def test_pending_trials_are_not_proposed_again():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    outcomes = searched(sampler, 8)
+    asked = set()
+    for number in range(8, 14):
+        index, rung = sampler.propose(outcomes)
+        asked.add(index)
+        params = {n: sampler.points.values(index)[n] for n in distributions(SPACE)}
+        outcomes.append(Outcome(number, params, rung, pending=True))
+    assert len(asked) == 6
+
+
+def test_failed_points_are_left_alone():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    outcomes = searched(sampler, 8)
+    index, rung = sampler.propose(outcomes)
+    params = {n: sampler.points.values(index)[n] for n in distributions(SPACE)}
+    again, _ = sampler.propose([*outcomes, Outcome(8, params, rung, failed=True)])
+    assert again != index
+
+
+def test_equal_scores_and_a_space_of_one_point_end_in_an_answer():
+    sampler = KnownCostSampler(SPACE, MODEL)
+    outcomes = []
+    for number in range(12):
+        index, rung = sampler.propose(outcomes)
+        values = sampler.points.values(index)
+        params = {n: values[n] for n in distributions(SPACE)}
+        outcomes.append(Outcome(number, params, rung, signals={1: {"error": 0.5}}))
+    assert len({str(o.params) for o in outcomes}) == 12
+    one = SearchSpace(growth_rate=(4,), block_config=((2,),), in_channels=1)
+    lonely = KnownCostSampler(one, MODEL, rungs=RUNGS)
+    assert lonely.propose([]) == (0, 9)
+    assert lonely.propose([Outcome(0, {}, 9, signals={9: {"error": 0.5}})])[0] == 0
+
+
+def test_limits_hold():
+    bound = 400_000
+    model = CostModel((1, 14, 14), limits=LimitsConfig(max_macs=bound))
+    sampler = KnownCostSampler(SPACE, model)
+    assert sampler.known.macs.max() <= bound
+
+
+def test_measured_latency_is_learnt_and_its_limit_kept(make_search):
+    def timed(job):
+        return Score(job.rung, job.seed, 0.5 / job.arch.growth_rate, latency_ms=job.arch.depth)
+
+    search = make_search(
+        evaluator=FakeEvaluator(score=timed), sampler="known-cost", rungs=(3,), trials=24,
+        costs=("latency_ms", "macs"), limits={"max_latency_ms": 9.0},
+    )  # fmt: skip
+    search.run()
+    late = search.records[12:]
+    assert len(search.records) == 24
+    assert sum(not record.feasible for record in late) <= 3
+
+
+def test_an_interrupted_search_with_rungs_ends_as_an_uninterrupted_one(make_search):
+    def scored(job):
+        rng = np.random.default_rng(job.seed)
+        point = [
+            CurvePoint(r, 2.0, 0.5 / job.arch.growth_rate / r**0.2 * rng.uniform(0.9, 1.1), 1.0)
+            for r in (1, 3)
+            if r <= job.rung
+        ]
+        return Score(job.rung, job.seed, point[-1].error, 1.0, 2.0, tuple(point))
+
+    options = {"sampler": "known-cost", "rungs": (1, 3), "trials": 24, "seed": 5}
+    whole = make_search("whole", evaluator=FakeEvaluator(score=scored), **options)
+    whole.run()
+    make_search("cut", evaluator=FakeEvaluator(score=scored), **{**options, "trials": 9}).run()
+    killed = make_search("cut", evaluator=FakeEvaluator(score=scored), **options)
+    killed.proposer.propose()  # asked, then killed before it was told
+    resumed = make_search("cut", evaluator=FakeEvaluator(score=scored), **options)
+    resumed.run()
+    assert resumed.story == whole.story
+
+
+def test_twins_are_one_point():
+    space = SearchSpace(
+        growth_rate=(4, 8), block_config=((1, 2),) * 2, in_channels=1,
+        num_init_features=(16, "2x growth"),
+    )  # fmt: skip
+    sampler = KnownCostSampler(space, MODEL)
+    keys = [arch.key for arch in sampler.points]
+    assert len(keys) == len(set(keys)) == space.size - 4
+
+
+def test_a_rung_first_heard_of_late_is_taken_up():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    outcomes = []
+    for number in range(12):
+        index, rung = sampler.propose(outcomes)
+        told = outcome(sampler, number, index, rung)
+        signals = told.signals if number >= 9 else {rung: told.signals[rung]}
+        outcomes.append(Outcome(number, told.params, rung, signals=signals))
+    assert sampler.propose(outcomes)
+
+
+def test_promotions_are_the_same_evidence_once():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    promoted = [outcome(sampler, 0, 5, rung) for rung in RUNGS]
+    rows = sampler.learner._error_rows(promoted)
+    assert sorted(rows.level) == [0, 1, 2]
+    assert len(set(rows.training)) == 1
+
+
+def replicated(sampler, times):
+    """Trainings to the only rung, each point of a few as often as told, with a seed each time."""
+    rng = np.random.default_rng(0)
+    return [
+        Outcome(number, values_of(sampler, point), 1, seed=number, signals={1: {"error": error}})
+        for number, point in enumerate(np.repeat([3, 20, 41, 77], times))
+        for error in [0.2 * float(np.exp(rng.normal(0, 0.1)))]
+    ]
+
+
+def values_of(sampler, point):
+    return {name: sampler.points.values(int(point))[name] for name in distributions(SPACE)}
+
+
+KNOWN = Parameters(
+    scale=np.linspace(1, 3, 9), deviation=0.1, noise=np.array([0.05]), rho=np.ones(1),
+    offset=np.zeros(1), shared=np.ones(1),
+)  # fmt: skip
+
+
+def test_seeds_of_an_architecture_are_their_mean_with_as_much_less_noise():
+    sampler = KnownCostSampler(SPACE, MODEL)
+    outcomes = replicated(sampler, [2, 1, 3, 1])
+    features = sampler.learner.features.points
+    found = Surrogate(sampler.learner._error_rows(outcomes), KNOWN).predict(features)
+
+    def kernel(a, b):
+        r = np.sqrt(5) * np.linalg.norm((a[:, None] - b) / KNOWN.scale, axis=2)
+        return 1 + 0.04 * a @ b.T + 0.01 * (1 + r + r**2 / 3) * np.exp(-r)
+
+    errors = np.log([o.signals[1]["error"] for o in outcomes])
+    means = np.array([each.mean() for each in np.split(errors, [2, 3, 6])])
+    trained = features[[3, 20, 41, 77]]
+    inverse = np.linalg.inv(kernel(trained, trained) + np.diag(0.05**2 / np.array([2, 1, 3, 1])))
+    cross = kernel(features, trained)
+    expected = errors.mean() + cross @ inverse @ (means - errors.mean())
+    assert found[0] == pytest.approx(expected, abs=1e-5)
+    left = np.diag(kernel(features, features)) - np.einsum("ij,jk,ik->i", cross, inverse, cross)
+    assert found[1] == pytest.approx(np.sqrt(left), abs=1e-5)
+
+
+def test_the_order_of_trials_says_nothing():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    lower = replace(
+        KNOWN,
+        noise=np.full(3, 0.05),
+        rho=np.ones(3),
+        offset=np.full(3, 0.1),
+        shared=np.full(3, 0.5),
+    )
+    outcomes = [
+        replace(outcome(sampler, seed, point, rung), seed=seed)
+        for point in (3, 20, 41)
+        for seed, rung in ((0, 3), (1, 1), (0, 9), (1, 9))  # both were promoted
+    ]
+    shuffled = [outcomes[i] for i in np.random.default_rng(0).permutation(len(outcomes))]
+    rows = [sampler.learner._error_rows(told) for told in (outcomes, shuffled)]
+    assert [len(each) for each in rows] == [18, 18]  # of six trainings, at three rungs
+    features = sampler.learner.features.points
+    one, other = (Surrogate(each, lower).predict(features) for each in rows)
+    np.testing.assert_allclose(one, other, atol=1e-8)
+
+
+@pytest.mark.parametrize("costs", [("params", "macs"), ("params", "macs", "activations")])
+def test_several_costs_give_an_answer(costs):
+    sampler = KnownCostSampler(SPACE, MODEL, costs=costs, rungs=RUNGS)
+    outcomes = searched(sampler, 25)
+    assert len({(o.key, o.rung) for o in outcomes}) == 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"costs": ("mac",)}, "costs must name known costs, got 'mac'.*macs"),
+        ({"rungs": (3, 1)}, "rungs must rise"),
+        ({"rungs": ()}, "rungs must rise"),
+        ({"reference": {"params": 1.0}}, "reference must name error and the costs alone"),
+    ],
+)
+def test_arguments_are_checked(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        KnownCostSampler(SPACE, MODEL, **arguments)
+
+
+def test_points_beyond_the_sample_of_a_large_space_count_all_the_same(monkeypatch):
+    from dnsearch.search.samplers import known_cost as module
+
+    monkeypatch.setattr(module, "MOST_SCORED", 30)
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    assert len(sampler.points) == 30
+    whole = SPACE.points(np.random.default_rng(0))
+    inside = {arch.key for arch in sampler.points}
+    outside = next(i for i in range(len(whole)) if whole.config(i).key not in inside)
+    values = whole.values(outside)
+    params = {n: values[n] for n in distributions(SPACE)}
+    told = Outcome(0, params, 9, signals={9: {"error": 0.01}})
+    assert sampler.propose([told])

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+from scipy.optimize import approx_fprime
+from scipy.stats import multivariate_normal
+
+from dnsearch.search.samplers import surrogate as module
+from dnsearch.search.samplers.surrogate import Parameters, Rows, Surrogate, fit, sample
+
+
+def planted(rng, trainings=40, dimensions=3, noise=0.02, lower=0.03, tells=True):
+    """Log errors of trainings at a lower rung and the top, of a surface that is known."""
+    features = rng.normal(size=(trainings, dimensions))
+    truth = surface(features)
+    low = 0.4 + 0.9 * truth if tells else np.zeros(trainings)
+    value = np.concatenate([truth, low + lower * rng.standard_normal(trainings)])
+    value[:trainings] += noise * rng.standard_normal(trainings)
+    level = np.repeat([0, 1], trainings)
+    rows = Rows(np.tile(features, (2, 1)), level, np.tile(np.arange(trainings), 2), value)
+    return rows, truth
+
+
+def surface(features):
+    return -1.8 - 0.15 * features[:, 0] + 0.1 * np.sin(2 * features[:, 1])
+
+
+def test_the_gradient_is_the_derivative():
+    rng = np.random.default_rng(0)
+    rows, _ = planted(rng, trainings=12)
+    covariance = module._Covariance(rows, 2)
+    mean, sd = module._prior(3, 1)
+    vector = mean + 0.5 * sd * rng.standard_normal(len(mean))
+    value = rows.value - rows.value.mean()
+    _, gradient = covariance.loss(vector, value)
+    expected = approx_fprime(vector, lambda v: covariance.loss(v, value)[0], 1e-6)
+    assert gradient == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def test_the_loss_is_the_density_of_the_rows_and_the_prior():
+    rng = np.random.default_rng(1)
+    rows, _ = planted(rng, trainings=8)
+    covariance = module._Covariance(rows, 2)
+    mean, sd = module._prior(3, 1)
+    value = rows.value - rows.value.mean()
+    losses, densities = [], []
+    for vector in (mean, mean + 0.3 * sd):
+        losses.append(covariance.loss(vector, value)[0])
+        matrix = covariance.matrix(Parameters.unpack(vector, 3))
+        prior = -0.5 * np.sum(((vector - mean) / sd) ** 2)
+        densities.append(multivariate_normal(cov=matrix).logpdf(value) + prior)
+    assert losses[0] - losses[1] == pytest.approx(densities[1] - densities[0])
+
+
+def test_the_posterior_is_that_of_textbook_conditioning():
+    rng = np.random.default_rng(2)
+    rows, _ = planted(rng, trainings=10)
+    parameters = fit(rows, rng, 2)
+    new = rng.normal(size=(4, 3))
+    mean, sd = Surrogate(rows, parameters).predict(new)
+    # One covariance of everything at once, from the code that the rows' own covariance uses; the
+    # new rows are trainings of their own, so their noise is on the diagonal alone.
+    joint = rows.and_also(new, np.zeros(4))
+    matrix = module._Covariance(joint, 2).matrix(parameters)
+    old, fresh = slice(0, len(rows)), slice(len(rows), None)
+    weights = np.linalg.solve(matrix[old, old], matrix[old, fresh])
+    centre = np.mean(rows.value[rows.level == 0])
+    assert mean == pytest.approx(centre + weights.T @ (rows.value - centre), abs=1e-6)
+    noise = parameters.noise[0] ** 2 + module.JITTER
+    covariance = matrix[fresh, fresh] - matrix[fresh, old] @ weights - noise * np.eye(4)
+    assert sd**2 == pytest.approx(np.diag(covariance), abs=1e-6)
+    together = Surrogate(rows, parameters).joint(new)
+    assert together[0] == pytest.approx(mean)
+    assert together[1] == pytest.approx(covariance, abs=1e-6)
+
+
+def test_a_planted_surface_and_its_noise_are_recovered():
+    rng = np.random.default_rng(3)
+    rows, _ = planted(rng, trainings=60)
+    model = Surrogate(rows, fit(rows, rng, 2))
+    new = rng.normal(size=(200, 3))
+    mean, sd = model.predict(new)
+    wrong = mean - surface(new)
+    assert np.sqrt(np.mean(wrong**2)) < 0.05
+    assert 0.85 <= np.mean(np.abs(wrong) < 1.96 * sd) <= 1.0
+    assert 0.01 < model.parameters.noise[0] < 0.04
+
+
+def test_steps_draw_from_prior_times_likelihood(monkeypatch):
+    rng = np.random.default_rng(8)
+    rows, _ = planted(rng, trainings=3)
+    posterior = module._Posterior(rows, rng, 2)
+    at, width = posterior.mean + posterior.sd, 0.7 * posterior.sd
+    likelihood = lambda vector: -0.5 * np.sum(((vector - at) / width) ** 2)  # noqa: E731
+    monkeypatch.setattr(posterior, "_likelihood", likelihood)
+    vector, found = posterior.mean, []
+    for _ in range(10_000):
+        vector = posterior.step(vector)
+        found.append((vector - posterior.mean) / posterior.sd)
+    variance = 1 / (1 + 0.7**-2)  # of the product of two normals
+    assert np.mean(found, axis=0) == pytest.approx(variance * 0.7**-2, abs=0.1)
+    assert np.std(found, axis=0) == pytest.approx(variance**0.5, abs=0.06)
+
+
+def test_draws_of_the_noise_are_about_what_was_planted():
+    rng = np.random.default_rng(9)
+    rows, _ = planted(rng, trainings=25)
+    noise = [each.noise[0] for each in sample(rows, rng, 2, 10)]
+    assert min(noise) < 0.02 < max(noise)
+    assert np.ptp(noise) < 0.03
+
+
+@pytest.mark.parametrize(("tells", "low", "high"), [(True, 0.2, 1.0), (False, 0.0, 0.1)])
+def test_a_lower_rung_explains_as_much_as_it_has_been_seen_to(tells, low, high):
+    rng = np.random.default_rng(4)
+    rows, _ = planted(rng, trainings=50, lower=0.03 if tells else 0.5, tells=tells)
+    model = Surrogate(rows, fit(rows, rng, 2))
+    far = 3 * rng.normal(size=(30, 3))
+    assert low <= np.median(model.explained(far, 1)) <= high
+
+
+def test_a_lower_rungs_result_narrows_the_top_as_announced():
+    rng = np.random.default_rng(5)
+    rows, _ = planted(rng)
+    model = Surrogate(rows, fit(rows, rng, 2))
+    new = np.array([[2.5, -2.0, 1.0]])
+    _, before = model.predict(new)
+    share = model.explained(new, 1)
+    seen = Rows(
+        np.vstack([rows.features, new]), np.append(rows.level, 1),
+        np.append(rows.training, 999), np.append(rows.value, -1.0),
+    )  # fmt: skip
+    _, after = Surrogate(seen, model.parameters).predict(new)
+    assert after**2 == pytest.approx(before**2 * (1 - share), rel=1e-3)
+
+
+def test_believing_narrows_but_does_not_move():
+    rng = np.random.default_rng(6)
+    rows, _ = planted(rng, trainings=15)
+    model = Surrogate(rows, fit(rows, rng, 2))
+    pending = np.array([[1.5, 1.0, 0.0]])
+    mean, sd = model.predict(pending)
+    believed_mean, believed_sd = model.believing(pending).predict(pending)
+    assert believed_mean == pytest.approx(mean, abs=1e-6)
+    assert believed_sd < sd
+
+
+@pytest.mark.parametrize("trainings", [1, 2])
+def test_few_or_equal_values_give_an_answer(trainings):
+    rng = np.random.default_rng(7)
+    features = rng.normal(size=(trainings, 2))
+    zeros = np.zeros(trainings, np.intp)
+    rows = Rows(features, zeros, np.arange(trainings), np.full(trainings, -1.0))
+    mean, sd = Surrogate(rows, fit(rows, rng)).predict(rng.normal(size=(5, 2)))
+    assert np.isfinite(mean).all()
+    assert (sd > 0).all()

@@ -1,0 +1,37 @@
+from dataclasses import replace
+
+from dnsearch.config import parse_study
+from dnsearch.rundir import RunDir
+from dnsearch.search.weights import Keeper
+from tests.fakes import FakeEvaluator, fake_score
+
+
+def test_weights_stay_for_the_front_and_for_promotions(make_search, tmp_path):
+    def lucky(job):
+        return replace(fake_score(job), error=(job.seed % 997) / 1000)
+
+    evaluator = FakeEvaluator(score=lucky)
+    search = make_search(evaluator=evaluator, sampler="mo-asha", rungs=(1, 3), trials=36)
+    search.run()
+    run = RunDir(tmp_path / "run")
+    for record in search.records:
+        run.checkpoint(record.job.arch.key, record.job.seed).parent.mkdir(
+            parents=True, exist_ok=True
+        )
+    Keeper(run, parse_study("")).tidy(search.records)
+    left = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    tops = [record for record in search.records if record.job.rung == 3]
+    screened = {r.job.arch.key for r in search.records} - {r.job.arch.key for r in tops}
+    front = {
+        a.job.arch.key
+        for a in tops
+        if not any(
+            b.values != a.values
+            and b.values[0] <= 0.85 * a.values[0]
+            and b.values[1] <= a.values[1]
+            for b in tops
+        )
+    }
+    assert left == screened | front
+    assert screened
+    assert len(front) < len(tops)
