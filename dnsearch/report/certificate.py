@@ -28,7 +28,7 @@ from dnsearch.report.certificate_figures import (
     tests_of,
 )
 from dnsearch.report.digest import sure
-from dnsearch.report.pictures import Picture
+from dnsearch.report.parts import Picture
 
 Floats = NDArray[np.float64]
 

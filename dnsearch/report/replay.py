@@ -26,7 +26,7 @@ from dnsearch.replay.comparison import (
 )
 from dnsearch.replay.measures import AXES, LEVELS, NOBODY, TIE, Needed, wins
 from dnsearch.report.html import render_template
-from dnsearch.report.pictures import Picture
+from dnsearch.report.parts import Picture
 from dnsearch.report.shares import share_figure, share_series
 from dnsearch.report.style import OTHER, STROKES, Stroke
 from dnsearch.rundir import atomic, write_text

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dnsearch.analysis.frames import column, records
 from dnsearch.analysis.metrics import METRICS, format_value
 from dnsearch.report.forecast import WORDS, Said, spaced, told
-from dnsearch.report.pictures import Picture
+from dnsearch.report.parts import Picture
 from dnsearch.report.style import BARS, FRONT, LOOKS, OTHER, axis, layout, log_axis, padded_range
 from dnsearch.scaling.extrapolation import LawStudy
 from dnsearch.scaling.growth import Growth

@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from dnsearch.analysis import picks
 from dnsearch.analysis.confidence import front_probability
-from dnsearch.analysis.frames import texts
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.history import History
@@ -24,11 +21,11 @@ from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
-BELIEVED = ("believed_error", "believed_low", "believed_high", "front_probability")
-"""Columns of ``Results.candidates``."""
+PREDICTED = ("predicted_error", "predicted_low", "predicted_high", "front_probability")
+"""What is predicted of a ``Candidate``."""
 
 LEVEL = 0.9
-"""Of the interval from ``believed_low`` to ``believed_high``."""
+"""Of the interval from ``predicted_low`` to ``predicted_high``."""
 
 LEAST = 5
 """Full trainings; of fewer the surrogate would tell its prior, not the data."""
@@ -82,20 +79,15 @@ def believe(
     return Beliefs(tuple(a.key for a in archs), np.exp(np.concatenate(draws)), float(noise))
 
 
-def with_beliefs(candidates: pd.DataFrame, beliefs: Beliefs, costs: Sequence[str]) -> pd.DataFrame:
-    """``Results.candidates`` with the columns ``BELIEVED`` of the finished ones filled in."""
-    found = {name: np.full(len(candidates), np.nan) for name in BELIEVED}
-    done = picks.finished(candidates)
+def described(beliefs: Beliefs, keys: Sequence[str], costs: Floats) -> dict[str, Floats]:
+    """The figures of ``PREDICTED`` for the candidates with these keys (n,) and costs (n, d), each
+    (n,)."""
     place = {key: i for i, key in enumerate(beliefs.keys)}
-    known = np.flatnonzero(candidates.index.isin(done.index) & candidates["key"].isin(place))
-    which = [place[key] for key in texts(candidates.iloc[known], "key")]
+    which = [place[key] for key in keys]
     low, high = beliefs.interval(LEVEL)
-    cost = picks.objective_values(candidates.iloc[known], costs)[:, 1:]
-    chance = front_probability(beliefs.draws[:, which], cost)
+    chance = front_probability(beliefs.draws[:, which], costs)
     values = (beliefs.error[which], low[which], high[which], chance)
-    for name, value in zip(BELIEVED, values, strict=True):
-        found[name][known] = value
-    return candidates.assign(**found)
+    return dict(zip(PREDICTED, values, strict=True))
 
 
 def _normal(mean: Floats, covariance: Floats, rng: np.random.Generator) -> Floats:
