@@ -2,7 +2,7 @@
 
 A pick is ``knee``, ``least-error`` or ``least-cost`` (of the Pareto front), a candidate's key, or
 bounds joined by commas, such as ``macs<=50e6`` or ``macs<=50M,params<=1e5``: the least error
-among the finished candidates within them. Picks follow the errors believed of candidates, where
+among the finished candidates within them. Picks follow the predicted errors of candidates, where
 there are any: the least of many measured errors is a lucky one.
 """
 
@@ -82,12 +82,12 @@ def _seed_means(done: pd.DataFrame) -> pareto.Floats:
 
 
 def _expected(done: pd.DataFrame) -> pareto.Floats:
-    """The error to expect of each finished training's architecture: what is believed of it, else
+    """The error to expect of each finished training's architecture: what is predicted, else
     the mean of its seeds."""
-    if "believed_error" not in done:
+    if "predicted_error" not in done:
         return _seed_means(done)
-    believed = column(done, "believed_error")
-    return np.where(np.isfinite(believed), believed, _seed_means(done))
+    predicted = column(done, "predicted_error")
+    return np.where(np.isfinite(predicted), predicted, _seed_means(done))
 
 
 def pick(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candidate:

@@ -16,4 +16,4 @@ def command(run: str) -> None:
     from dnsearch.report.page import write_report
     from dnsearch.search.results import read_results
 
-    click.echo(write_report(read_results(folder, beliefs=True), folder.path))
+    click.echo(write_report(read_results(folder, predictions=True), folder.path))

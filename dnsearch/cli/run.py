@@ -77,7 +77,7 @@ def command(
     from dnsearch.report.page import write_report
     from dnsearch.search.results import read_results
 
-    results = read_results(run, beliefs=True)
+    results = read_results(run, predictions=True)
     write_report(results, run.path)
     found = print_summary(results, run, reason, shlex.join(["dnsearch", *sys.argv[1:]]))
     return 0 if found or reason in (INTERRUPTED, TIME_IS_UP) else 1

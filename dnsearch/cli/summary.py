@@ -84,9 +84,9 @@ def _print_picks(found: Digest) -> None:
 
 def _noise(row: Candidate, found: Digest) -> str:
     """How little a measured error means."""
-    beliefs, trainings = found.results.beliefs, f"{row['rung']}-epoch trainings"
-    if beliefs is not None:
-        points = 100 * beliefs.noise * row["error"]
+    predictions, trainings = found.results.predictions, f"{row['rung']}-epoch trainings"
+    if predictions is not None:
+        points = 100 * predictions.seed_noise * row["error"]
         return f"from {trainings}, whose errors differ by {points:.1f} points (sd) between seeds"
     points = 200 * float(binomial_standard_error(row["error"], found.validation_images))
     return f"from {trainings}; the choice of images alone moves errors by up to {points:.1f} points"

@@ -145,7 +145,7 @@ def _of_run(run: RunDir, query: str) -> Asked:
     from dnsearch.analysis.picks import RULES, pick
     from dnsearch.search.results import read_results
 
-    results = read_results(run, beliefs=True)
+    results = read_results(run, predictions=True)
     row = pick(results.candidates, results.study.objectives.costs, query)
     folder = f"{run.name}-{query if query in RULES else row['key']}"
     return Asked(row["name"], folder, results.archs[row["key"]], results.study)

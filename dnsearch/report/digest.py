@@ -67,18 +67,18 @@ class Digest:
 
     def sureness(self) -> tuple[float, float, int] | None:
         """How sure it is that the least-error pick is the best of the candidates that something is
-        believed of: the probability, the error by which it is expected to miss the best, and how
-        many they are. None where nothing is believed of it."""
-        beliefs = self.results.beliefs
-        if beliefs is None or "least-error" not in self.picks:
+        predicted of: the probability, the error by which it is expected to miss the best, and how
+        many they are. None where nothing is predicted of it."""
+        predictions = self.results.predictions
+        if predictions is None or "least-error" not in self.picks:
             return None
-        keys, chosen = list(beliefs.keys), self.picks["least-error"]["key"]
+        keys, chosen = list(predictions.keys), self.picks["least-error"]["key"]
         if chosen not in keys:
             return None
         allowed = np.isin(keys, texts(self.finished, "key"))
-        chances = best_probability(beliefs.draws, allowed)
+        chances = best_probability(predictions.draws, allowed)
         place = keys.index(chosen)
-        regret = expected_regret(beliefs.draws, allowed, place)
+        regret = expected_regret(predictions.draws, allowed, place)
         return float(chances[place]), regret, int(allowed.sum())
 
     @property
@@ -130,9 +130,9 @@ def _reference(results: Results, done: pd.DataFrame) -> dict[str, float]:
 
 def error_of(candidate: Candidate) -> str:
     """The validation error to expect of a candidate with its 90 % interval, in the mean over seeds
-    where that is believed, else as measured ± its standard error."""
-    if math.isfinite(candidate["believed_error"]):
-        ends = ("believed_error", "believed_low", "believed_high")
+    where that is predicted, else as measured ± its standard error."""
+    if math.isfinite(candidate["predicted_error"]):
+        ends = ("predicted_error", "predicted_low", "predicted_high")
         value, low, high = (format_value("error", candidate[end]) for end in ends)
         return f"{value} ({low.removesuffix(' %')} to {high}) expected validation error"
     return f"{format_error(candidate['error'], candidate['error_se'])} validation error"
@@ -168,7 +168,7 @@ def answer(digest: Digest) -> str:
 
 def sureness_of(digest: Digest) -> str:
     """Such as ``the best of 21 networks trained within 4 M MACs with probability 0.6; expected
-    regret 0.3 points``, of the least-error pick; empty where nothing is believed of it."""
+    regret 0.3 points``, of the least-error pick; empty where nothing is predicted of it."""
     found = digest.sureness()
     if found is None:
         return ""

@@ -93,7 +93,7 @@ def _own_scaling(results: Results, folder: Path) -> Scaling | None:
 
     try:
         others = [
-            read_results(RunDir.find(name, folder.parent), beliefs=True)
+            read_results(RunDir.find(name, folder.parent), predictions=True)
             for name in asked.get("runs", ())[1:]
         ]
         times = [each["times"] for each in asked.get("next", ())] or TIMES
@@ -179,7 +179,7 @@ def _cards(digest: Digest, confirmed: Confirmed | None) -> list[Card]:
 
 def _estimate(row: Candidate) -> list[tuple[str, str]]:
     """What was measured where the error told is another, and how sure its place on the front is."""
-    if not math.isfinite(row["believed_error"]):
+    if not math.isfinite(row["predicted_error"]):
         return []
     return [
         ("measured", format_error(row["error"], row["error_se"])),

@@ -16,7 +16,7 @@ from dnsearch.report.digest import FIGURES, Digest
 
 Floats = NDArray[np.float64]
 
-_EXPECTED = ("believed_error", "believed_low", "believed_high")
+_EXPECTED = ("predicted_error", "predicted_low", "predicted_high")
 
 NEAR_DECADES = 0.4
 """Untrained presets farther beyond the candidates than this start hidden."""
@@ -37,7 +37,7 @@ class FrontSeries(NamedTuple):
     front of these two alone, cheapest first. ``picks`` maps positions to the pick's names.
     ``presets`` maps positions of trained presets to their names. ``missing`` counts finished
     candidates without this cost. ``expected`` (n, 3): the error in the mean over seeds and the ends
-    of its 90 % interval, NaN where nothing is believed.
+    of its 90 % interval, NaN where nothing is predicted.
     """
 
     cost: str

@@ -94,7 +94,7 @@ def _numbers(digest: Digest, rows: pd.DataFrame) -> list[tuple[Column, list[Cell
         (Column("error (%)", hint=METRICS["error"].label), _cells(errors, 100 * errors, 2)),
         (Column("± (%)", hint="binomial standard error"), _cells(spread, 100 * spread, 2)),
     ]
-    expected = column(rows, "believed_error")
+    expected = column(rows, "predicted_error")
     if np.isfinite(expected).any():
         hint = "in the mean over seeds, by all trainings together"
         found.append((Column("expected (%)", hint=hint), _cells(expected, 100 * expected, 2)))

@@ -13,8 +13,8 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
-from dnsearch.search.beliefs import BELIEVED, Beliefs, believe, with_beliefs
 from dnsearch.search.feasible import CostModel
+from dnsearch.search.predictions import PREDICTED, Predictions, predict_errors, with_predictions
 from dnsearch.search.store import Record, StudyStore
 
 COLUMNS = {
@@ -49,10 +49,10 @@ COLUMNS = {
     "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
     "finished_after": "seconds of search time, over all sittings, when this candidate was told",
     "failure": "reason, empty where there is none",
-    "believed_error": "error in the mean over seeds, by what all trainings together say; NaN where "
-    "nothing is believed, as of what was not trained to the end",
-    "believed_low": "lower end of its 90 % interval",
-    "believed_high": "upper end",
+    "predicted_error": "error in the mean over seeds, by what all trainings together say; NaN "
+    "where nothing is predicted, as of what was not trained to the end",
+    "predicted_low": "lower end of its 90 % interval",
+    "predicted_high": "upper end",
     "front_probability": "of being on the front of all finished candidates, by the same",
     "zero_cost": "scores at initialisation by name, None where they were not asked for",
     "curve": "list of {epoch, train_loss, error, loss}",
@@ -62,7 +62,7 @@ went on from a lower rung is one row."""
 
 PARTIAL = "partial"
 
-MEASURED = ("latency_ms", "error", "loss", "train_loss", "seconds", "images_per_second", *BELIEVED)
+MEASURED = ("latency_ms", "error", "loss", "train_loss", "seconds", "images_per_second", *PREDICTED)
 """Columns of floats that may be missing."""
 
 
@@ -74,8 +74,8 @@ class Results:
     activations, train_bytes) for each preset whose stem and depth fit the input, trained or not.
     ``importance`` maps a name of an objective to the share of its variance each dimension explains.
     ``data`` tells of the images: name, classes, image shape, numbers of images a split.
-    ``archs`` maps a candidate's key to its architecture. ``beliefs`` are what the surrogate makes
-    of all trainings together; None where they were not asked for or there are too few.
+    ``archs`` maps a candidate's key to its architecture. ``predictions`` are what the surrogate
+    makes of all trainings together; None where they were not asked for or there are too few.
     ``confirmed``: what ``dnsearch confirm`` trained, none of which is in ``candidates``.
     """
 
@@ -88,13 +88,13 @@ class Results:
     importance: Mapping[str, Mapping[str, float]]
     seconds: float
     archs: Mapping[str, ArchConfig] = field(default_factory=dict)
-    beliefs: Beliefs | None = None
+    predictions: Predictions | None = None
     confirmed: tuple[Record, ...] = ()
 
 
-def read_results(run: RunDir, beliefs: bool = False) -> Results:
-    """The run as it stands, whether or not it is being searched at this moment; with ``beliefs``,
-    which take about a second, where errors are told.
+def read_results(run: RunDir, predictions: bool = False) -> Results:
+    """The run as it stands, whether or not it is being searched at this moment; with
+    ``predictions``, which take about a second, where errors are told.
 
     Raises RunError where a file of the run is missing or damaged.
     """
@@ -108,27 +108,27 @@ def read_results(run: RunDir, beliefs: bool = False) -> Results:
     names = {arch.key: name for name, arch in presets.items()}
     rows = [_row(record, model, data["images"]["train"], names) for record in records]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(MEASURED, float))
-    found = _believe(store, study, model, data) if beliefs else None
+    found = _predict(store, study, model, data) if predictions else None
     return Results(
         name=run.name,
         study=study,
         environment=machine,
         data=data,
-        candidates=with_beliefs(table, found, study.objectives.costs) if found else table,
+        candidates=with_predictions(table, found, study.objectives.costs) if found else table,
         presets=_preset_costs(presets, model),
         importance=store.importance(),
         seconds=store.seconds,
         archs={record.job.arch.key: record.job.arch for record in records},
-        beliefs=found,
+        predictions=found,
         confirmed=tuple(store.confirmed()),
     )
 
 
-def _believe(
+def _predict(
     store: StudyStore, study: StudyConfig, model: CostModel, data: Mapping[str, Any]
-) -> Beliefs | None:
+) -> Predictions | None:
     space = study.space.build(data["shape"][0], len(data["classes"]))
-    return believe(store, space, model, study.training.rungs, study.search.seed)
+    return predict_errors(store, space, model, study.training.rungs, study.search.seed)
 
 
 def _latest(records: list[Record]) -> list[Record]:

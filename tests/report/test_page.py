@@ -21,7 +21,7 @@ from dnsearch.errors import RunError
 from dnsearch.report.digest import answer, digest, export_command, summary
 from dnsearch.report.page import candidates_csv, render, write_report
 from dnsearch.report.table import shortened, table
-from dnsearch.search.beliefs import Beliefs, with_beliefs
+from dnsearch.search.predictions import Predictions, with_predictions
 from dnsearch.search.results import COLUMNS, Results
 
 from . import synthetic
@@ -194,15 +194,15 @@ def test_summary_tells_what_the_table_holds():
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
-def test_beliefs_stand_on_the_cards_and_correct_the_least_error():
-    """Of three candidates, the one with the least measured error is believed to be the second."""
+def test_predictions_stand_on_the_cards_and_correct_the_least_error():
+    """Of three candidates, the one with the least measured error is predicted to be the second."""
     found = synthetic.results(3, seed=1)
     found.candidates["error"] = [0.20, 0.15, 0.16]
     found.candidates["macs"] = [1e5, 2e5, 3e5]
     draws = np.array([[0.2, 0.17, 0.16], [0.2, 0.18, 0.16], [0.2, 0.165, 0.16], [0.2, 0.15, 0.16]])
-    beliefs = Beliefs(tuple(found.candidates["key"]), draws, 0.03)
-    table = with_beliefs(found.candidates, beliefs, ("macs",))
-    told = digest(dataclasses.replace(found, candidates=table, beliefs=beliefs))
+    predictions = Predictions(tuple(found.candidates["key"]), draws, 0.03)
+    table = with_predictions(found.candidates, predictions, ("macs",))
+    told = digest(dataclasses.replace(found, candidates=table, predictions=predictions))
     assert told.candidates["front_probability"].tolist() == [1.0, 1.0, 0.75]
     assert told.front["name"].tolist() == found.candidates["name"][:2].tolist()  # as measured
     assert told.picks["least-error"]["name"] == found.candidates["name"][2]  # as expected

@@ -1,4 +1,4 @@
-"""What is believed of candidates' true errors, from all that a search has measured.
+"""Predictions of candidates' true errors, from all that a search has measured.
 
 A measured error is the architecture's own, moved by the luck of one seed. The surrogate knows how
 large that luck is and what similar architectures scored, so its posterior is the better estimate:
@@ -24,11 +24,11 @@ from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
-BELIEVED = ("believed_error", "believed_low", "believed_high", "front_probability")
+PREDICTED = ("predicted_error", "predicted_low", "predicted_high", "front_probability")
 """Columns of ``Results.candidates``."""
 
 LEVEL = 0.9
-"""Of the interval from ``believed_low`` to ``believed_high``."""
+"""Of the interval from ``predicted_low`` to ``predicted_high``."""
 
 LEAST = 5
 """Full trainings; of fewer the surrogate would tell its prior, not the data."""
@@ -42,14 +42,14 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Beliefs:
+class Predictions:
     """Of the candidates with these ``keys``, (n,): draws (s, n) of the error that a candidate has
-    in the mean over seeds, trained to the top rung; ``noise``, the standard deviation of log error
-    that one seed adds."""
+    in the mean over seeds, trained to the top rung; ``seed_noise``, the standard deviation of log
+    error that one seed adds."""
 
     keys: tuple[str, ...]
     draws: Floats
-    noise: float
+    seed_noise: float
 
     @property
     def error(self) -> Floats:
@@ -62,11 +62,11 @@ class Beliefs:
         return low, high
 
 
-def believe(
+def predict_errors(
     store: StudyStore, space: SearchSpace, model: CostModel, rungs: tuple[int, ...], seed: int = 0
-) -> Beliefs | None:
-    """Beliefs of every candidate of the space that was trained to the top rung; None while there
-    are fewer than ``LEAST``."""
+) -> Predictions | None:
+    """Predictions of every candidate of the space that was trained to the top rung; None while
+    there are fewer than ``LEAST``."""
     outcomes = History(rungs, counts_for_nothing).of(store.search)
     finished = [outcome for outcome in outcomes if not (outcome.failed or outcome.pending)]
     params = {o.key: o.params for o in finished if o.rung == rungs[-1]}
@@ -79,21 +79,23 @@ def believe(
     surrogates = learner.possible(finished, SETTINGS)
     draws = [_normal(*each.joint(learner.features.points), rng) for each in surrogates]
     noise = np.sqrt(np.mean([each.parameters.noise[0] ** 2 for each in surrogates]))
-    return Beliefs(tuple(a.key for a in archs), np.exp(np.concatenate(draws)), float(noise))
+    return Predictions(tuple(a.key for a in archs), np.exp(np.concatenate(draws)), float(noise))
 
 
-def with_beliefs(candidates: pd.DataFrame, beliefs: Beliefs, costs: Sequence[str]) -> pd.DataFrame:
-    """``Results.candidates`` with the columns ``BELIEVED`` of the finished ones filled in."""
-    found = {name: np.full(len(candidates), np.nan) for name in BELIEVED}
+def with_predictions(
+    candidates: pd.DataFrame, predictions: Predictions, costs: Sequence[str]
+) -> pd.DataFrame:
+    """``Results.candidates`` with the columns ``PREDICTED`` of the finished ones filled in."""
+    found = {name: np.full(len(candidates), np.nan) for name in PREDICTED}
     done = picks.finished(candidates)
-    place = {key: i for i, key in enumerate(beliefs.keys)}
+    place = {key: i for i, key in enumerate(predictions.keys)}
     known = np.flatnonzero(candidates.index.isin(done.index) & candidates["key"].isin(place))
     which = [place[key] for key in texts(candidates.iloc[known], "key")]
-    low, high = beliefs.interval(LEVEL)
+    low, high = predictions.interval(LEVEL)
     cost = picks.objective_values(candidates.iloc[known], costs)[:, 1:]
-    chance = front_probability(beliefs.draws[:, which], cost)
-    values = (beliefs.error[which], low[which], high[which], chance)
-    for name, value in zip(BELIEVED, values, strict=True):
+    chance = front_probability(predictions.draws[:, which], cost)
+    values = (predictions.error[which], low[which], high[which], chance)
+    for name, value in zip(PREDICTED, values, strict=True):
         found[name][known] = value
     return candidates.assign(**found)
 
