@@ -90,7 +90,7 @@ def _noise(candidate: Candidate, found: Digest) -> str:
     """How much a measured error depends on chance."""
     predictions, trainings = found.results.predictions, f"{candidate.rung}-epoch trainings"
     if predictions is not None:
-        points = 100 * predictions.noise * candidate.error
+        points = 100 * predictions.seed_noise * candidate.error
         return f"from {trainings}, whose errors differ by {points:.1f} points (sd) between seeds"
     points = 200 * candidate.error_se
     return f"from {trainings}; the choice of images alone moves errors by up to {points:.1f} points"

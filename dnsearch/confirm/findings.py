@@ -37,7 +37,7 @@ class Confirmed:
     """What ``dnsearch confirm`` found.
 
     candidates: one row an architecture: ``key``, ``name``, its costs by their names in ``METRICS``,
-    ``front`` (bool: of the search), ``error`` and ``believed_error`` (the search's measured
+    ``front`` (bool: of the search), ``error`` and ``predicted_error`` (the search's measured
     validation error and its estimate), ``test_errors`` (a list, one a seed), ``test_mean`` and its
     90 % interval ``test_low`` to ``test_high``, ``front_probability`` and ``best_probability``.
     Errors are shares (0 to 1), NaN where missing. epochs: of each training. cost: the x axis.
@@ -158,7 +158,7 @@ def _sureness(draws: Floats, costs: Floats, known: NDArray[np.bool_]) -> dict[st
 
 def _row(candidate: Mapping[str, Any], own: Sequence[Record]) -> dict[str, Any]:
     tests = [_test_error(record) for record in own]
-    told = ("key", "name", "front", "error", "believed_error", *FIGURES)
+    told = ("key", "name", "front", "error", "predicted_error", *FIGURES)
     known = [error for error in tests if math.isfinite(error)]
     mean = float(np.mean(known)) if known else math.nan
     return {name: candidate[name] for name in told} | {"test_errors": tests, "test_mean": mean}
@@ -178,9 +178,9 @@ def _draws(table: pd.DataFrame, digest: Digest, tests: int, rng: np.random.Gener
     count = np.isfinite(logs).sum(axis=1)
     free = int((count[count > 1] - 1).sum())
     found = seed_noise(errors, np.zeros(len(errors))).seed_log_sd ** 2 * free if free else 0.0
-    beliefs = digest.results.beliefs
-    if beliefs is not None:
-        found, free = found + PRIOR * beliefs.noise**2, free + PRIOR
+    predictions = digest.results.predictions
+    if predictions is not None:
+        found, free = found + PRIOR * predictions.seed_noise**2, free + PRIOR
     if free < PRIOR:  # too little to say how large the luck is
         return np.full((DRAWS, len(count)), math.nan)
     spread = np.sqrt(found / rng.chisquare(free, DRAWS))[:, None]
@@ -255,7 +255,7 @@ def _notes(
     if failed:
         notes.append(f"{failed} training{'s' * (failed > 1)} failed and count as missing.")
     single = max(len(own) for own in trained.values()) == 1
-    if single and digest.results.beliefs is not None:
+    if single and digest.results.predictions is not None:
         notes.append("From one seed each, how large its luck is was taken from the search.")
     front = int(np.sum(np.array(table["front"], dtype=bool)))
     if 0 < front < len(table):

@@ -169,7 +169,7 @@ def _networks(confirmed: Confirmed) -> Table:
                     ),
                     Cell(str(int(np.isfinite(tests_of(row)).sum()))),
                     Cell(format_value("error", row["error"])),
-                    Cell(format_value("error", row["believed_error"])),
+                    Cell(format_value("error", row["predicted_error"])),
                     Cell(chance(row["front_probability"])),
                     Cell(chance(row["best_probability"])),
                 ],

@@ -137,10 +137,10 @@ def test_of_several_seeds_the_mean_makes_the_front_not_the_luckiest(candidates):
 
 
 def test_expected_errors_choose_and_measured_ones_make_the_front(candidates):
-    believed = candidates.assign(believed_error=[0.31, 0.11, 0.13, 0.40, math.nan, math.nan])
-    assert key(picks.recommend(believed, ["macs"])["least-error"]) == "aa22"
-    assert key(picks.pick(believed, ["macs"], "macs<=60e6")) == "aa22"
-    assert picks.front(believed, ["macs"])["key"].tolist() == ["aa11", "aa22", "bb33"]
-    unlucky = candidates.assign(believed_error=[0.31, 0.13, 0.12, 0.09, math.nan, math.nan])
+    predicted = candidates.assign(predicted_error=[0.31, 0.11, 0.13, 0.40, math.nan, math.nan])
+    assert key(picks.recommend(predicted, ["macs"])["least-error"]) == "aa22"
+    assert key(picks.pick(predicted, ["macs"], "macs<=60e6")) == "aa22"
+    assert picks.front(predicted, ["macs"])["key"].tolist() == ["aa11", "aa22", "bb33"]
+    unlucky = candidates.assign(predicted_error=[0.31, 0.13, 0.12, 0.09, math.nan, math.nan])
     assert key(picks.recommend(unlucky, ["macs"])["least-error"]) == "cc44"  # off that front
     assert key(picks.pick(unlucky, ["macs"], "macs<=60e6")) == "cc44"
