@@ -15,7 +15,8 @@ import pandas as pd
 from dnsearch.analysis.candidates import COSTS, Candidate, State
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
-from dnsearch.confirm.findings import Confirmed, confirmed_record
+from dnsearch.confirm.findings import Confirmed
+from dnsearch.confirm.record import confirmed_record
 from dnsearch.data import has_test
 from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.columns import COLUMNS, row_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dnsearch.analysis.confidence import front_probability
+from dnsearch.analysis.confidence import DRAWS, LEVEL, front_probability
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.history import History
@@ -24,13 +24,9 @@ from dnsearch.seeds import derived_seed
 PREDICTED = ("predicted_error", "predicted_low", "predicted_high", "front_probability")
 """What is predicted of a ``Candidate``."""
 
-LEVEL = 0.9
-"""Of the interval from ``predicted_low`` to ``predicted_high``."""
-
 LEAST = 5
 """Full trainings; of fewer the surrogate would tell its prior, not the data."""
 
-DRAWS = 4000
 SETTINGS = 20
 """Of the surrogate's hyper-parameters. With the likeliest alone intervals are too narrow: it takes
 for known how large a seed's luck is and how fast errors change."""
@@ -53,7 +49,7 @@ class Predictions:
         """The median of each, (n,)."""
         return np.median(self.draws, axis=0)
 
-    def interval(self, level: float = 0.9) -> tuple[Floats, Floats]:
+    def interval(self, level: float = LEVEL) -> tuple[Floats, Floats]:
         """Where each lies with this probability, (n,) and (n,)."""
         low, high = np.quantile(self.draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return low, high
@@ -84,7 +80,7 @@ def described(predictions: Predictions, keys: Sequence[str], costs: Floats) -> d
     (n,)."""
     place = {key: i for i, key in enumerate(predictions.keys)}
     which = [place[key] for key in keys]
-    low, high = predictions.interval(LEVEL)
+    low, high = predictions.interval()
     chance = front_probability(predictions.draws[:, which], costs)
     values = (predictions.error[which], low[which], high[which], chance)
     return dict(zip(PREDICTED, values, strict=True))
