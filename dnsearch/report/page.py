@@ -15,7 +15,7 @@ from dnsearch.analysis.frames import Candidate, records, texts
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
 from dnsearch.confirm.findings import Confirmed, confirmed, confirmed_record
-from dnsearch.data import has_test
+from dnsearch.data import had_test
 from dnsearch.errors import DnsearchError, RunError
 from dnsearch.report.certificate import section
 from dnsearch.report.certificate_figures import error_interval
@@ -226,7 +226,7 @@ def _unseen(digest: Digest, confirmed: Confirmed | None) -> list[str]:
         return ["What fresh seeds and the test images say stands below."]
     tests = False
     with contextlib.suppress(DnsearchError):  # the images may lie elsewhere by now
-        tests = has_test(digest.results.study.data)
+        tests = had_test(digest.results.data, digest.results.study.data)
     if not tests:
         return []
     return [
