@@ -10,7 +10,7 @@ import click
 from dnsearch.analysis.candidates import Candidate, State
 from dnsearch.analysis.metrics import duration, format_value
 from dnsearch.confirm.run import default_request, expected_duration
-from dnsearch.data import has_test
+from dnsearch.data import had_test
 from dnsearch.report.digest import Digest, digest, error_of, export_command, sureness_of
 from dnsearch.rundir import RUNS, RunDir
 from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
@@ -67,7 +67,7 @@ def _print_confirm(results: Results, name: str) -> None:
     if results.study.search.sampler == "scaling":
         click.echo(f"scale:     dnsearch scale {shlex.quote(name)}  (what a larger budget buys)")
         return
-    if not has_test(results.study.data):
+    if not had_test(results.data, results.study.data):
         return
     seconds = expected_duration(results, default_request(results))
     length = "" if seconds is None else f"about {duration(seconds)}: "

@@ -89,7 +89,7 @@ def command(
     from dnsearch.training.full import FullTraining
 
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
-    notes += plan.notes(config.training)
+    notes += [*plan.notes(), *plan.compile_kernels(config.training)]
     typed = shlex.join(["dnsearch", *sys.argv[1:]])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     try:
