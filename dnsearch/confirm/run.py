@@ -113,7 +113,7 @@ def confirm(
             done = {(record.job.arch.key, record.job.seed) for record in before}
             left = [job for job in jobs if (job.arch.key, job.seed) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
-            notes = tuple(plan.notes(study.training)) if left else ()
+            notes = (*plan.notes(), *plan.compile_kernels(study.training)) if left else ()
             counts = len(archs), len(jobs), len(left)
             opened(Opened(request, data, plan, *counts, seconds, notes))
             trials = {"trials": len(done) + len(left), "time": None}

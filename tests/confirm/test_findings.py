@@ -18,7 +18,7 @@ from dnsearch.confirm.certificate import Kind, View
 from dnsearch.confirm.findings import Caveat, Note, confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.confirm.signals import same_schedule, short_errors
-from dnsearch.search.beliefs import Beliefs
+from dnsearch.search.predictions import Predictions
 from dnsearch.training.recipe import learning_rate
 
 from .invented import NAN, RUNGS, TESTS, arch, candidate, curve, fresh, results
@@ -74,8 +74,8 @@ def test_intervals_are_students_of_the_pooled_seed_noise():
 def test_the_searchs_seed_noise_counts_as_four_degrees_of_freedom():
     given = retrained(seeds=1)
     noise = 0.05
-    beliefs = Beliefs((), np.empty((0, 0)), noise)
-    found = confirmed(results(searched(), given, predictions=beliefs))
+    predictions = Predictions((), np.empty((0, 0)), noise)
+    found = confirmed(results(searched(), given, predictions=predictions))
     reach = stats.t.ppf(0.95, 4) * noise
     assert Note(Caveat.SEARCH_NOISE) in found.notes
     for network, record in zip(found.networks, given, strict=True):
@@ -91,9 +91,9 @@ def test_the_searchs_seed_noise_counts_as_four_degrees_of_freedom():
 
 def test_one_second_seed_gives_no_wild_regret():
     """Of one degree of freedom Student's t has no mean."""
-    beliefs = Beliefs((), np.empty((0, 0)), 0.03)
+    predictions = Predictions((), np.empty((0, 0)), 0.03)
     given = [*retrained(seeds=1), fresh(0, 999, 0.5)]
-    found = confirmed(results(searched(), given, predictions=beliefs))
+    found = confirmed(results(searched(), given, predictions=predictions))
     assert sorted(network.seeds for network in found.networks)[-2:] == [1, 2]
     assert 0 <= found.regret < 0.1
     assert max(network.test.high for network in found.networks) <= 1
