@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from unittest import mock
 
 import numpy as np
+
+from dnsearch.cli.confirm import findings
+from dnsearch.confirm.findings import certificate
+from tests.confirm.invented import candidate, fresh, results
 
 STUDY = """
 [data]
@@ -70,10 +75,24 @@ def test_from_a_search_to_test_errors_and_a_certificate(dnsearch, tmp_path):
     assert max(one["error"] for one in searched["front"]) < 0.2
     assert min(error for one in told["candidates"] for error in one["test_errors"]) > 0.9
 
-    again = dnsearch("confirm", "small", *SHORT)
+    with mock.patch("dnsearch.confirm.findings.certificate", wraps=certificate) as certified:
+        again = dnsearch("confirm", "small", *SHORT)
     assert again.code == 0
+    assert certified.call_count == 1  # for page and terminal alike
     assert "4 of them done before" in again.out
     assert "1/4" not in again.out
+
+
+def test_the_terminal_tells_of_the_length_asked_for_the_page_of_the_usual_one():
+    runs = [candidate(i, 0.3 - 0.01 * i) for i in range(3)]
+    longer = [fresh(i, i, 0.2) for i in range(3)]
+    run = results(runs, [*longer, fresh(0, 9, 0.3, epochs=9)])
+    shown, told = findings(run, 9)
+    assert (shown.epochs, told.epochs) == (27, 9)
+    shown, told = findings(run, 27)
+    assert shown is told
+    assert findings(run, 3)[1] is None
+    assert findings(results(runs), 27) == (None, None)
 
 
 def test_a_run_that_is_not_there_is_one_line(dnsearch):
