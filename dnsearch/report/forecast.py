@@ -200,7 +200,7 @@ def _costs(scaling: Scaling) -> list[str]:
 
 def _too_few(law: TooFewMeasured) -> str:
     networks, are = counted(law.networks, "network"), agreeing(law.networks, "is", "are")
-    return f"was measured of {networks}, which {are} too few for a law: it takes {law.needed}"
+    return f"was measured of {networks}, which {are} too few for a law (it takes {law.needed})"
 
 
 def _cost_law(law: CostLaw, unit: str, scale: float) -> str:

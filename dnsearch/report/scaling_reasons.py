@@ -30,9 +30,9 @@ def why_refused(refusal: Refusal) -> str:
         case Reason.SAME_SIZE:
             return f"all {count} networks have the same {size} ({short_number(value)})"
         case Reason.TOO_FEW:
-            return f"{networks} {are} too few for a scaling law: it takes {limit:g}"
+            return f"{networks} {are} too few for a scaling law (it takes {limit:g})"
         case Reason.NARROW:
-            return f"{size} span a factor of {value:.1f}: a scaling law takes {limit:g}"
+            return f"{size} span a factor of {value:.1f} (a scaling law takes {limit:g})"
         case Reason.FLAT:
             return f"errors do not fall with {size}"
         case Reason.RISING:
@@ -40,14 +40,14 @@ def why_refused(refusal: Refusal) -> str:
         case Reason.FEW_LARGE:
             return (
                 f"{networks} in the largest {value:g}x of {size} {are} too few to check the law "
-                f"on: it takes {limit:g}"
+                f"on (it takes {limit:g})"
             )
         case Reason.FEW_KEPT:
-            return f"without the largest, {networks} {are} left to fit: it takes {limit:g}"
+            return f"without the largest, {networks} {are} left to fit (it takes {limit:g})"
         case Reason.NARROW_KEPT:
             return (
-                f"without the largest, {size} span a factor of {value:.1f}: a scaling law takes "
-                f"{limit:g}"
+                f"without the largest, {size} span a factor of {value:.1f} (a scaling law takes "
+                f"{limit:g})"
             )
         case Reason.WORSE_THAN_CONSTANT | Reason.WORSE_THAN_LINE as reason:
             other = "a constant" if reason is Reason.WORSE_THAN_CONSTANT else "a plain log-log line"
@@ -103,9 +103,9 @@ def why_unknown(growth: Growth) -> str:
         case Cause.TOO_FEW:
             count = int(found)
             networks, are = counted(count, "network"), agreeing(count, "is", "are")
-            return f"{networks} {are} too few: it takes {limit:g}"
+            return f"{networks} {are} too few (it takes {limit:g})"
         case Cause.NARROW:
-            return f"budgets span a factor of {found:.1f}: an exponent takes {limit:g}"
+            return f"budgets span a factor of {found:.1f} (an exponent takes {limit:g})"
         case Cause.CONSTANT:
             return f"it is {short_number(found)} in all of them"
         case Cause.NO_BEST:
