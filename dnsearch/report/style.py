@@ -59,6 +59,12 @@ STROKES: Mapping[str, Stroke] = MappingProxyType(
 )
 """By the strategies' names."""
 
+
+def stroke_of(sampler: str) -> Stroke:
+    """How this strategy is drawn, grey where it is none of ``STROKES``."""
+    return STROKES.get(sampler, Stroke(OTHER, "solid"))
+
+
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
