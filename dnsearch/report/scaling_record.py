@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dnsearch.analysis.metrics import METRICS
@@ -67,8 +68,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "refusal": None,
     }
     if refusal is not None:
-        codes = vars(refusal) | {"reason": str(refusal.reason), "advice": refusal.advice._asdict()}
-        found["refusal"] = codes
+        found["refusal"] = asdict(refusal) | {"reason": str(refusal.reason)}
     return found
 
 

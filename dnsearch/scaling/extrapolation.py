@@ -120,7 +120,7 @@ def _flat(rows: Rows) -> Refusal | None:
 
 def _rising(rows: Rows) -> Refusal | None:
     """Errors over the larger half of the sizes."""
-    if len(rows.names) > 1:
+    if len(rows.names) != 1:
         return None
     large = rows.sizes[:, 0] >= np.median(rows.sizes[:, 0])
     slopes = _slopes(np.log(rows.sizes[large]), rows.log_error[large], int(large.sum()))

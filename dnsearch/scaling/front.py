@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnsearch.analysis.candidates import Candidate
+from dnsearch.analysis.candidates import Candidate, figures
 from dnsearch.scaling.extrapolation import LEAST
 from dnsearch.scaling.powerlaw import Floats
 from dnsearch.scaling.robust import huber_weights
@@ -46,8 +46,8 @@ def front_of(trainings: Sequence[Candidate], cost: str) -> Front:
     """The front of error against this cost, of training runs of which some saw all images."""
     whole = on_all_images(trainings)
     groups = by_architecture(c for c, full in zip(trainings, whole, strict=True) if full)
-    size = np.log([group[0].figure(cost) for group in groups])
-    mean = np.array([np.mean(np.log([c.error for c in group])) for group in groups])
+    size = np.log(figures((group[0] for group in groups), cost))
+    mean = np.array([float(np.mean(np.log(figures(group, "error")))) for group in groups])
     trend = _trend_of_others(size, mean)
     keys = [group[0].key for group in groups]
     better = _better_by_others(groups, trend)
@@ -67,7 +67,7 @@ def _better_by_others(groups: Sequence[Sequence[Candidate]], trend: Floats) -> s
     """The training runs whose architecture's other runs are in the better half about the trend."""
     beyond: dict[Candidate, float] = {}
     for group, expected in zip(groups, trend, strict=True):
-        logs = np.log([candidate.error for candidate in group])
+        logs = np.log(figures(group, "error"))
         if len(group) > 1:
             others = (logs.sum() - logs) / (len(group) - 1) - expected
             beyond |= zip(group, others.tolist(), strict=True)

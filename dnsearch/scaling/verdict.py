@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Reason(StrEnum):
@@ -37,7 +36,8 @@ class Reason(StrEnum):
     """E may be 0: a plain power law fits as well."""
 
 
-class MoreNetworks(NamedTuple):
+@dataclass(frozen=True)
+class MoreNetworks:
     """Advice: train ``count`` more networks of a size from ``low`` to ``high``, or more than that
     (``at_least``). Where the size is images: on so many images."""
 
@@ -48,7 +48,8 @@ class MoreNetworks(NamedTuple):
     size: str
 
 
-class LongerTraining(NamedTuple):
+@dataclass(frozen=True)
+class LongerTraining:
     """Advice: train the networks above a size longer, with so many more seeds each."""
 
     above: float
