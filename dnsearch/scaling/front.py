@@ -17,9 +17,9 @@ import numpy as np
 
 from dnsearch.analysis.candidates import Candidate, figures
 from dnsearch.scaling.extrapolation import LEAST
-from dnsearch.scaling.powerlaw import Floats
+from dnsearch.scaling.powerlaw import Bools, Floats
 from dnsearch.scaling.robust import huber_weights
-from dnsearch.scaling.trainings import Bools, by_architecture, on_all_images
+from dnsearch.scaling.trainings import by_architecture, on_all_images
 
 
 class Front(NamedTuple):

@@ -30,6 +30,13 @@ class Band(NamedTuple):
     high: Floats
 
 
+class Prediction(NamedTuple):
+    """Errors at some sizes: the mean over architectures and seeds, and that of one training run."""
+
+    mean: Band
+    training: Band
+
+
 @dataclass(frozen=True, eq=False)
 class Law:
     """``E + sum_k A_k x_k^-alpha_k`` with 95 % intervals (``powerlaw.Solution.interval``).
@@ -61,14 +68,13 @@ class Law:
 
     def mean(self, sizes: ArrayLike) -> Band:
         """The curve at ``sizes`` (places,) or (places, k): mean over architectures and seeds."""
-        logs = self.logs_of(sizes)
-        return Band(*map(np.exp, self.solution.interval(_curve_at(logs), len(logs))))
+        return self.predict(sizes).mean
 
-    def training(self, sizes: ArrayLike) -> Band:
-        """The error of one new training run there: the curve, and the scatter of architectures and
-        seeds.
+    def predict(self, sizes: ArrayLike) -> Prediction:
+        """The curve at ``sizes`` (places,) or (places, k), and the error of one new training run
+        there: the curve, and the scatter of architectures and seeds.
 
-        The interval is of the sum of both: the curve's spread on either side as a normal, and the
+        The latter's interval is of the sum of both: the curve's spread on either side as a normal, and the
         residuals of all training runs, outliers too, widened by what the fit took from them. A few
         residuals do not tell their 2.5 % tails: it is never narrower than that of two normals.
         """
@@ -81,7 +87,8 @@ class Law:
         for side, width in ((-1.0, (centre - low) / t), (1.0, (high - centre) / t)):
             both = t * np.hypot(width, np.sqrt(np.mean(scatter**2)))
             ends.append(centre + side * np.maximum(both, _tail(side * scatter, width, t)))
-        return Band(np.exp(centre), np.exp(ends[0]), np.exp(ends[1]))
+        value, *mean = np.exp([centre, low, high])
+        return Prediction(Band(value, *mean), Band(value, *np.exp(ends)))
 
     def logs_of(self, sizes: ArrayLike) -> Floats:
         """Log sizes about ``middle``, (places, k). Raises ConfigError for what has no logarithm."""

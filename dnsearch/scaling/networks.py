@@ -48,14 +48,14 @@ class Predictor:
     def predict(self, times: float, arch: ArchConfig, cost: Cost) -> Larger:
         """What is predicted of this network."""
         law = self.study.law if self.study.verdict.trusted else None
-        at = [getattr(cost, self.size)]
+        error = None if law is None else law.predict([getattr(cost, self.size)])
         seconds = _time(self.seconds, cost)
         return Larger(
             times=times,
             arch=arch,
             cost=cost,
-            error=None if law is None else _only(law.mean(at)),
-            training_error=None if law is None else _only(law.training(at)),
+            error=None if error is None else _only(error.mean),
+            training_error=None if error is None else _only(error.training),
             seconds=None if seconds is None else seconds.scaled(self.images),
             latency_ms=_time(self.latency, cost),
         )

@@ -8,19 +8,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnsearch.analysis.candidates import Candidate, State, figures, finished
 from dnsearch.analysis.metrics import format_value
 from dnsearch.config import differences
 from dnsearch.errors import RunError
 from dnsearch.scaling.extrapolation import LEAST
+from dnsearch.scaling.powerlaw import Bools
 from dnsearch.text import agreeing
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
     from dnsearch.search.results import Results
-
-Bools = NDArray[np.bool_]
 
 MORE = "train more with `dnsearch run STUDY --scaling`"
 
