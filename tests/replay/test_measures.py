@@ -201,7 +201,7 @@ def test_wins_ties_and_seeds_that_nobody_reached():
 @settings(deadline=None)
 @given(some_replays())
 def test_bands_equal_brute_force(found):
-    grid = measures.compute_grid({"x": found})
+    grid = measures.compute_grid({"x": found}, points=20)
     bands = measures.bands(found, "log", grid)
     assert bands.shape == (len(measures.QUANTILES), len(grid))
     for column, spent in enumerate(grid):
