@@ -26,7 +26,7 @@ EXAMPLE = RunDir(ROOT / "reports" / "example")
 
 
 def main() -> None:
-    results = read_results(EXAMPLE, beliefs=True)
+    results = read_results(EXAMPLE, predictions=True)
     draw_front(results, ROOT / "docs" / "pareto.png")
     write_text(ROOT / "docs" / "commands.md", commands())
     print_figures(results)

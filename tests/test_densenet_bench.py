@@ -100,9 +100,9 @@ def test_statements_on_replayed_searches_hold(monkeypatch, capsys):
     inside = np.concatenate([each.inside for each in found]).mean(axis=0)
     assert 0.8 <= inside[calibration.LEVELS.index(0.9)] <= 0.98  # of some 130 statements
     off = np.concatenate([each.flattery[each.front] for each in found])
-    measured, believed = off.mean(axis=0)
+    measured, predicted = off.mean(axis=0)
     assert measured < -0.005
     # Most of the winner's curse is taken back, though not three quarters; see docs/log.md.
-    assert abs(believed) < -measured / 2
+    assert abs(predicted) < -measured / 2
     calibration.show(found)
     assert f"90%: {100 * inside[-1]:.1f} ± " in capsys.readouterr().out

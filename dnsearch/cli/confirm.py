@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dnsearch.analysis.metrics import counted, duration
+from dnsearch.analysis.metrics import duration
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
 from dnsearch.rundir import RunDir
+from dnsearch.text import counted
 
 if TYPE_CHECKING:
+    from dnsearch.confirm.findings import Confirmed
     from dnsearch.confirm.run import Opened
 
 
@@ -60,14 +62,11 @@ def command(
     """
     folder = RunDir.find(run)
 
-    import numpy as np
-
     from dnsearch.confirm.run import Request, confirm, default_request, known_costs
-    from dnsearch.report.page import write_report
     from dnsearch.search.engine import INTERRUPTED
     from dnsearch.search.results import read_results
 
-    results = read_results(folder, beliefs=True)  # they decide whom it recommends
+    results = read_results(folder, predictions=True)  # they decide whom it recommends
     given = {"workers": workers, "device": device}
     study = override(results.study, **{k: v for k, v in given.items() if v is not None})
     request = Request(top, sample, seeds, epochs or default_request(results).epochs)
@@ -81,27 +80,33 @@ def command(
         reason = confirm(folder, replace(results, study=study), request, opened, display.show)
 
     from dnsearch.confirm.findings import confirmed
-    from dnsearch.report.certificate import section
-    from dnsearch.report.digest import digest
+    from dnsearch.report.page import write_report
 
     results = replace(results, confirmed=read_results(folder).confirmed)
-    write_report(results, folder.path)
-    found = confirmed(digest(results), request.epochs)
+    found = shown = confirmed(results)
+    if shown is not None and shown.epochs != request.epochs:  # the page shows the usual length
+        found = confirmed(results, request.epochs)
+    write_report(results, folder.path, shown)
     click.echo(f"\n{reason}")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {shlex.join(['dnsearch', *sys.argv[1:]])}")
     if found is not None:
-        told = section(found)
-        click.echo(told.answer)
-        for sentence in told.verdict:
-            click.echo(f"- {sentence}")
+        _print(found)
     click.echo(f"report:    {folder.report}")
     if found is not None and found.pick:
         click.echo(f"train on:  dnsearch train {shlex.quote(f'{run}:{found.pick}')}")
     if reason == INTERRUPTED:
         return 130
-    measured = found is not None and bool(np.isfinite(found.candidates["test_mean"]).any())
-    return 0 if measured else 1
+    return 0 if found is not None and found.best_first else 1
+
+
+def _print(found: Confirmed) -> None:
+    """The findings in the sentences of the page."""
+    from dnsearch.report.verdict import answer, sentences
+
+    click.echo(answer(found))
+    for sentence in sentences(found.certificate, found.verdict):
+        click.echo(f"- {sentence}")
 
 
 def headline(name: str, opened: Opened) -> str:

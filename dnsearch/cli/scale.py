@@ -45,7 +45,7 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None
     from dnsearch.scaling.study import study_scaling
     from dnsearch.search.results import read_results
 
-    results = [read_results(folder, beliefs=True) for folder in folders]
+    results = [read_results(folder, predictions=True) for folder in folders]
     if latency:
         from dnsearch.scaling.latency import with_latencies
 

@@ -43,7 +43,7 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     where = f"{opened.threads} CPU thread{plural}" if opened.device == "cpu" else opened.device
     done = round(opened.progress())
     again = f", going on after epoch {done}" if done else ""
-    tests = "test images wait for the end" if opened.has_test else "there are no test images"
+    tests = "test images wait for the end" if images.test_split else "there are no test images"
     return "\n".join(
         (
             f"{name}: {arch.describe()} ({arch.key}), {costs}; {training.epochs} epochs on "

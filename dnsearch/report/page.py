@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shlex
@@ -15,8 +16,10 @@ import pandas as pd
 from dnsearch.analysis.candidates import COSTS, Candidate, State
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.config import to_toml
-from dnsearch.confirm.findings import Confirmed, confirmed_record
-from dnsearch.data import has_test
+from dnsearch.confirm.findings import Confirmed
+from dnsearch.confirm.record import confirmed_record
+from dnsearch.data import had_test
+from dnsearch.errors import DnsearchError
 from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.columns import COLUMNS, row_of
 from dnsearch.report.digest import (
@@ -214,7 +217,10 @@ def _trust(digest: Digest, confirmed: Confirmed | None) -> list[str]:
 def _unseen(digest: Digest, confirmed: Confirmed | None) -> list[str]:
     if confirmed is not None:
         return ["The results with fresh seeds on the test images are below."]
-    if not has_test(digest.results.study.data):
+    tests = False
+    with contextlib.suppress(DnsearchError):  # the images may lie elsewhere by now
+        tests = had_test(digest.results.data, digest.results.study.data)
+    if not tests:
         return []
     return [
         "The test images have not been used: dnsearch confirm "

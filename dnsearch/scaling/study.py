@@ -120,8 +120,8 @@ def study_scaling(
     archs = {key: arch for each in results for key, arch in each.archs.items()}
     first, full = results[0], _whole(trainings)
     _require_enough(full, cost, [each.name for each in results])
-    believed = _believed(results)
-    fits = {size: _Front(trainings, size, believed) for size in dict.fromkeys((cost, *SIZES))}
+    predicted = _predicted(results)
+    fits = {size: _Front(trainings, size, predicted) for size in dict.fromkeys((cost, *SIZES))}
     front = fits[cost]
     trainings = trainings.assign(near=front.near, fitted=front.fitted)
     laws = {size: _law(rows(trainings, fit.fitted & fit.whole), size) for size, fit in fits.items()}
@@ -232,20 +232,20 @@ def _require_enough(full: pd.DataFrame, cost: str, names: Iterable[str]) -> None
         raise RunError(f"{told}: all {count} architectures have the same cost, {same}; {MORE}")
 
 
-def _believed(results: Sequence[Results]) -> dict[str, float]:
-    """Log errors in the mean over seeds, as far as a run believes something of them."""
+def _predicted(results: Sequence[Results]) -> dict[str, float]:
+    """Log errors in the mean over seeds, as far as a run predicts them."""
     return {
         key: float(np.log(error))
         for each in results
-        if each.beliefs is not None
-        for key, error in zip(each.beliefs.keys, each.beliefs.error, strict=True)
+        if each.predictions is not None
+        for key, error in zip(each.predictions.keys, each.predictions.error, strict=True)
     }
 
 
 class _Front:
     """Which trainings are fitted, and whose architecture is near the front, both (trainings,)."""
 
-    def __init__(self, trainings: pd.DataFrame, cost: str, believed: Mapping[str, float]) -> None:
+    def __init__(self, trainings: pd.DataFrame, cost: str, predicted: Mapping[str, float]) -> None:
         self.whole = np.array(texts(trainings, "state")) == "finished"
         full = rows(trainings, self.whole)
         keys, of = np.unique(np.array(texts(full, "key")), return_inverse=True)
@@ -259,7 +259,7 @@ class _Front:
             others = others / np.where(seeds > 1, seeds - 1, np.nan)[of] - trend[of]
         better = others <= np.nanmedian(others) if (seeds > 1).any() else np.zeros(len(of), bool)
         self.chosen = len(set(of[better])) >= LEAST
-        known = np.array([believed.get(key, error) for key, error in zip(keys, mean, strict=True)])
+        known = np.array([predicted.get(key, error) for key, error in zip(keys, mean, strict=True)])
         ahead = dict(zip(keys, _better_half(known - trend), strict=True))
         measured = dict(zip(keys, _better_half(mean - trend), strict=True))
         everyone = texts(trainings, "key")

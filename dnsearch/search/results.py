@@ -16,8 +16,8 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
-from dnsearch.search.beliefs import Beliefs, believe, described
 from dnsearch.search.feasible import CostModel
+from dnsearch.search.predictions import Predictions, described, predict_errors
 from dnsearch.search.store import Record, StudyStore
 
 
@@ -49,7 +49,7 @@ class Results:
     presets: Sequence[PublishedNetwork]
     importance: Mapping[str, Mapping[str, float]]
     seconds: float
-    predictions: Beliefs | None = None
+    predictions: Predictions | None = None
     confirmed: tuple[Record, ...] = ()
 
     @property
@@ -97,7 +97,7 @@ def _with_predictions(results: Results, store: StudyStore, model: CostModel) -> 
     """The same with predicted errors of the finished candidates, as far as there are enough."""
     study, data = results.study, results.data
     space = study.space.build(data["shape"][0], len(data["classes"]))
-    found = believe(store, space, model, study.training.rungs, study.search.seed)
+    found = predict_errors(store, space, model, study.training.rungs, study.search.seed)
     if found is None:
         return results
     known = [each for each in finished(results.candidates) if each.key in set(found.keys)]

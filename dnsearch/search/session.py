@@ -116,7 +116,7 @@ def search(
             proposer = Proposer(store, problem, study.search, start)
             keeper = Keeper(run, study)
             engine = Engine(store, proposer, evaluator, problem, study.search)
-            notes = tuple(plan.notes(study.training))
+            notes = (*plan.notes(), *plan.compile_kernels(study.training))
             records = tuple(store.records())
             opened(Opened(run, data, plan, space.size, len(points), records, notes))
 

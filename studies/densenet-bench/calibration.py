@@ -2,12 +2,12 @@
 
 python studies/densenet-bench/calibration.py [bench:fashion14]
 
-A search is stopped after some trainings; what it then believes of its candidates is held against
+A search is stopped after some trainings; what it then predicts of its candidates is held against
 their record, the mean over the seeds that it was not shown. That mean has luck of its own, as large
-as the table's seeds say, whatever the search believes: it is added to the draws of the beliefs, so
-that what is judged are predictions of the record. How far off they are without that luck is told
-beside. That hyper-parameters are drawn was decided on the architectures that are tuned on; those
-never tuned on, a fifth (see compare.py), are told apart.
+as the table's seeds say, whatever the search predicts: it is added to the draws, so that what is
+judged are predictions of the record. How far off they are without that luck is told beside. That
+hyper-parameters are drawn was decided on the architectures that are tuned on; those never tuned on,
+a fifth (see compare.py), are told apart.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dnsearch.replay.files import read_table
 from dnsearch.replay.run import engine_of, problem_of
 from dnsearch.replay.table import Table
 from dnsearch.rundir import cpu_cores
-from dnsearch.search.beliefs import believe
+from dnsearch.search.predictions import predict_errors
 
 SEARCHES, TRAININGS = 20, (15, 30, 60)
 SAMPLERS = ("known-cost", "random")
@@ -45,11 +45,11 @@ class Found:
 
     keys: np.ndarray  # (candidates,)
     inside: np.ndarray  # (candidates, levels): whether the truth lies in each interval
-    squares: np.ndarray  # (candidates, 2): variance of log error, believed and found
+    squares: np.ndarray  # (candidates, 2): variance of log error, predicted and found
     on_front: np.ndarray  # (candidates, 2): probability, truth
     best: np.ndarray  # (candidates and budgets, 2)
     regret: np.ndarray  # (budgets, 2): expected, found
-    flattery: np.ndarray  # (candidates, 2): of the measured error, of the believed
+    flattery: np.ndarray  # (candidates, 2): of the measured error, of the predicted
     front: np.ndarray  # (measured front,): positions among the candidates
     least: np.ndarray  # (budgets,): of the least measured error
 
@@ -67,22 +67,24 @@ def stopped(table: Table, luck: float, sampler: str, seed: int, trainings: int) 
     engine = engine_of(table, problem, sampler, seed, trainings)
     engine.run(lambda progress: None)
     store = engine.store
-    beliefs = believe(store, problem.space, problem.model, problem.rungs, seed)
-    if beliefs is None:
+    predictions = predict_errors(store, problem.space, problem.model, problem.rungs, seed)
+    if predictions is None:
         return None
-    rows = table.truth.loc[list(beliefs.keys)]
+    rows = table.truth.loc[list(predictions.keys)]
     macs = rows[["macs"]].to_numpy(dtype=float)
     scores = {r.job.arch.key: r.score.error for r in store.records() if r.values}
-    measured = np.array([scores[key] for key in beliefs.keys], dtype=float)
+    measured = np.array([scores[key] for key in predictions.keys], dtype=float)
     others = rows["seeds"].to_numpy() - 1
     truth = (rows["error"].to_numpy() * (others + 1) - measured) / others
     own = luck / np.sqrt(others)  # of the truth
     rng = np.random.default_rng(seed)
-    recorded = beliefs.draws * np.exp(own * rng.standard_normal(beliefs.draws.shape))
+    recorded = predictions.draws * np.exp(own * rng.standard_normal(predictions.draws.shape))
     spans = [np.quantile(recorded, [(1 - p) / 2, (1 + p) / 2], axis=0) for p in LEVELS]
     inside = np.stack([(low <= truth) & (truth <= high) for low, high in spans], axis=1)
-    flattery = np.log(np.stack([measured, beliefs.error], axis=1) / truth[:, None])
-    squares = np.stack([np.log(beliefs.draws).var(axis=0), flattery[:, 1] ** 2 - own**2], axis=1)
+    flattery = np.log(np.stack([measured, predictions.error], axis=1) / truth[:, None])
+    squares = np.stack(
+        [np.log(predictions.draws).var(axis=0), flattery[:, 1] ** 2 - own**2], axis=1
+    )
     on_front = np.stack([front_probability(each, macs) for each in (recorded, truth[None])], axis=1)
     best, regret, least = [], [], []
     for share in BUDGETS:
@@ -90,11 +92,11 @@ def stopped(table: Table, luck: float, sampler: str, seed: int, trainings: int) 
         says, is_so = (best_probability(each, allowed) for each in (recorded, truth[None]))
         best.append(np.stack([says, is_so], axis=1)[allowed])
         within = np.flatnonzero(allowed)
-        chosen = int(within[beliefs.error[within].argmin()])
+        chosen = int(within[predictions.error[within].argmin()])
         regret.append([expected_regret(each, allowed, chosen) for each in (recorded, truth[None])])
         least.append(int(within[measured[within].argmin()]))
     return Found(
-        keys=np.array(beliefs.keys),
+        keys=np.array(predictions.keys),
         inside=inside,
         squares=squares,
         on_front=on_front,
@@ -134,9 +136,9 @@ def show(found: list[Found]) -> None:
     print(
         f"  the record inside its interval, %   {', '.join(shares)}   ({len(inside):,} statements)"
     )
-    believed, real = np.concatenate([each.squares for each in found]).mean(axis=0)
-    wide = f"{np.sqrt(real / believed):.2f}" if real > 0 else "no"
-    print(f"  without the record's luck, misses are {wide} times as wide as believed")
+    predicted, real = np.concatenate([each.squares for each in found]).mean(axis=0)
+    wide = f"{np.sqrt(real / predicted):.2f}" if real > 0 else "no"
+    print(f"  without the record's luck, misses are {wide} times as wide as predicted")
     for words, name in (("on the front", "on_front"), ("best within a budget", "best")):
         pairs = np.concatenate([getattr(each, name) for each in found])
         print(f"  {words}: said, and found true (statements)")
@@ -154,7 +156,7 @@ def show(found: list[Found]) -> None:
         off, keys = (np.concatenate(column) for column in zip(*rows, strict=True))
         print(
             f"  % off the truth, {words}: measured {mean(off[:, 0], keys, '+.2f')}, "
-            f"believed {mean(off[:, 1], keys, '+.2f')}"
+            f"predicted {mean(off[:, 1], keys, '+.2f')}"
         )
 
 

@@ -208,7 +208,7 @@ def test_the_duration_is_that_of_the_searchs_own_epochs(run):
 
 
 def told(run: RunDir, epochs: int | None = None):
-    return confirmed(digest(read_results(run, beliefs=True)), epochs)
+    return confirmed(digest(read_results(run, predictions=True)), epochs)
 
 
 def test_a_latency_among_the_costs_is_the_searchs(tmp_path):

@@ -45,7 +45,7 @@ def confirmed(n=16, seeds=3, seed=0, **changes) -> Confirmed:
             "latency_ms": macs / 1e6,
             "front": np.arange(n) % 2 == 0,
             "error": short["3 epochs"][:, 0],
-            "believed_error": 1.3 * true,
+            "predicted_error": 1.3 * true,
             "test_errors": tests.tolist(),
             "test_mean": means,
             "test_low": means - reach,
@@ -93,7 +93,7 @@ def altered(**columns) -> Confirmed:
 
 
 def _no_errors() -> Confirmed:
-    missing = dict.fromkeys(("test_mean", "test_low", "test_high", "error", "believed_error"), NAN)
+    missing = dict.fromkeys(("test_mean", "test_low", "test_high", "error", "predicted_error"), NAN)
     return altered(
         **missing, test_errors=[[NAN] * 3] * 16, front_probability=NAN, best_probability=NAN
     )
@@ -102,7 +102,7 @@ def _no_errors() -> Confirmed:
 def _some_errors() -> Confirmed:
     given = confirmed()
     rows = given.candidates.copy()
-    rows.loc[2, ["error", "believed_error"]] = NAN
+    rows.loc[2, ["error", "predicted_error"]] = NAN
     rows.loc[3, ["test_mean", "test_low", "test_high", "best_probability"]] = NAN
     rows.loc[4, ["test_low", "test_high"]] = NAN
     rows.at[3, "test_errors"], rows.at[5, "test_errors"] = [], [0.1, NAN, 0.12]

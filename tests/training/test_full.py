@@ -75,7 +75,7 @@ def test_it_tells_of_itself_and_tests_at_the_end(training, run, monkeypatch):
     assert order == [1, 2, "test"]
     assert watch.seen.progress() == 2
     assert watch.seen.images_an_epoch == 192
-    assert watch.seen.has_test
+    assert watch.seen.training.images.test_split
     assert trained.validation.images == 90
     assert trained.test.images == 60
     assert trained.score.error == trained.validation.error

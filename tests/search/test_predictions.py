@@ -1,11 +1,11 @@
-"""Beliefs against errors that are known, since a formula and a seed's noise make the scores."""
+"""Predictions against errors that are known, since a formula and a seed's noise make the scores."""
 
 import numpy as np
 
 from dnsearch.config import SearchConfig, parse_study
-from dnsearch.search.beliefs import LEAST, believe
 from dnsearch.search.engine import Engine
 from dnsearch.search.feasible import CostModel, feasible_points
+from dnsearch.search.predictions import LEAST, predict_errors
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.store import StudyStore
@@ -31,7 +31,7 @@ def noisy(job):
 
 
 def searched(trials, seed):
-    """Random search in memory, and what is believed of what it found."""
+    """Random search in memory, and predictions for what it found."""
     space = parse_study(SPACE).space.build(1, 4)
     model = CostModel((1, 8, 8))
     points, _ = feasible_points(space, model, np.random.default_rng(0))
@@ -40,34 +40,34 @@ def searched(trials, seed):
     config = SearchConfig(sampler="random", trials=trials, seed=seed)
     proposer = Proposer(store, problem, config, [])
     Engine(store, proposer, FakeEvaluator(score=noisy), problem, config).run(lambda progress: None)
-    return store.records(), believe(store, space, model, (3,))
+    return store.records(), predict_errors(store, space, model, (3,))
 
 
 def test_they_are_nearer_to_the_truth_than_what_was_measured():
-    inside, believed, flattery = [], [], []
+    inside, predicted, flattery = [], [], []
     for seed in range(6):
-        found, beliefs = searched(30, seed)
+        found, predictions = searched(30, seed)
         records = {record.job.arch.key: record for record in found}
-        assert set(beliefs.keys) == set(records)
-        true = np.array([truth(records[key].job.arch) for key in beliefs.keys])
-        measured = np.array([records[key].score.error for key in beliefs.keys])
-        low, high = beliefs.interval(0.9)
+        assert set(predictions.keys) == set(records)
+        true = np.array([truth(records[key].job.arch) for key in predictions.keys])
+        measured = np.array([records[key].score.error for key in predictions.keys])
+        low, high = predictions.interval(0.9)
         inside += list((low <= true) & (true <= high))
         best = measured.argmin()
-        believed.append(np.log(beliefs.error / true).std() / np.log(measured / true).std())
-        flattery.append((measured[best] / true[best], beliefs.error[best] / true[best]))
+        predicted.append(np.log(predictions.error / true).std() / np.log(measured / true).std())
+        flattery.append((measured[best] / true[best], predictions.error[best] / true[best]))
     assert 0.8 < np.mean(inside) <= 1.0  # of 180 statements of 90 %
-    assert np.mean(believed) < 0.7
+    assert np.mean(predicted) < 0.7
     least, pooled = np.abs(np.mean(flattery, axis=0) - 1)
     assert pooled < 0.4 * least  # the winner's curse is taken back
 
 
-def test_nothing_is_believed_of_too_few():
+def test_nothing_is_predicted_of_too_few():
     assert searched(LEAST - 1, 0)[1] is None
-    _, beliefs = searched(LEAST, 0)
-    assert beliefs.draws.shape[1] == LEAST == len(beliefs.keys)
+    _, predictions = searched(LEAST, 0)
+    assert predictions.draws.shape[1] == LEAST == len(predictions.keys)
 
 
-def test_the_same_run_gives_the_same_beliefs():
+def test_the_same_run_gives_the_same_predictions():
     one, two = (searched(10, 1)[1] for _ in range(2))
     np.testing.assert_array_equal(one.draws, two.draws)

@@ -1,4 +1,4 @@
-"""What is believed of candidates' true errors, from all that a search has measured.
+"""Predictions of candidates' true errors, from all that a search has measured.
 
 A measured error is the architecture's own, moved by the luck of one seed. The surrogate knows how
 large that luck is and what similar architectures scored, so its posterior is the better estimate:
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dnsearch.analysis.confidence import front_probability
+from dnsearch.analysis.confidence import DRAWS, LEVEL, front_probability
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.history import History
@@ -24,13 +24,9 @@ from dnsearch.seeds import derived_seed
 PREDICTED = ("predicted_error", "predicted_low", "predicted_high", "front_probability")
 """What is predicted of a ``Candidate``."""
 
-LEVEL = 0.9
-"""Of the interval from ``predicted_low`` to ``predicted_high``."""
-
 LEAST = 5
 """Full trainings; of fewer the surrogate would tell its prior, not the data."""
 
-DRAWS = 4000
 SETTINGS = 20
 """Of the surrogate's hyper-parameters. With the likeliest alone intervals are too narrow: it takes
 for known how large a seed's luck is and how fast errors change."""
@@ -39,31 +35,31 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Beliefs:
+class Predictions:
     """Of the candidates with these ``keys``, (n,): draws (s, n) of the error that a candidate has
-    in the mean over seeds, trained to the top rung; ``noise``, the standard deviation of log error
-    that one seed adds."""
+    in the mean over seeds, trained to the top rung; ``seed_noise``, the standard deviation of log
+    error that one seed adds."""
 
     keys: tuple[str, ...]
     draws: Floats
-    noise: float
+    seed_noise: float
 
     @property
     def error(self) -> Floats:
         """The median of each, (n,)."""
         return np.median(self.draws, axis=0)
 
-    def interval(self, level: float = 0.9) -> tuple[Floats, Floats]:
+    def interval(self, level: float = LEVEL) -> tuple[Floats, Floats]:
         """Where each lies with this probability, (n,) and (n,)."""
         low, high = np.quantile(self.draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
         return low, high
 
 
-def believe(
+def predict_errors(
     store: StudyStore, space: SearchSpace, model: CostModel, rungs: tuple[int, ...], seed: int = 0
-) -> Beliefs | None:
-    """Beliefs of every candidate of the space that was trained to the top rung; None while there
-    are fewer than ``LEAST``."""
+) -> Predictions | None:
+    """Predictions of every candidate of the space that was trained to the top rung; None while
+    there are fewer than ``LEAST``."""
     outcomes = History(rungs, counts_for_nothing).of(store.search)
     finished = [outcome for outcome in outcomes if not (outcome.failed or outcome.pending)]
     params = {o.key: o.params for o in finished if o.rung == rungs[-1]}
@@ -76,17 +72,17 @@ def believe(
     surrogates = learner.possible(finished, SETTINGS)
     draws = [_normal(*each.joint(learner.features.points), rng) for each in surrogates]
     noise = np.sqrt(np.mean([each.parameters.noise[0] ** 2 for each in surrogates]))
-    return Beliefs(tuple(a.key for a in archs), np.exp(np.concatenate(draws)), float(noise))
+    return Predictions(tuple(a.key for a in archs), np.exp(np.concatenate(draws)), float(noise))
 
 
-def described(beliefs: Beliefs, keys: Sequence[str], costs: Floats) -> dict[str, Floats]:
+def described(predictions: Predictions, keys: Sequence[str], costs: Floats) -> dict[str, Floats]:
     """The figures of ``PREDICTED`` for the candidates with these keys (n,) and costs (n, d), each
     (n,)."""
-    place = {key: i for i, key in enumerate(beliefs.keys)}
+    place = {key: i for i, key in enumerate(predictions.keys)}
     which = [place[key] for key in keys]
-    low, high = beliefs.interval(LEVEL)
-    chance = front_probability(beliefs.draws[:, which], costs)
-    values = (beliefs.error[which], low[which], high[which], chance)
+    low, high = predictions.interval()
+    chance = front_probability(predictions.draws[:, which], costs)
+    values = (predictions.error[which], low[which], high[which], chance)
     return dict(zip(PREDICTED, values, strict=True))
 
 
