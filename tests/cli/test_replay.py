@@ -31,7 +31,7 @@ def asked(monkeypatch) -> list[SimpleNamespace]:
         return replayed.trajectories(table, samplers, seeds, compute)
 
     monkeypatch.setitem(sys.modules, "dnsearch.replay.run", SimpleNamespace(replays=replays))
-    monkeypatch.setattr("dnsearch.replay.table.read_table", lambda _: TABLE)
+    monkeypatch.setattr("dnsearch.replay.files.read_table", lambda _: TABLE)
     return calls
 
 
