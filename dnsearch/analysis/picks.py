@@ -58,7 +58,7 @@ def front(candidates: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:
     """
     done = finished(candidates).sort_values(by=[*costs, "error"], kind="stable")
     values = objective_values(done, costs)
-    values[:, 0] = _seed_means(done)
+    values[:, 0] = pareto.seed_means(texts(done, "key"), values[:, 0])
     return rows(done, pareto.nondominated(values)).drop_duplicates("key")
 
 
@@ -75,19 +75,14 @@ def recommend(candidates: pd.DataFrame, costs: Sequence[str]) -> dict[str, Candi
     return {name: found[rule(values[members])] for name, rule in RULES.items()}
 
 
-def _seed_means(done: pd.DataFrame) -> pareto.Floats:
-    """Of each finished training the mean error of its architecture's."""
-    _, of = np.unique(np.array(texts(done, "key")), return_inverse=True)
-    return (np.bincount(of, weights=column(done, "error")) / np.bincount(of))[of]
-
-
 def _expected(done: pd.DataFrame) -> pareto.Floats:
     """The error to expect of each finished training's architecture: what is believed of it, else
     the mean of its seeds."""
+    means = pareto.seed_means(texts(done, "key"), column(done, "error"))
     if "believed_error" not in done:
-        return _seed_means(done)
+        return means
     believed = column(done, "believed_error")
-    return np.where(np.isfinite(believed), believed, _seed_means(done))
+    return np.where(np.isfinite(believed), believed, means)
 
 
 def pick(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candidate:

@@ -93,7 +93,7 @@ def engine_of(
     table: Table, problem: Problem, sampler: str, seed: int, trials: int = 10**9
 ) -> Engine:
     """A search in memory that is given recorded trainings, on a virtual clock."""
-    store = StudyStore(None, problem.costs)
+    store = StudyStore(None, problem.objectives)
     evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
     config = SearchConfig(sampler=sampler, seed=seed, trials=trials)  # pyright: ignore
     proposer = Proposer(store, problem, config, [])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dnsearch.analysis import picks, reference
 from dnsearch.analysis.confidence import best_probability, expected_regret
-from dnsearch.analysis.frames import Candidate, column, records, texts
+from dnsearch.analysis.frames import Candidate, column, records, rows, texts
 from dnsearch.analysis.metrics import format_error, format_value
 from dnsearch.analysis.pareto import hypervolume_curve
 from dnsearch.analysis.trust import binomial_standard_error
@@ -116,15 +116,22 @@ def digest(results: Results) -> Digest:
         front=picks.front(candidates, costs),
         picks=picks.recommend(candidates, costs),
         reference=point,
-        volumes=hypervolume_curve(values, list(point.values()), results.study.objectives.axis),
+        volumes=hypervolume_curve(
+            values,
+            list(point.values()),
+            results.study.objectives.axis,
+            keys=texts(candidates, "key"),
+        ),
     )
 
 
 def _reference(results: Results, done: pd.DataFrame) -> dict[str, float]:
-    latencies = column(done, "latency_ms")
-    first = next(iter(latencies[np.isfinite(latencies)].tolist()), math.nan)
     channels, height, width = results.data["shape"]
     classes = len(results.data["classes"])
+    space = results.study.space.build(channels, classes)
+    inside = rows(done, np.array([results.archs[key] in space for key in texts(done, "key")], bool))
+    ended = zip(column(inside, "finished_after"), column(inside, "latency_ms"), strict=True)
+    first = reference.first_latency(ended)
     return reference.reference_point(results.study, (channels, height, width), classes, first)
 
 

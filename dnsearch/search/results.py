@@ -15,7 +15,7 @@ from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
 from dnsearch.search.beliefs import BELIEVED, Beliefs, believe, with_beliefs
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.store import Record, StudyStore
+from dnsearch.search.store import CONFIRM, SEARCH, Record, StudyStore
 
 COLUMNS = {
     "number": "trial number in Optuna's storage",
@@ -100,7 +100,7 @@ def read_results(run: RunDir, beliefs: bool = False) -> Results:
     """
     study = load_study(run.study_file)
     data = run.read_json("data.json", "shape", "images", "classes")
-    store = StudyStore(run, study.objectives.costs)
+    store = StudyStore(run, read_only=True)
     machine = run.read_json("environment.json", "activation_bytes")
     model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
     records = _latest(store.records())
@@ -116,11 +116,11 @@ def read_results(run: RunDir, beliefs: bool = False) -> Results:
         data=data,
         candidates=with_beliefs(table, found, study.objectives.costs) if found else table,
         presets=_preset_costs(presets, model),
-        importance=store.importance(),
+        importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
         archs={record.job.arch.key: record.job.arch for record in records},
         beliefs=found,
-        confirmed=tuple(store.confirmed()),
+        confirmed=tuple(store.log(CONFIRM).records()),
     )
 
 

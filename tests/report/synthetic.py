@@ -71,6 +71,7 @@ def results(
         "environment": ENVIRONMENT,
         "data": DATA,
         "candidates": table,
+        "archs": {arch.key: arch for arch in archs},
         "presets": presets(),
         "importance": IMPORTANCE if candidates > 3 else {},
         "seconds": float(table["finished_after"].max()) if candidates else 0.0,
