@@ -136,7 +136,7 @@ def test_it_is_a_study_of_its_own_in_the_same_storage(all_confirmed):
     assert set(names) == {SEARCH, REFERENCES, "confirm"}
     study = optuna.load_study(study_name="confirm", storage=storage)
     trial = study.trials[0]
-    told = json.loads(trial.user_attrs["score"])
+    told = trial.user_attrs["score"]["score"]
     assert trial.values[0] == told["test_error"] != told["error"]
 
 
