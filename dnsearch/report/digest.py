@@ -127,7 +127,7 @@ def digest(results: Results) -> Digest:
             values,
             list(point.values()),
             results.study.objectives.axis,
-            keys=texts(candidates, "key"),
+            keys=[candidate.key for candidate in candidates],
         ),
     )
 
