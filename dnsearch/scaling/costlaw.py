@@ -104,20 +104,21 @@ def _fits(known: Floats, logs: Floats, form: Form) -> Floats:
     if form == "power":
         terms = np.concatenate([np.ones((*logs.shape, 1)), np.log(known)], axis=2)
         return huber_regressions(terms, logs)
-    return np.array([_linear_fit(one, own) for one, own in zip(known, logs, strict=True)])
+    return _linear_fits(known, np.exp(logs))
 
 
-def _linear_fit(known: Floats, logs: Floats) -> Floats:
-    """Coefficients (3,), none below 0, that make the relative errors least in Huber's loss."""
-    cost = np.exp(logs)
-    terms = np.column_stack([np.ones(len(logs)), known]) / cost[:, None]
-    size = terms.mean(axis=0)
-    weight, found = np.ones(len(logs)), np.zeros(3)
+def _linear_fits(known: Floats, cost: Floats) -> Floats:
+    """Coefficients (b, 3), none below 0, that make the relative errors least in Huber's loss."""
+    terms = np.concatenate([np.ones((*cost.shape, 1)), known], axis=2) / cost[..., None]
+    size = terms.mean(axis=1, keepdims=True)
+    terms /= size
+    weight, found = np.ones(cost.shape), np.zeros((len(cost), 3))
     for _ in range(5):
         root = np.sqrt(weight)
-        found, _ = optimize.nnls(terms / size * root[:, None], root)
-        weight = huber_weights(1 - terms / size @ found)
-    return found / size
+        each = zip(terms * root[..., None], root, strict=True)
+        found = np.array([optimize.nnls(left, right)[0] for left, right in each])
+        weight = huber_weights(1 - (terms @ found[..., None])[..., 0])
+    return found / size[:, 0]
 
 
 def _log_cost(coefficients: Floats, known: Floats, form: Form) -> Floats:

@@ -83,15 +83,18 @@ def _again(
 
 def _asked(run: RunDir) -> Asked | None:
     """None where ``dnsearch scale`` was not asked. Raises RunError for a file that is not its."""
-    if not (run.path / FILE).exists():
-        return None
+    path = run.path / FILE
     try:
-        return Asked.model_validate(run.read_json(FILE))
+        return Asked.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunError(
-            f"{run.path / FILE} is not a record of dnsearch scale: {where}: {first['msg']}; "
+            f"{path} is not a record of dnsearch scale: {where}{': ' * bool(where)}{first['msg']}; "
             f"type dnsearch scale {run.name} to write it again"
         ) from None
 

@@ -13,6 +13,7 @@ from dnsearch.analysis.candidates import Candidate, State
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import cost_of, costs
+from dnsearch.scaling.study import Scaling, study_scaling
 from dnsearch.search.results import Results
 
 SIDE, TRAIN, VALIDATION, EPOCHS = 16, 8000, 4000, 3
@@ -105,25 +106,32 @@ def scaling_results(
 
 
 @functools.cache
-def _pool() -> tuple[list[ArchConfig], np.ndarray]:
+def good() -> Scaling:
+    """What two seeds of 60 architectures over 64x and a third training run on part of the images
+    say; fitted once for all tests."""
+    return study_scaling([scaling_results(60, partial=True, noise=0.01)])
+
+
+@functools.cache
+def _pool() -> tuple[ArchArrays, np.ndarray]:
     """Networks of all shapes, and their MACs."""
-    rng = np.random.default_rng(0)
-    archs = []
+    rng, drawn = np.random.default_rng(0), []
     for _ in range(12000):
         growth = int(rng.choice(STUDY["space"]["growth_rate"]))
-        archs.append(
-            ArchConfig(
-                growth_rate=growth,
-                block_config=tuple(int(d) for d in rng.integers(1, rng.integers(2, 10), size=3)),
-                num_init_features=2 * growth,
-                bn_size=int(rng.choice([0, 4])),
-                stem="cifar",
-                in_channels=1,
-                num_classes=10,
-            )
-        )
-    archs = list(dict.fromkeys(archs))
-    return archs, costs(ArchArrays.of(archs), SIDE, SIDE).macs
+        blocks = rng.integers(1, rng.integers(2, 10), size=3).tolist()
+        drawn.append((growth, *blocks, int(rng.choice([0, 4]))))
+    table = np.array(list(dict.fromkeys(drawn)))
+    first = ArchArrays.of([ArchConfig(8, (1, 1, 1), 16, stem="cifar", in_channels=1)])
+    alike = {name: np.repeat(value, len(table), axis=0) for name, value in vars(first).items()}
+    shapes = {
+        "growth_rate": table[:, 0],
+        "block_config": table[:, 1:4],
+        "num_init_features": 2 * table[:, 0],
+        "bn_size": table[:, 4],
+        "num_classes": np.full(len(table), 10),
+    }
+    archs = ArchArrays(**alike | shapes)
+    return archs, costs(archs, SIDE, SIDE).macs
 
 
 def _architectures(
@@ -131,15 +139,14 @@ def _architectures(
 ) -> list[ArchConfig]:
     """Of each size one that is at most three times as wide or narrow as the best."""
     archs, macs = _pool()
-    widths = np.array([arch.growth_rate for arch in archs])
-    off = np.log(widths / best_growth_rate(macs))
-    found: list[ArchConfig] = []
+    off = np.log(archs.growth_rate / best_growth_rate(macs))
+    found: list[int] = []
     for target in np.geomspace(*span, count):
         wanted = rng.uniform(-1, 1)
         nearest = np.argsort(np.abs(np.log(macs / target)) + 0.1 * np.abs(off - wanted))[:4]
-        new = [archs[i] for i in rng.permutation(nearest) if archs[i] not in found]
+        new = [int(place) for place in rng.permutation(nearest) if place not in found]
         found += new[:1]
-    return found
+    return [archs.config(place) for place in found]
 
 
 def _candidate(
