@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from dnsearch.cli.replay import SAMPLERS
+from dnsearch.rundir import RunDir
 
 from ..report import replayed
 
@@ -114,8 +115,10 @@ def test_a_bar_on_a_terminal(dnsearch, asked, monkeypatch):
         (["--to", "file"], r"file/replay-small: cannot be written: Not a directory"),
     ],
 )
-def test_refused(refused, asked, trained, typed, told):
-    shutil.copytree(trained.path, "reports/taken")
+def test_refused(refused, asked, typed, told):
+    taken = RunDir(Path("reports/taken"))
+    taken.path.mkdir(parents=True)
+    taken.database.touch()
     Path("file").write_text("mine")
     assert re.fullmatch(told, refused("replay", "small", *typed))
     assert not asked
