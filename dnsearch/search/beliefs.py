@@ -18,10 +18,11 @@ from dnsearch.analysis import picks
 from dnsearch.analysis.confidence import front_probability
 from dnsearch.analysis.frames import texts
 from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.search.evaluators.base import SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.history import History
 from dnsearch.search.samplers.learner import Learner
-from dnsearch.search.store import SEARCH, StudyStore, counts_for_nothing
+from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
 BELIEVED = ("believed_error", "believed_low", "believed_high", "front_probability")

@@ -14,8 +14,9 @@ from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
 from dnsearch.search.beliefs import BELIEVED, Beliefs, believe, with_beliefs
+from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.store import CONFIRM, SEARCH, Record, StudyStore
+from dnsearch.search.store import Record, StudyStore
 
 COLUMNS = {
     "number": "trial number in Optuna's storage",
