@@ -10,11 +10,11 @@ import numpy as np
 from dnsearch.config import LimitsConfig, SearchConfig, parse_study
 from dnsearch.rundir import RunDir
 from dnsearch.search.engine import Engine
-from dnsearch.search.evaluators.base import Job, Running
+from dnsearch.search.evaluators.base import SEARCH, Job, Running
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
-from dnsearch.search.store import SEARCH, StudyStore
+from dnsearch.search.store import StudyStore
 from dnsearch.training.score import Score
 
 SPACE = """

@@ -25,12 +25,12 @@ from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
-from dnsearch.search.evaluators.base import Job
+from dnsearch.search.evaluators.base import CONFIRM, Job
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.results import Results
 from dnsearch.search.session import MakeEvaluator, local_workers, require_same_images
-from dnsearch.search.store import CONFIRM, StudyStore
+from dnsearch.search.store import StudyStore
 from dnsearch.seeds import derived_seed
 
 LONGER = 3

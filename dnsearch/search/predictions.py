@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from dnsearch.analysis.confidence import DRAWS, LEVEL, front_probability
 from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.search.evaluators.base import SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.history import History
 from dnsearch.search.samplers.learner import Learner
-from dnsearch.search.store import SEARCH, StudyStore, counts_for_nothing
+from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
 PREDICTED = ("predicted_error", "predicted_low", "predicted_high", "front_probability")

@@ -16,9 +16,10 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import Predictions, described, predict_errors
-from dnsearch.search.store import CONFIRM, SEARCH, Record, StudyStore
+from dnsearch.search.store import Record, StudyStore
 
 
 class PublishedNetwork(NamedTuple):

@@ -29,7 +29,7 @@ from sqlalchemy.exc import DatabaseError
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.database import open_storage
-from dnsearch.search.evaluators.base import CONFIRM, REFERENCES, SEARCH, Job
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
 from dnsearch.search.layout import (
     JOB,
     SCORE,
@@ -41,8 +41,6 @@ from dnsearch.search.layout import (
 )
 from dnsearch.search.parameters import RUNG
 from dnsearch.training.score import Score
-
-__all__ = ["CONFIRM", "REFERENCES", "SEARCH", "Record", "StudyStore", "TrialLog"]
 
 LEAST_FOR_IMPORTANCE = 10
 DUPLICATE, OVER_LIMIT, NOT_RECORDED = "duplicate", "over limit", "not recorded"

@@ -5,7 +5,7 @@ from optuna.trial import TrialState
 
 from dnsearch.arch import preset
 from dnsearch.errors import ConfigError, SpaceError
-from dnsearch.search.store import REFERENCES, SEARCH
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator, fake_score
 
