@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dnsearch.analysis.candidates import figures, finished
 from dnsearch.analysis.pareto import hypervolume
-from dnsearch.analysis.picks import finished, objective_values
+from dnsearch.analysis.picks import objective_values
 from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.config.values import parse_seconds
@@ -64,7 +65,7 @@ def searched(
     reference = list(reference_point(study, shape, len(results.data["classes"])).values())
     values = objective_values(done, study.objectives.costs)
     volume = hypervolume(values, reference, study.objectives.axis)
-    return volume, len(results.candidates), float(done["error"].min())
+    return volume, len(results.candidates), float(figures(done, "error").min())
 
 
 if __name__ == "__main__":

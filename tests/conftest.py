@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+
+# OpenBLAS reads it when NumPy is imported. Its threads spin, so that two of them are many times
+# slower than one on cores that other processes use as well.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 import torch

@@ -40,8 +40,9 @@ class Shares(NamedTuple):
 class Proposals(NamedTuple):
     """What the replays of a strategy were made of.
 
-    median_seconds, longest_seconds: that a proposal took, NaN without any. full, screened: trainings
-    to the top rung and to lower ones, and ``spent`` compute, all three means over replays.
+    median_seconds, longest_seconds: of the time that a proposal took, NaN without any. full,
+    screened: segments that ended at the top rung and at lower ones. spent: compute. These three are
+    means over replays.
     """
 
     median_seconds: float
@@ -55,9 +56,10 @@ class Proposals(NamedTuple):
 class Comparison:
     """Strategies replayed on one table.
 
-    trajectories: ``measures.COLUMNS``. replays: by strategy, one a seed of ``seeds``. reference: the
-    point that hypervolume is measured against. unit: MACs of a full training of mean size. budget:
-    how many of these a replay may spend, None for no bound. keys: the architectures that count.
+    trajectories: ``measures.COLUMNS``. replays: of each strategy, one for each of ``seeds``.
+    reference: the point that hypervolume is measured against. unit: MACs of a full training of mean
+    size. budget: how many of these a replay may spend, None for no bound. keys: the architectures
+    that count.
     """
 
     table: Table

@@ -109,10 +109,10 @@ class Table:
 
     @cached_property
     def truth(self) -> pd.DataFrame:
-        """What is known best of each architecture that was trained to the top rung.
+        """The true error and the costs of each architecture that was trained to the top rung.
 
-        By key: ``error``, the mean over its recorded ``seeds``; exact params, macs, activations.
-        Raises RunError where none was trained so far.
+        By key: ``error``, the mean over its recorded ``seeds``, and their number; exact ``params``,
+        ``macs``, ``activations``. Raises RunError where no training reached the top rung.
         """
         found = {key: self._top_errors(key) for key in self.scores}
         known = {key: errors for key, errors in found.items() if errors}
@@ -136,10 +136,10 @@ class Table:
         return [top.error for top in tops if top is not None and top.error is not None]
 
     def replicates(self, figure: str) -> NDArray[np.float64]:
-        """A figure (error, loss, train_loss) of the architectures of ``truth`` in their order.
+        """A figure of ``FIGURES`` of the architectures of ``truth``, in their order.
 
-        (architectures, seeds, rungs), NaN where missing. Which of an architecture's seeds comes
-        first means nothing.
+        (architectures, seeds, rungs), NaN where missing. The order of an architecture's seeds has
+        no meaning.
         """
         most = max(len(self.scores[key]) for key in self.truth.index)
         out = np.full((len(self.truth), most, len(self.rungs)), np.nan)
@@ -151,7 +151,7 @@ class Table:
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[int, Mapping[int, Score]]]:
-        """By key, seed and rung, the score of that training when it stood there.
+        """The score of each training at each of its rungs, by key, seed and rung.
 
         Curves hold the recorded rungs alone.
         """
@@ -216,7 +216,7 @@ def _known(figure: float) -> float | None:
 
 
 def _without_folders(study: StudyConfig) -> StudyConfig:
-    """The study with the last name of ``data.path`` alone: where it lay is one machine's affair."""
+    """The study with the last part of ``data.path`` alone; its folder is of one machine."""
     if study.data.path is None:
         return study
     data = study.data.model_copy(update={"path": Path(study.data.path.name)})

@@ -175,8 +175,8 @@ def _legend(comparison: Comparison, won: Mapping[str, int]) -> str:
         "Compute in full trainings of mean size: the median, under it the quartiles, "
         f"{against}and how many replays reached the level. A replay that did not counts as "
         f"infinite ({UNREACHED}); where the median is infinite, its lower bound is given (>). "
-        f"Wins: the replays that reached {_percent(LEVEL)} with the least compute of all strategies "
-        "with the same seed"
+        f"Wins: the replays that reached {_percent(LEVEL)} with the least compute of all "
+        "strategies with the same seed"
     )
     tied, lost = won[TIE], won[NOBODY]
     note += f"; {tied} tied" if tied else ""

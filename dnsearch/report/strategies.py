@@ -16,7 +16,8 @@ _GOAL = f"{100 * LEVEL:.0f} % of the best hypervolume"
 
 
 def verdict(comparison: Comparison, axis: Axis) -> str:
-    """The median compute of every strategy to reach ``LEVEL`` on this axis, the baseline's first."""
+    """The median compute with which every strategy reaches ``LEVEL`` on this axis, the baseline
+    first."""
     if comparison.is_empty:
         return "No replay trained anything."
     first, *others = sorted(comparison.samplers, key=lambda name: name != comparison.baseline)
@@ -42,7 +43,7 @@ def _against(comparison: Comparison, sampler: str, axis: Axis) -> str:
 
 
 def amount(needed: Needed, over: str = OVER) -> str:
-    """A median in full trainings, ``3.1``; its lower bound where it is infinite, ``more than 9``."""
+    """A median in full trainings, ``3.1``, or its lower bound, ``more than 9``."""
     return _written(needed.compute, over)
 
 

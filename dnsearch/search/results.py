@@ -16,6 +16,7 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import Predictions, described, predict_errors
 from dnsearch.search.store import Record, StudyStore
@@ -71,7 +72,7 @@ def read_results(run: RunDir, predictions: bool = False) -> Results:
     """
     study = load_study(run.study_file)
     data = run.read_json("data.json", "shape", "images", "classes")
-    store = StudyStore(run, study.objectives.costs)
+    store = StudyStore(run, read_only=True)
     machine = run.read_json("environment.json", "activation_bytes")
     model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
     presets = _fitting_presets(model, len(data["classes"]))
@@ -86,9 +87,9 @@ def read_results(run: RunDir, predictions: bool = False) -> Results:
         data=data,
         candidates=candidates,
         presets=[PublishedNetwork(n, arch.key, model.cost(arch)) for n, arch in presets.items()],
-        importance=store.importance(),
+        importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
-        confirmed=tuple(store.confirmed()),
+        confirmed=tuple(store.log(CONFIRM).records()),
     )
     return _with_predictions(results, store, model) if predictions else results
 

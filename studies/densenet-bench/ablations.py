@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 from compare import NAME, held_out, only
 
-from dnsearch.replay.comparison import amount, compare
+from dnsearch.replay.comparison import compare
+from dnsearch.replay.files import read_table
 from dnsearch.replay.measures import LEVELS
 from dnsearch.replay.run import replay
-from dnsearch.replay.table import FIGURES, Table, read_table
+from dnsearch.replay.table import FIGURES, Table
+from dnsearch.report.strategies import amount
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.design import stratified
 from dnsearch.search.samplers import known_cost, learner

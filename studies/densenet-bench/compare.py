@@ -25,10 +25,12 @@ from unittest.mock import patch
 
 import pandas as pd
 
-from dnsearch.replay.comparison import Comparison, amount, compare, ratio
+from dnsearch.replay.comparison import Comparison, compare
+from dnsearch.replay.files import read_table
 from dnsearch.replay.measures import AXES, LEVELS
 from dnsearch.replay.run import replay, replays
-from dnsearch.replay.table import Table, read_table
+from dnsearch.replay.table import Table
+from dnsearch.report.strategies import amount, ratio
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.engine import Engine
 
@@ -138,7 +140,7 @@ def show(found: Comparison) -> None:
         for sampler in samplers:
             if sampler not in found.samplers:
                 continue
-            met = "met" if found.times(sampler, "log", level) >= demanded else "not met"
+            met = "met" if found.times(sampler, "log", level).value >= demanded else "not met"
             times = ratio(found, sampler, "log", level) or "an unknown number of"
             print(f"  {level:.0%}: {sampler} needs {times} times as much; {demanded:g}: {met}")
 

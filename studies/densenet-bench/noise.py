@@ -23,7 +23,8 @@ from dnsearch.analysis.trust import (
     seed_noise,
 )
 from dnsearch.errors import ConfigError, DnsearchError, nearest
-from dnsearch.replay.table import FIGURES, Table, read_table
+from dnsearch.replay.files import read_table
+from dnsearch.replay.table import FIGURES, Table
 
 COSTS = ("macs", "params", "activations")
 SIGNALS = {"error": "validation error", "loss": "validation loss", "train_loss": "training loss"}

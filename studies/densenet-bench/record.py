@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dnsearch.analysis.metrics import duration
 from dnsearch.errors import DnsearchError
-from dnsearch.replay.table import read_table, write_table
+from dnsearch.replay.files import read_table, write_table
 
 
 def main(run: str) -> None:

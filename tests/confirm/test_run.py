@@ -18,10 +18,9 @@ from dnsearch.confirm.run import Request, chosen, confirm, expected_duration
 from dnsearch.data import prepare_test
 from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir
-from dnsearch.search.evaluators.base import Job
+from dnsearch.search.evaluators.base import CONFIRM, REFERENCES, SEARCH, Job
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
-from dnsearch.search.store import REFERENCES, SEARCH
 from dnsearch.training.score import CurvePoint, Score
 from tests.fakes import FakeEvaluator
 
@@ -133,10 +132,10 @@ def test_each_is_trained_with_fresh_seeds_of_its_own(search_ended, all_confirmed
 def test_it_is_a_study_of_its_own_in_the_same_storage(all_confirmed):
     storage = f"sqlite:///{all_confirmed.database}"
     names = optuna.get_all_study_names(storage)
-    assert set(names) == {SEARCH, REFERENCES, "confirm"}
+    assert set(names) == {SEARCH, REFERENCES, CONFIRM}
     study = optuna.load_study(study_name="confirm", storage=storage)
     trial = study.trials[0]
-    told = json.loads(trial.user_attrs["score"])
+    told = trial.user_attrs["score"]["score"]
     assert trial.values[0] == told["test_error"] != told["error"]
 
 
