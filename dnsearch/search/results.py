@@ -39,7 +39,7 @@ class Results:
     objective, the share of its variance that each dimension explains. data: name, classes, image
     shape, numbers of images a split. predictions: what the surrogate makes of all training runs
     together; None where they were not asked for or there are too few. confirmed: what ``dnsearch
-    confirm`` trained, none of which is in ``candidates``.
+    confirm`` trained, in the order it finished, none of which is in ``candidates``.
     """
 
     name: str
@@ -89,7 +89,7 @@ def read_results(run: RunDir, predictions: bool = False) -> Results:
         presets=[PublishedNetwork(n, arch.key, model.cost(arch)) for n, arch in presets.items()],
         importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
-        confirmed=tuple(store.log(CONFIRM).records()),
+        confirmed=tuple(sorted(store.log(CONFIRM).records(), key=lambda r: r.finished_after)),
     )
     return _with_predictions(results, store, model) if predictions else results
 

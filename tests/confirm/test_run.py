@@ -150,6 +150,24 @@ def test_killed_and_typed_again_it_does_the_rest_alone(run, all_confirmed):
     assert not Confirmation(run).evaluator.submitted
 
 
+class LastFirst(FakeEvaluator):
+    """Two workers, of which the one that began last ends first."""
+
+    def completed(self, timeout):
+        job = self.jobs.pop()
+        return [(job, self.score(job))]
+
+
+def test_trainings_are_read_in_the_order_they_ended(run):
+    """Whatever their trials' numbers: so do the networks of the findings stand."""
+    evaluator = LastFirst(capacity=2, score=score)
+    made = contextlib.nullcontext(evaluator)
+    confirm(run, read_results(run), REQUEST, lambda _: None, lambda _: None, lambda *_: made)
+    found = read_results(run).confirmed
+    assert found[-1].job.seed == evaluator.submitted[0].seed
+    assert [r.finished_after for r in found] == sorted(r.finished_after for r in found)
+
+
 def test_more_seeds_and_candidates_add_to_what_is_there(all_confirmed, tmp_path):
     run = copied(all_confirmed, tmp_path)
     before = trainings(run)
