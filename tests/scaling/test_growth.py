@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from dnsearch.errors import ConfigError
 from dnsearch.scaling.costlaw import fit_cost
 from dnsearch.scaling.growth import Cause, best_growth
-from dnsearch.scaling.robust import bootstrap, ends, huber_regressions
+from dnsearch.scaling.robust import bootstrap, huber_regressions
 
 
 def wide_or_deep(rng, count, exponent=0.3):
@@ -100,17 +100,17 @@ def test_huber_regressions_are_those_of_scipy():
         np.testing.assert_allclose(found, best.x, atol=2e-3)
 
 
-def test_a_bootstrap_of_a_mean_has_students_interval():
-    """Of a normal sample's mean both are known."""
-    values = np.random.default_rng(0).normal(5, 2, 12)
+def test_a_bootstrap_of_a_mean_is_as_wide_as_students_t():
+    """Of a mean the standard error is known."""
+    values = np.random.default_rng(0).normal(5, 2, 8)
 
     def means(terms, values):
         return values.mean(axis=1, keepdims=True)
 
-    found = ends(bootstrap(means, np.ones((12, 1)), values, np.random.default_rng(1), 4000)[:, 0])
-    width = stats.t.ppf(0.975, 11) * values.std(ddof=1) / np.sqrt(12)
-    assert found.value == pytest.approx(values.mean())
-    assert found.high - found.low == pytest.approx(2 * width, rel=0.06)
+    found = bootstrap(means, np.ones((8, 1)), values, np.random.default_rng(1), 20_000)[:, 0]
+    standard_error = values.std(ddof=1) / np.sqrt(8)
+    assert found[0] == pytest.approx(values.mean())
+    assert found[1:].std() == pytest.approx(stats.t.ppf(0.975, 7) / 1.96 * standard_error, rel=0.02)
 
 
 @pytest.mark.parametrize(
