@@ -74,9 +74,10 @@ class Law:
         """The curve at ``sizes`` (places,) or (places, k), and the error of one new training run
         there: the curve, and the scatter of architectures and seeds.
 
-        The latter's interval is of the sum of both: the curve's spread on either side as a normal, and the
-        residuals of all training runs, outliers too, widened by what the fit took from them. A few
-        residuals do not tell their 2.5 % tails: it is never narrower than that of two normals.
+        The latter's interval is of the sum of both: the curve's spread on either side as a normal,
+        and the residuals of all training runs, outliers too, widened by what the fit took from
+        them. A few residuals say little of their 2.5 % tails: it is never narrower than that of two
+        normals.
         """
         logs = self.logs_of(sizes)
         centre, low, high = self.solution.interval(_curve_at(logs), len(logs))

@@ -30,8 +30,8 @@ REASONS = {
     Reason.FEW_KEPT: "without the largest, 12 networks are left to fit (it takes 8)",
     Reason.NARROW_KEPT: "without the largest, params span a factor of 2000000.0 (a scaling law "
     "takes 8)",
-    Reason.WORSE_THAN_CONSTANT: "on the sizes left out the law was off by 200000000.0 %, a constant "
-    "by 800.0 %",
+    Reason.WORSE_THAN_CONSTANT: "on the sizes left out the law was off by 200000000.0 %, a "
+    "constant by 800.0 %",
     Reason.WORSE_THAN_LINE: "on the sizes left out the law was off by 200000000.0 %, a plain "
     "log-log line by 800.0 %",
     Reason.MISSED: "the law missed the sizes left out by 200000000.0 %, more than its interval "
@@ -107,8 +107,8 @@ def test_the_answer_in_words(good):
     larger, (value, low, high) = good.next[1], np.multiply(100, good.next[1].error)
     _, least, most = np.multiply(100, larger.training_error)
     assert (
-        f"At 4x the MACs the predicted error is {value:.1f} % ({low:.1f} to {high:.1f}), that of one "
-        f"training run {least:.1f} to {most:.1f} %: {larger.arch.describe()}; "
+        f"At 4x the MACs the predicted error is {value:.1f} % ({low:.1f} to {high:.1f}), that of "
+        f"one training run {least:.1f} to {most:.1f} %: {larger.arch.describe()}; "
     ) in text
     basis = good.basis
     assert said(good, "from")[0].startswith(

@@ -93,7 +93,9 @@ def page(shown, monkeypatch):
     monkeypatch.setattr(
         html, "_source", lambda name: text + "{% endblock %}" if name == "page" else source(name)
     )
-    return html.render_template("page", kind="report", name="n", answer="a", facts=[], scaling=shown)
+    return html.render_template(
+        "page", kind="report", name="n", answer="a", facts=[], scaling=shown
+    )
 
 
 @pytest.mark.parametrize("name", ["good", "few"])

@@ -71,7 +71,7 @@ def test_growth_says_when_there_is_too_little():
 
 def test_growth_says_when_there_is_no_best_value_to_use():
     rng = np.random.default_rng(0)
-    budget, rate, error = wide_or_deep(rng, 40)
+    budget, rate, _ = wide_or_deep(rng, 40)
     never_worse = best_growth(budget, budget**-0.2 * rate**-0.3, {"layers": rate}, rng)["layers"]
     assert never_worse.obstacle is not None
     assert never_worse.obstacle.cause is Cause.NO_BEST
@@ -95,7 +95,10 @@ def test_huber_regressions_are_those_of_scipy():
     for own, value, found in zip(terms, values, huber_regressions(terms, values), strict=True):
         scale = 1.345 * 1.4826 * np.median(np.abs(value - own @ found))
         best = optimize.least_squares(
-            lambda x, own=own, value=value: value - own @ x, found + 0.1, loss="huber", f_scale=scale
+            lambda x, own=own, value=value: value - own @ x,
+            found + 0.1,
+            loss="huber",
+            f_scale=scale,
         )
         np.testing.assert_allclose(found, best.x, atol=2e-3)
 
