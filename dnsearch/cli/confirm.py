@@ -19,6 +19,7 @@ from dnsearch.text import counted
 if TYPE_CHECKING:
     from dnsearch.confirm.findings import Confirmed
     from dnsearch.confirm.run import Opened
+    from dnsearch.search.results import Results
 
 
 @click.command()
@@ -80,12 +81,9 @@ def command(
         reason = confirm(folder, replace(results, study=study), request, opened, display.show)
 
     from dnsearch.cli.pages import write_page
-    from dnsearch.confirm.findings import confirmed
 
     results = replace(results, confirmed=read_results(folder).confirmed)
-    found = shown = confirmed(results)
-    if shown is not None and shown.epochs != request.epochs:  # the page shows the usual length
-        found = confirmed(results, request.epochs)
+    shown, found = findings(results, request.epochs)
     write_page(results, folder, confirmed=shown)
     click.echo(f"\n{reason}")
     if reason == INTERRUPTED:
@@ -98,6 +96,17 @@ def command(
     if reason == INTERRUPTED:
         return 130
     return 0 if found is not None and found.best_first else 1
+
+
+def findings(results: Results, epochs: int) -> tuple[Confirmed | None, Confirmed | None]:
+    """What the page shows, of the length that most training runs have, and what the terminal tells,
+    of the length asked for: nearly always the same, which is computed once."""
+    from dnsearch.confirm.findings import confirmed
+
+    shown = confirmed(results)
+    if shown is None or shown.epochs == epochs:
+        return shown, shown
+    return shown, confirmed(results, epochs)
 
 
 def _print(found: Confirmed) -> None:

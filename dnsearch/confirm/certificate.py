@@ -54,7 +54,9 @@ class View(StrEnum):
     """Which pairs of networks a ranking is judged by: the fields of ``Agreement``."""
 
     OVERALL = "overall"
+    """All pairs."""
     MATCHED = "matched"
+    """As if all cost the same: when the trend of error in cost is taken away."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from unittest import mock
 
 import numpy as np
+
+from dnsearch.cli.confirm import findings
+from dnsearch.confirm.findings import certificate
+from tests.confirm.invented import candidate, fresh, results
 
 STUDY = """
 [data]
@@ -28,11 +33,12 @@ CLASSES = 3
 
 
 def write_images() -> None:
-    """Bright rows (class 0), columns (1) or neither (2), which one epoch tells apart; but what the
-    test images are called is always wrong."""
+    """Bright rows (class 0), columns (1) or neither (2), which one epoch tells apart. The test
+    images are labelled wrongly, and they are so many that whoever trained on them, too, would learn
+    their labels."""
     rng = np.random.default_rng(0)
     arrays = {}
-    for split, count in (("train", 400), ("test", 90)):
+    for split, count in (("train", 320), ("test", 640)):
         labels = np.arange(count) % CLASSES
         pixels = rng.integers(0, 100, (count, 8, 8))
         pixels[labels == 0, ::2] += 150
@@ -57,7 +63,7 @@ def test_from_a_search_to_test_errors_and_a_certificate(dnsearch, tmp_path):
     assert "unproven" in done.out  # one pair of candidates proves nothing
     page = (tmp_path / "reports/small/report.html").read_text()
     assert "Confirmed on the test images" in page
-    assert "90 test images" in page
+    assert "640 test images" in page
     after = json.loads((tmp_path / "reports/small/summary.json").read_text())
     assert after["front"] == searched["front"]
     told = after["confirmed"]
@@ -65,14 +71,28 @@ def test_from_a_search_to_test_errors_and_a_certificate(dnsearch, tmp_path):
     assert [len(one["test_errors"]) for one in told["candidates"]] == [2, 2]
     assert not (tmp_path / "reports/small/confirm").exists()  # its weights have served
 
-    # Whoever has seen nothing of the test images gets all of them wrong.
+    # Networks that have seen none of the test images get them wrong.
     assert max(one["error"] for one in searched["front"]) < 0.2
     assert min(error for one in told["candidates"] for error in one["test_errors"]) > 0.9
 
-    again = dnsearch("confirm", "small", *SHORT)
+    with mock.patch("dnsearch.confirm.findings.certificate", wraps=certificate) as certified:
+        again = dnsearch("confirm", "small", *SHORT)
     assert again.code == 0
+    assert certified.call_count == 1  # for page and terminal alike
     assert "4 of them done before" in again.out
     assert "1/4" not in again.out
+
+
+def test_the_terminal_tells_of_the_length_asked_for_the_page_of_the_usual_one():
+    runs = [candidate(i, 0.3 - 0.01 * i) for i in range(3)]
+    longer = [fresh(i, i, 0.2) for i in range(3)]
+    run = results(runs, [*longer, fresh(0, 9, 0.3, epochs=9)])
+    shown, told = findings(run, 9)
+    assert (shown.epochs, told.epochs) == (27, 9)
+    shown, told = findings(run, 27)
+    assert shown is told
+    assert findings(run, 3)[1] is None
+    assert findings(results(runs), 27) == (None, None)
 
 
 def test_a_run_that_is_not_there_is_one_line(dnsearch):
