@@ -31,6 +31,7 @@ MANY = 10_000  # trials: time is what ends a search
 
 
 def main(folder: Path, seconds: float) -> None:
+    """Searches with every sampler and seed, and prints what each found."""
     study = load_study(Path(__file__).parent / "quickstart.toml")
     found = {sampler: [] for sampler in SAMPLERS}
     for seed in range(SEEDS):
