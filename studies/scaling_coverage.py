@@ -109,7 +109,7 @@ def draw(rng: np.random.Generator, world: World = WORLDS["as above"]) -> Draw:
 
 def covered(law: Law, drawn: Draw) -> dict[str, bool]:
     """Whether each interval of a law holds the truth."""
-    mean, one = law.mean(drawn.beyond), law.training(drawn.beyond)
+    mean, one = law.predict(drawn.beyond)
     found = {
         "E": law.floor.low <= drawn.floor <= law.floor.high,
         "A": law.factors[0].low <= drawn.factor <= law.factors[0].high,
@@ -124,7 +124,7 @@ def covered(law: Law, drawn: Draw) -> dict[str, bool]:
 
 def covered_by_percentiles(law: Law, drawn: Draw, rng: np.random.Generator) -> dict[str, bool]:
     """The same of percentiles of a bootstrap over architectures."""
-    solution = law._solution
+    solution = law.solution
     problem, count = solution.problem, law.architectures
     counts = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
     thetas, losses = zip(
@@ -136,7 +136,7 @@ def covered_by_percentiles(law: Law, drawn: Draw, rng: np.random.Generator) -> d
     )
     best = np.argmin(losses, axis=0)
     theta = np.array(thetas)[best, np.arange(RESAMPLES)]
-    logs = law._logs(drawn.beyond)
+    logs = law.logs_of(drawn.beyond)
     draws = np.column_stack([theta[:, [0, 2]], curve(theta, logs)[0]])
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     low[0] = -np.inf if low[0] < problem.bounds[0][0] + 0.05 else low[0]

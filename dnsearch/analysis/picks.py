@@ -76,9 +76,7 @@ def _cheapest_first(candidates: Sequence[Candidate], costs: Sequence[str]) -> li
 
 
 def _seed_means(done: Sequence[Candidate]) -> pareto.Floats:
-    """Of each finished training run the mean error of its architecture's."""
-    _, of = np.unique([candidate.key for candidate in done], return_inverse=True)
-    return (np.bincount(of, weights=figures(done, "error")) / np.bincount(of))[of]
+    return pareto.seed_means([candidate.key for candidate in done], figures(done, "error"))
 
 
 def _predicted(done: Sequence[Candidate]) -> pareto.Floats:

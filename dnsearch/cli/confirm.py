@@ -79,14 +79,14 @@ def command(
 
         reason = confirm(folder, replace(results, study=study), request, opened, display.show)
 
+    from dnsearch.cli.pages import write_page
     from dnsearch.confirm.findings import confirmed
-    from dnsearch.report.page import write_report
 
     results = replace(results, confirmed=read_results(folder).confirmed)
     found = shown = confirmed(results)
     if shown is not None and shown.epochs != request.epochs:  # the page shows the usual length
         found = confirmed(results, request.epochs)
-    write_report(results, folder.path, shown)
+    write_page(results, folder, confirmed=shown)
     click.echo(f"\n{reason}")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {shlex.join(['dnsearch', *sys.argv[1:]])}")

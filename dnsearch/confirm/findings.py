@@ -26,7 +26,6 @@ if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no 
     from dnsearch.search.store import Record
 
 Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 SEED = 0
 """Of the draws and the bootstraps: the same results are told the same figures."""
@@ -160,7 +159,7 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     noise = results.predictions.seed_noise if results.predictions else math.nan
     rng = np.random.default_rng(SEED)
     draws = mean_draws(padded([_errors(own) for own in records]), tests, noise, rng)
-    networks, compared = _networks(results, runs, records, draws)
+    networks = _networks(results, runs, records, draws)
     recommended = picks.recommend(results.candidates, results.study.objectives.costs)
     pick = recommended["least-error"].key if recommended else ""
     return Confirmed(
@@ -171,7 +170,7 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
         certificate=certificate(results.study.training, epochs, runs, records, rng),
         notes=_notes(networks, records, math.isfinite(noise)),
         pick=pick,
-        regret=_regret(draws, compared, list(fresh), pick),
+        regret=_regret(draws, networks, pick),
     )
 
 
@@ -206,9 +205,9 @@ def _networks(
     runs: Sequence[Sequence[Candidate]],
     records: Sequence[Sequence[Record]],
     draws: Floats,
-) -> tuple[tuple[ConfirmedNetwork, ...], Bools]:
-    """The networks, and which of them (n,) can be compared: those within all limits whose costs and
-    mean test error are known."""
+) -> tuple[ConfirmedNetwork, ...]:
+    """From the training runs in the search, the fresh ones, and the draws (s, n) of what the mean
+    test errors may be. Those within all limits whose costs are known are compared."""
     costs = results.study.objectives.costs
     front = {member.key for member in picks.front(results.candidates, costs)}
     full = [[run for run in own if run.state in (State.FINISHED, State.UNFIT)] for own in runs]
@@ -217,7 +216,7 @@ def _networks(
     fit = np.array([candidate.state is not State.UNFIT for candidate in first])
     compared = np.isfinite(draws).all(axis=0) & np.isfinite(values).all(axis=1) & fit
     sure = sureness(draws, values, compared)
-    networks = tuple(
+    return tuple(
         ConfirmedNetwork(
             candidate=candidate,
             front=candidate.key in front,
@@ -231,7 +230,6 @@ def _networks(
             first, full, records, *sure, strict=True
         )
     )
-    return networks, compared
 
 
 def _mean(errors: Iterable[float]) -> float:
@@ -240,10 +238,12 @@ def _mean(errors: Iterable[float]) -> float:
     return float(np.mean(known)) if known else math.nan
 
 
-def _regret(draws: Floats, compared: Bools, keys: Sequence[str], pick: str) -> float:
-    if pick not in keys or not compared[keys.index(pick)]:
+def _regret(draws: Floats, networks: Sequence[ConfirmedNetwork], pick: str) -> float:
+    compared = [math.isfinite(network.best_probability) for network in networks]
+    place = next((i for i, network in enumerate(networks) if network.key == pick), None)
+    if place is None or not compared[place]:
         return math.nan
-    return expected_regret(draws, compared, keys.index(pick))
+    return expected_regret(draws, compared, place)
 
 
 def _notes(

@@ -97,12 +97,13 @@ def confirm(
         study.objectives.axis,
         {},
         data.counts["train"],
+        error="test_error",
     )
     folder = RunDir(run.path / FOLDER)
     make = make_evaluator or partial(local_workers, test=True)
     with run.lock():
         require_same_images(run, data)
-        store = StudyStore(run, problem.costs, (CONFIRM,))
+        store = StudyStore(run, problem.objectives, (CONFIRM,))
         _require_same_tests(run, store, data, prepare_test(study.data))
         with store.guarded(), make(study, data, folder, plan) as evaluator:
             store.recover()
@@ -139,13 +140,15 @@ def _require_same_tests(
 ) -> None:
     """Raises RunError where earlier trainings were measured on other test images."""
     now = fingerprint(data.classes, tests)
-    before = store.references.user_attrs.get("test_images", now)
-    if before != now:
+    study = store.logs[CONFIRM].study
+    before = study.user_attrs.get("test_images")
+    if before is None:
+        study.set_user_attr("test_images", now)
+    elif before != now:
         raise RunError(
             f"{run.path}: the test images changed since it was confirmed (fingerprint {before}, "
             f"now {now}); put the old ones back, or search anew under another --name"
         )
-    store.references.set_user_attr("test_images", now)
 
 
 def known_costs(study: StudyConfig) -> tuple[str, ...]:
@@ -198,7 +201,7 @@ def _jobs(archs: Sequence[ArchConfig], request: Request, seed: int) -> Iterator[
     for number in range(request.seeds):
         for arch in archs:
             own = derived_seed(seed, CONFIRM_SEEDS, int(arch.key, 16), request.epochs, number)
-            yield Job(-1, arch, request.epochs, own, reference=True)
+            yield Job(-1, arch, request.epochs, own, CONFIRM)
 
 
 def _in_full(study: StudyConfig, epochs: int) -> StudyConfig:
@@ -244,7 +247,7 @@ class _Queue:
         job = next(self._jobs, None)
         if job is None:
             return None
-        trial = self._store.references.ask()
+        trial = self._store.logs[CONFIRM].study.ask()
         job = replace(job, trial=trial.number)
         self._store.accept(trial, job)
         return job

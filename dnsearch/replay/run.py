@@ -97,7 +97,7 @@ def engine_of(
 
     It ends after so many ``trials``, or when the strategy proposes nothing more.
     """
-    store = StudyStore(None, problem.costs)
+    store = StudyStore(None, problem.objectives)
     evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
     config = SearchConfig(sampler=sampler, seed=seed, trials=trials)  # pyright: ignore
     proposer = Proposer(store, problem, config, [])

@@ -123,15 +123,21 @@ def digest(results: Results) -> Digest:
         front=picks.front(candidates, costs),
         picks=picks.recommend(candidates, costs),
         reference=point,
-        volumes=hypervolume_curve(values, list(point.values()), results.study.objectives.axis),
+        volumes=hypervolume_curve(
+            values,
+            list(point.values()),
+            results.study.objectives.axis,
+            keys=[candidate.key for candidate in candidates],
+        ),
     )
 
 
 def _reference(results: Results, done: Sequence[Candidate]) -> dict[str, float]:
-    latencies = figures(done, "latency_ms")
-    first = next(iter(latencies[np.isfinite(latencies)].tolist()), math.nan)
     channels, height, width = results.data["shape"]
     classes = len(results.data["classes"])
+    space = results.study.space.build(channels, classes)
+    ended = [(c.finished_after, c.latency_ms) for c in done if c.arch in space]
+    first = reference.first_latency(ended)
     return reference.reference_point(results.study, (channels, height, width), classes, first)
 
 

@@ -18,7 +18,7 @@ from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.history import History
 from dnsearch.search.samplers.learner import Learner
-from dnsearch.search.store import StudyStore, counts_for_nothing
+from dnsearch.search.store import SEARCH, StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
 PREDICTED = ("predicted_error", "predicted_low", "predicted_high", "front_probability")
@@ -60,7 +60,7 @@ def predict_errors(
 ) -> Predictions | None:
     """Predictions of every candidate of the space that was trained to the top rung; None while
     there are fewer than ``LEAST``."""
-    outcomes = History(rungs, counts_for_nothing).of(store.search)
+    outcomes = History(rungs, counts_for_nothing).of(store.logs[SEARCH].study)
     finished = [outcome for outcome in outcomes if not (outcome.failed or outcome.pending)]
     params = {o.key: o.params for o in finished if o.rung == rungs[-1]}
     if len(params) < LEAST:

@@ -18,7 +18,7 @@ from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import Predictions, described, predict_errors
-from dnsearch.search.store import Record, StudyStore
+from dnsearch.search.store import CONFIRM, SEARCH, Record, StudyStore
 
 
 class PublishedNetwork(NamedTuple):
@@ -71,7 +71,7 @@ def read_results(run: RunDir, predictions: bool = False) -> Results:
     """
     study = load_study(run.study_file)
     data = run.read_json("data.json", "shape", "images", "classes")
-    store = StudyStore(run, study.objectives.costs)
+    store = StudyStore(run, read_only=True)
     machine = run.read_json("environment.json", "activation_bytes")
     model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
     presets = _fitting_presets(model, len(data["classes"]))
@@ -86,9 +86,9 @@ def read_results(run: RunDir, predictions: bool = False) -> Results:
         data=data,
         candidates=candidates,
         presets=[PublishedNetwork(n, arch.key, model.cost(arch)) for n, arch in presets.items()],
-        importance=store.importance(),
+        importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
-        confirmed=tuple(store.confirmed()),
+        confirmed=tuple(store.log(CONFIRM).records()),
     )
     return _with_predictions(results, store, model) if predictions else results
 

@@ -110,7 +110,7 @@ def search(
     with run.lock():
         _require_same_study(run, study, data, plan)
         _record(run, study, data, plan)  # before the storage: what has one has all of these
-        store = StudyStore(run, study.objectives.costs)
+        store = StudyStore(run, problem.objectives)
         with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
             store.recover()
             proposer = Proposer(store, problem, study.search, start)

@@ -120,6 +120,22 @@ def test_training_memory_under_bf16(fields, kernels):
     assert next(cost) - next(cost) == pytest.approx(found, rel=0.1)
 
 
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"bn_size": 0}, {"stem": "imagenet"}])
+def test_dropout_keeps_a_byte_for_each_new_map(fields, bf16):
+    """Exactly: beside all else that is kept it would be lost in the tolerances above."""
+    config = ArchConfig(8, (2, 3), 16, **{"bn_size": 2, "stem": "cifar"} | fields)
+    kept, told = [], []
+    for drop_rate in (0.0, 0.3):
+        config = config.replace(drop_rate=drop_rate)
+        model = DenseNet(config).train()
+        model.kernels = "portable"
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            kept.append(saved_bytes(model, torch.randn(4, 3, 32, 32)))
+        told.append(cost_of(config, 32, 32, 4, 2 if bf16 else 4, "portable").train_bytes)
+    assert told[1] - told[0] == kept[1] - kept[0] > 0
+
+
 def test_too_small_an_input_names_the_least_size():
     with pytest.raises(ConfigError, match="input size must be at least 29x29 for 4 blocks"):
         cost_of(preset("densenet121"), 28, 28)

@@ -47,18 +47,18 @@ def run(tmp_path_factory):
 def test_the_exported_network_gives_the_recorded_error(run, tmp_path):
     """Read back alone and put to the validation images: the figure in the report, exactly."""
     results = read_results(run)
-    row = export_network(results, run, "least-error", tmp_path / "net")
+    candidate = export_network(results, run, "least-error", tmp_path / "net")
     model = load_network(tmp_path / "net")
     data = DeviceData(prepare(results.study.data))
     with torch.inference_mode():
         wrong = [(model(x).argmax(1) != y).sum().item() for x, y in data.validation_batches(500)]
-    assert sum(wrong) / 4000 == row["error"]
-    assert model.config == results.archs[row["key"]]
+    assert sum(wrong) / 4000 == candidate.error
+    assert model.config == candidate.arch
 
 
 def test_the_folder_holds_all_that_is_needed(run, tmp_path):
     results = read_results(run)
-    row = export_network(results, run, "knee", tmp_path / "net")
+    candidate = export_network(results, run, "knee", tmp_path / "net")
     names = {path.name for path in (tmp_path / "net").iterdir()}
     assert names == {"config.json", "model.safetensors", "preprocessing.json", "README.md"}
     preprocessing = json.loads((tmp_path / "net" / "preprocessing.json").read_text())
@@ -66,7 +66,7 @@ def test_the_folder_holds_all_that_is_needed(run, tmp_path):
     assert len(preprocessing["classes"]) == 10
     assert list(tmp_path.iterdir()) == [tmp_path / "net"]
     config = json.loads((tmp_path / "net" / "config.json").read_text())
-    assert config["growth_rate"] == row["growth_rate"]
+    assert config["growth_rate"] == candidate.arch.growth_rate
 
 
 def test_the_readmes_lines_run(run, tmp_path, monkeypatch):
@@ -83,16 +83,16 @@ def test_presets_from_outside_the_space_can_be_exported(tmp_path):
     text = STUDY.replace("trials = 5", 'trials = 1\nkeep_checkpoints = "all"')
     run = search(tmp_path, text)
     results = read_results(run)
-    (row,) = results.candidates.to_dict("records")
-    assert row["preset"] == "densenet-40-12"
-    export_network(results, run, row["key"], tmp_path / "net")
-    assert load_network(tmp_path / "net").config == results.archs[row["key"]]
+    (candidate,) = results.candidates
+    assert candidate.preset == "densenet-40-12"
+    export_network(results, run, candidate.key, tmp_path / "net")
+    assert load_network(tmp_path / "net").config == candidate.arch
 
 
 def test_missing_weights_and_those_not_kept_are_told_apart(run, tmp_path):
     results = read_results(run)
     kept = {path.parent.name for path in (run.path / "checkpoints").glob("*/*.pt")}
-    for key in set(results.candidates["key"]) - kept:
+    for key in results.archs.keys() - kept:
         with pytest.raises(RunError, match="were not kept, as it is not on the front"):
             export_network(results, run, key, tmp_path / "net")
     elsewhere = RunDir(tmp_path / "elsewhere")
@@ -103,15 +103,15 @@ def test_missing_weights_and_those_not_kept_are_told_apart(run, tmp_path):
 def test_weights_off_the_front_are_not_kept(run):
     results = read_results(run)
     kept = {path.parent.name for path in (run.path / "checkpoints").glob("*/*.pt")}
-    rows = results.candidates[["error", "macs", "params", "key"]].to_dict("records")
     front = {
-        r["key"]
-        for r in rows
+        each.key
+        for each in results.candidates
         if not any(
-            o["error"] <= 0.85 * r["error"]  # even if it was unlucky
-            and all(o[c] <= r[c] for c in ("macs", "params"))
-            and o["key"] != r["key"]
-            for o in rows
+            other.error <= 0.85 * each.error  # even if it was unlucky
+            and other.cost.macs <= each.cost.macs
+            and other.cost.params <= each.cost.params
+            and other.key != each.key
+            for other in results.candidates
         )
     }
     assert kept == front

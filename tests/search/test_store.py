@@ -6,7 +6,7 @@ import pytest
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.parameters import distributions
-from dnsearch.search.store import StudyStore
+from dnsearch.search.store import SEARCH, StudyStore
 
 
 def test_optunas_own_tools_read_the_study(make_search, tmp_path):
@@ -29,13 +29,13 @@ def test_a_changed_score_is_found(make_search, tmp_path):
             "WHERE key = 'score'"
         )
     with pytest.raises(RunError, match=r"study\.db: the score of trial \d+ does not match"):
-        StudyStore(RunDir(tmp_path / "run"), ("macs",)).records()
+        StudyStore(RunDir(tmp_path / "run"), read_only=True).records()
 
 
 def test_a_file_that_is_no_database(tmp_path):
     (tmp_path / "study.db").write_text("not a database, not at all")
     with pytest.raises(RunError, match=r"study\.db: cannot be used as Optuna storage: file is not"):
-        StudyStore(RunDir(tmp_path), ("macs",))
+        StudyStore(RunDir(tmp_path))
 
 
 def test_even_steps_keep_their_order_for_samplers(make_search):
@@ -55,9 +55,9 @@ def test_uneven_choices_are_categories(make_search):
 def test_importance_needs_enough_candidates(make_search):
     search = make_search(trials=9)
     search.run()
-    assert search.store.importance() == {}
+    assert search.store.logs[SEARCH].importance() == {}
     search = make_search(trials=20)
     search.run()
-    shares = search.store.importance()["error"]
+    shares = search.store.logs[SEARCH].importance()["error"]
     assert set(shares) == {"growth_rate", "depth1", "depth2", "bn_size"}
     assert sum(shares.values()) == pytest.approx(1)

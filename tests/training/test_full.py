@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,33 @@ def test_it_tells_of_itself_and_tests_at_the_end(training, run, monkeypatch):
     assert trained.test.images == 60
     assert trained.score.error == trained.validation.error
     assert 0 <= trained.test.error < 2 / 3
+
+
+def write_split(folder: Path, prefix: str, count: int, seed: int) -> None:
+    """IDX files of noise in ten classes."""
+    images = np.random.default_rng(seed).integers(0, 256, (count, 8, 8), np.uint8)
+    for name, array in (("images-idx3", images), ("labels-idx1", np.arange(count) % 10)):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        (folder / f"{prefix}-{name}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def test_nothing_opens_the_test_images_before_the_last_epoch(tmp_path, study, run, monkeypatch):
+    """Their files are damaged until then, so whatever reads them earlier fails."""
+    write_split(tmp_path, "train", 80, 0)
+    for name in ("images-idx3", "labels-idx1"):
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(b"damaged")
+    data = DataConfig(format="mnist", path=tmp_path)
+    own = study.model_copy(update={"data": data})
+    training = FullTraining.of("toy", ARCH, own, prepare(data), epochs=2, seed=0)
+    watch = Silent()
+
+    def mend(point):
+        if point.epoch == 2:
+            write_split(tmp_path, "t10k", 30, 1)
+
+    monkeypatch.setattr(watch, "epoch", mend)
+    trained = train_fully(training, run, "cpu", 1, watch)
+    assert trained.test.images == 30
 
 
 def test_a_training_that_fails_never_opens_the_test_images(training, run, monkeypatch):
