@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+
+# Read when torch is imported: threads that spin while they wait take the cores from others.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import pytest
 import torch
