@@ -191,6 +191,26 @@ FAULTS = (
         "tests/confirm",
     ),
     Fault(
+        "a confirmation trains on the test images, too",
+        "dnsearch/search/evaluators/worker.py",
+        '    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape',
+        """    if _state["test"] is not None:
+        pairs = zip(vars(prepared.train).values(), vars(_state["test"]).values())
+        both = type(prepared.train)(*(np.concatenate(pair) for pair in pairs))
+        prepared = replace(prepared, train=both)
+    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape""",
+        "tests/cli/test_confirm.py",
+    ),
+    Fault(
+        "a confirmation chooses by test errors",
+        "dnsearch/confirm/run.py",
+        "    best = _front_members(results.candidates, costs, top)",
+        """    tests = {r.job.arch.key: r.score.test_error or 1.0 for r in results.confirmed}
+    least = sorted(tests, key=lambda key: tests[key])[:top]
+    best = least or _front_members(results.candidates, costs, top)""",
+        "tests/confirm/test_run.py",
+    ),
+    Fault(
         "clip_norm without effect",
         "dnsearch/training/trainer.py",
         "        if self.recipe.clip_norm:",
