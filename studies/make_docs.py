@@ -11,9 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import numpy as np
 
+from dnsearch.analysis.candidates import figures, finished
 from dnsearch.analysis.metrics import duration
-from dnsearch.analysis.picks import finished
 from dnsearch.cli import VERBS, cli
 from dnsearch.report.digest import answer, digest
 from dnsearch.report.front import front_figure
@@ -26,6 +27,7 @@ EXAMPLE = RunDir(ROOT / "reports" / "example")
 
 
 def main() -> None:
+    """Writes the picture and the commands, and prints the figures."""
     results = read_results(EXAMPLE, predictions=True)
     draw_front(results, ROOT / "docs" / "pareto.png")
     write_text(ROOT / "docs" / "commands.md", commands())
@@ -52,13 +54,14 @@ def commands() -> str:
 
 
 def print_figures(results: Results) -> None:
+    """Every figure of the run that the README quotes."""
     done = finished(results.candidates)
-    seconds = results.candidates["seconds"]
+    seconds, ends = (figures(results.candidates, name) for name in ("seconds", "finished_after"))
     machine = results.environment
     print(f"environment    {machine['cpu_cores']} cores, {machine['processor']}")
     print(f"candidates     {len(done)} in {duration(results.seconds)} of search")
-    print(f"first          after {duration(results.candidates['finished_after'].min())}")
-    print(f"a candidate    {duration(seconds.median())} (median)")
+    print(f"first          after {duration(float(np.nanmin(ends)))}")
+    print(f"a candidate    {duration(float(np.nanmedian(seconds)))} (median)")
     print(f"answer         {answer(digest(results))}")
 
 

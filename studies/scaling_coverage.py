@@ -1,11 +1,11 @@
-"""How honest the intervals and verdicts of scaling laws are, on invented trainings.
+"""How honest the intervals and verdicts of scaling laws are, on invented training runs.
 
 python studies/scaling_coverage.py [DRAWS]      # 500: about ten minutes on one core
 
 Coverage: in how many of 100 draws a 95 % interval holds the truth. The errors of 20 to 60
 architectures over 16x or 64x in size are drawn about ``E + A x^-alpha``: the largest part of the
 error that training can take off is 40 to 90 %, alpha 0.2 to 0.8; log-normal scatter of
-architectures 3 %, of 1 to 3 seeds 3 to 5 %, and 5 % of trainings are 15 to 50 % worse.
+architectures 3 %, of 1 to 3 seeds 3 to 5 %, and 5 % of runs are 15 to 50 % worse.
 The other worlds, each with a quarter of the draws, show where that fails.
 """
 
@@ -29,7 +29,7 @@ RESAMPLES = 200
 
 @dataclass(frozen=True)
 class World:
-    """What trainings are drawn from."""
+    """What training runs are drawn from."""
 
     architectures: tuple[int, int] = (20, 60)
     ranges: tuple[float, ...] = (16.0, 64.0)
@@ -56,7 +56,7 @@ WORLDS = {
 
 
 class Draw(NamedTuple):
-    """Trainings (n,), and the law they come from."""
+    """Training runs (n,), and the law they come from."""
 
     sizes: Floats
     error: Floats
@@ -109,7 +109,7 @@ def draw(rng: np.random.Generator, world: World = WORLDS["as above"]) -> Draw:
 
 def covered(law: Law, drawn: Draw) -> dict[str, bool]:
     """Whether each interval of a law holds the truth."""
-    mean, one = law.mean(drawn.beyond), law.training(drawn.beyond)
+    mean, one = law.predict(drawn.beyond)
     found = {
         "E": law.floor.low <= drawn.floor <= law.floor.high,
         "A": law.factors[0].low <= drawn.factor <= law.factors[0].high,
@@ -124,7 +124,7 @@ def covered(law: Law, drawn: Draw) -> dict[str, bool]:
 
 def covered_by_percentiles(law: Law, drawn: Draw, rng: np.random.Generator) -> dict[str, bool]:
     """The same of percentiles of a bootstrap over architectures."""
-    solution = law._solution
+    solution = law.solution
     problem, count = solution.problem, law.architectures
     counts = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
     thetas, losses = zip(
@@ -136,7 +136,7 @@ def covered_by_percentiles(law: Law, drawn: Draw, rng: np.random.Generator) -> d
     )
     best = np.argmin(losses, axis=0)
     theta = np.array(thetas)[best, np.arange(RESAMPLES)]
-    logs = law._logs(drawn.beyond)
+    logs = law.logs_of(drawn.beyond)
     draws = np.column_stack([theta[:, [0, 2]], curve(theta, logs)[0]])
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
     low[0] = -np.inf if low[0] < problem.bounds[0][0] + 0.05 else low[0]

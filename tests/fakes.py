@@ -10,7 +10,7 @@ import numpy as np
 from dnsearch.config import LimitsConfig, SearchConfig, parse_study
 from dnsearch.rundir import RunDir
 from dnsearch.search.engine import Engine
-from dnsearch.search.evaluators.base import Job, Running
+from dnsearch.search.evaluators.base import SEARCH, Job, Running
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
@@ -67,11 +67,11 @@ class Search:
         self.model = CostModel((1, 8, 8), 16, 4, LimitsConfig(**limits or {}))
         self.points, self.costs = feasible_points(self.space, self.model, np.random.default_rng(0))
         folder.mkdir(exist_ok=True)
-        self.store = StudyStore(RunDir(folder), costs)
+        problem = Problem(self.points, self.model, costs, rungs, "log", {}, 1000)
+        self.store = StudyStore(RunDir(folder), problem.objectives)
         self.store.recover()
         start = study.model_copy(update={"search": self.config}).start_configs(self.space)
         require_within_limits(start, self.model)
-        problem = Problem(self.points, self.model, costs, rungs, "log", {}, 1000)
         self.proposer = Proposer(self.store, problem, self.config, start)
         self.evaluator = evaluator or FakeEvaluator()
         self.engine = Engine(self.store, self.proposer, self.evaluator, problem, self.config, clock)
@@ -79,6 +79,11 @@ class Search:
 
     def run(self) -> str:
         return self.engine.run(self.progress.append)
+
+    @property
+    def study(self):
+        """The candidates' Optuna study."""
+        return self.store.logs[SEARCH].study
 
     @property
     def records(self):

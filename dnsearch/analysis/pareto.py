@@ -4,6 +4,9 @@ Everywhere here ``values`` is (n, 1 + costs): the error in column 0, one cost a 
 all to be minimised. A row with a figure that is not finite has no place: it is on no front, adds
 no hypervolume and is never chosen.
 
+An architecture that was trained with several seeds counts by the mean of their errors in all fronts
+and hypervolumes of a search (``seed_means``): one lucky seed must not stand for it.
+
 On the ``log`` axis costs count as their decimal logarithm, so that hypervolume is error times
 decades of cost and a step from 1 M to 2 M weighs as much as one from 10 M to 20 M.
 """
@@ -61,18 +64,35 @@ def hypervolume(values: ArrayLike, reference: ArrayLike, axis: Axis = "log") -> 
     return float(moocore.hypervolume(on_axis(inside, axis), ref=on_axis(reference, axis)))
 
 
-def hypervolume_curve(values: ArrayLike, reference: ArrayLike, axis: Axis = "log") -> Floats:
-    """The hypervolume of the first 1, 2, ..., n rows, (n,)."""
+def hypervolume_curve(
+    values: ArrayLike, reference: ArrayLike, axis: Axis = "log", keys: ArrayLike | None = None
+) -> Floats:
+    """The hypervolume of the first 1, 2, ..., n rows, (n,).
+
+    With ``keys`` (n,), which name architectures, every row counts with the mean error of its key's
+    rows by then; so the curve falls where a further seed is worse than those before.
+    """
     rows = _rows(values)
-    curve = np.zeros(len(rows))
-    front, volume = np.empty((0, rows.shape[1])), 0.0
-    for position, row in enumerate(rows):
-        # Most rows change nothing, so the volume is only computed for those that join the front.
-        if np.isfinite(row).all() and not (front <= row).all(axis=1).any():
-            front = np.vstack([front[~(row <= front).all(axis=1)], row])
-            volume = hypervolume(front, reference, axis)
-        curve[position] = volume
+    _, which = np.unique(np.arange(len(rows)) if keys is None else keys, return_inverse=True)
+    known = np.full_like(rows, np.nan)
+    front, curve, volume = known[:0], np.zeros(len(rows)), 0.0
+    for place, row in enumerate(rows):
+        if np.isfinite(row[0]):
+            known[place] = row
+            seeds = (which == which[place]) & np.isfinite(known[:, 0])
+            # Most rows change nothing, so the volume is only computed for those that may.
+            if seeds.sum() > 1 or not (front <= row).all(axis=1).any():
+                known[seeds, 0] = rows[seeds, 0].mean()
+                front = known[nondominated(known)]
+                volume = hypervolume(front, reference, axis)
+        curve[place] = volume
     return curve
+
+
+def seed_means(keys: ArrayLike, errors: ArrayLike) -> Floats:
+    """Of each training (n,) the mean error of all trainings with its key, (n,)."""
+    _, which = np.unique(np.asarray(keys), return_inverse=True)
+    return (np.bincount(which, weights=np.asarray(errors)) / np.bincount(which))[which]
 
 
 def least_error(values: ArrayLike) -> int:

@@ -2,23 +2,21 @@
 
 A pick is ``knee``, ``least-error`` or ``least-cost`` (of the Pareto front), a candidate's key, or
 bounds joined by commas, such as ``macs<=50e6`` or ``macs<=50M,params<=1e5``: the least error
-among the finished candidates within them. Picks follow the predicted errors of candidates, where
-there are any: the least of many measured errors is a lucky one.
+among the finished candidates within them. Picks follow predicted errors where there are any: the
+least of many measured errors is a lucky one.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from textwrap import shorten
 from types import MappingProxyType
 
 import numpy as np
-import pandas as pd
 
 from dnsearch.analysis import pareto
-from dnsearch.analysis.frames import Candidate, column, records, rows, texts
+from dnsearch.analysis.candidates import Candidate, figures, finished, state_counts
 from dnsearch.analysis.metrics import format_value
 from dnsearch.errors import ConfigError, RunError, nearest
 
@@ -39,58 +37,56 @@ _PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _EXAMPLE = "write bounds such as 'macs<=50e6'"
 
 
-def finished(candidates: pd.DataFrame) -> pd.DataFrame:
-    """The candidates that count: trained to the end and within all limits."""
-    done = np.array(texts(candidates, "state")) == "finished"
-    return rows(candidates, done & np.isfinite(column(candidates, "error")))
-
-
-def objective_values(candidates: pd.DataFrame, costs: Sequence[str]) -> pareto.Floats:
+def objective_values(candidates: Sequence[Candidate], costs: Sequence[str]) -> pareto.Floats:
     """The candidates' objectives, (n, 1 + costs), as ``dnsearch.analysis.pareto`` takes them."""
-    return np.stack([column(candidates, name) for name in ("error", *costs)], axis=1)
+    return np.stack([figures(candidates, name) for name in ("error", *costs)], axis=1)
 
 
-def front(candidates: pd.DataFrame, costs: Sequence[str]) -> pd.DataFrame:
-    """The finished candidates that no other one dominates, cheapest first.
+def front(candidates: Sequence[Candidate], costs: Sequence[str]) -> list[Candidate]:
+    """The finished candidates that no other one dominates, cheapest first, an architecture once.
 
     An architecture that was trained with several seeds counts by their mean, lest one lucky seed
-    stand for it; the row is that of its best.
+    stand for it; the candidate returned is its best.
     """
-    done = finished(candidates).sort_values(by=[*costs, "error"], kind="stable")
+    done = _cheapest_first(finished(candidates), costs)
     values = objective_values(done, costs)
     values[:, 0] = _seed_means(done)
-    return rows(done, pareto.nondominated(values)).drop_duplicates("key")
+    best: dict[str, Candidate] = {}
+    for member in np.flatnonzero(pareto.nondominated(values)):
+        best.setdefault(done[member].key, done[member])
+    return list(best.values())
 
 
-def recommend(candidates: pd.DataFrame, costs: Sequence[str]) -> dict[str, Candidate]:
-    """The recommended candidates by the names of ``RULES``, of the front of expected errors; empty
+def recommend(candidates: Sequence[Candidate], costs: Sequence[str]) -> dict[str, Candidate]:
+    """The recommended candidates by the names of ``RULES``, of the front of predicted errors; empty
     while there is none."""
-    done = finished(candidates).sort_values(by=[*costs, "error"], kind="stable")
+    done = _cheapest_first(finished(candidates), costs)
     values = objective_values(done, costs)
-    values[:, 0] = _expected(done)
+    values[:, 0] = _predicted(done)
     members = np.flatnonzero(pareto.nondominated(values))
     if not len(members):
         return {}
-    found = records(done.iloc[members])
-    return {name: found[rule(values[members])] for name, rule in RULES.items()}
+    return {name: done[members[rule(values[members])]] for name, rule in RULES.items()}
 
 
-def _seed_means(done: pd.DataFrame) -> pareto.Floats:
-    """Of each finished training the mean error of its architecture's."""
-    _, of = np.unique(np.array(texts(done, "key")), return_inverse=True)
-    return (np.bincount(of, weights=column(done, "error")) / np.bincount(of))[of]
+def _cheapest_first(candidates: Sequence[Candidate], costs: Sequence[str]) -> list[Candidate]:
+    """By cost, then by error; what was not measured comes last."""
+    keys = [figures(candidates, name) for name in ("error", *reversed(costs))]
+    return [candidates[i] for i in np.lexsort(keys)]
 
 
-def _expected(done: pd.DataFrame) -> pareto.Floats:
-    """The error to expect of each finished training's architecture: what is predicted, else
-    the mean of its seeds."""
-    if "predicted_error" not in done:
-        return _seed_means(done)
-    predicted = column(done, "predicted_error")
+def _seed_means(done: Sequence[Candidate]) -> pareto.Floats:
+    return pareto.seed_means([candidate.key for candidate in done], figures(done, "error"))
+
+
+def _predicted(done: Sequence[Candidate]) -> pareto.Floats:
+    """The predicted error of each finished candidate, the mean over its seeds where there is
+    none."""
+    predicted = figures(done, "predicted_error")
     return np.where(np.isfinite(predicted), predicted, _seed_means(done))
 
 
-def pick(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candidate:
+def pick(candidates: Sequence[Candidate], costs: Sequence[str], query: str) -> Candidate:
     """The candidate a user names.
 
     Raises ConfigError for a query that cannot be read and RunError where no candidate answers it;
@@ -127,44 +123,46 @@ def parse_bounds(query: str) -> dict[str, float]:
     return bounds
 
 
-def _within(candidates: pd.DataFrame, costs: Sequence[str], query: str) -> Candidate:
+def _within(candidates: Sequence[Candidate], costs: Sequence[str], query: str) -> Candidate:
     done = finished(candidates)
-    left = done.assign(expected=_expected(done))
+    predicted = dict(zip(done, _predicted(done), strict=True))
+    left = done
     for name, bound in parse_bounds(query).items():
-        figures = column(left, name)
-        inside = rows(left, figures <= bound)
-        if inside.empty:
-            known = figures[np.isfinite(figures)]
-            reason = _why_none(candidates) if left.empty else f"none has a known {name}"
+        inside = [candidate for candidate in left if candidate.figure(name) <= bound]
+        if not inside:
+            known = figures(left, name)
+            known = known[np.isfinite(known)]
+            reason = f"none has a known {name}" if left else _why_none(candidates)
             if len(known):
                 reason = f"the least {name} left is {format_value(name, known.min())}"
             raise RunError(f"no finished candidate has {query}: {reason}")
         left = inside
     # A cost that was not measured must not rule out a candidate that is asked for by another.
     values = np.nan_to_num(objective_values(left, costs), nan=np.finfo(float).max)
-    values[:, 0] = column(left, "expected")
-    return records(left.drop(columns="expected"))[pareto.least_error(values)]
+    values[:, 0] = [predicted[candidate] for candidate in left]
+    return left[pareto.least_error(values)]
 
 
-def _by_key(candidates: pd.DataFrame, key: str) -> Candidate:
-    found = [row for row in records(candidates) if key and str(row["key"]).startswith(key)]
+def _by_key(candidates: Sequence[Candidate], key: str) -> Candidate:
+    found = [each for each in candidates if key and each.key.startswith(key)]
     if not found:
         raise RunError(
             f"no candidate is called {key!r}: name {', '.join(RULES)}, a key of the report's "
             "table, or bounds such as 'macs<=50e6'"
         )
-    keys = {row["key"] for row in found}
+    keys = {candidate.key for candidate in found}
     if len(keys) > 1:
         raise RunError(f"{key!r} begins the keys of {len(keys)} candidates: write more of it")
-    trained = [row for row in found if np.isfinite(row["error"])]
+    trained = [candidate for candidate in found if np.isfinite(candidate.error)]
     if not trained:
-        reason = shorten(str(found[0]["failure"]), 200, placeholder=" ...")
-        raise RunError(f"candidate {found[0]['key']} failed: {reason}")
-    return max(trained, key=lambda row: row["rung"])
+        reason = shorten(found[0].failure, 200, placeholder=" ...")
+        raise RunError(f"candidate {found[0].key} failed: {reason}")
+    return max(trained, key=lambda candidate: candidate.rung)
 
 
-def _why_none(candidates: pd.DataFrame) -> str:
-    if candidates.empty:
+def _why_none(candidates: Sequence[Candidate]) -> str:
+    if not candidates:
         return "no candidate was trained yet"
-    told = ", ".join(f"{n} {state}" for state, n in Counter(texts(candidates, "state")).items())
+    counts = state_counts(candidates)
+    told = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
     return f"of {len(candidates)} candidates none is finished with all its costs known ({told})"

@@ -4,13 +4,13 @@ The study may name it (``objectives.reference``); what it leaves open follows th
 chosen from the results, such as 1.1 times the worst, moves while a search runs, and with it
 every volume already reported. Here the error is that of guessing, and each cost is 1.1 times the
 largest that the study allows: its limit, or the most expensive architecture of its space. Latency
-alone is unknown before it is measured; without a limit its reference is 10 times the latency of the
-first candidate that finished.
+alone is unknown before it is measured; without a limit its reference is 10 times ``first_latency``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.space import SearchSpace
@@ -46,6 +46,17 @@ def reference_point(
     return point | study.objectives.reference
 
 
+def first_latency(finished: Iterable[tuple[float, float | None]]) -> float:
+    """The latency that the reference follows, in milliseconds; NaN while none was measured.
+
+    It is that of the training that finished first, of those of the space's architectures that went
+    on to the top rung; later ones never move it. ``finished``: when each of these finished, and
+    its latency, None or NaN where it was not measured.
+    """
+    known = [(when, ms) for when, ms in finished if ms is not None and math.isfinite(ms)]
+    return min(known, key=lambda each: each[0], default=(0.0, math.nan))[1]
+
+
 def largest_costs(space: SearchSpace, height: int, width: int) -> dict[str, int]:
     """Each cost's largest value over the space, without enumerating it.
 
@@ -75,7 +86,9 @@ def rules(study: StudyConfig) -> dict[str, str]:
             continue
         limited = getattr(study.limits, f"max_{name}") is not None
         if name == "latency_ms" and not limited:
-            words[name] = f"{FIRST_LATENCIES:g} times that of the first finished candidate"
+            words[name] = (
+                f"{FIRST_LATENCIES:g} times that of the first candidate of the space that finished"
+            )
             continue
         words[name] = f"{MARGIN:g} times "
         words[name] += f"limits.max_{name}" if limited else "the largest in the search space"

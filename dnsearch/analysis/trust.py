@@ -24,11 +24,26 @@ LEAST = 5
 
 
 class Interval(NamedTuple):
-    """A figure and its 95 % interval, NaN where there is too little to tell."""
+    """A figure and its interval, of 95 % unless said otherwise; NaN where there is too little to
+    tell."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a figure at all."""
+        return math.isfinite(self.value)
+
+    @property
+    def has_ends(self) -> bool:
+        """Whether both ends are known."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def scaled(self, factor: float) -> Interval:
+        """The same in another unit, such as 100 for percent."""
+        return Interval(*(factor * end for end in self))
 
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)

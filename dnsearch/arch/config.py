@@ -43,11 +43,6 @@ def transition_width(channels: Any, compression: Any) -> Any:
     return np.floor(np.asarray(channels) * compression + 1e-9).astype(np.int64)
 
 
-def stem_size(size: int, stem: Stem) -> int:
-    """Side of the feature map behind the stem, for an input of ``size`` pixels a side."""
-    return size if stem == "cifar" else math.ceil(math.ceil(size / 2) / 2)
-
-
 @dataclass(frozen=True)
 class ArchConfig:
     """One DenseNet. The defaults are densenet121's.
@@ -198,10 +193,6 @@ class ArchArrays:
         values = {field.name: getattr(self, field.name)[index] for field in fields(self)}
         blocks = tuple(int(layers) for layers in values.pop("block_config") if layers)
         return ArchConfig(block_config=blocks, **{k: v.item() for k, v in values.items()})
-
-    def take(self, rows: NDArray[Any]) -> ArchArrays:
-        """The architectures at these positions, or where a mask is true."""
-        return ArchArrays(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
 
 
 def _require_int(name: str, value: object, least: int, most: int) -> None:

@@ -1,144 +1,41 @@
-"""``DenseNet(config)``: the network as a torch module, plain and readable.
-
-With the imagenet stem and batch norm its state dict (keys, shapes, initialisation) is torchvision's
-(BSD-3-Clause), so weights go both ways. Huang et al. 2017, arXiv:1608.06993.
-"""
+"""``DenseNet(config)``: the network that trains, with a choice of how it is computed."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from dnsearch.arch import kernels
-from dnsearch.arch.config import ArchConfig, transition_width
-
-LEAST_CHANNELS_A_GROUP = 8
-
-
-def group_count(channels: int) -> int:
-    """Groups of a GroupNorm: the most that leave at least 8 channels each and divide evenly."""
-    most = max(1, channels // LEAST_CHANNELS_A_GROUP)
-    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.plain import PlainDenseNet
 
 
-def _norm(config: ArchConfig, channels: int) -> nn.Module:
-    if config.norm == "group":
-        return nn.GroupNorm(group_count(channels), channels)
-    return nn.BatchNorm2d(channels)
-
-
-class DenseLayer(nn.Module):
-    """norm-relu-conv1x1-norm-relu-conv3x3, or norm-relu-conv3x3 where ``bn_size`` is 0.
-
-    Takes all earlier feature maps of the block, each (n, c_i, h, w), and returns its own
-    ``growth_rate`` ones, (n, k, h, w).
-    """
-
-    def __init__(self, config: ArchConfig, channels: int) -> None:
-        super().__init__()
-        self.drop_rate = config.drop_rate
-        self.norm1 = _norm(config, channels)
-        self.relu1 = nn.ReLU(inplace=True)
-        if not config.bn_size:
-            self.conv1 = nn.Conv2d(channels, config.growth_rate, 3, padding=1, bias=False)
-            return
-        width = config.bn_size * config.growth_rate
-        self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
-        self.norm2 = _norm(config, width)
-        self.relu2 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, config.growth_rate, 3, padding=1, bias=False)
-
-    def forward(self, features: list[Tensor]) -> Tensor:
-        new = self.conv1(self.relu1(self.norm1(torch.cat(features, 1))))
-        if hasattr(self, "conv2"):
-            new = self.conv2(self.relu2(self.norm2(new)))
-        return F.dropout(new, self.drop_rate, self.training) if self.drop_rate else new
-
-
-class DenseBlock(nn.ModuleDict):
-    """Layers that each see all maps before them: (n, c, h, w) -> (n, c + layers*k, h, w)."""
-
-    def __init__(self, config: ArchConfig, layers: int, channels: int) -> None:
-        super().__init__()
-        for i in range(layers):
-            width = channels + i * config.growth_rate
-            self[f"denselayer{i + 1}"] = DenseLayer(config, width)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        features = [inputs]
-        for layer in self.values():
-            features.append(layer(features))
-        return torch.cat(features, 1)
-
-
-class Transition(nn.Sequential):
-    """norm-relu-conv1x1-avgpool: (n, c, h, w) -> (n, floor(compression * c), h // 2, w // 2)."""
-
-    def __init__(self, config: ArchConfig, channels: int) -> None:
-        width = int(transition_width(channels, config.compression))
-        super().__init__(
-            OrderedDict(
-                norm=_norm(config, channels),
-                relu=nn.ReLU(inplace=True),
-                conv=nn.Conv2d(channels, width, 1, bias=False),
-                pool=nn.AvgPool2d(2),
-            )
-        )
-
-
-class DenseNet(nn.Module):
+class DenseNet(PlainDenseNet):
     """The network of a config: images (n, in_channels, h, w) -> logits (n, num_classes).
 
-    ``kernels`` names faster ways through it (see ``arch.kernels``), with the same results.
-
-    Raises ConfigError for images smaller than ``config.least_size``.
+    ``kernels`` names what computes it (see ``arch.kernels``); the results are the same. A new one
+    has ``"reference"``, torch's own modules.
     """
 
     def __init__(self, config: ArchConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.kernels = "reference"
-        self.features = nn.Sequential(self._stem(config))
-        for stage, layers in enumerate(config.block_config, start=1):
-            channels = config.widths[stage - 1]
-            block = DenseBlock(config, layers, channels)
-            self.features.add_module(f"denseblock{stage}", block)
-            if stage < len(config.block_config):
-                transition = Transition(config, channels + layers * config.growth_rate)
-                self.features.add_module(f"transition{stage}", transition)
-        self.features.add_module("norm5", _norm(config, config.widths[-1]))
-        self.classifier = nn.Linear(config.widths[-1], config.num_classes)
-        self.apply(_initialise)
-
-    @staticmethod
-    def _stem(config: ArchConfig) -> OrderedDict[str, nn.Module]:
-        width = config.num_init_features
-        if config.stem == "cifar":
-            return OrderedDict(conv0=nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False))
-        return OrderedDict(
-            conv0=nn.Conv2d(config.in_channels, width, 7, stride=2, padding=3, bias=False),
-            norm0=_norm(config, width),
-            relu0=nn.ReLU(inplace=True),
-            pool0=nn.MaxPool2d(3, stride=2, padding=1),
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[-2:]
-        self.config.require_size(int(height), int(width))
-        return self.classifier(kernels.pooled_features(self, images))
 
     def pooled_features(self, images: Tensor) -> Tensor:
-        """What the classifier reads, (n, c), by the plain modules."""
-        features = F.relu(self.features(images), inplace=True)
-        return F.adaptive_avg_pool2d(features, 1).flatten(1)
+        """What the classifier reads of images (n, in_channels, h, w): (n, c).
 
+        Raises ConfigError where ``kernels`` is no known name.
+        """
+        fast = kernels.pooled_features(self, images, self.kernels)
+        return super().pooled_features(images) if fast is None else fast
 
-def _initialise(module: nn.Module) -> None:
-    """torchvision's: He et al. for convolutions, the linear layer's default weight with bias 0."""
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight)
-    elif isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)
+    def use_kernels(
+        self, name: kernels.Kernels, device: torch.device, bf16: bool = False
+    ) -> DenseNet:
+        """Moves the network to a device and makes it ready to train there with these kernels.
+
+        ``auto`` is ``cpu`` where that supports the network and can be compiled, else ``portable``.
+        ``bf16``: whether it will train under autocast. Returns the network itself.
+        """
+        self.kernels, layout = kernels.choose(name, self.config, device, bf16)
+        return self.to(device).to(memory_format=layout)  # pyright: ignore

@@ -29,9 +29,11 @@ class Verbs(click.Group):
     """Knows the verbs by name, so that ``--help`` imports none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all verbs."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb of this name, imported now; None where there is none."""
         if cmd_name not in VERBS:
             return None
         return importlib.import_module(f"dnsearch.cli.{cmd_name}").command
@@ -39,11 +41,13 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does it; raises DnsearchError with the nearest verb for an unknown one."""
         if args[0] not in VERBS and not ctx.resilient_parsing:
             raise DnsearchError(f"there is no verb {args[0]!r}; {nearest(args[0], VERBS)}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs with a line each."""
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dnsearch.analysis.metrics import counted, duration
+from dnsearch.analysis.metrics import duration
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
 from dnsearch.rundir import RunDir
+from dnsearch.text import counted
 
 if TYPE_CHECKING:
+    from dnsearch.confirm.findings import Confirmed
     from dnsearch.confirm.run import Opened
+    from dnsearch.search.results import Results
 
 
 @click.command()
@@ -60,10 +63,7 @@ def command(
     """
     folder = RunDir.find(run)
 
-    import numpy as np
-
     from dnsearch.confirm.run import Request, confirm, default_request, known_costs
-    from dnsearch.report.page import write_report
     from dnsearch.search.engine import INTERRUPTED
     from dnsearch.search.results import read_results
 
@@ -80,28 +80,42 @@ def command(
 
         reason = confirm(folder, replace(results, study=study), request, opened, display.show)
 
-    from dnsearch.confirm.findings import confirmed
-    from dnsearch.report.certificate import section
-    from dnsearch.report.digest import digest
+    from dnsearch.cli.pages import write_page
 
     results = replace(results, confirmed=read_results(folder).confirmed)
-    write_report(results, folder.path)
-    found = confirmed(digest(results), request.epochs)
+    shown, found = findings(results, request.epochs)
+    write_page(results, folder, confirmed=shown)
     click.echo(f"\n{reason}")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {shlex.join(['dnsearch', *sys.argv[1:]])}")
     if found is not None:
-        told = section(found)
-        click.echo(told.answer)
-        for sentence in told.verdict:
-            click.echo(f"- {sentence}")
+        _print(found)
     click.echo(f"report:    {folder.report}")
     if found is not None and found.pick:
         click.echo(f"train on:  dnsearch train {shlex.quote(f'{run}:{found.pick}')}")
     if reason == INTERRUPTED:
         return 130
-    measured = found is not None and bool(np.isfinite(found.candidates["test_mean"]).any())
-    return 0 if measured else 1
+    return 0 if found is not None and found.best_first else 1
+
+
+def findings(results: Results, epochs: int) -> tuple[Confirmed | None, Confirmed | None]:
+    """What the page shows, of the length that most training runs have, and what the terminal tells,
+    of the length asked for: nearly always the same, which is computed once."""
+    from dnsearch.confirm.findings import confirmed
+
+    shown = confirmed(results)
+    if shown is None or shown.epochs == epochs:
+        return shown, shown
+    return shown, confirmed(results, epochs)
+
+
+def _print(found: Confirmed) -> None:
+    """The findings in the sentences of the page."""
+    from dnsearch.report.verdict import answer, sentences
+
+    click.echo(answer(found))
+    for sentence in sentences(found.certificate, found.verdict):
+        click.echo(f"- {sentence}")
 
 
 def headline(name: str, opened: Opened) -> str:

@@ -26,9 +26,15 @@ MOST_SHOWN = 8
 
 
 class Display(Protocol):
-    def opened(self, headline: str, records: Sequence[Record] = ()) -> None: ...
+    """Shows a search to a person."""
 
-    def show(self, progress: Progress) -> None: ...
+    def opened(self, headline: str, records: Sequence[Record] = ()) -> None:
+        """Before the first training run; ``records`` are those of earlier sittings."""
+        ...
+
+    def show(self, progress: Progress) -> None:
+        """Whenever something has changed."""
+        ...
 
 
 @contextlib.contextmanager
@@ -89,9 +95,11 @@ class Lines:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def opened(self, headline: str, records: Sequence[Record] = ()) -> None:
+        """Prints the headline."""
         self._print(headline)
 
     def show(self, progress: Progress) -> None:
+        """Prints a line for each training run that has just finished."""
         first = progress.done - len(progress.finished) + 1
         for number, record in enumerate(progress.finished, start=first):
             line = record_line(record, self.costs)
@@ -108,11 +116,13 @@ class Screen:
         self.progress: Progress | None = None
 
     def opened(self, headline: str, records: Sequence[Record] = ()) -> None:
+        """Starts the live display."""
         self.headline, self.records = headline, list(records)
         self.live.start()
         self.live.update(Text(f"{self.headline}\nstarting workers ..."))
 
     def show(self, progress: Progress) -> None:
+        """Draws the display anew."""
         self.records += progress.finished
         self.progress = progress
         parts = [Text(self.headline), _budget(progress), _running(progress), self._front()]

@@ -17,6 +17,9 @@ from dnsearch.errors import ConfigError, RunError, nearest
 from dnsearch.rundir import RUNS, RunDir, cpu_cores
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dnsearch.analysis.pareto import Axis
     from dnsearch.replay.comparison import Comparison
 
 SAMPLERS = tuple(name for name in get_args(Sampler) if name not in DESIGNS)
@@ -64,8 +67,8 @@ def command(
     if not math.isfinite(compute):
         raise ConfigError("--compute", "must be a finite number", compute)
 
+    from dnsearch.replay.files import read_table
     from dnsearch.replay.run import replays
-    from dnsearch.replay.table import read_table
 
     table = read_table(run)
     folder = _folder(f"replay-{table.name}" if name is None else name, to)
@@ -124,27 +127,34 @@ def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _print(comparison: Comparison) -> None:
-    """Compute to each level by strategy, a table an axis, within 80 columns."""
-    from rich import box
+    """Compute to each level by strategy, a table for each axis, within 80 columns."""
     from rich.console import Console
+
+    from dnsearch.replay.measures import AXES
+
+    click.echo("\nmedian full trainings of mean size to reach a share of the best hypervolume:\n")
+    console = Console()
+    for axis in AXES:
+        console.print(_needed(comparison, axis))
+
+
+def _needed(comparison: Comparison, axis: Axis) -> Table:
+    from rich import box
     from rich.table import Table
 
-    from dnsearch.replay.comparison import LEVEL, amount
-    from dnsearch.replay.measures import AXES, LEVELS, wins
+    from dnsearch.replay.comparison import LEVEL
+    from dnsearch.replay.measures import LEVELS
+    from dnsearch.report.strategies import amount
 
-    console, replays = Console(), len(comparison.seeds)
-    click.echo("\nmedian full trainings of mean size to reach a share of the best hypervolume:\n")
-    for axis in AXES:
-        title = f"cost on a {axis} axis; wins at {100 * LEVEL:.0f} %"
-        shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-        shown.add_column("strategy")
-        for level in LEVELS:
-            shown.add_column(f"{100 * level:.0f} %", justify="right")
-            shown.add_column("reached")
-        shown.add_column("wins", justify="right")
-        won = wins(comparison.replays, axis, LEVEL)
-        for sampler in comparison.samplers:
-            needed = [comparison.needed[sampler, axis, level] for level in LEVELS]
-            cells = [text for n in needed for text in (amount(n, ">"), f"{n.reached}/{replays}")]
-            shown.add_row(sampler, *cells, str(won[sampler]))
-        console.print(shown)
+    title = f"cost on a {axis} axis; wins at {100 * LEVEL:.0f} %"
+    shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    shown.add_column("strategy")
+    for level in LEVELS:
+        shown.add_column(f"{100 * level:.0f} %", justify="right")
+        shown.add_column("reached")
+    shown.add_column("wins", justify="right")
+    for sampler in comparison.samplers:
+        needed = [comparison.needed[sampler, axis, level] for level in LEVELS]
+        cells = [text for n in needed for text in (amount(n, ">"), f"{n.reached}/{n.replays}")]
+        shown.add_row(sampler, *cells, str(comparison.wins[axis, LEVEL][sampler]))
+    return shown

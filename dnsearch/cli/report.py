@@ -13,7 +13,7 @@ def command(run: str) -> None:
     """Write the report of RUN (a name below reports/, or a path) again from its results."""
     folder = RunDir.find(run)
 
-    from dnsearch.report.page import write_report
+    from dnsearch.cli.pages import write_page
     from dnsearch.search.results import read_results
 
-    click.echo(write_report(read_results(folder, predictions=True), folder.path))
+    click.echo(write_page(read_results(folder, predictions=True), folder))

@@ -73,12 +73,12 @@ def command(
 
         reason = search(config, run, opened, display.show)
 
+    from dnsearch.cli.pages import write_page
     from dnsearch.cli.summary import print_summary
-    from dnsearch.report.page import write_report
     from dnsearch.search.results import read_results
 
     results = read_results(run, predictions=True)
-    write_report(results, run.path)
+    write_page(results, run)
     found = print_summary(results, run, reason, shlex.join(["dnsearch", *sys.argv[1:]]))
     return 0 if found or reason in (INTERRUPTED, TIME_IS_UP) else 1
 

@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dnsearch.cli.pages import write_page
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RunDir, write_json
+from dnsearch.scaling import SIZES, TIMES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dnsearch.scaling.study import Scaling
 
-SIZES = ("macs", "params", "activations")
-TIMES = "2,4,8"
+BUDGETS = ",".join(f"{times:g}" for times in TIMES)
 WIDTH = 98
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--times", default=TIMES, show_default=True, help="Larger budgets, joined by commas.")
+@click.option(
+    "--times", default=BUDGETS, show_default=True, help="Larger budgets, joined by commas."
+)
 @click.option(
     "--cost", default="macs", show_default=True, type=click.Choice(SIZES), help="What they are of."
 )
@@ -41,27 +46,18 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None
     budgets = _times(times)
     folders = list({folder.path.resolve(): folder for folder in map(RunDir.find, runs)}.values())
 
-    from dnsearch.report.page import write_report
+    from dnsearch.scaling.latency import measure_latencies, with_latencies
     from dnsearch.scaling.study import study_scaling
     from dnsearch.search.results import read_results
 
     results = [read_results(folder, predictions=True) for folder in folders]
-    if latency:
-        from dnsearch.scaling.latency import with_latencies
-
-        results[0] = with_latencies(results[0])
+    latencies = measure_latencies(results[0]) if latency else {}
+    results[0] = with_latencies(results[0], latencies)
     scaling = study_scaling(results, cost, budgets)
-    written = _write(scaling, folders[0])
-    report = write_report(results[0], folders[0].path, scaling)
+    written = _write(scaling, folders, latencies)
+    report = write_page(results[0], folders[0], scaling)
     _print(scaling)
-    click.echo(f"{'wrote:':<11}{folders[0].path / 'scaling.json'}")
-    for path in written:
-        click.echo(f"{'':<11}{path}")
-    click.echo(f"{'report:':<11}{report}")
-    file, study = written[min(1, len(written) - 1)], folders[0].study_file
-    words = ["dnsearch", "train", file, "--study", study, "--epochs", scaling.epochs]
-    words += ["--name", f"{folders[0].name}-{file.stem}"]
-    click.echo(f"{'train it:':<11}{shlex.join(map(str, words))}")
+    _print_files(scaling, folders[0], written, report)
 
 
 def _times(text: str) -> list[float]:
@@ -79,18 +75,21 @@ def _times(text: str) -> list[float]:
     return list(dict.fromkeys(found))
 
 
-def _write(scaling: Scaling, folder: RunDir) -> list[Path]:
+def _write(
+    scaling: Scaling, folders: Sequence[RunDir], latencies_ms: Mapping[str, float]
+) -> list[Path]:
     """The networks as config.json files, and all figures."""
-    from dnsearch.report.forecast import record
+    from dnsearch.report.scaling_record import scaling_record
+    from dnsearch.scaling.recorded import FILE, asked_record
 
-    for stale in (folder.path / "scaling").glob("x*.json"):
+    folder = folders[0].path
+    for stale in (folder / "scaling").glob("x*.json"):
         stale.unlink()
-    written = []
-    for larger in scaling.next:
-        written.append(folder.path / "scaling" / f"x{larger.times:g}.json")
-        write_json(written[-1], larger.arch.to_dict())
-    write_json(folder.path / "scaling.json", record(scaling))
-    return written
+    networks = [folder / "scaling" / f"x{larger.times:g}.json" for larger in scaling.next]
+    for path, larger in zip(networks, scaling.next, strict=True):
+        write_json(path, larger.arch.to_dict())
+    write_json(folder / FILE, asked_record(folders, latencies_ms) | scaling_record(scaling))
+    return [folder / FILE, *networks]
 
 
 def _print(scaling: Scaling) -> None:
@@ -106,3 +105,15 @@ def _print(scaling: Scaling) -> None:
         )
         click.echo(lines.replace("\N{NO-BREAK SPACE}", " "))
         before = label
+
+
+def _print_files(scaling: Scaling, run: RunDir, written: Sequence[Path], report: Path) -> None:
+    """Where all is, and how to train the network of the second budget."""
+    for number, path in enumerate(written):
+        click.echo(f"{'' if number else 'wrote:':<11}{path}")
+    click.echo(f"{'report:':<11}{report}")
+    networks = written[1:]
+    file = networks[min(1, len(networks) - 1)]
+    words = ["dnsearch", "train", file, "--study", run.study_file, "--epochs", scaling.epochs]
+    words += ["--name", f"{run.name}-{file.stem}"]
+    click.echo(f"{'train it:':<11}{shlex.join(map(str, words))}")

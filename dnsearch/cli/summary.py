@@ -7,16 +7,15 @@ from pathlib import Path
 
 import click
 
-from dnsearch.analysis.frames import Candidate, texts
+from dnsearch.analysis.candidates import Candidate, State
 from dnsearch.analysis.metrics import duration, format_value
-from dnsearch.analysis.picks import finished
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.confirm.run import default_request, expected_duration
-from dnsearch.data import has_test
+from dnsearch.data import had_test
 from dnsearch.report.digest import Digest, digest, error_of, export_command, sureness_of
 from dnsearch.rundir import RUNS, RunDir
 from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
 from dnsearch.search.results import Results
+from dnsearch.text import counted
 
 PICK = "knee"
 """What is recommended where the user has named no bound."""
@@ -29,33 +28,38 @@ def print_summary(results: Results, run: RunDir, reason: str, command: str) -> b
 
     ``command`` is what was typed. Returns whether there is a network to recommend.
     """
-    candidates = results.candidates
-    states = texts(candidates, "state")
-    screened, partial, failed = (states.count(s) for s in ("screened", "partial", "failed"))
-    count = len(finished(candidates))
-    done = f"{count} candidate{'s' * (count != 1)} trained"
-    done += f", {screened} stopped at a lower rung" if screened else ""
-    done += f", {partial} on part of the images" if partial else ""
-    done += f", {failed} failed" if failed else ""
-    click.echo(f"\n{reason}: {done} in {duration(results.seconds)} of search")
+    found = digest(results)
+    click.echo(f"\n{reason}: {_done(found)} in {duration(results.seconds)} of search")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {command}")
     if reason == TIME_IS_UP:
         click.echo("to go on:  the same command with a longer --time")
-    found = digest(results)
-    picks = found.picks
-    if picks:
+    if found.picks:
         _print_picks(found)
     else:
         click.echo("no network to recommend")
     click.echo(f"report:    {run.report}")
-    if picks:
+    if found.picks:
         named = run.path.parent == Path(RUNS)
         name = run.name if named else str(run.path)
         click.echo(f"export:    {export_command(name, PICK)}")
         _print_confirm(results, name)
         click.echo(f"train on:  dnsearch train {shlex.quote(f'{name}:{PICK}')}")
-    return bool(picks)
+    return bool(found.picks)
+
+
+def _done(found: Digest) -> str:
+    """How many candidates ended in which way."""
+    parts = [f"{counted(len(found.finished), 'candidate')} trained"]
+    for state, what in (
+        (State.SCREENED, "stopped at a lower rung"),
+        (State.PARTIAL, "on part of the images"),
+        (State.FAILED, "failed"),
+        (State.UNFIT, "over a measured limit"),
+    ):
+        if found.counts[state]:
+            parts.append(f"{found.counts[state]} {what}")
+    return ", ".join(parts)
 
 
 def _print_confirm(results: Results, name: str) -> None:
@@ -63,7 +67,7 @@ def _print_confirm(results: Results, name: str) -> None:
     if results.study.search.sampler == "scaling":
         click.echo(f"scale:     dnsearch scale {shlex.quote(name)}  (what a larger budget buys)")
         return
-    if not has_test(results.study.data):
+    if not had_test(results.data, results.study.data):
         return
     seconds = expected_duration(results, default_request(results))
     length = "" if seconds is None else f"about {duration(seconds)}: "
@@ -76,24 +80,24 @@ def _print_picks(found: Digest) -> None:
     knee, best = found.picks[PICK], found.picks[LEAST_ERROR]
     _print_pick("take:", knee, "the knee of the front", found)
     click.echo(f"           {_noise(knee, found)}")
-    if best["key"] != knee["key"]:
+    if best.key != knee.key:
         _print_pick("or:", best, "if only error counts", found)
     if sure := sureness_of(found):
         click.echo(f"           {sure}")
 
 
-def _noise(row: Candidate, found: Digest) -> str:
-    """How little a measured error means."""
-    predictions, trainings = found.results.predictions, f"{row['rung']}-epoch trainings"
+def _noise(candidate: Candidate, found: Digest) -> str:
+    """How much a measured error depends on chance."""
+    predictions, trainings = found.results.predictions, f"{candidate.rung}-epoch trainings"
     if predictions is not None:
-        points = 100 * predictions.seed_noise * row["error"]
+        points = 100 * predictions.seed_noise * candidate.error
         return f"from {trainings}, whose errors differ by {points:.1f} points (sd) between seeds"
-    points = 200 * float(binomial_standard_error(row["error"], found.validation_images))
+    points = 200 * candidate.error_se
     return f"from {trainings}; the choice of images alone moves errors by up to {points:.1f} points"
 
 
-def _print_pick(verb: str, row: Candidate, why: str, found: Digest) -> None:
+def _print_pick(verb: str, candidate: Candidate, why: str, found: Digest) -> None:
     shown = ["macs", "params", *(cost for cost in found.costs if cost == "latency_ms")]
-    figures = ", ".join(format_value(name, row[name]) for name in shown)
-    click.echo(f"{verb:<11}{row['name']}  ({row['key']}, {why})")
-    click.echo(f"           {error_of(row)}, {figures}")
+    figures = ", ".join(format_value(name, candidate.figure(name)) for name in shown)
+    click.echo(f"{verb:<11}{candidate.name}  ({candidate.key}, {why})")
+    click.echo(f"           {error_of(candidate)}, {figures}")

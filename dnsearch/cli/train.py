@@ -89,7 +89,7 @@ def command(
     from dnsearch.training.full import FullTraining
 
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
-    notes += plan.notes(config.training)
+    notes += [*plan.notes(), *plan.compile_kernels(config.training)]
     typed = shlex.join(["dnsearch", *sys.argv[1:]])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     try:
@@ -146,9 +146,9 @@ def _of_run(run: RunDir, query: str) -> Asked:
     from dnsearch.search.results import read_results
 
     results = read_results(run, predictions=True)
-    row = pick(results.candidates, results.study.objectives.costs, query)
-    folder = f"{run.name}-{query if query in RULES else row['key']}"
-    return Asked(row["name"], folder, results.archs[row["key"]], results.study)
+    found = pick(results.candidates, results.study.objectives.costs, query)
+    folder = f"{run.name}-{query if query in RULES else found.key}"
+    return Asked(found.name, folder, found.arch, results.study)
 
 
 def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:

@@ -43,7 +43,7 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     where = f"{opened.threads} CPU thread{plural}" if opened.device == "cpu" else opened.device
     done = round(opened.progress())
     again = f", going on after epoch {done}" if done else ""
-    tests = "test images wait for the end" if opened.has_test else "there are no test images"
+    tests = "test images wait for the end" if images.test_split else "there are no test images"
     return "\n".join(
         (
             f"{name}: {arch.describe()} ({arch.key}), {costs}; {training.epochs} epochs on "
@@ -92,10 +92,12 @@ class Lines:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def opened(self, opened: Opened) -> None:
+        """Prints the headline."""
         self._print(headline(self.name, opened, self.notes))
         self.pace = Pace(opened)
 
     def epoch(self, point: CurvePoint) -> None:
+        """Prints a line."""
         assert self.pace is not None
         of = f"{point.epoch:>4}/{self.pace.epochs}"
         self._print(f"{of}  {point_text(point)}  {self.pace.tell()}")
@@ -111,11 +113,13 @@ class Screen:
         self.live = Live(console=console, refresh_per_second=4, get_renderable=self._show)
 
     def opened(self, opened: Opened) -> None:
+        """Prints the headline and starts the live line."""
         self.live.console.print(Text(headline(self.name, opened, self.notes)))
         self.pace = Pace(opened)
         self.live.start()
 
     def epoch(self, point: CurvePoint) -> None:
+        """Notes what the live line shows from now on."""
         self.last = point
 
     def _show(self) -> RenderableType:

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from dnsearch.analysis import picks
-from dnsearch.analysis.frames import Candidate, column, records, rows, texts
+from dnsearch.analysis.candidates import Candidate, figures, finished
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points
 from dnsearch.config import StudyConfig
@@ -25,12 +25,12 @@ from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
-from dnsearch.search.evaluators.base import Job
+from dnsearch.search.evaluators.base import CONFIRM, Job
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.results import Results
 from dnsearch.search.session import MakeEvaluator, local_workers, require_same_images
-from dnsearch.search.store import CONFIRM, StudyStore
+from dnsearch.search.store import StudyStore
 from dnsearch.seeds import derived_seed
 
 LONGER = 3
@@ -97,12 +97,13 @@ def confirm(
         study.objectives.axis,
         {},
         data.counts["train"],
+        error="test_error",
     )
     folder = RunDir(run.path / FOLDER)
     make = make_evaluator or partial(local_workers, test=True)
     with run.lock():
         require_same_images(run, data)
-        store = StudyStore(run, problem.costs, (CONFIRM,))
+        store = StudyStore(run, problem.objectives, (CONFIRM,))
         _require_same_tests(run, store, data, prepare_test(study.data))
         with store.guarded(), make(study, data, folder, plan) as evaluator:
             store.recover()
@@ -113,7 +114,7 @@ def confirm(
             done = {(record.job.arch.key, record.job.seed) for record in before}
             left = [job for job in jobs if (job.arch.key, job.seed) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
-            notes = tuple(plan.notes(study.training)) if left else ()
+            notes = (*plan.notes(), *plan.compile_kernels(study.training)) if left else ()
             counts = len(archs), len(jobs), len(left)
             opened(Opened(request, data, plan, *counts, seconds, notes))
             trials = {"trials": len(done) + len(left), "time": None}
@@ -139,13 +140,15 @@ def _require_same_tests(
 ) -> None:
     """Raises RunError where earlier trainings were measured on other test images."""
     now = fingerprint(data.classes, tests)
-    before = store.references.user_attrs.get("test_images", now)
-    if before != now:
+    study = store.logs[CONFIRM].study
+    before = study.user_attrs.get("test_images")
+    if before is None:
+        study.set_user_attr("test_images", now)
+    elif before != now:
         raise RunError(
             f"{run.path}: the test images changed since it was confirmed (fingerprint {before}, "
             f"now {now}); put the old ones back, or search anew under another --name"
         )
-    store.references.set_user_attr("test_images", now)
 
 
 def known_costs(study: StudyConfig) -> tuple[str, ...]:
@@ -160,33 +163,34 @@ def chosen(results: Results, top: int, sample: int) -> list[ArchConfig]:
     the front of the rest. Raises RunError where nothing was trained.
     """
     costs = results.study.objectives.costs
-    best = _front_members(results, costs, top)
+    best = _front_members(results.candidates, costs, top)
     if not best:
         raise RunError(f"{results.name}: no candidate is finished yet, so there is none to confirm")
-    trained = rows(results.candidates, np.isfinite(column(results.candidates, "error")))
-    by_cost = trained.sort_values(by=[costs[0]], kind="stable")
-    others = [key for key in dict.fromkeys(texts(by_cost, "key")) if key not in best]
+    trained = [each for each in results.candidates if math.isfinite(each.error)]
+    by_cost = np.argsort(figures(trained, costs[0]), kind="stable")
+    others = [key for key in dict.fromkeys(trained[i].key for i in by_cost) if key not in best]
     rng = np.random.default_rng(derived_seed(results.study.search.seed, CONFIRM_SEEDS))
     strata = np.array_split(np.array(others), sample) if sample else []
     drawn = [str(rng.choice(stratum)) for stratum in strata if len(stratum)]
-    return [results.archs[key] for key in (*best, *drawn)]
+    archs = results.archs
+    return [archs[key] for key in (*best, *drawn)]
 
 
-def _front_members(results: Results, costs: Sequence[str], top: int) -> list[str]:
+def _front_members(candidates: Sequence[Candidate], costs: Sequence[str], top: int) -> list[str]:
     members: list[str] = []
-    left = picks.finished(results.candidates)
-    while len(left) and len(members) < top:
-        front = list(dict.fromkeys(texts(picks.front(left, costs), "key")))
+    left = finished(candidates)
+    while left and len(members) < top:
+        front = [each.key for each in picks.front(left, costs)]
         if not front:  # what is left has a cost that was not measured
             break
         members += _thinned(front, picks.recommend(left, costs), top - len(members))
-        left = rows(left, ~np.isin(texts(left, "key"), [*front, *members]))
+        left = [each for each in left if each.key not in {*front, *members}]
     return members
 
 
 def _thinned(front: list[str], recommended: Mapping[str, Candidate], most: int) -> list[str]:
     """At most so many keys of a front, cheapest first: the recommended ones, then evenly."""
-    kept = list(dict.fromkeys(str(row["key"]) for row in recommended.values()))[:most]
+    kept = list(dict.fromkeys(each.key for each in recommended.values()))[:most]
     rest = [key for key in front if key not in kept]
     spread = np.linspace(0, len(rest) - 1, min(most - len(kept), len(rest))).round().astype(int)
     return kept + [rest[i] for i in dict.fromkeys(spread)]
@@ -197,7 +201,7 @@ def _jobs(archs: Sequence[ArchConfig], request: Request, seed: int) -> Iterator[
     for number in range(request.seeds):
         for arch in archs:
             own = derived_seed(seed, CONFIRM_SEEDS, int(arch.key, 16), request.epochs, number)
-            yield Job(-1, arch, request.epochs, own, reference=True)
+            yield Job(-1, arch, request.epochs, own, CONFIRM)
 
 
 def _in_full(study: StudyConfig, epochs: int) -> StudyConfig:
@@ -212,9 +216,9 @@ def expected_seconds(results: Results, jobs: Sequence[Job], workers: int) -> flo
     """Wall-clock seconds of these jobs, by what an epoch of each took in the search; None where
     that is not known of any."""
     rates: dict[str, float] = {}
-    for row in records(results.candidates):
-        if row["curve"] and math.isfinite(row["seconds"]):
-            rates[row["key"]] = row["seconds"] / len(row["curve"])
+    for candidate in results.candidates:
+        if candidate.curve and math.isfinite(candidate.seconds):
+            rates[candidate.key] = candidate.seconds / len(candidate.curve)
     known = [rates[job.arch.key] * job.rung for job in jobs if job.arch.key in rates]
     if not known:
         return None if jobs else 0.0
@@ -243,7 +247,7 @@ class _Queue:
         job = next(self._jobs, None)
         if job is None:
             return None
-        trial = self._store.references.ask()
+        trial = self._store.logs[CONFIRM].study.ask()
         job = replace(job, trial=trial.number)
         self._store.accept(trial, job)
         return job

@@ -3,6 +3,7 @@
     prepare(config)       decoded, resized, split and cached arrays, without torch
     prepare_test(config)  the test split, which nothing else opens
     has_test(config)      whether there is one
+    had_test(facts, ...)  whether there was one, by a run's data.json
     DeviceData(data, d)   the arrays on a device, given out in batches
     Augment(flip, ...)    what is done to training batches
 
@@ -15,7 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dnsearch.data.dataset import LabelledImages, PreparedData
-from dnsearch.data.store import has_test, prepare, prepare_test
+from dnsearch.data.store import had_test, has_test, prepare, prepare_test
 
 if TYPE_CHECKING:
     from dnsearch.data.augment import Augment
@@ -26,6 +27,7 @@ __all__ = [
     "DeviceData",
     "LabelledImages",
     "PreparedData",
+    "had_test",
     "has_test",
     "prepare",
     "prepare_test",

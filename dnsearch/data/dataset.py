@@ -28,7 +28,8 @@ class PreparedData:
     """What a search sees of a data set.
 
     mean, std: of each channel of the training images, black being 0 and white 1.
-    fingerprint: 16 hex digits of everything here but the name; equal only for equal data.
+    fingerprint: 16 hex digits of classes and images; equal only for equal data.
+    test_split: whether there are test images too, none of which were opened to find out.
     The arrays may be memory-mapped: another process should call ``prepare`` itself, not be sent
     a pickled copy.
     """
@@ -40,6 +41,7 @@ class PreparedData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    test_split: bool
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,6 +51,7 @@ class PreparedData:
 
     @property
     def num_classes(self) -> int:
+        """How many classes there are."""
         return len(self.classes)
 
     @property
@@ -57,7 +60,7 @@ class PreparedData:
         return {"train": len(self.train), "validation": len(self.validation)}
 
     def describe(self) -> dict[str, Any]:
-        """The data set in values that JSON can hold, for reports."""
+        """The data set in values that JSON can hold: what a run keeps as ``data.json``."""
         return {
             "name": self.name,
             "shape": list(self.shape),
@@ -66,4 +69,5 @@ class PreparedData:
             "mean": list(self.mean),
             "std": list(self.std),
             "fingerprint": self.fingerprint,
+            "test_split": self.test_split,
         }

@@ -6,7 +6,9 @@ split.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,12 +41,23 @@ def prepare(config: DataConfig, cache: Path | None = None) -> PreparedData:
         mean=tuple(facts["mean"]),
         std=tuple(facts["std"]),
         fingerprint=facts["fingerprint"],
+        test_split="test" in source.files,
     )
 
 
 def has_test(config: DataConfig) -> bool:
-    """Whether there is a test split; nothing of it is read."""
+    """Whether there is a test split now. Lists the data set's files, opens none of its images."""
     return "test" in open_source(config).files
+
+
+def had_test(described: Mapping[str, Any], config: DataConfig) -> bool:
+    """Whether there was a test split when ``PreparedData.describe`` wrote this (``data.json``).
+
+    Runs from before that was recorded are answered by ``has_test``, which raises DataError where
+    the images are gone.
+    """
+    recorded = described.get("test_split")
+    return has_test(config) if recorded is None else bool(recorded)
 
 
 def prepare_test(config: DataConfig, cache: Path | None = None) -> LabelledImages:

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 
-from dnsearch.analysis.frames import Candidate, texts
+from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.analysis.picks import front, pick
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.checkpoint import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -35,12 +34,13 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candi
     """Writes the network that ``query`` picks into the new folder ``to``, all or nothing.
 
     Its weights are the averaged ones that were scored. The written files are loaded again and
-    must give the same outputs. Returns the candidate's row; raises RunError for a query without
+    must give the same outputs. Returns the candidate; raises RunError for a query without
     answer, weights that were not kept, or a folder that is in use.
     """
-    row = pick(results.candidates, results.study.objectives.costs, query)
-    write_bundle(to, _trained(results, run, row), results.data, _readme(results, row))
-    return row
+    candidate = pick(results.candidates, results.study.objectives.costs, query)
+    model = _trained(results, run, candidate)
+    write_bundle(to, model, results.data, _readme(results, candidate))
+    return candidate
 
 
 def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str) -> None:
@@ -63,18 +63,17 @@ def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str
         raise RunError(f"{to}: cannot be written: {error.strerror or error}") from None
 
 
-def _trained(results: Results, run: RunDir, row: Candidate) -> DenseNet:
-    checkpoint = run.checkpoint(row["key"], row["seed"])
+def _trained(results: Results, run: RunDir, candidate: Candidate) -> DenseNet:
+    checkpoint = run.checkpoint(candidate.key, candidate.seed)
     if not checkpoint.is_file():
-        on_front = row["key"] in texts(
-            front(results.candidates, results.study.objectives.costs), "key"
-        )
+        members = front(results.candidates, results.study.objectives.costs)
+        on_front = any(member.key == candidate.key for member in members)
         why = "are missing" if on_front else "were not kept, as it is not on the front"
         raise RunError(
-            f"{checkpoint}: the weights of {row['key']} {why}; pick another candidate, or search "
-            "anew (--name) with keep_checkpoints = 'all'"
+            f"{checkpoint}: the weights of {candidate.key} {why}; pick another candidate, or "
+            "search anew (--name) with keep_checkpoints = 'all'"
         )
-    return scored_network(results.archs[row["key"]], checkpoint)
+    return scored_network(candidate.arch, checkpoint)
 
 
 def scored_network(arch: ArchConfig, checkpoint: Path) -> DenseNet:
@@ -105,16 +104,18 @@ def _require_same_outputs(model: DenseNet, folder: Path, shape: list[int]) -> No
             raise RunError(f"{folder}: the written network gives other outputs; nothing was kept")
 
 
-def _readme(results: Results, row: Candidate) -> str:
-    data = results.data
-    images = data["images"]["validation"]
-    error = format_error(row["error"], float(binomial_standard_error(row["error"], images)))
-    known = [n for n in ("params", "macs", "activations", "latency_ms") if math.isfinite(row[n])]
-    lines = "\n".join(f"| {METRICS[n].label} | {format_value(n, row[n])} |" for n in known)
-    return f"""# {row["name"]}
+def _readme(results: Results, candidate: Candidate) -> str:
+    data, images = results.data, results.validation_images
+    error = format_error(candidate.error, candidate.error_se)
+    shown = ("params", "macs", "activations", "latency_ms")
+    known = [n for n in shown if math.isfinite(candidate.figure(n))]
+    lines = "\n".join(
+        f"| {METRICS[n].label} | {format_value(n, candidate.figure(n))} |" for n in known
+    )
+    return f"""# {candidate.name}
 
-A DenseNet found by dnsearch in the run `{results.name}` (architecture `{row["key"]}`), trained for
-{row["rung"]} epochs on {data["images"]["train"]:,} images of {data["name"]}.
+A DenseNet found by dnsearch in the run `{results.name}` (architecture `{candidate.key}`), trained
+for {candidate.rung} epochs on {data["images"]["train"]:,} images of {data["name"]}.
 
 | figure | value |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""``Comparison``: every number and sentence that is told of replayed search strategies."""
+"""``Comparison``: what replays of search strategies found, against each other."""
 
 from __future__ import annotations
 
@@ -6,36 +6,60 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from dnsearch.analysis.frames import column, rows
-from dnsearch.analysis.metrics import format_value
 from dnsearch.analysis.pareto import Axis
 from dnsearch.analysis.reference import reference_point
 from dnsearch.errors import RunError
 from dnsearch.replay import measures
-from dnsearch.replay.measures import AXES, LEVELS, Needed, Replays
+from dnsearch.replay.measures import AXES, LEVELS, Bounded, Needed, Replays
+from dnsearch.replay.table import Table
 
-if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
-    from dnsearch.replay.table import Table
+Floats = NDArray[np.float64]
 
 BASELINE = "known-cost"
 """The strategy that the others are compared with, where it is among them."""
 
 LEVEL = 0.95
-"""Of the headline, the wins and the ratios."""
+"""The level by which strategies are compared, one of ``LEVELS``."""
+
+
+class Shares(NamedTuple):
+    """Quantiles of the share that a strategy's replays had found, (QUANTILES, points), at
+    ``compute`` (points,) in full trainings."""
+
+    sampler: str
+    compute: Floats
+    shares: Floats
+
+
+class Proposals(NamedTuple):
+    """What the replays of a strategy were made of.
+
+    median_seconds, longest_seconds: of the time that a proposal took, NaN without any. full,
+    screened: segments that ended at the top rung and at lower ones. spent: compute. These three are
+    means over replays.
+    """
+
+    median_seconds: float
+    longest_seconds: float
+    full: float
+    screened: float
+    spent: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Strategies replayed against one table.
+    """Strategies replayed on one table.
 
-    ``replays`` has by strategy one replay a seed. ``reference`` is the point that hypervolume is
-    measured against, ``unit`` the MACs of a full training of mean size, ``budget`` how many of
-    these a replay may spend, None for no bound. ``keys`` are the architectures that count.
+    trajectories: ``measures.COLUMNS``. replays: of each strategy, one for each of ``seeds``.
+    reference: the point that hypervolume is measured against. unit: MACs of a full training of mean
+    size. budget: how many of these a replay may spend, None for no bound. keys: the architectures
+    that count.
     """
 
     table: Table
@@ -49,16 +73,22 @@ class Comparison:
 
     @property
     def samplers(self) -> list[str]:
+        """Names of the strategies."""
         return list(self.replays)
 
     @property
     def axis(self) -> Axis:
-        """The one on which known-cost decides what to try."""
+        """The study's axis of cost, on which known-cost decides what to try."""
         return self.table.study.objectives.axis
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no replay trained anything."""
+        return not any(replay.spent for own in self.replays.values() for replay in own)
 
     @cached_property
     def needed(self) -> Mapping[tuple[str, Axis, float], Needed]:
-        """By strategy, axis and level."""
+        """Compute to reach a level, by strategy, axis and level."""
         return {
             (sampler, axis, level): measures.needed(own, axis, level)
             for sampler, own in self.replays.items()
@@ -67,21 +97,55 @@ class Comparison:
         }
 
     @cached_property
+    def wins(self) -> Mapping[tuple[Axis, float], Mapping[str, int]]:
+        """``measures.wins`` by axis and level."""
+        return {
+            (axis, level): measures.wins(self.replays, axis, level)
+            for axis in AXES
+            for level in LEVELS
+        }
+
+    @cached_property
+    def proposals(self) -> Mapping[str, Proposals]:
+        """By strategy."""
+        return {sampler: self._proposals(sampler) for sampler in self.samplers}
+
+    @cached_property
     def baseline(self) -> str:
-        """``known-cost``, or else the strategy that reaches the level first."""
+        """``known-cost``, or else the strategy that needs the least compute to reach ``LEVEL``."""
         if BASELINE in self.replays:
             return BASELINE
         return min(self.samplers, key=lambda sampler: self.needed[sampler, self.axis, LEVEL].median)
 
-    def times(self, sampler: str, axis: Axis, level: float = LEVEL) -> float:
-        """The median over the baseline's, as ``replay.measures.times``."""
+    def times(self, sampler: str, axis: Axis, level: float = LEVEL) -> Bounded:
+        """How many times the baseline's median compute this strategy needs."""
         return measures.times(
             self.needed[sampler, axis, level], self.needed[self.baseline, axis, level]
         )
 
-    def of(self, sampler: str) -> pd.DataFrame:
-        """The trajectories of one strategy."""
-        return rows(self.trajectories, self.trajectories["sampler"] == sampler)
+    def shares(self, axis: Axis) -> list[Shares]:
+        """By strategy, on one grid of compute, each up to the end of its longest replay; empty
+        where no replay found anything."""
+        grid = measures.compute_grid(self.replays)
+        found = []
+        for sampler, own in self.replays.items():
+            until = grid[grid <= max((replay.spent for replay in own), default=0.0)]
+            found.append(Shares(sampler, until, measures.bands(own, axis, until)))
+        return [each for each in found if len(each.compute)]
+
+    def _proposals(self, sampler: str) -> Proposals:
+        own = self.trajectories.loc[self.trajectories["sampler"] == sampler]
+        asked = own["ask_seconds"].to_numpy(np.float64)
+        asked = asked[np.isfinite(asked)]
+        full = int((own["rung"].to_numpy(np.float64) >= self.table.rungs[-1]).sum())
+        count = len(self.seeds)
+        return Proposals(
+            median_seconds=float(np.median(asked)) if len(asked) else math.nan,
+            longest_seconds=float(asked.max()) if len(asked) else math.nan,
+            full=full / count,
+            screened=(len(own) - full) / count,
+            spent=sum(replay.spent for replay in self.replays[sampler]) / count,
+        )
 
 
 def compare(
@@ -92,133 +156,22 @@ def compare(
     budget: float | None = None,
     keys: Collection[str] | None = None,
 ) -> Comparison:
-    """What follows from these trajectories (``replay.measures.COLUMNS``).
+    """What follows from these trajectories (``measures.COLUMNS``).
 
-    Only architectures of the study's space count: no strategy can propose another. keys: of these
-    alone the truth, the best hypervolume and what is found. Raises RunError where a cost of the
-    study is not known before training, or nothing recorded is better than the reference point.
+    Only architectures of the study's space count, since no strategy can propose another, and of
+    these only ``keys`` where they are given. Raises RunError where a cost of the study is not known
+    before training, or no recorded training is better than the reference point.
     """
-    known, rung = table.truth, table.rungs[-1]
+    truth, rung = table.truth, table.rungs[-1]
     reference = reference_point(table.study, table.shape, table.classes)
-    unmeasured = [name for name in reference if name not in known]
+    unmeasured = [name for name in reference if name not in truth]
     if unmeasured:
         raise RunError(f"{table.name}: a replay needs costs that are exact, got {unmeasured[0]}")
-    unit = measures.mean_training_macs(known["macs"], table.images, rung)
+    unit = measures.mean_training_macs(truth["macs"], table.images, rung)
     space = table.study.space.build(table.shape[0], table.classes)
-    inside = {key for key, arch in table.archs.items() if space.values_of(arch) is not None}
-    counted = inside & set(known.index) & (inside if keys is None else set(keys))
-    found = measures.measure(
-        trajectories, samplers, seeds, known, reference, rung, unit, keys=counted
+    inside = {key for key in truth.index if space.values_of(table.archs[key]) is not None}
+    counted = inside if keys is None else inside & set(keys)
+    replays = measures.measure(
+        trajectories, samplers, seeds, truth, reference, rung, unit, keys=counted
     )
-    return Comparison(table, trajectories, found, seeds, reference, unit, budget, counted)
-
-
-def verdict(comparison: Comparison, axis: Axis) -> str:
-    """The medians of all strategies on this axis, the baseline's first."""
-    if not any(replay.spent for own in comparison.replays.values() for replay in own):
-        return "No replay trained anything."
-    first, *others = sorted(comparison.samplers, key=lambda name: name != comparison.baseline)
-    own = comparison.needed[first, axis, LEVEL]
-    goal = f"{LEVEL:.0%} of the best hypervolume".replace("%", " %")
-    text = f"With cost on a {axis} axis, "
-    if math.isfinite(own.median):
-        text += f"{first} reaches {goal} with {amount(own)} full trainings of mean size"
-        text += "" if own.reached == own.replays else f" ({counted(own)})"
-    else:
-        text += f"{first} needs {amount(own)} full trainings of mean size for {goal} "
-        text += f"({counted(own)})"
-    told = [f"{name} needs {_against(comparison, name, axis)}" for name in others[:1]]
-    told += [f"{name} {_against(comparison, name, axis)}" for name in others[1:]]
-    return f"{text}; {', '.join(told)}." if told else f"{text}."
-
-
-def _against(comparison: Comparison, sampler: str, axis: Axis) -> str:
-    """Such as ``41 (13 times as many)`` or ``more than 100 (more than 32 times as many, ...)``."""
-    own = comparison.needed[sampler, axis, LEVEL]
-    factor = ratio(comparison, sampler, axis)
-    notes = [f"{factor} times as many"] if factor else []
-    notes += [] if own.reached == own.replays else [counted(own)]
-    return f"{amount(own)} ({', '.join(notes)})" if notes else amount(own)
-
-
-def amount(needed: Needed, over: str = "more than ") -> str:
-    """A median in full trainings; that of an unreached level as what it is certainly over."""
-    if math.isfinite(needed.median):
-        return format_value("trainings", needed.median)
-    return over + format_value("trainings", rounded_down(needed.at_least))
-
-
-def counted(needed: Needed) -> str:
-    """``reached in 13 of 20``."""
-    return f"reached in {needed.reached} of {needed.replays}"
-
-
-def ratio(
-    comparison: Comparison, sampler: str, axis: Axis, level: float = LEVEL, over: str = "more than "
-) -> str:
-    """How many times the baseline's compute: ``13``, a lower bound as ``more than 13``; empty
-    where nothing is known of it."""
-    times = comparison.times(sampler, axis, level)
-    if math.isfinite(comparison.needed[sampler, axis, level].median):
-        return format_value("trainings", times) if math.isfinite(times) else ""
-    return over + format_value("trainings", rounded_down(times)) if times > 1 else ""
-
-
-def rounded_down(value: float) -> float:
-    """To a whole number or two digits, never up: what is said to be exceeded must be."""
-    if value <= 0:
-        return 0.0
-    step = min(1.0, 10.0 ** (math.floor(math.log10(value)) - 1))
-    return math.floor(value / step) * step
-
-
-def summary(comparison: Comparison) -> pd.DataFrame:
-    """One row a strategy, axis and level; infinite where half of the replays did not reach it.
-
-    ``times`` is over the baseline's median, a lower bound where the own is infinite; ``wins`` are
-    seeds in which this strategy reached the level first; ``ask_seconds`` the median of a proposal.
-    """
-    won = {
-        (axis, level): measures.wins(comparison.replays, axis, level)
-        for axis in AXES
-        for level in LEVELS
-    }
-    asked = {name: median_of(comparison.of(name), "ask_seconds") for name in comparison.samplers}
-    return pd.DataFrame(
-        {
-            "sampler": sampler,
-            "axis": axis,
-            "level": level,
-            **needed._asdict(),
-            "times": comparison.times(sampler, axis, level),
-            "wins": won[axis, level][sampler],
-            "ask_seconds": asked[sampler],
-        }
-        for (sampler, axis, level), needed in comparison.needed.items()
-    )
-
-
-def per_replay(comparison: Comparison) -> pd.DataFrame:
-    """Compute to each level in each replay, infinite where unreached, and all that it spent."""
-    return pd.DataFrame(
-        {
-            "sampler": sampler,
-            "seed": seed,
-            "axis": axis,
-            "level": level,
-            "compute": compute,
-            "spent": replay.spent,
-        }
-        for sampler, own in comparison.replays.items()
-        for axis in AXES
-        for level in LEVELS
-        for seed, replay, compute in zip(
-            comparison.seeds, own, measures.compute_to(own, axis, level), strict=True
-        )
-    )
-
-
-def median_of(frame: pd.DataFrame, name: str) -> float:
-    """The median of a column, NaN where there is none."""
-    values = column(frame, name)
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else math.nan
+    return Comparison(table, trajectories, replays, seeds, reference, unit, budget, counted)

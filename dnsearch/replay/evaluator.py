@@ -30,11 +30,11 @@ class _Underway:
 class TableEvaluator:
     """Answers each job with a recorded training, ``workers`` of them at a time.
 
-    Which of an architecture's recorded trainings a job's seed stands for is drawn from ``rng``:
-    all of them once before one comes again. A job of the same architecture and seed at a higher
-    rung goes on with the same training and takes only the seconds that are left of it. Trainings
-    that were stopped at a lower rung than others of their architecture are not drawn, since nothing
-    is known of how they would have gone on.
+    For each architecture and seed of a job, ``rng`` draws one of the architecture's recorded
+    trainings: each of them once before any is drawn again. A job of the same architecture and seed
+    at a higher rung goes on with the same training and takes only the seconds that are left of it.
+    Trainings that stopped at a lower rung than others of their architecture are not drawn, since
+    their scores at higher rungs are unknown.
     """
 
     def __init__(self, table: Table, rng: np.random.Generator, workers: int = 1) -> None:
@@ -49,14 +49,16 @@ class TableEvaluator:
 
     @property
     def capacity(self) -> int:
+        """How many jobs may run at a time."""
         return self.workers
 
     def submit(self, job: Job) -> None:
+        """Starts a job at the present time of the clock."""
         training = job.arch.key, job.seed
         score = replace(self._recorded(job), seed=job.seed)
         before = self._reached.get(training)
         spent = (before.seconds if before else None) or 0.0
-        left = max(0.0, (score.seconds or 0.0) - spent)  # what is not known takes no time
+        left = max(0.0, (score.seconds or 0.0) - spent)  # an unknown time counts as none
         if score.seconds is not None:
             self._reached[training] = score
         done = min(before.rung, job.rung) if before else 0
@@ -64,16 +66,18 @@ class TableEvaluator:
         heapq.heappush(self._queue, (underway.end, next(self._order), underway))
 
     def completed(self, timeout: float) -> list[tuple[Job, Score]]:
-        """Moves the clock to the end of the job that ends first, however far; none if all ended."""
+        """Moves the clock to the end of the next job to end, and returns it; none if none runs."""
         if not self._queue:
             return []
         self.now, _, ended = heapq.heappop(self._queue)
         return [(ended.job, ended.score)]
 
     def running(self) -> list[Running]:
+        """The jobs under way, the next to end first."""
         return [self._progress(underway) for _, _, underway in sorted(self._queue)]
 
     def close(self) -> None:
+        """Drops all jobs under way."""
         self._queue.clear()
 
     def _progress(self, underway: _Underway) -> Running:
@@ -83,7 +87,7 @@ class TableEvaluator:
         return Running(underway.job, epochs, passed)
 
     def _recorded(self, job: Job) -> Score:
-        """The recorded score, or one that failed for want of a record."""
+        """The recorded score, or one that failed because nothing is recorded."""
         key, name = job.arch.key, job.arch.describe()
         if key not in self.table.scores:
             return self._missing(job, f"{name} is not recorded in {self.table.name}")

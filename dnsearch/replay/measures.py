@@ -1,9 +1,10 @@
 """What replays of search strategies found, and with how much compute: arrays in, arrays out.
 
-A replay is one strategy run once against recorded trainings. It has found an architecture when it
-has trained it to the top rung, and what it found counts by its truth, the mean error over all
-recorded seeds, whatever the replay saw itself: luck is not rewarded. Shares are of the best known
-hypervolume, that of all truths together. Compute is in full trainings of mean size.
+A replay is one run of one strategy on recorded trainings. It has found an architecture once it has
+trained it to the top rung. What it found is valued at the true error, the mean over all recorded
+seeds, not at the error of the one seed that the replay was shown, so seed noise wins nothing.
+Shares are of the best known hypervolume, that of all architectures at their true errors. Compute
+is in full trainings of mean size.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from dnsearch.analysis.frames import column, rows
 from dnsearch.analysis.pareto import Axis, hypervolume, hypervolume_curve
 from dnsearch.errors import RunError
 
@@ -36,10 +36,14 @@ COLUMNS = {
 
 AXES: tuple[Axis, ...] = ("log", "linear")
 LEVELS = (0.90, 0.95, 0.99)
-"""Shares of the best known hypervolume whose compute is told."""
+"""Shares of the best known hypervolume; measured is the compute that each takes."""
 
 QUANTILES = (0.10, 0.25, 0.50, 0.75, 0.90)
+"""Of the share found, over the replays of a strategy."""
+
 TIE, NOBODY = "tie", "nobody"
+"""Beside the strategies' names in ``wins``."""
+
 _ROUNDING = 1e-12
 
 
@@ -51,6 +55,7 @@ class Replay(NamedTuple):
 
     @property
     def spent(self) -> float:
+        """Compute of the whole replay."""
         return float(self.compute[-1]) if len(self.compute) else 0.0
 
 
@@ -58,11 +63,19 @@ Replays = Mapping[str, Sequence[Replay]]
 """By strategy one replay a seed, in the same order of seeds."""
 
 
+class Bounded(NamedTuple):
+    """A figure that is ``exact``, or else only a lower bound of it; NaN where nothing is known."""
+
+    value: float
+    exact: bool
+
+
 class Needed(NamedTuple):
     """Compute to reach a level over all replays of a strategy; infinite where it was not reached.
 
-    Half of the replays or more without the level make an infinite ``median``. ``at_least`` is what
-    the median cannot be below: that with what was spent in place of what would have been needed.
+    The ``median`` is infinite where half of the replays or more did not reach the level. Then
+    ``at_least`` is a lower bound: the median with the compute that those replays spent in place of
+    the compute that they would have needed.
     """
 
     replays: int
@@ -72,11 +85,19 @@ class Needed(NamedTuple):
     q75: float
     at_least: float
 
+    @property
+    def compute(self) -> Bounded:
+        """The median, or its lower bound where it is infinite."""
+        if math.isfinite(self.median):
+            return Bounded(self.median, exact=True)
+        return Bounded(self.at_least, exact=False)
+
 
 def mean_training_macs(macs: ArrayLike, images: int, epochs: int) -> float:
     """The unit of compute: a full training of an architecture of mean size, in MACs.
 
-    ``macs`` is that of one image, (n,); forward and backward cost three times as much.
+    ``macs`` (n,) are those of one image, forward; forward and backward together take three times
+    as many.
     """
     return float(3 * np.mean(np.asarray(macs, dtype=np.float64)) * images * epochs)
 
@@ -90,9 +111,9 @@ def best_hypervolumes(values: ArrayLike, reference: Mapping[str, float]) -> dict
     point = list(reference.values())
     best: dict[Axis, float] = {axis: hypervolume(values, point, axis) for axis in AXES}
     if not min(best.values()) > 0:
-        told = ", ".join(f"{name} {value:g}" for name, value in reference.items())
+        written = ", ".join(f"{name} {value:g}" for name, value in reference.items())
         raise RunError(
-            f"no recorded architecture is better than the reference point ({told}); "
+            f"no recorded architecture is better than the reference point ({written}); "
             "set objectives.reference"
         )
     return best
@@ -108,14 +129,15 @@ def measure(
     unit: float,
     keys: Collection[str] | None = None,
 ) -> dict[str, list[Replay]]:
-    """Every replay that was asked for, one without any row in ``trajectories`` too.
+    """Every replay that was asked for, those without a row in ``trajectories`` (``COLUMNS``) too.
 
     truth: by key, with the columns that ``reference`` names, ``error`` first. rung: the top one.
-    unit: MACs that count as 1 of compute. keys: truth and what is found are restricted to these
-    architectures; compute is not. Raises RunError where no truth is better than the reference.
+    unit: MACs that count as 1 of compute. keys: only these architectures count as found and for
+    the best hypervolume; compute is that of all. Raises RunError where no architecture is better
+    than the reference.
     """
-    known = truth if keys is None else rows(truth, truth.index.isin(list(keys)))
-    known, point = known[list(reference)].astype(np.float64), list(reference.values())
+    counted = truth.index if keys is None else truth.index[truth.index.isin(list(keys))]
+    known, point = truth.loc[counted, list(reference)].astype(np.float64), list(reference.values())
     best = best_hypervolumes(known, reference)
     segments = trajectories.groupby(["sampler", "seed"]).indices
 
@@ -123,9 +145,10 @@ def measure(
         trajectory = trajectories.take(segments.get((sampler, seed), []))
         trajectory = trajectory.sort_values(by="step", kind="stable")
         found = known.reindex(trajectory["key"]).to_numpy(copy=True)
-        found[column(trajectory, "rung") < rung] = np.nan  # a screening finds nothing by itself
+        # A training to a lower rung finds nothing, but its compute counts.
+        found[trajectory["rung"].to_numpy(np.float64) < rung] = np.nan
         return Replay(
-            np.cumsum(column(trajectory, "train_macs")) / unit,
+            np.cumsum(trajectory["train_macs"].to_numpy(np.float64)) / unit,
             {axis: hypervolume_curve(found, point, axis) / best[axis] for axis in AXES},
         )
 
@@ -133,7 +156,8 @@ def measure(
 
 
 def compute_to(replays: Sequence[Replay], axis: Axis, level: float) -> Floats:
-    """Compute after which each replay has this share, (replays,); infinite where it never has."""
+    """Compute after which each replay has found this share, (replays,); infinite where it never
+    has."""
     found = np.full(len(replays), math.inf)
     for position, replay in enumerate(replays):
         after = replay.compute[replay.shares[axis] >= level - _ROUNDING]
@@ -156,21 +180,17 @@ def needed(replays: Sequence[Replay], axis: Axis, level: float) -> Needed:
     )
 
 
-def times(own: Needed, baseline: Needed) -> float:
-    """How many times the baseline's median this one is.
-
-    Where this median is infinite it is a lower bound, by ``at_least``; where the baseline's is,
-    nothing is known, and it is NaN.
-    """
-    if not math.isfinite(baseline.median):
-        return math.nan
-    return (own.median if math.isfinite(own.median) else own.at_least) / baseline.median
+def times(own: Needed, baseline: Needed) -> Bounded:
+    """How many times the baseline's median this one is: a lower bound where this one is infinite,
+    NaN where the baseline's is."""
+    value, exact = own.compute
+    return Bounded(value / baseline.median if math.isfinite(baseline.median) else math.nan, exact)
 
 
 def quantile(values: ArrayLike, share: float) -> float:
-    """By linear interpolation; anything between a number and infinity is infinite.
+    """A quantile of values (n,) by linear interpolation; infinite between a number and infinity.
 
-    NumPy's quantile is NaN between infinity and infinity.
+    NumPy's is NaN between infinity and infinity.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     place = round(share * (len(ordered) - 1), 9)
@@ -179,9 +199,9 @@ def quantile(values: ArrayLike, share: float) -> float:
 
 
 def wins(replays: Replays, axis: Axis, level: float) -> dict[str, int]:
-    """In how many seeds each strategy reached the level with the least compute of all.
+    """With how many seeds each strategy reached the level with the least compute of all.
 
-    Seeds with several such strategies count for ``tie``, those that none reached for ``nobody``.
+    Seeds where several did count for ``tie``, those where none reached the level for ``nobody``.
     """
     compute = np.array([compute_to(own, axis, level) for own in replays.values()])
     names = list(replays)
@@ -196,7 +216,8 @@ def wins(replays: Replays, axis: Axis, level: float) -> dict[str, int]:
 
 
 def compute_grid(replays: Replays, points: int = 200) -> Floats:
-    """Compute at even steps of its logarithm, from the first that found anything to the last."""
+    """Compute (points,) in even steps of its logarithm: from the first at which a replay found
+    anything to the most that one spent; empty where none found anything."""
     finding = [
         float(compute)
         for own in replays.values()
@@ -212,8 +233,8 @@ def compute_grid(replays: Replays, points: int = 200) -> Floats:
 def bands(replays: Sequence[Replay], axis: Axis, grid: Floats) -> Floats:
     """Quantiles of the share over replays at each compute of the grid, (QUANTILES, grid).
 
-    A share is that after the last segment that had ended by then: 0 before the first, and a
-    replay that is over keeps its last.
+    A share is that after the last segment that had ended by then: 0 before the first one, and the
+    last one's after the end of a replay.
     """
     shares = np.zeros((len(replays), len(grid)))
     for row, replay in enumerate(replays):

@@ -1,8 +1,8 @@
 """Search strategies tried on recorded trainings: the engine of every search, on a virtual clock.
 
-A strategy is given one recorded seed's scores of an architecture, drawn at random. What it has
-found by then are the architectures it trained to the top rung, each valued at its truth, the mean
-over all recorded seeds, so that luck is not rewarded.
+For each architecture a strategy is shown the scores of one recorded seed, drawn at random. What
+its search has found are the architectures that it trained to the top rung, each valued at the true
+error, the mean over all recorded seeds (``replay.measures``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from dnsearch.seeds import derived_seed
 _ONE_THREAD: Mapping[str, str] = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
-"""There is a process for every core."""
+"""A process for every core needs no more threads."""
 
 
 def replays(
@@ -50,13 +50,14 @@ def replays(
     workers: int,
     show: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
-    """Trajectories of every strategy with every seed from 0; columns: ``replay.measures.COLUMNS``.
+    """Trajectories (``measures.COLUMNS``) of every strategy with each of the seeds 0, 1, ...
 
     A replay ends when it has found the highest of ``LEVELS`` on both axes, or spent ``compute``, in
-    full trainings of mean size; None is no bound. ``show`` is told how many of how many replays
-    are done. Raises RunError for a table that cannot be replayed.
+    full trainings of mean size; None is no bound. ``workers`` processes run them. ``show`` is
+    called with how many replays are done, and how many there are. Raises RunError for a table that
+    cannot be replayed.
     """
-    _Recorder(table, problem_of(table), compute)  # what is wrong with the table is found here
+    _Recorder(table, problem_of(table), compute)  # raises here, not in a process, what is wrong
     tasks = [(sampler, seed) for sampler in samplers for seed in range(seeds)]
     show(0, len(tasks))
     with _environment(_ONE_THREAD):
@@ -77,7 +78,7 @@ def replays(
 
 
 def replay(table: Table, sampler: str, seed: int, compute: float | None = None) -> pd.DataFrame:
-    """One strategy's trajectory; see ``replays``."""
+    """The trajectory of one strategy with one seed; see ``replays``."""
     problem = problem_of(table)
     recorder = _Recorder(table, problem, compute)
     engine = engine_of(table, problem, sampler, seed)
@@ -92,8 +93,11 @@ def replay(table: Table, sampler: str, seed: int, compute: float | None = None) 
 def engine_of(
     table: Table, problem: Problem, sampler: str, seed: int, trials: int = 10**9
 ) -> Engine:
-    """A search in memory that is given recorded trainings, on a virtual clock."""
-    store = StudyStore(None, problem.costs)
+    """A search held in memory whose trainings are looked up in the table, on a virtual clock.
+
+    It ends after so many ``trials``, or when the strategy proposes nothing more.
+    """
+    store = StudyStore(None, problem.objectives)
     evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
     config = SearchConfig(sampler=sampler, seed=seed, trials=trials)  # pyright: ignore
     proposer = Proposer(store, problem, config, [])
@@ -101,9 +105,10 @@ def engine_of(
 
 
 def problem_of(table: Table) -> Problem:
-    """The search that a table can repeat: of the points it has recorded.
+    """The search that can be replayed on a table: of the architectures it has recorded.
 
-    Raises RunError where it trades a latency, or has nothing in its own space.
+    Raises RunError where the study trades or limits a latency, which is not recorded, or where no
+    recorded architecture lies in the study's space.
     """
     study = table.study
     if study.measures_latency:
@@ -112,7 +117,7 @@ def problem_of(table: Table) -> Problem:
             "whose costs are known before training"
         )
     space = study.space.build(table.shape[0], table.classes)
-    # One that was only screened could be proposed, but never trained to its end.
+    # One that was only screened could be proposed, but not trained to the top rung.
     ended = {*table.truth.index, *table.trainings.loc[table.trainings["failure"] != "", "key"]}
     points = Points.of(space, [arch for key, arch in table.archs.items() if key in ended])
     if not len(points):
@@ -132,11 +137,11 @@ def problem_of(table: Table) -> Problem:
 
 
 class _Enough(Exception):
-    """Ends a replay that has found all there is, or spent its budget."""
+    """Ends a replay that has found the highest level, or spent its budget."""
 
 
 class _Recorder:
-    """Turns an engine's progress into the rows of a trajectory."""
+    """Turns an engine's progress into the rows of a trajectory, and says when it is enough."""
 
     def __init__(self, table: Table, problem: Problem, compute: float | None) -> None:
         self.rows: list[tuple[Any, ...]] = []
@@ -159,26 +164,22 @@ class _Recorder:
         self.asked = time.perf_counter()
 
     def _note(self, record: Record) -> None:
-        job = record.job
-        curve = record.score.curve
+        job, asked = record.job, time.perf_counter() - self.asked
+        epochs, spent = self._trained(record)
+        self.spent += spent
+        if record.values is not None and job.arch.key in self.truth.index:
+            self.found[job.arch.key] = list(self.truth.loc[job.arch.key])
+        step = len(self.rows)
+        self.rows.append((step, job.arch.key, epochs, spent, record.finished_after, asked))
+
+    def _trained(self, record: Record) -> tuple[int, float]:
+        """Epochs at the end of a segment, and MACs of those that were not trained before it."""
+        job, curve = record.job, record.score.curve
         epochs = job.rung if record.score.failure is None else curve[-1].epoch if curve else 0
         before = self.epochs.get((job.arch.key, job.seed), 0)
         self.epochs[job.arch.key, job.seed] = max(before, epochs)
         macs = self.problem.model.cost(job.arch).macs
-        spent = 3.0 * macs * self.table.images * max(0, epochs - before)
-        self.spent += spent
-        if record.values is not None and job.arch.key in self.truth.index:
-            self.found[job.arch.key] = list(self.truth.loc[job.arch.key])
-        self.rows.append(
-            (
-                len(self.rows),
-                job.arch.key,
-                epochs,
-                spent,
-                record.finished_after,
-                time.perf_counter() - self.asked,
-            )
-        )
+        return epochs, 3.0 * macs * self.table.images * max(0, epochs - before)
 
     def _found_all(self) -> bool:
         found = list(self.found.values())
@@ -190,7 +191,7 @@ class _Recorder:
 
 @contextlib.contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Processes started in here have these environment variables."""
+    """Sets environment variables for the processes that are started within."""
     before = dict(os.environ)
     os.environ.update(values)
     try:
@@ -201,6 +202,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 _worker: dict[str, Any] = {}
+"""What a process replays, set once when it starts."""
 
 
 def _start(table: Table, compute: float | None) -> None:

@@ -6,31 +6,29 @@ whatever rung a job asks for, so a shorter training is the beginning of a longer
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dnsearch.analysis.frames import rows, texts
+from dnsearch.analysis.candidates import Candidate
 from dnsearch.arch.config import ArchArrays, ArchConfig
-from dnsearch.config import StudyConfig, parse_study, to_toml
+from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import costs
-from dnsearch.errors import DnsearchError, RunError, nearest
-from dnsearch.rundir import RunDir, atomic
-from dnsearch.search.results import PARTIAL, Results, read_results
+from dnsearch.errors import RunError
 from dnsearch.training.score import CurvePoint, Score
 
-BENCH = "bench:"
-"""In front of the name of a table that comes with dnsearch."""
+if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
+    from dnsearch.search.results import Results
 
 FIGURES = ("error", "loss", "train_loss")
+"""What a training scores at each rung."""
 
 COLUMNS = {
     "key": "ArchConfig.key",
@@ -77,42 +75,44 @@ class Table:
         object.__setattr__(self, "trainings", rows)
         nameless = set(rows["key"]) - self.archs.keys()
         if nameless:
-            raise RunError(f"{self.name}: does not tell what architecture {min(nameless)} is")
+            raise RunError(f"{self.name}: does not say what architecture {min(nameless)} is")
 
     @classmethod
     def of(cls, results: Results) -> Table:
-        """The trainings of a run as it stands; one that is being searched is read as far as it is.
+        """The trainings of a run so far, on all of its training images; it may still be searched.
 
         Raises RunError where nothing has been trained.
         """
-        rungs = results.study.training.rungs
-        whole = np.array(texts(results.candidates, "state")) != PARTIAL
-        trained = rows(results.candidates, whole).groupby(["key", "seed"], sort=False)
-        recorded = [
-            {"key": key, "seed": seed} | row
-            for (key, seed), trials in trained  # pyright: ignore
-            for row in _rungs_of(trials.to_dict("records"), rungs)
+        rungs, images = results.study.training.rungs, results.data["images"]["train"]
+        trainings: dict[tuple[str, int], list[Candidate]] = {}
+        for candidate in results.candidates:
+            if candidate.images == images:
+                trainings.setdefault((candidate.key, candidate.seed), []).append(candidate)
+        rows = [
+            {"key": key, "seed": seed, **row}
+            for (key, seed), parts in trainings.items()
+            for row in _rungs_of(parts, rungs)
         ]
-        trainings = pd.DataFrame(recorded, columns=list(COLUMNS))
+        archs = results.archs
         return cls(
             name=results.name,
             study=_without_folders(results.study),
             shape=tuple(results.data["shape"]),
             classes=len(results.data["classes"]),
-            images=results.data["images"]["train"],
+            images=images,
             rungs=rungs,
-            archs={key: results.archs[key] for key in trainings["key"].unique()},
-            trainings=trainings,
+            archs={row["key"]: archs[row["key"]] for row in rows},
+            trainings=pd.DataFrame(rows, columns=list(COLUMNS)),
             environment=results.environment,
             seconds=results.seconds,
         )
 
     @cached_property
     def truth(self) -> pd.DataFrame:
-        """What is known best of each architecture that was trained to the top rung.
+        """The true error and the costs of each architecture that was trained to the top rung.
 
-        By key: ``error``, the mean over its recorded ``seeds``; exact params, macs, activations.
-        Raises RunError where none was trained so far.
+        By key: ``error``, the mean over its recorded ``seeds``, and their number; exact ``params``,
+        ``macs``, ``activations``. Raises RunError where no training reached the top rung.
         """
         found = {key: self._top_errors(key) for key in self.scores}
         known = {key: errors for key, errors in found.items() if errors}
@@ -136,10 +136,10 @@ class Table:
         return [top.error for top in tops if top is not None and top.error is not None]
 
     def replicates(self, figure: str) -> NDArray[np.float64]:
-        """A figure (error, loss, train_loss) of the architectures of ``truth`` in their order.
+        """A figure of ``FIGURES`` of the architectures of ``truth``, in their order.
 
-        (architectures, seeds, rungs), NaN where missing. Which of an architecture's seeds comes
-        first means nothing.
+        (architectures, seeds, rungs), NaN where missing. The order of an architecture's seeds has
+        no meaning.
         """
         most = max(len(self.scores[key]) for key in self.truth.index)
         out = np.full((len(self.truth), most, len(self.rungs)), np.nan)
@@ -151,7 +151,7 @@ class Table:
 
     @cached_property
     def scores(self) -> Mapping[str, Mapping[int, Mapping[int, Score]]]:
-        """By key, seed and rung, the score of that training when it stood there.
+        """The score of each training at each of its rungs, by key, seed and rung.
 
         Curves hold the recorded rungs alone.
         """
@@ -163,104 +163,43 @@ class Table:
         return found
 
 
-def read_table(name: str) -> Table:
-    """The table of ``bench:NAME``, which comes with dnsearch, or of a run by its name or path.
+def _rungs_of(parts: Sequence[Candidate], rungs: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows of one training, a rung each.
 
-    Raises RunError where there is no such table or run, or nothing is recorded in it.
+    ``parts`` are its candidates. A promotion is a trial of its own, and where its worker died, what
+    the lower rung scored is a second candidate.
     """
-    if not name.startswith(BENCH):
-        return Table.of(read_results(RunDir.find(name)))
-    known = {path.stem: path for path in _bench_folder().glob("*.parquet")}
-    wanted = name.removeprefix(BENCH)
-    if wanted not in known:
-        hint = nearest(wanted, known) if known else "none comes with this installation"
-        raise RunError(f"there is no benchmark {wanted!r}; {hint}")
-    return load_table(known[wanted])
-
-
-def write_table(table: Table, path: Path) -> None:
-    """Writes all that a replay needs as one parquet file; what is not a row is JSON in its
-    metadata. Raises RunError where it cannot be written."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    about = {
-        "name": table.name,
-        "shape": table.shape,
-        "classes": table.classes,
-        "images": table.images,
-        "rungs": table.rungs,
-        "seconds": table.seconds,
-        "environment": dict(table.environment),
-        "study": to_toml(table.study),
-    }
-    archs = [json.dumps(table.archs[key].to_dict()) for key in table.trainings["key"]]
-    rows = pa.Table.from_pandas(table.trainings.assign(arch=archs), preserve_index=False)
-    with atomic(path) as aside:
-        metadata = {"dnsearch": json.dumps(about, ensure_ascii=False)}
-        pq.write_table(rows.replace_schema_metadata(metadata), aside, compression="zstd")
-
-
-def load_table(path: Path) -> Table:
-    """A table that ``write_table`` wrote. Raises RunError where the file is none."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        rows = pq.read_table(path)
-        about = json.loads((rows.schema.metadata or {})[b"dnsearch"])
-        for name in ("shape", "rungs"):
-            about[name] = tuple(about[name])
-        study = parse_study(about.pop("study"), source=str(path))
-        trainings = rows.to_pandas()
-        archs = [ArchConfig.from_dict(json.loads(text)) for text in trainings["arch"].unique()]
-        return Table(
-            study=study,
-            archs={arch.key: arch for arch in archs},
-            trainings=trainings[list(COLUMNS)],
-            **about,
-        )
-    except DnsearchError:
-        raise
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: is no table that dnsearch wrote, or is damaged") from None
-
-
-def _bench_folder() -> Path:
-    """Where the bundled tables are: inside the package, or beside it in a clone."""
-    package = Path(__file__).parents[1]
-    inside = package / "studies" / "densenet-bench"
-    return inside if inside.is_dir() else package.parent / "studies" / "densenet-bench"
-
-
-def _rungs_of(trials: list[dict[str, Any]], rungs: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The rows of one training; ``trials`` are what it was asked for, one for each promotion."""
-    trials = sorted(trials, key=lambda trial: trial["rung"])
-    points: dict[int, Mapping[str, float]] = {}  # by epoch; a longer trial's replace a shorter's
+    parts = sorted(parts, key=lambda part: part.rung)
+    points: dict[int, CurvePoint] = {}  # by epoch; those of a longer part replace a shorter one's
     seconds: dict[int, float] = {}
     failure = ""
-    for trial in trials:
-        points |= {point["epoch"]: point for point in trial["curve"]}
-        epochs = trial["rung"]
-        if trial["failure"]:
-            failure, epochs = trial["failure"], len(trial["curve"]) + 1  # it stopped in its next
-            points.pop(trial["rung"], None)
+    for part in parts:
+        points |= {point.epoch: point for point in part.curve}
+        seconds |= _seconds_to(part, rungs)
+        if part.failure:
+            failure = part.failure
+            points.pop(part.rung, None)
         else:
-            points[trial["rung"]] = trial
-        if math.isfinite(trial["seconds"]):
-            spent = {rung: trial["seconds"] * min(1.0, rung / epochs) for rung in rungs}
-            seconds |= {rung: s for rung, s in spent.items() if rung <= trial["rung"]}
-    failed = [rung for rung in rungs if failure and rung <= trials[-1]["rung"]]
+            points[part.rung] = CurvePoint(part.rung, part.train_loss, part.error, part.loss)
+    ended = parts[-1].rung if failure else 0
     return [
         {
             "rung": rung,
-            **{name: points.get(rung, {}).get(name, math.nan) for name in FIGURES},
+            **{name: getattr(points.get(rung), name, math.nan) for name in FIGURES},
             "seconds": seconds.get(rung, math.nan),
             "failure": "" if rung in points else failure,
         }
         for rung in rungs
-        if rung in points or rung in failed
+        if rung in points or rung <= ended
     ]
+
+
+def _seconds_to(part: Candidate, rungs: Sequence[int]) -> dict[int, float]:
+    """Seconds from the start of a training to each rung; none where they are unknown."""
+    if not math.isfinite(part.seconds):
+        return {}
+    epochs = len(part.curve) + 1 if part.failure else part.rung  # it failed in the next epoch
+    return {rung: part.seconds * min(1.0, rung / epochs) for rung in rungs if rung <= part.rung}
 
 
 def _score(row: Mapping[str, Any], before: tuple[CurvePoint, ...]) -> Score:
@@ -277,7 +216,7 @@ def _known(figure: float) -> float | None:
 
 
 def _without_folders(study: StudyConfig) -> StudyConfig:
-    """The study with the last name of ``data.path`` alone: where it lay is one machine's affair."""
+    """The study with the last part of ``data.path`` alone; its folder is of one machine."""
     if study.data.path is None:
         return study
     data = study.data.model_copy(update={"path": Path(study.data.path.name)})

@@ -17,6 +17,7 @@ from dnsearch.report.style import (
     OTHER,
     PRESET,
     axis,
+    error_bars,
     layout,
     log_axis,
     log_ticks,
@@ -42,7 +43,7 @@ def front_figure(series: FrontSeries) -> go.Figure:
     _frame(figure, spans)
     _step_line(figure, series.step, spans)
     _points(figure, series, series.on_front, "Pareto front", FRONT, 7 if dense else 9, 1.0)
-    _expected(figure, series)
+    _predicted(figure, series)
     _trained_presets(figure, series)
     for position, names in series.picks.items():
         _pick(figure, series, position, names)
@@ -86,25 +87,19 @@ def _points(
     )
 
 
-def _expected(figure: go.Figure, series: FrontSeries) -> None:
-    """Of the front, the error to expect with its interval: below it lies what was luck."""
-    chosen = np.flatnonzero(series.on_front & np.isfinite(series.expected[:, 0]))
+def _predicted(figure: go.Figure, series: FrontSeries) -> None:
+    """Of the front, the predicted error with its interval."""
+    chosen = np.flatnonzero(series.on_front & np.isfinite(series.predicted[:, 0]))
     if not len(chosen):
         return
-    middle, low, high = series.expected[chosen].T
+    middle, low, high = series.predicted[chosen].T
     figure.add_scatter(
         x=series.costs[chosen],
         y=middle,
         mode="markers",
-        name="expected over seeds, 90 %",
+        name="predicted error, 90 %",
         marker={"color": FRONT, "size": 8, "symbol": "line-ew-open"},
-        error_y={
-            "array": high - middle,
-            "arrayminus": middle - low,
-            "color": FRONT,
-            "thickness": 1,
-            "width": 0,
-        },
+        error_y=error_bars(middle, low, high, FRONT, thickness=1, width=0),
         opacity=0.6,
         hoverinfo="skip",
     )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import plotly.graph_objects as go
-
+from dnsearch.analysis.candidates import State
 from dnsearch.analysis.metrics import METRICS, format_value
 from dnsearch.analysis.reference import rules
 from dnsearch.report import figures
 from dnsearch.report.digest import Digest
 from dnsearch.report.front import FAR_PRESETS, front_figure
+from dnsearch.report.parts import Picture
 from dnsearch.report.series import (
     FrontSeries,
     curve_series,
@@ -18,21 +16,12 @@ from dnsearch.report.series import (
     importance_series,
     volume_series,
 )
-
-
-class Picture(NamedTuple):
-    """A figure, how to read it, what it leaves out; with no figure, ``note`` says why."""
-
-    anchor: str
-    title: str
-    reading: str
-    figure: go.Figure | None
-    note: str
+from dnsearch.text import agreeing, counted, listed, sentence
 
 
 def pictures(digest: Digest) -> list[Picture]:
     """All of a report's figures; none while no candidate has finished."""
-    if digest.finished.empty:
+    if not digest.finished:
         return []
     fronts = [_front(digest, cost) for cost in digest.costs]
     return [*fronts, _progress(digest), _curves(digest), _importance(digest)]
@@ -62,23 +51,21 @@ def _front(digest: Digest, cost: str) -> Picture:
 def _left_out(digest: Digest, series: FrontSeries) -> str:
     counts = digest.counts
     notes = [
-        f"{count} candidate{'s' if count > 1 else ''} {why} and {'are' if count > 1 else 'is'} "
-        "not drawn"
+        f"{counted(count, 'candidate')} {why} and {agreeing(count, 'is', 'are')} not drawn"
         for count, why in (
-            (counts["screened"], "stopped at a lower rung"),
-            (counts["partial"], "saw only part of the images"),
-            (counts["failed"], "failed"),
+            (counts[State.SCREENED], "stopped at a lower rung"),
+            (counts[State.PARTIAL], "saw only part of the images"),
+            (counts[State.FAILED], "failed"),
             (series.missing, "finished without this cost"),
         )
         if count
     ]
-    if counts["unfit"]:
-        notes.append(f"{counts['unfit']} over a measured limit not drawn")
+    if counts[State.UNFIT]:
+        notes.append(f"{counts[State.UNFIT]} over a measured limit not drawn")
     hidden = [line.name for line in series.untrained if not line.near]
     if hidden:
-        notes.append(f"{FAR_PRESETS!r} in the legend shows or hides {_listed(hidden)}")
-    note = "; ".join(notes)
-    return f"{note[0].upper()}{note[1:]}." if note else ""
+        notes.append(f"{FAR_PRESETS!r} in the legend shows or hides {listed(hidden)}")
+    return sentence("; ".join(notes))
 
 
 def _progress(digest: Digest) -> Picture:
@@ -127,7 +114,3 @@ def _importance(digest: Digest) -> Picture:
         if series
         else "Not estimated yet: it takes several finished candidates.",
     )
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -3,58 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import pandas as pd
 
-from dnsearch.analysis.frames import column
 from dnsearch.analysis.metrics import METRICS, duration, format_value
 from dnsearch.analysis.pareto import Axis
 from dnsearch.analysis.reference import rules
 from dnsearch.config import to_toml
-from dnsearch.replay.comparison import (
-    LEVEL,
-    Comparison,
-    amount,
-    median_of,
-    per_replay,
-    ratio,
-    summary,
-    verdict,
-)
-from dnsearch.replay.measures import AXES, LEVELS, NOBODY, TIE, Needed, wins
+from dnsearch.replay.comparison import LEVEL, Comparison
+from dnsearch.replay.measures import AXES, LEVELS, NOBODY, TIE, Needed, compute_to
 from dnsearch.report.html import render_template
-from dnsearch.report.pictures import Picture
-from dnsearch.report.shares import share_figure, share_series
-from dnsearch.report.style import OTHER, STROKES, Stroke
+from dnsearch.report.parts import Cell, Picture, Row, Table
+from dnsearch.report.shares import share_figure
+from dnsearch.report.strategies import amount, ratio, verdict
+from dnsearch.report.style import stroke_of
 from dnsearch.rundir import atomic, write_text
+from dnsearch.text import counted
 
 UNREACHED, OVER = "∞", "> "
 
 
-class Cell(NamedTuple):
-    """A figure, and in small print what goes with it, a line each."""
-
-    text: str
-    notes: Sequence[str] = ()
-
-
-class Row(NamedTuple):
-    sampler: str
-    colour: str
-    cells: list[Cell]
-
-
 class Section(NamedTuple):
-    """One axis: the picture, and the compute that each strategy needed."""
+    """One axis of cost: the picture, and the compute that each strategy needed."""
 
     picture: Picture
     verdict: str
-    columns: list[str]
-    rows: list[Row]
-    note: str
+    needed: Table
 
 
 def write_replay(comparison: Comparison, folder: Path) -> Path:
@@ -70,6 +47,47 @@ def write_replay(comparison: Comparison, folder: Path) -> Path:
     page = folder / "report.html"
     write_text(page, render(comparison))
     return page
+
+
+def summary(comparison: Comparison) -> pd.DataFrame:
+    """One row a strategy, axis and level: ``Needed``, and ``times`` the baseline's median.
+
+    The median is infinite where half of the replays did not reach the level, and ``times`` is then
+    a lower bound. ``wins``: seeds with which this strategy reached the level first.
+    ``ask_seconds``: the median time of a proposal.
+    """
+    return pd.DataFrame(
+        {
+            "sampler": sampler,
+            "axis": axis,
+            "level": level,
+            **needed._asdict(),
+            "times": comparison.times(sampler, axis, level).value,
+            "wins": comparison.wins[axis, level][sampler],
+            "ask_seconds": comparison.proposals[sampler].median_seconds,
+        }
+        for (sampler, axis, level), needed in comparison.needed.items()
+    )
+
+
+def per_replay(comparison: Comparison) -> pd.DataFrame:
+    """Compute to each level in each replay, infinite where unreached, and all that it spent."""
+    return pd.DataFrame(
+        {
+            "sampler": sampler,
+            "seed": seed,
+            "axis": axis,
+            "level": level,
+            "compute": compute,
+            "spent": replay.spent,
+        }
+        for sampler, own in comparison.replays.items()
+        for axis in AXES
+        for level in LEVELS
+        for seed, replay, compute in zip(
+            comparison.seeds, own, compute_to(own, axis, level), strict=True
+        )
+    )
 
 
 def render(comparison: Comparison) -> str:
@@ -90,9 +108,9 @@ def render(comparison: Comparison) -> str:
 
 
 def _facts(comparison: Comparison) -> list[str]:
-    replays, strategies = len(comparison.seeds), len(comparison.samplers)
+    replays = len(comparison.seeds)
     facts = [
-        f"{strategies} strateg{'ies' if strategies > 1 else 'y'}",
+        counted(len(comparison.samplers), "strategy", "strategies"),
         f"medians of {replays} replays each" if replays > 1 else "1 replay each",
         f"{len(comparison.keys):,} recorded architectures",
     ]
@@ -102,31 +120,27 @@ def _facts(comparison: Comparison) -> list[str]:
 
 
 def _section(comparison: Comparison, axis: Axis) -> Section:
-    series = share_series(comparison, axis)
-    note = (
-        "Lines are medians, bands hold the middle half of the replays. Upwards, equal steps are "
-        "equal factors of what is still missing. A line ends with the last of its replays."
-        if len(comparison.seeds) > 1
-        else "Upwards, equal steps are equal factors of what is still missing."
-    )
+    found = comparison.shares(axis)
+    note = "The vertical axis is logarithmic in the share that is still missing."
+    if len(comparison.seeds) > 1:
+        note = f"Lines are medians, bands hold the middle half of the replays. {note} "
+        note += "A line ends with the last of its replays."
     picture = Picture(
         anchor=f"shares-{axis}",
         title=f"Hypervolume found, cost on a {axis} axis",
         reading="Higher and further left is better: more of the front with less training.",
-        figure=share_figure(series) if series else None,
-        note=note if series else "No replay found anything.",
+        figure=share_figure(found) if found else None,
+        note=note if found else "No replay found anything.",
     )
-    won = wins(comparison.replays, axis, LEVEL)
-    return Section(
-        picture=picture,
-        verdict=verdict(comparison, axis),
+    needed = Table(
         columns=["strategy", *map(_percent, LEVELS), "wins"],
-        rows=[_row(comparison, sampler, axis, won[sampler]) for sampler in comparison.samplers],
-        note=_legend(comparison, won),
+        rows=[_needed_row(comparison, sampler, axis) for sampler in comparison.samplers],
+        note=_legend(comparison, comparison.wins[axis, LEVEL]),
     )
+    return Section(picture, verdict(comparison, axis), needed)
 
 
-def _row(comparison: Comparison, sampler: str, axis: Axis, won: int) -> Row:
+def _needed_row(comparison: Comparison, sampler: str, axis: Axis) -> Row:
     cells = []
     for level in LEVELS:
         needed = comparison.needed[sampler, axis, level]
@@ -135,7 +149,12 @@ def _row(comparison: Comparison, sampler: str, axis: Axis, won: int) -> Row:
         if factor and sampler != comparison.baseline:
             notes.insert(1, f"{factor} ×")
         cells.append(Cell(amount(needed, OVER), list(filter(None, notes))))
-    return _named(sampler, [*cells, Cell(str(won), [f"of {len(comparison.seeds)}"])])
+    won = Cell(str(comparison.wins[axis, LEVEL][sampler]), [f"of {len(comparison.seeds)}"])
+    return _row(sampler, *cells, won)
+
+
+def _row(sampler: str, *cells: Cell) -> Row:
+    return Row(sampler, cells, colour=stroke_of(sampler).colour)
 
 
 def quartiles(needed: Needed) -> str:
@@ -149,18 +168,15 @@ def quartiles(needed: Needed) -> str:
     return f"{low} to {high}"
 
 
-def _named(sampler: str, cells: list[Cell]) -> Row:
-    return Row(sampler, STROKES.get(sampler, Stroke(OTHER, "solid")).colour, cells)
-
-
-def _legend(comparison: Comparison, won: dict[str, int]) -> str:
-    against = f"how many times {comparison.baseline}'s median it is, "
+def _legend(comparison: Comparison, won: Mapping[str, int]) -> str:
+    several = len(comparison.samplers) > 1
+    against = f"how many times {comparison.baseline}'s median it is, " if several else ""
     note = (
         "Compute in full trainings of mean size: the median, under it the quartiles, "
-        f"{against if len(comparison.samplers) > 1 else ''}and how many replays reached the level. "
-        f"One that did not counts as infinite ({UNREACHED}); a median that is infinite is told by "
-        f"what it is certainly above. Wins: the replays that reached {_percent(LEVEL)} with the "
-        "least compute of all strategies with the same seed"
+        f"{against}and how many replays reached the level. A replay that did not counts as "
+        f"infinite ({UNREACHED}); where the median is infinite, its lower bound is given (>). "
+        f"Wins: the replays that reached {_percent(LEVEL)} with the least compute of all "
+        "strategies with the same seed"
     )
     tied, lost = won[TIE], won[NOBODY]
     note += f"; {tied} tied" if tied else ""
@@ -168,23 +184,34 @@ def _legend(comparison: Comparison, won: dict[str, int]) -> str:
     return f"{note}."
 
 
-def _proposals(comparison: Comparison) -> list[Row]:
+def _proposals(comparison: Comparison) -> Table:
     """What a replay of each strategy was made of, and how long its proposals took."""
-    top, replays = comparison.table.rungs[-1], len(comparison.seeds)
-    rows = []
-    for sampler in comparison.samplers:
-        own = comparison.of(sampler)
-        asked, full = column(own, "ask_seconds"), column(own, "rung") >= top
-        spent = sum(replay.spent for replay in comparison.replays[sampler]) / replays
-        cells = [
-            Cell(format_value("ask_seconds", median_of(own, "ask_seconds"))),
-            Cell(format_value("ask_seconds", float(np.max(asked, initial=-math.inf)))),
-            Cell(f"{full.sum() / replays:.1f}"),
-            Cell(f"{(~full).sum() / replays:.1f}"),
-            Cell(format_value("trainings", spent)),
-        ]
-        rows.append(_named(sampler, cells))
-    return rows
+    rows = [
+        _row(
+            sampler,
+            Cell(format_value("ask_seconds", made.median_seconds)),
+            Cell(format_value("ask_seconds", made.longest_seconds)),
+            Cell(f"{made.full:.1f}"),
+            Cell(f"{made.screened:.1f}"),
+            Cell(format_value("trainings", made.spent)),
+        )
+        for sampler, made in comparison.proposals.items()
+    ]
+    return Table(
+        columns=[
+            "strategy",
+            "a proposal, median",
+            "longest",
+            "trained to the top",
+            "screened",
+            "compute spent",
+        ],
+        rows=rows,
+        note="Means over the replays, except for the times of proposals. Screened: trained to a "
+        f"lower rung, which finds nothing by itself but costs compute. A replay ends when its "
+        f"compute is spent, when every architecture is trained, or when it has found "
+        f"{_percent(max(LEVELS))} on both axes.",
+    )
 
 
 def _measured(comparison: Comparison) -> dict[str, list[tuple[str, str]]]:
@@ -199,10 +226,10 @@ def _measured(comparison: Comparison) -> dict[str, list[tuple[str, str]]]:
     return {
         "What counts": [
             ("found", f"an architecture trained to {format_value('rung', table.rungs[-1])}"),
-            ("truth", "mean validation error over the recorded seeds, whatever a replay saw"),
-            ("best hypervolume", f"that of all {len(comparison.keys):,} truths together"),
+            ("true error", "mean validation error over all recorded seeds"),
+            ("best hypervolume", f"that of all {len(comparison.keys):,} architectures together"),
             *point,
-            ("axis of the search", f"{comparison.axis}: the cost that known-cost decides by"),
+            ("axis of the search", f"{comparison.axis}, on which known-cost decides"),
             ("full training of mean size", format_value("train_macs", comparison.unit)),
         ],
         "What was recorded": [

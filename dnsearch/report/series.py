@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.analysis import pareto
-from dnsearch.analysis.frames import Candidate, column, records, rows, texts
+from dnsearch.analysis.candidates import COSTS, Candidate, figures
 from dnsearch.analysis.metrics import format_error, format_value
-from dnsearch.report.digest import FIGURES, Digest
+from dnsearch.report.digest import Digest
 
 Floats = NDArray[np.float64]
 
-_EXPECTED = ("predicted_error", "predicted_low", "predicted_high")
+_PREDICTED = ("predicted_error", "predicted_low", "predicted_high")
 
 NEAR_DECADES = 0.4
 """Untrained presets farther beyond the candidates than this start hidden."""
@@ -36,8 +36,8 @@ class FrontSeries(NamedTuple):
     ``on_front`` marks the front of all objectives; ``step`` is (points, 2), cost and error, the
     front of these two alone, cheapest first. ``picks`` maps positions to the pick's names.
     ``presets`` maps positions of trained presets to their names. ``missing`` counts finished
-    candidates without this cost. ``expected`` (n, 3): the error in the mean over seeds and the ends
-    of its 90 % interval, NaN where nothing is predicted.
+    candidates without this cost. ``predicted`` (n, 3): the predicted error and the ends of its 90 %
+    interval, NaN where there is none.
     """
 
     cost: str
@@ -50,7 +50,7 @@ class FrontSeries(NamedTuple):
     presets: dict[int, str]
     untrained: list[PresetLine]
     missing: int
-    expected: Floats
+    predicted: Floats
 
 
 class VolumeSeries(NamedTuple):
@@ -78,57 +78,58 @@ class ImportanceSeries(NamedTuple):
     shares: Floats
 
 
-def hover_text(row: Candidate) -> str:
+def hover_text(candidate: Candidate) -> str:
     """What a point tells when pointed at, in plotly's little HTML; the text in it is escaped."""
-    shape = f"k={row['growth_rate']} blocks {row['block_config']}"
-    known = [format_value(name, row[name]) for name in FIGURES if math.isfinite(row[name])]
+    arch = candidate.arch
+    shape = f"k={arch.growth_rate} blocks {'-'.join(map(str, arch.block_config))}"
+    values = [(name, candidate.figure(name)) for name in COSTS]
+    known = [format_value(name, value) for name, value in values if math.isfinite(value)]
     lines = [
-        f"<b>{escape(str(row['name']))}</b>  {escape(str(row['key']))}",
-        f"validation error {format_error(row['error'], row['error_se'])}",
+        f"<b>{escape(candidate.name)}</b>  {escape(candidate.key)}",
+        f"validation error {format_error(candidate.error, candidate.error_se)}",
         " · ".join(known[:2]),
         " · ".join(known[2:]),
-        f"{format_value('rung', row['rung'])} in {format_value('seconds', row['seconds'])}",
+        f"{format_value('rung', candidate.rung)} in {format_value('seconds', candidate.seconds)}",
     ]
-    if row["preset"]:
+    if candidate.preset:
         lines.insert(1, escape(shape))
     return "<br>".join(line for line in lines if line)
 
 
 def front_series(digest: Digest, cost: str) -> FrontSeries:
-    known = rows(digest.finished, np.isfinite(column(digest.finished, cost)))
-    costs, errors = column(known, cost), column(known, "error")
+    """What the picture of validation error against this cost shows."""
+    known = [each for each in digest.finished if math.isfinite(each.figure(cost))]
+    costs, errors = figures(known, cost), figures(known, "error")
     # A log axis has no place for 0: an error of no image is drawn as half an image.
-    errors = np.maximum(errors, 0.5 / digest.validation_images)
+    errors = np.maximum(errors, 0.5 / digest.results.validation_images)
     values = np.stack([errors, costs], axis=1)
     step = np.unique(values[pareto.nondominated(values)][:, ::-1], axis=0)
-    positions = {number: position for position, number in enumerate(known["number"])}
     picks: dict[int, list[str]] = {}
-    for name, row in digest.picks.items():
-        picks.setdefault(positions[row["number"]], []).append(name)
+    for name, candidate in digest.picks.items():
+        picks.setdefault(known.index(candidate), []).append(name)
     return FrontSeries(
         cost=cost,
         costs=costs,
         errors=errors,
-        on_front=np.array(known["front"], dtype=bool),
-        hover=[hover_text(row) for row in records(known)],
+        on_front=np.array([each in digest.on_front for each in known], dtype=bool),
+        hover=[hover_text(each) for each in known],
         step=step,
         picks=picks,
-        presets={p: name for p, name in enumerate(texts(known, "preset")) if name},
+        presets={place: each.preset for place, each in enumerate(known) if each.preset},
         untrained=_untrained(digest, cost, costs),
         missing=len(digest.finished) - len(known),
-        expected=np.stack([column(known, n) for n in _EXPECTED], axis=1),
+        predicted=np.stack([figures(known, name) for name in _PREDICTED], axis=1),
     )
 
 
 def _untrained(digest: Digest, cost: str, costs: Floats) -> list[PresetLine]:
-    presets = digest.results.presets
-    if cost not in presets or not len(costs):
+    if not len(costs):
         return []
-    trained = set(digest.finished["key"])
+    trained = {candidate.key for candidate in digest.finished}
     lines = [
-        (str(name), float(value))
-        for key, name, value in zip(presets["key"], presets["name"], presets[cost], strict=True)
-        if key not in trained and math.isfinite(value)
+        (network.name, float(getattr(network.cost, cost)))
+        for network in digest.results.presets
+        if network.key not in trained and hasattr(network.cost, cost)
     ]
     low, high = np.log10([costs.min(), costs.max()])
     nearest, farthest = 10 ** (low - NEAR_DECADES), 10 ** (high + NEAR_DECADES)
@@ -139,29 +140,31 @@ def _untrained(digest: Digest, cost: str, costs: Floats) -> list[PresetLine]:
 
 
 def volume_series(digest: Digest) -> VolumeSeries:
-    spent = np.nancumsum(np.concatenate([[0.0], column(digest.candidates, "train_macs")]))
+    """Hypervolume against compute, from nothing spent on."""
+    compute = figures(digest.candidates, "train_macs")
+    spent = np.nancumsum(np.concatenate([[0.0], compute]))
     volumes = np.concatenate([[0.0], digest.volumes])
     hover = ["start"]
-    for row, volume, macs in zip(records(digest.candidates), volumes[1:], spent[1:], strict=True):
+    for candidate, volume, macs in zip(digest.candidates, volumes[1:], spent[1:], strict=True):
         hover.append(
-            f"after candidate {row['number']} ({escape(str(row['name']))})<br>"
+            f"after candidate {candidate.number} ({escape(candidate.name)})<br>"
             f"hypervolume {format_value('hypervolume', volume)}<br>"
             f"{format_value('train_macs', macs)} of training<br>"
-            f"{format_value('finished_after', row['finished_after'])} of search"
+            f"{format_value('finished_after', candidate.finished_after)} of search"
         )
     return VolumeSeries(spent, volumes, hover)
 
 
 def curve_series(digest: Digest) -> list[Curve]:
     """The curves of finished candidates that have one: others first, then front, then picks."""
-    roles: dict[int, str] = {row["number"]: name for name, row in [*digest.picks.items()][::-1]}
+    roles = {candidate: name for name, candidate in [*digest.picks.items()][::-1]}
     curves = []
-    for row in records(digest.finished):
-        points = [p for p in row["curve"] if p["error"] is not None]
-        role = roles.get(row["number"], "front" if row["front"] else "other")
-        if points:
-            epochs, errors = [p["epoch"] for p in points], [float(p["error"]) for p in points]
-            curves.append(Curve(str(row["name"]), role, epochs, errors))
+    for candidate in digest.finished:
+        role = roles.get(candidate, "front" if candidate in digest.on_front else "other")
+        if candidate.curve:
+            epochs = [point.epoch for point in candidate.curve]
+            errors = [point.error for point in candidate.curve]
+            curves.append(Curve(candidate.name, role, epochs, errors))
     drawn_last = {"other": 0, "front": 1}
     return sorted(curves, key=lambda curve: drawn_last.get(curve.role, 2))
 

@@ -1,64 +1,45 @@
-"""Share of the best hypervolume against compute: the numbers, and their picture."""
+"""The picture of the share of the best hypervolume that strategies find with how much compute."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from dnsearch.analysis.metrics import METRICS, format_value
-from dnsearch.analysis.pareto import Axis
-from dnsearch.replay.comparison import Comparison
-from dnsearch.replay.measures import LEVELS, QUANTILES, bands, compute_grid
-from dnsearch.report.style import OTHER, STROKES, Stroke, axis, layout, log_ticks
+from dnsearch.replay.comparison import Shares
+from dnsearch.replay.measures import LEVELS, QUANTILES
+from dnsearch.report.style import OTHER, Stroke, axis, layout, log_ticks, stroke_of
 
 Floats = NDArray[np.float64]
 
 _MOST = 0.999
-"""What is nearer to all of it is drawn here."""
+"""The highest share that the axis shows; higher ones are drawn here."""
 
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, _MOST)
 
 
-class ShareSeries(NamedTuple):
-    """Quantiles of the share over the replays of a strategy, (QUANTILES, points), at ``compute``
-    (points,) in full trainings."""
-
-    sampler: str
-    compute: Floats
-    shares: Floats
-
-
-def share_series(comparison: Comparison, axis: Axis) -> list[ShareSeries]:
-    """By strategy, on one grid of compute; empty where no replay found anything.
-
-    A strategy's line ends with the last of its replays.
-    """
-    grid = compute_grid(comparison.replays)
-    found = []
-    for sampler, own in comparison.replays.items():
-        until = grid <= max((replay.spent for replay in own), default=0.0)
-        found.append(ShareSeries(sampler, grid[until], bands(own, axis, grid[until])))
-    return [series for series in found if len(series.compute)]
-
-
-def share_figure(found: list[ShareSeries]) -> go.Figure:
+def share_figure(found: Sequence[Shares]) -> go.Figure:
     """Medians as lines, with bands between the quartiles.
 
-    Upwards, equal steps are equal factors of what is still missing to all of the hypervolume: what
-    divides strategies lies between 90 and 99 %.
+    The vertical axis is the logarithm of the share that is still missing, since strategies differ
+    between 90 and 99 %.
     """
     figure = go.Figure(layout=layout(440, showlegend=True))
     for series in found:
-        _band(figure, series, STROKES.get(series.sampler, Stroke(OTHER, "solid")))
+        _band(figure, series, stroke_of(series.sampler))
     for series in found:
-        _median(figure, series, STROKES.get(series.sampler, Stroke(OTHER, "solid")))
+        _median(figure, series, stroke_of(series.sampler))
     for level in LEVELS:
         figure.add_hline(y=_height(level), line={"color": OTHER, "width": 1, "dash": "dot"})
-    ends = np.concatenate([series.compute[[0, -1]] for series in found])
+    _axes(figure, np.concatenate([series.compute[[0, -1]] for series in found]))
+    return figure
+
+
+def _axes(figure: go.Figure, ends: Floats) -> None:
     low, high = float(ends.min()), float(ends.max())
     figure.update_xaxes(
         axis("trainings", title=METRICS["trainings"].unit),
@@ -71,7 +52,6 @@ def share_figure(found: list[ShareSeries]) -> go.Figure:
         ticktext=[f"{'≥ ' * (share == _MOST)}{100 * share:g} %" for share in _TICKS],
         range=[0, _height(_MOST) + 0.05],
     )
-    return figure
 
 
 def _height(share: ArrayLike) -> Floats:
@@ -79,7 +59,7 @@ def _height(share: ArrayLike) -> Floats:
     return -np.log10(1 - np.minimum(np.asarray(share, dtype=np.float64), _MOST))
 
 
-def _band(figure: go.Figure, series: ShareSeries, stroke: Stroke) -> None:
+def _band(figure: go.Figure, series: Shares, stroke: Stroke) -> None:
     low, high = (_height(series.shares[QUANTILES.index(q)]) for q in (0.25, 0.75))
     figure.add_scatter(
         x=np.concatenate([series.compute, series.compute[::-1]]),
@@ -95,7 +75,7 @@ def _band(figure: go.Figure, series: ShareSeries, stroke: Stroke) -> None:
     )
 
 
-def _median(figure: go.Figure, series: ShareSeries, stroke: Stroke) -> None:
+def _median(figure: go.Figure, series: Shares, stroke: Stroke) -> None:
     middle = QUANTILES.index(0.5)
     hover = [
         f"<b>{escape(series.sampler)}</b><br>{format_value('share', shares[middle])} after "

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from dnsearch.analysis.metrics import METRICS, metric, short_number
 
@@ -59,6 +59,12 @@ STROKES: Mapping[str, Stroke] = MappingProxyType(
 )
 """By the strategies' names."""
 
+
+def stroke_of(sampler: str) -> Stroke:
+    """How this strategy is drawn, grey where it is none of ``STROKES``."""
+    return STROKES.get(sampler, Stroke(OTHER, "solid"))
+
+
 CONFIG = {
     "displaylogo": False,
     "responsive": True,
@@ -91,6 +97,23 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
             "yanchor": "bottom",
             "x": 0,
         },
+        **more,
+    }
+
+
+def error_bars(
+    value: ArrayLike, low: ArrayLike, high: ArrayLike, colour: str, **more: Any
+) -> dict[str, Any]:
+    """``error_x`` or ``error_y`` of points (n,) from low to high, none where an end is NaN."""
+    middle = np.asarray(value, np.float64)
+    above, below = np.asarray(high, np.float64) - middle, middle - np.asarray(low, np.float64)
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": np.nan_to_num(np.maximum(above, 0)),
+        "arrayminus": np.nan_to_num(np.maximum(below, 0)),
+        "color": colour,
+        "thickness": 1.5,
         **more,
     }
 

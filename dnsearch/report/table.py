@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from dnsearch.analysis.frames import column, texts
+from dnsearch.analysis.candidates import COSTS, Candidate, State, figures
 from dnsearch.analysis.metrics import METRICS, MISSING
-from dnsearch.report.digest import FIGURES, Digest
+from dnsearch.report.digest import Digest
 from dnsearch.report.style import LOOKS
+
+Floats = NDArray[np.float64]
 
 _SHORT_REASON = 60
 
@@ -26,60 +27,65 @@ class Column(NamedTuple):
     hint: str = ""
 
 
-class Cell(NamedTuple):
+class SortedCell(NamedTuple):
     """``sort`` is what JavaScript compares: a number, a text, or None, which sorts last."""
 
     text: str
     sort: float | str | None
 
 
-class Row(NamedTuple):
-    cells: list[Cell]
+class CandidateRow(NamedTuple):
+    """A candidate's cells; ``picks`` are the labels of what it is recommended for."""
+
+    cells: list[SortedCell]
     front: bool
-    state: str
+    state: State
     picks: list[str]
     failure: str
 
 
-class Table(NamedTuple):
+class CandidateTable(NamedTuple):
+    """The columns, a row a candidate, and the states there are to filter by."""
+
     columns: list[Column]
-    rows: list[Row]
+    rows: list[CandidateRow]
+    states: list[State]
 
 
-def table(digest: Digest) -> Table:
+def candidate_table(digest: Digest) -> CandidateTable:
     """All candidates, best first; what would be the same or empty in all rows gets no column.
 
     Those that were only screened, or saw fewer images, come last: their errors are no match for the
     others.
     """
-    less = np.isin(texts(digest.candidates, "state"), ["screened", "partial"])
-    rows = digest.candidates.assign(less=less).sort_values(
-        by=["less", "error"], kind="stable", na_position="last"
+    rows = sorted(digest.candidates, key=_order)
+    cells = dict(
+        [_texts("key", [c.key for c in rows]), _texts("architecture", [c.name for c in rows])]
     )
-    failures = texts(rows, "failure")
-    cells = dict([_texts("key", rows, "key"), _texts("architecture", rows, "name")])
-    if digest.counts["finished"] < digest.counts["candidates"]:
-        cells |= dict([_texts("state", rows, "state")])
+    if len(digest.finished) < len(rows):
+        cells |= dict([_texts("state", [str(c.state) for c in rows])])
     cells |= dict(_numbers(digest, rows))
+    failures = [candidate.failure for candidate in rows]
     if any(failures):
-        reasons = [Cell(shortened(reason), reason or None) for reason in failures]
+        reasons = [SortedCell(shortened(reason), reason or None) for reason in failures]
         cells[Column("reason", numeric=False)] = reasons
-    picks: dict[int, list[str]] = {}
-    for name, row in digest.picks.items():
-        picks.setdefault(row["number"], []).append(LOOKS[name].label)
-    lines = zip(*cells.values(), strict=True)
-    marks = zip(rows["number"], rows["front"], texts(rows, "state"), failures, strict=True)
-    return Table(
-        list(cells),
-        [
-            Row(list(line), bool(front), state, picks.get(number, []), reason)
-            for line, (number, front, state, reason) in zip(lines, marks, strict=True)
-        ],
-    )
+    picks: dict[Candidate, list[str]] = {}
+    for name, candidate in digest.picks.items():
+        picks.setdefault(candidate, []).append(LOOKS[name].label)
+    lines = [
+        CandidateRow(list(line), c in digest.on_front, c.state, picks.get(c, []), c.failure)
+        for c, line in zip(rows, zip(*cells.values(), strict=True), strict=True)
+    ]
+    return CandidateTable(list(cells), lines, [s for s, count in digest.counts.items() if count])
 
 
-def _texts(label: str, rows: pd.DataFrame, name: str) -> tuple[Column, list[Cell]]:
-    return Column(label, numeric=False), [Cell(text, text) for text in texts(rows, name)]
+def _order(candidate: Candidate) -> tuple[bool, bool, float]:
+    less = candidate.state in (State.SCREENED, State.PARTIAL)
+    return less, math.isnan(candidate.error), candidate.error
+
+
+def _texts(label: str, texts: Sequence[str]) -> tuple[Column, list[SortedCell]]:
+    return Column(label, numeric=False), [SortedCell(text, text) for text in texts]
 
 
 def shortened(reason: str) -> str:
@@ -88,31 +94,31 @@ def shortened(reason: str) -> str:
     return line if len(line) <= _SHORT_REASON else line[: _SHORT_REASON - 1].rstrip() + "…"
 
 
-def _numbers(digest: Digest, rows: pd.DataFrame) -> list[tuple[Column, list[Cell]]]:
-    errors, spread = column(rows, "error"), column(rows, "error_se")
+def _numbers(digest: Digest, rows: Sequence[Candidate]) -> list[tuple[Column, list[SortedCell]]]:
+    errors, spread = figures(rows, "error"), figures(rows, "error_se")
     found = [
         (Column("error (%)", hint=METRICS["error"].label), _cells(errors, 100 * errors, 2)),
         (Column("± (%)", hint="binomial standard error"), _cells(spread, 100 * spread, 2)),
     ]
-    expected = column(rows, "predicted_error")
-    if np.isfinite(expected).any():
+    predicted = figures(rows, "predicted_error")
+    if np.isfinite(predicted).any():
         hint = "in the mean over seeds, by all trainings together"
-        found.append((Column("expected (%)", hint=hint), _cells(expected, 100 * expected, 2)))
-    for name in dict.fromkeys((*digest.costs, *FIGURES)):
-        values = column(rows, name)
+        found.append((Column("predicted (%)", hint=hint), _cells(predicted, 100 * predicted, 2)))
+    for name in dict.fromkeys((*digest.costs, *COSTS)):
+        values = figures(rows, name)
         if np.isfinite(values).any():
             found.append(_cost(name, values))
     for name, label in (("depth", "depth"), ("rung", "epochs"), ("number", "trial")):
-        values = column(rows, name)
+        values = figures(rows, name)
         found.append((Column(label), _cells(values, values, 0)))
-    seconds = column(rows, "seconds")
+    seconds = figures(rows, "seconds")
     found.append(
         (Column("train time (s)", hint=METRICS["seconds"].label), _cells(seconds, seconds, 1))
     )
     return found
 
 
-def _cost(name: str, values: NDArray[np.float64]) -> tuple[Column, list[Cell]]:
+def _cost(name: str, values: NDArray[np.float64]) -> tuple[Column, list[SortedCell]]:
     """One prefix for the whole column, in its header, so that numbers can be compared by eye."""
     if name == "latency_ms":
         unit, scale = "ms", 1.0
@@ -136,8 +142,12 @@ def _prefix(value: float) -> tuple[float, str]:
     return 1.0, ""
 
 
-def _cells(values: Sequence[float] | NDArray[np.float64], shown: Any, decimals: int) -> list[Cell]:
+def _cells(
+    values: Sequence[float] | NDArray[np.float64], shown: Any, decimals: int
+) -> list[SortedCell]:
     return [
-        Cell(f"{text:,.{decimals}f}", float(value)) if math.isfinite(value) else Cell(MISSING, None)
+        SortedCell(f"{text:,.{decimals}f}", float(value))
+        if math.isfinite(value)
+        else SortedCell(MISSING, None)
         for value, text in zip(values, shown, strict=True)
     ]

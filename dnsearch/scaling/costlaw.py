@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +21,7 @@ from dnsearch.scaling.powerlaw import Floats
 from dnsearch.scaling.robust import (
     RESAMPLES,
     bootstrap,
-    huber_regression,
+    huber_regressions,
     huber_weights,
     positive_columns,
 )
@@ -30,6 +30,13 @@ LEAST = 6
 """Networks."""
 
 Form = Literal["linear", "power"]
+
+
+class TooFewMeasured(NamedTuple):
+    """Why there is no law of a cost: it was measured of so many networks, and a law takes more."""
+
+    networks: int
+    needed: int = LEAST
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,32 +81,44 @@ def fit_cost(
     if len(table) < LEAST:
         raise ConfigError("networks", f"must be at least {LEAST} to fit a cost", len(table))
     known, logs = table[:, :2], np.log(table[:, 2])
+    misses = _misses(known, logs)
+    form = min(misses, key=lambda name: float(np.abs(misses[name]).mean()))
+    draws = bootstrap(partial(_fits, form=form), known, logs, rng, resamples)
+    left = logs - _log_cost(draws[0], known, form)
+    scatter = math.sqrt(max((left**2).sum() / (len(logs) - 3), (misses[form] ** 2).mean()))
+    off = float(np.abs(np.expm1(-misses[form])).mean())
+    return CostLaw(form, draws[0], off, scatter, draws)
+
+
+def _misses(known: Floats, logs: Floats) -> dict[Form, Floats]:
+    """By form the log errors on the third of most MACs, predicted from the rest."""
     order = np.argsort(known[:, 1], kind="stable")
     rest, largest = np.split(order, [len(order) - max(2, len(order) // 3)])
-    misses: dict[Form, Floats] = {
-        form: logs[largest] - _log_cost(_fit(known[rest], logs[rest], form), known[largest], form)
-        for form in ("linear", "power")
-    }
-    form = min(misses, key=lambda name: float(np.abs(misses[name]).mean()))
-    best = _fit(known, logs, form)
-    draws = bootstrap(partial(_fit, form=form), known, logs, rng, resamples)
-    left = logs - _log_cost(best, known, form)
-    scatter = math.sqrt(max((left**2).sum() / (len(logs) - 3), (misses[form] ** 2).mean()))
-    return CostLaw(form, best, float(np.abs(np.expm1(-misses[form])).mean()), scatter, draws)
+    forms: tuple[Form, ...] = ("linear", "power")
+    fitted = {form: _fits(known[rest][None], logs[rest][None], form)[0] for form in forms}
+    return {form: logs[largest] - _log_cost(fitted[form], known[largest], form) for form in forms}
 
 
-def _fit(known: Floats, logs: Floats, form: Form) -> Floats:
+def _fits(known: Floats, logs: Floats, form: Form) -> Floats:
+    """Coefficients (b, 3) for activations and MACs (b, n, 2) and log costs (b, n)."""
     if form == "power":
-        return huber_regression(np.column_stack([np.ones(len(logs)), np.log(known)]), logs)
-    cost = np.exp(logs)
-    terms = np.column_stack([np.ones(len(logs)), known]) / cost[:, None]
-    size = terms.mean(axis=0)
-    weight, found = np.ones(len(logs)), np.zeros(3)
+        terms = np.concatenate([np.ones((*logs.shape, 1)), np.log(known)], axis=2)
+        return huber_regressions(terms, logs)
+    return _linear_fits(known, np.exp(logs))
+
+
+def _linear_fits(known: Floats, cost: Floats) -> Floats:
+    """Coefficients (b, 3), none below 0, that make the relative errors least in Huber's loss."""
+    terms = np.concatenate([np.ones((*cost.shape, 1)), known], axis=2) / cost[..., None]
+    size = terms.mean(axis=1, keepdims=True)
+    terms /= size
+    weight, found = np.ones(cost.shape), np.zeros((len(cost), 3))
     for _ in range(5):
         root = np.sqrt(weight)
-        found, _ = optimize.nnls(terms / size * root[:, None], root)
-        weight = huber_weights(1 - terms / size @ found)
-    return found / size
+        each = zip(terms * root[..., None], root, strict=True)
+        found = np.array([optimize.nnls(left, right)[0] for left, right in each])
+        weight = huber_weights(1 - (terms @ found[..., None])[..., 0])
+    return found / size[:, 0]
 
 
 def _log_cost(coefficients: Floats, known: Floats, form: Form) -> Floats:

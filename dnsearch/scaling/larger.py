@@ -39,25 +39,15 @@ def larger(
     network looked at.
     """
     wanted = {name: _wanted(near, growth[name], model, cost, budget) for name in growth}
-    rates, layers = wanted["growth_rate"], wanted["layers"]
-    step = math.gcd(*(arch.growth_rate for arch in near))
     blocks = Counter(len(arch.block_config) for arch in near).most_common(1)[0][0]
-    choices = np.array(
-        list(
-            itertools.product(
-                range(step * max(1, int(rates / AROUND / step)), int(AROUND * rates) + step, step),
-                range(max(blocks, int(layers / AROUND)), max(blocks, int(AROUND * layers)) + 1),
-                range(1, WIDEST_BOTTLENECK + 1) if wanted["bn_size"] else (0,),
-            )
-        )
-    )
+    choices = _choices(near, blocks, wanted)
     archs = _archs(near, blocks, choices)
     costs = getattr(model.of_archs(archs), cost)
-    aims = np.array([rates, layers, wanted["bn_size"] or 1.0])
-    distance = (np.log(np.maximum(choices, 1) / aims) ** 2).sum(axis=1)
-    distance += UNSPENT * np.log(budget / costs) ** 2
     if (costs > budget).all():
         return archs.config(int(costs.argmin()))
+    aims = np.array([wanted["growth_rate"], wanted["layers"], wanted["bn_size"] or 1.0])
+    distance = (np.log(np.maximum(choices, 1) / aims) ** 2).sum(axis=1)
+    distance += UNSPENT * np.log(budget / costs) ** 2
     return archs.config(int(np.where(costs <= budget, distance, np.inf).argmin()))
 
 
@@ -68,29 +58,42 @@ def bottlenecked(near: Sequence[ArchConfig], costs: Sequence[float]) -> bool:
 
 
 def layers(arch: ArchConfig) -> int:
+    """Dense layers of all blocks together."""
     return sum(arch.block_config)
 
 
 def _wanted(
     near: Sequence[ArchConfig], growth: Growth, model: CostModel, cost: str, budget: float
 ) -> float:
-    """A dimension's value at the budget, or the typical one of the largest third where the points
-    cannot tell that it grows; 0 for no bottleneck."""
+    """A dimension's value at the budget, or the typical one of the largest third where it is not
+    known how it grows; 0 for no bottleneck."""
     costs = [float(getattr(model.cost(arch), cost)) for arch in near]
     if growth.name == "bn_size" and not bottlenecked(near, costs):
         return 0.0
-    if growth.told:
+    if growth.is_known:
         return growth.at(budget).value
     largest = [near[i] for i in np.argsort(costs)[-max(1, len(near) // 3) :]]
     values = [layers(a) if growth.name == "layers" else getattr(a, growth.name) for a in largest]
     return float(np.exp(np.mean(np.log([value for value in values if value]))))
 
 
+def _choices(near: Sequence[ArchConfig], blocks: int, wanted: Mapping[str, float]) -> Ints:
+    """Growth rate, layers and bottleneck's width of all networks that are looked at, (n, 3)."""
+    rates, deep = wanted["growth_rate"], wanted["layers"]
+    step = math.gcd(*(arch.growth_rate for arch in near))
+    each = itertools.product(
+        range(step * max(1, int(rates / AROUND / step)), int(AROUND * rates) + step, step),
+        range(max(blocks, int(deep / AROUND)), max(blocks, int(AROUND * deep)) + 1),
+        range(1, WIDEST_BOTTLENECK + 1) if wanted["bn_size"] else (0,),
+    )
+    return np.array(list(each))
+
+
 def _archs(near: Sequence[ArchConfig], blocks: int, choices: Ints) -> ArchArrays:
     """Networks of these growth rates, layers and bottlenecks, (n, 3)."""
     alike = [arch for arch in near if len(arch.block_config) == blocks]
     shares = np.mean([np.array(arch.block_config) / layers(arch) for arch in alike], axis=0)
-    first, rates = alike[0], choices[:, 0]
+    rates = choices[:, 0]
     names = ("compression", "drop_rate", "norm", "stem", "in_channels", "num_classes")
     usual = {name: Counter(getattr(a, name) for a in alike).most_common(1)[0][0] for name in names}
     initial = Counter(arch.num_init_features for arch in alike).most_common(1)[0][0]
@@ -100,7 +103,7 @@ def _archs(near: Sequence[ArchConfig], blocks: int, choices: Ints) -> ArchArrays
         block_config=_split(choices[:, 1], shares),
         num_init_features=2 * rates if twice else np.full(len(rates), initial),
         bn_size=choices[:, 2],
-        **{name: np.full(len(rates), usual.get(name, getattr(first, name))) for name in names},
+        **{name: np.full(len(rates), value) for name, value in usual.items()},
     )
 
 

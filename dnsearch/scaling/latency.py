@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dnsearch.analysis.frames import column, rows, texts
-from dnsearch.analysis.picks import finished
+from dnsearch.analysis.candidates import finished
 from dnsearch.search.devices import plan_workers
 
 if TYPE_CHECKING:  # its module reads Optuna's storage
@@ -18,8 +19,9 @@ MOST = 16
 """Architectures, each up to two seconds."""
 
 
-def with_latencies(results: Results) -> Results:
-    """The same results with the latency of up to ``MOST`` architectures, spread evenly over MACs.
+def measure_latencies(results: Results) -> dict[str, float]:
+    """Milliseconds of a forward pass by the key of an architecture, of up to ``MOST`` that have
+    none, spread evenly over MACs.
 
     Measured on the study's first device with torch's own modules, as an export is used, in batches
     of objectives.latency_batch; unsteady ones stay unknown. Raises ConfigError where that device is
@@ -27,17 +29,23 @@ def with_latencies(results: Results) -> Results:
     """
     from dnsearch.cost.device import latencies_of
 
-    known = finished(results.candidates).sort_values(by="macs", kind="stable")
-    unknown = rows(known, ~np.isfinite(column(known, "latency_ms")))
-    keys = list(dict.fromkeys(texts(unknown, "key")))
-    places = np.linspace(0, len(keys) - 1, min(MOST, len(keys))).round().astype(int)
-    keys = [keys[place] for place in dict.fromkeys(places)]
+    unknown = [c for c in finished(results.candidates) if not math.isfinite(c.latency_ms)]
+    archs = {c.key: c.arch for c in sorted(unknown, key=lambda c: c.cost.macs)}
+    places = np.linspace(0, len(archs) - 1, min(MOST, len(archs))).round().astype(int)
+    keys = [list(archs)[place] for place in dict.fromkeys(places)]
     plan = plan_workers(results.study.search, alone=True)
-    archs = [results.archs[key] for key in keys]
     shape, batch = tuple(results.data["shape"]), results.study.objectives.latency_batch
-    measured = latencies_of(archs, shape, batch, plan.devices[0], plan.threads)
-    table = results.candidates.copy()
-    for key, latency in zip(keys, measured, strict=True):
-        if not latency.unsteady:
-            table.loc[table["key"] == key, "latency_ms"] = latency.ms
-    return replace(results, candidates=table)
+    chosen = [archs[key] for key in keys]
+    measured = latencies_of(chosen, shape, batch, plan.devices[0], plan.threads)
+    return {
+        key: latency.ms for key, latency in zip(keys, measured, strict=True) if not latency.unsteady
+    }
+
+
+def with_latencies(results: Results, latencies_ms: Mapping[str, float]) -> Results:
+    """The same results with these latencies, by the key of an architecture."""
+    candidates = [
+        replace(c, latency_ms=latencies_ms[c.key]) if c.key in latencies_ms else c
+        for c in results.candidates
+    ]
+    return replace(results, candidates=candidates)

@@ -2,14 +2,14 @@
 
 ``E + A x^-alpha``, or ``E + A N^-alpha + B D^-beta`` in network and data (Rosenfeld et al. 2020,
 arXiv:1909.12673; Hoffmann et al. 2022, arXiv:2203.15556). Errors are shares (0 to 1) or losses;
-sizes are params, MACs, activations, images. ``extrapolation`` says whether to believe a law.
+sizes are params, MACs, activations, images. ``extrapolation`` says whether to trust a law.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,8 @@ from scipy import stats
 
 from dnsearch.analysis.trust import Interval
 from dnsearch.errors import ConfigError
-from dnsearch.scaling.powerlaw import Figure, Floats, Ints, Problem, Solution, curve
+from dnsearch.scaling.powerlaw import Figure, Floats, Solution, curve
+from dnsearch.scaling.rows import Rows, rows_of
 
 
 class Band(NamedTuple):
@@ -27,6 +28,13 @@ class Band(NamedTuple):
     value: Floats
     low: Floats
     high: Floats
+
+
+class Prediction(NamedTuple):
+    """Errors at some sizes: the mean over architectures and seeds, and that of one training run."""
+
+    mean: Band
+    training: Band
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +46,10 @@ class Law:
 
     names: of the sizes. floor: E; a lower end of 0 means that a plain power law is not ruled out.
     factors: A by size. exponents: alpha by size; an end at 0.01 or 10 means unbounded. sizes: of
-    the fitted rows, one an architecture and amount of data, (n, k). seed_sd: standard deviation of
-    log error between seeds, NaN from one seed each. scatter: that of a row about the curve.
+    the fitted rows, one an architecture and amount of data, (n, k). error: theirs, (n,). seed_sd:
+    standard deviation of log error between seeds, NaN from one seed each. scatter: that of a row
+    about the curve. solution: the fit, of log sizes about ``middle`` (k,). residuals: log error
+    about the curve of every training run, (trainings,).
     """
 
     names: tuple[str, ...]
@@ -52,38 +62,41 @@ class Law:
     scatter: float
     sizes: Floats
     error: Floats
-    _solution: Solution = field(repr=False)
-    _middle: Floats = field(repr=False)
-    _luck: Floats = field(repr=False)
+    solution: Solution = field(repr=False)
+    middle: Floats = field(repr=False)
+    residuals: Floats = field(repr=False)
 
     def mean(self, sizes: ArrayLike) -> Band:
         """The curve at ``sizes`` (places,) or (places, k): mean over architectures and seeds."""
-        logs = self._logs(sizes)
-        return Band(*map(np.exp, self._solution.interval(_curve_at(logs), len(logs))))
+        return self.predict(sizes).mean
 
-    def training(self, sizes: ArrayLike) -> Band:
-        """The error of one new training there: the curve, and the luck of architecture and seed.
+    def predict(self, sizes: ArrayLike) -> Prediction:
+        """The curve at ``sizes`` (places,) or (places, k), and the error of one new training run
+        there: the curve, and the scatter of architectures and seeds.
 
-        The interval is of the sum of both: the curve's spread on either side as a normal, and the
-        residuals of all trainings, outliers too, widened by what the fit took from them. A few
-        residuals do not tell their 2.5 % tails: it is never narrower than that of two normals.
+        The latter's interval is of the sum of both: the curve's spread on either side as a normal,
+        and the residuals of all training runs, outliers too, widened by what the fit took from
+        them. A few residuals say little of their 2.5 % tails: it is never narrower than that of two
+        normals.
         """
-        logs = self._logs(sizes)
-        centre, low, high = self._solution.interval(_curve_at(logs), len(logs))
-        free = max(1, self._solution.free)
-        luck = np.sort(self._luck) * math.sqrt(self.architectures / free)
+        logs = self.logs_of(sizes)
+        centre, low, high = self.solution.interval(_curve_at(logs), len(logs))
+        free = max(1, self.solution.free)
+        scatter = np.sort(self.residuals) * math.sqrt(self.architectures / free)
         t = float(stats.t.ppf(0.975, free))
         ends = []
         for side, width in ((-1.0, (centre - low) / t), (1.0, (high - centre) / t)):
-            both = t * np.hypot(width, np.sqrt(np.mean(luck**2)))
-            ends.append(centre + side * np.maximum(both, _tail(side * luck, width, t)))
-        return Band(np.exp(centre), np.exp(ends[0]), np.exp(ends[1]))
+            both = t * np.hypot(width, np.sqrt(np.mean(scatter**2)))
+            ends.append(centre + side * np.maximum(both, _tail(side * scatter, width, t)))
+        value, *mean = np.exp([centre, low, high])
+        return Prediction(Band(value, *mean), Band(value, *np.exp(ends)))
 
-    def _logs(self, sizes: ArrayLike) -> Floats:
+    def logs_of(self, sizes: ArrayLike) -> Floats:
+        """Log sizes about ``middle``, (places, k). Raises ConfigError for what has no logarithm."""
         rows = np.asarray(sizes, dtype=np.float64).reshape(-1, len(self.names))
         if not (np.isfinite(rows).all() and (rows > 0).all()):
             raise ConfigError("sizes", "must be finite and above 0")
-        return np.log(rows) - self._middle
+        return np.log(rows) - self.middle
 
 
 @dataclass(frozen=True)
@@ -100,82 +113,18 @@ class Worth:
     better: str
 
 
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Trainings, and their means by architecture and sizes.
-
-    sizes: (rows, k). log_error, seeds, clusters: (rows,). each: log error of every training, of:
-    its row, (trainings,).
-    """
-
-    names: tuple[str, ...]
-    sizes: Floats
-    log_error: Floats
-    seeds: Ints
-    clusters: Ints
-    each: Floats
-    of: Ints
-
-    @property
-    def architectures(self) -> int:
-        return len(np.unique(self.clusters))
-
-    @property
-    def seed_sd(self) -> float:
-        more = len(self.each) - len(self.seeds)
-        rest = self.each - self.log_error[self.of]
-        return math.sqrt((rest**2).sum() / more) if more else math.nan
-
-    def span(self, size: int) -> tuple[float, float]:
-        return float(self.sizes[:, size].min()), float(self.sizes[:, size].max())
-
-    def keep(self, rows: ArrayLike) -> Rows:
-        """Some of the rows, with their trainings."""
-        rows = np.asarray(rows, dtype=np.bool_)
-        number = np.cumsum(rows) - 1
-        trainings = rows[self.of]
-        clusters = np.unique(self.clusters[rows], return_inverse=True)[1]
-        return replace(
-            self,
-            sizes=self.sizes[rows],
-            log_error=self.log_error[rows],
-            seeds=self.seeds[rows],
-            clusters=clusters,
-            each=self.each[trainings],
-            of=number[self.of[trainings]],
-        )
-
-    def solve(self) -> tuple[Solution, Floats]:
-        """The fit, and the middle of the log sizes it is made about.
-
-        A mean of more seeds is worth more, as far as the scatter is the seeds'.
-        """
-        logs = np.log(self.sizes)
-        middle = (logs.min(axis=0) + logs.max(axis=0)) / 2
-        problem = Problem(
-            logs - middle, self.log_error, np.ones(len(self.log_error)), self.clusters
-        )
-        solution = problem.solve()
-        if len(set(self.seeds)) > 1 and math.isfinite(self.seed_sd):
-            of_seeds = self.seed_sd**2 / self.seeds
-            rest = max(0.0, solution.problem.scale**2 - of_seeds.mean())
-            variance = rest + of_seeds
-            solution = replace(problem, sd=np.sqrt(variance / variance.mean())).solve()
-        return solution, middle
-
-
 def fit_law(
     sizes: ArrayLike, error: ArrayLike, architecture: ArrayLike, names: Sequence[str]
 ) -> Law:
-    """The law of trainings' errors: described, not judged as by ``extrapolation.study_law``.
+    """The law of training runs' errors: described, not judged as by ``extrapolation.study_law``.
 
-    sizes: of each training, (n,) or (n, k) for the k ``names``, the network's first. error: (n,).
-    architecture: what trainings of one network share, (n,). Raises ConfigError for figures that
-    are not finite and positive, for a size that is the same in all, and for fewer architectures
-    than parameters and one.
+    sizes: of each run, (n,) or (n, k) for the k ``names``, the network's first. error: (n,).
+    architecture: what runs of one network share, (n,). Raises ConfigError for figures that are not
+    finite and positive, for a size that is the same in all, and for fewer architectures than
+    ``least_architectures``.
     """
     rows = rows_of(sizes, error, architecture, names)
-    least = 2 + 2 * len(rows.names)
+    least = least_architectures(len(rows.names))
     if rows.architectures < least:
         raise ConfigError("architectures", f"must be at least {least} to fit", rows.architectures)
     for size, name in enumerate(rows.names):
@@ -184,14 +133,20 @@ def fit_law(
     return law_of(rows)
 
 
+def least_architectures(sizes: int) -> int:
+    """How many it takes to fit a law of so many sizes: its parameters and one."""
+    return 2 + 2 * sizes
+
+
 def worth(law: Law, network: float, images: float, times: float = 2.0) -> Worth:
     """What ``times`` the data and ``times`` the network would each take off the mean error.
 
-    law: of network size and data, in this order. network, images: where to start from.
+    law: of network size and data, in this order. network, images: where to start from. Raises
+    ConfigError for a law of other sizes.
     """
     if len(law.names) != 2:
         raise ConfigError("law", "must be of network size and data", ", ".join(law.names))
-    here = law._logs([[network, images]])[0]
+    here = law.logs_of([[network, images]])[0]
     larger, longer = here + math.log(times) * np.eye(2)
 
     def both(theta: Floats) -> tuple[Floats, Floats]:
@@ -199,37 +154,11 @@ def worth(law: Law, network: float, images: float, times: float = 2.0) -> Worth:
         return a - b, slope_a - slope_b
 
     of_network, of_data, ratio = (
-        Interval(*(float(np.exp(end[0])) for end in law._solution.interval(figure)))
+        Interval(*(float(np.exp(end[0])) for end in law.solution.interval(figure)))
         for figure in (_gain(here, larger), _gain(here, longer), both)
     )
     better = law.names[1] if ratio.low > 1 else law.names[0] if ratio.high < 1 else ""
-    return Worth(_times(of_network, 100), _times(of_data, 100), ratio, better)
-
-
-def rows_of(
-    sizes: ArrayLike, error: ArrayLike, architecture: ArrayLike, names: Sequence[str]
-) -> Rows:
-    """Trainings as ``fit_law`` takes them, checked. Raises ConfigError."""
-    errors = np.asarray(error, dtype=np.float64)
-    table = np.asarray(sizes, dtype=np.float64)
-    table = table[:, None] if table.ndim == 1 else table
-    keys = np.asarray(architecture)
-    if table.shape != (len(errors), len(names)) or keys.shape != errors.shape:
-        raise ConfigError("sizes, error and architecture", "must have one row a training")
-    if not len(errors):
-        raise ConfigError("error", "must hold at least one training")
-    for name, values in (("error", errors), *zip(names, table.T, strict=True)):
-        bad = values[~(np.isfinite(values) & (values > 0))]
-        if len(bad):
-            raise ConfigError(name, "must be finite and above 0", float(bad[0]))
-    numbers = np.unique(keys, return_inverse=True)[1]
-    cells = np.column_stack([numbers.astype(np.float64), table])
-    cells, of = np.unique(cells, axis=0, return_inverse=True)
-    of, logs = of.ravel(), np.log(errors)
-    seeds = np.bincount(of)
-    means = np.bincount(of, weights=logs) / seeds
-    clusters = cells[:, 0].astype(np.int64)
-    return Rows(tuple(names), cells[:, 1:], means, seeds, clusters, logs, of)
+    return Worth(of_network.scaled(100), of_data.scaled(100), ratio, better)
 
 
 def law_of(rows: Rows) -> Law:
@@ -247,9 +176,9 @@ def law_of(rows: Rows) -> Law:
         scatter=solution.problem.scale,
         sizes=rows.sizes,
         error=np.exp(rows.log_error),
-        _solution=solution,
-        _middle=middle,
-        _luck=rows.each - solution.log_error(np.log(rows.sizes) - middle)[rows.of],
+        solution=solution,
+        middle=middle,
+        residuals=rows.each - solution.log_error(np.log(rows.sizes) - middle)[rows.of],
     )
 
 
@@ -264,17 +193,14 @@ def _exp(solution: Solution, figure: Figure) -> Interval:
     return Interval(*(float(np.exp(end[0])) for end in solution.interval(figure)))
 
 
-def _times(interval: Interval, factor: float) -> Interval:
-    return Interval(*(factor * end for end in interval))
-
-
-def _tail(luck: Floats, width: Floats, t: float) -> Floats:
-    """Upper 2.5 % point of a normal of this width (places,) about each ``luck`` (n,), mixed."""
-    reach = max(0.0, luck.max()) + t * width
+def _tail(scatter: Floats, width: Floats, t: float) -> Floats:
+    """Upper 2.5 % point of a normal of this width (places,) about each of ``scatter`` (n,),
+    mixed."""
+    reach = max(0.0, scatter.max()) + t * width
     ends = []
     for most, sd in zip(reach, np.maximum(width, 1e-9), strict=True):
         grid = np.linspace(0.0, most, 200)
-        below = stats.norm.cdf((grid[:, None] - luck) / sd).mean(axis=1)
+        below = stats.norm.cdf((grid[:, None] - scatter) / sd).mean(axis=1)
         ends.append(np.interp(0.975, below, grid))
     return np.array(ends)
 

@@ -1,4 +1,4 @@
-"""Sums of power laws, fitted robustly to errors, with intervals: what ``scaling`` is built on.
+"""Sums of power laws, fitted robustly to errors, with intervals: what ``law`` is built on.
 
 The curve is ``E + sum_k A_k x_k^-alpha_k``. Its logarithm is a logsumexp of terms in ``log E``,
 ``log A_k`` and ``alpha_k`` (Hoffmann et al. 2022, arXiv:2203.15556, section 3.3); it is fitted to
@@ -18,6 +18,7 @@ from scipy import optimize, stats
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 Figure = Callable[[Floats], tuple[Floats, Floats]]
 """Parameters (b, p) to a figure (b,) and its gradient (b, p); rows cycle through its places."""
 
@@ -51,8 +52,9 @@ def curve(theta: Floats, logs: Floats) -> tuple[Floats, Floats]:
     ``theta`` is (b, p): log E, then log A and log alpha of each size.
     """
     slope = np.exp(theta[:, None, 2::2]) * logs
-    first = np.broadcast_to(theta[:, :1, None], (*slope.shape[:2], 1))
-    terms = np.concatenate([first, theta[:, None, 1::2] - slope], axis=2)  # (b, n, 1 + k)
+    terms = np.empty((*slope.shape[:2], 1 + slope.shape[2]))  # (b, n, 1 + k)
+    terms[..., 0] = theta[:, :1]
+    np.subtract(theta[:, None, 1::2], slope, out=terms[..., 1:])
     top = terms.max(axis=2, keepdims=True)
     shares = np.exp(terms - top)
     total = shares.sum(axis=2, keepdims=True)
@@ -117,26 +119,20 @@ class Problem:
         counts: how often each row counts, (b, n).
         """
         low, high = self.bounds
-        theta = np.clip(theta, low, high)
+        theta = _between(theta, low, high)
         total, square, push = self._slopes(theta, counts, pin)
-        diagonal = np.arange(theta.shape[1])
         damping = np.full(len(theta), 1e-2)
         for _ in range(steps):
             # a parameter that is pushed over its bound stays there while the others move
             stuck = ((theta <= low) & (push < 0)) | ((theta >= high) & (push > 0))
-            left = np.where(stuck[:, :, None] | stuck[:, None, :], 0.0, square)
-            ridge = damping[:, None] * (square[:, diagonal, diagonal] + 1e-6)
-            left[:, diagonal, diagonal] += ridge + 1e-9 + stuck
-            step = np.linalg.solve(left, np.where(stuck, 0.0, push)[..., None])[..., 0]
-            trial = np.clip(theta + np.clip(step, -1.5, 1.5), low, high)
+            step = _damped_step(square, push, damping, stuck)
+            trial = _between(theta + _between(step, -1.5, 1.5), low, high)
             new = self._slopes(trial, counts, pin)
             better, settled = new[0] < total, np.abs(total - new[0]) <= 1e-7 * (1 + total)
-            theta = np.where(better[:, None], trial, theta)
-            total = np.where(better, new[0], total)
-            square = np.where(better[:, None, None], new[1], square)
-            push = np.where(better[:, None], new[2], push)
-            damping = np.clip(np.where(better, damping * 0.2, damping * 6), 1e-9, 1e9)
-            if np.all(settled | (damping > 1e8)):
+            theta[better], total[better] = trial[better], new[0][better]
+            square[better], push[better] = new[1][better], new[2][better]
+            damping = _between(damping * np.where(better, 0.2, 6.0), 1e-9, 1e9)
+            if (settled | (damping > 1e8)).all():
                 break
         return theta, total if pin is None else self.loss(theta, counts)
 
@@ -186,6 +182,24 @@ class Problem:
         return max(float(scale), _LEAST_SCALE)
 
 
+def _between(values: Floats, low: Floats | float, high: Floats | float) -> Floats:
+    """As ``np.clip``, which is slow for small arrays."""
+    return np.minimum(np.maximum(values, low), high)
+
+
+def _damped_step(square: Floats, push: Floats, damping: Floats, stuck: Bools) -> Floats:
+    """Steps (b, p) of damped Gauss-Newton, 0 for parameters that are stuck.
+
+    square: (b, p, p). push, stuck: (b, p). damping: (b,).
+    """
+    left = np.where(stuck[:, :, None] | stuck[:, None, :], 0.0, square)
+    size = push.shape[1]
+    diagonal = square.reshape(len(square), -1)[:, :: size + 1]
+    ridge = damping[:, None] * (diagonal + 1e-6)
+    left.reshape(len(left), -1)[:, :: size + 1] += ridge + 1e-9 + stuck
+    return np.linalg.solve(left, np.where(stuck, 0.0, push)[..., None])[..., 0]
+
+
 @dataclass(frozen=True)
 class Solution:
     """A fit: parameters ``theta`` (p,), and twice the loss there."""
@@ -215,8 +229,8 @@ class Solution:
         Percentiles of a bootstrap over architectures cover as well from 20 architectures on and
         less evenly with 8 to 12 (``studies/scaling_coverage.py``); this one draws nothing.
 
-        Rows of one architecture at several amounts of data share its luck. The threshold grows by
-        what that adds to the variance of the figure: the ratio of the clustered to the plain
+        Rows of one architecture at several amounts of data are not independent. The threshold grows
+        by what that adds to the variance of the figure: the ratio of the clustered to the plain
         sandwich estimate, never below 1 (after Chandler & Bate 2007, doi:10.1093/biomet/asm015).
         """
         start = np.repeat(self.theta[None], 2 * places, axis=0)

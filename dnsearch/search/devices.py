@@ -35,21 +35,23 @@ class Plan:
 
         return 2 if uses_bf16(recipe, self.devices[0]) else 4
 
-    def notes(self, recipe: TrainingConfig) -> list[str]:
-        """What slows the search down on this machine, and what to do about it. Workers on the CPU
-        find their kernels compiled afterwards."""
-        notes = []
-        if self.kind == "cpu" and len(self.devices) > cpu_cores():
-            few = cpu_cores()
-            notes.append(
-                f"{len(self.devices)} workers share {few} cores; --workers {few} is faster"
-            )
-        if self.kind == "cpu" and recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16":
+    def notes(self) -> list[str]:
+        """What slows training down on this machine, and what to do about it; empty if nothing."""
+        few = cpu_cores()
+        if self.kind == "cpu" and len(self.devices) > few:
+            return [f"{len(self.devices)} workers share {few} cores; --workers {few} is faster"]
+        return []
+
+    def compile_kernels(self, recipe: TrainingConfig) -> list[str]:
+        """Compiles the C++ kernels if this training will use them: some seconds, once a machine,
+        so that no worker has to. Where that fails, a note says so; training does without."""
+        wanted = recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16"
+        if self.kind == "cpu" and wanted:
             try:
-                build()  # some seconds on a machine's first run; here, so that no worker has to
+                build()
             except KernelError as error:
-                notes.append(f"training without the C++ kernels, at half the speed: {error}")
-        return notes
+                return [f"training without the C++ kernels, at half the speed: {error}"]
+        return []
 
 
 def plan_workers(config: SearchConfig, alone: bool = False) -> Plan:

@@ -15,6 +15,8 @@ from dnsearch.training.score import Score
 
 POLL_SECONDS = 0.5
 NOTE_SECONDS = 10.0
+"""Where no training ends meanwhile: one that does says when."""
+
 FIRST_FAILURES = 5
 """When so many have failed and none has finished, the study is at fault, not the candidates."""
 
@@ -34,6 +36,8 @@ class Progress:
 
 
 class Proposes(Protocol):
+    """Where the engine's jobs come from."""
+
     def propose(self) -> Job | None:
         """The next job, noted in the store; None where there is none."""
         ...
@@ -54,7 +58,7 @@ class Engine:
     ) -> None:
         """``before``: trainings of earlier sittings that count; by default all in the store."""
         self.store, self.proposer, self.evaluator = store, proposer, evaluator
-        self.model, self.objectives, self.budget = problem.model, problem.costs, budget
+        self.problem, self.budget = problem, budget
         self.top, self.clock = problem.rungs[-1], clock
         self._before, self._started = store.seconds, clock()
         records = store.records() if before is None else before
@@ -88,7 +92,7 @@ class Engine:
     def _note_seconds(self) -> None:
         """Stores the time spent, so that a kill loses little of the count."""
         self._noted = self.seconds
-        self.store.set_seconds(self._noted)
+        self.store.note_seconds(self._noted)
 
     def _end(self) -> str | None:
         """Why the search is over, if it is."""
@@ -117,27 +121,23 @@ class Engine:
         return float("inf") if self.budget.time is None else self.budget.time - self.seconds
 
     def _tell(self, job: Job, score: Score) -> Record:
-        needed = {"error": score.error}
-        if "latency_ms" in self.objectives and job.rung == self.top:
+        needed = {name: getattr(score, name) for name in ("error", self.problem.error)}
+        if "latency_ms" in self.problem.costs and job.rung == self.top:
             needed["latency_ms"] = score.latency_ms
         for name, value in needed.items():
             if score.failure is None and value is None:
                 score = score.failed(f"no {name} was reported")
-        constraints = self.model.excess(job.arch, score.latency_ms)
+        constraints = self.problem.model.excess(job.arch, score.latency_ms)
         complete = score.failure is None and job.rung == self.top and job.images is None
         values = self._values(job, score) if complete else None
-        after = self.seconds
-        self.store.tell(job, score, values, constraints, after)
-        self._note_seconds()
+        record = self.store.tell(job, score, values, constraints, self.seconds)
         self._done += 1
         self._finished += score.failure is None
-        feasible = all(share <= 0 for share in constraints.values())
-        return Record(job, score, tuple(values) if values else None, feasible, after)
+        return record
 
     def _values(self, job: Job, score: Score) -> list[float]:
-        known = vars(self.model.cost(job.arch)) | vars(score)
-        error = known["error"] if score.test_error is None else score.test_error
-        return [float(error), *(float(known[name]) for name in self.objectives)]
+        known = vars(self.problem.model.cost(job.arch)) | vars(score)
+        return [float(known[name]) for name in self.problem.objectives]
 
     def _progress(self, finished: tuple[Record, ...]) -> Progress:
         return Progress(

@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dnsearch.analysis.confidence import front_probability
+from dnsearch.analysis.confidence import DRAWS, LEVEL, front_probability
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.draws import Draws
+from dnsearch.search.evaluators.base import SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.blas import one_thread
 from dnsearch.search.samplers.covariance import Parameters, Rows
@@ -33,10 +34,7 @@ from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
 PREDICTED = ("predicted_error", "predicted_low", "predicted_high", "front_probability")
-"""What is told of a candidate, by the names of ``Candidate``'s fields."""
-
-LEVEL = 0.9
-"""Of the interval from ``predicted_low`` to ``predicted_high``."""
+"""What is predicted of a ``Candidate``."""
 
 LEAST = 5
 """Full trainings; of fewer the surrogate would tell its prior, not the data."""
@@ -44,7 +42,6 @@ LEAST = 5
 METHOD = 1
 """Of making draws: raised by whatever changes them, so that older ones are not taken for new."""
 
-DRAWS = 4000
 SETTINGS = 20
 """Of the surrogate's hyper-parameters. With the likeliest alone intervals are too narrow: it takes
 for known how large a seed's luck is and how fast errors change."""
@@ -162,7 +159,7 @@ def _evidence(
     store: StudyStore, space: SearchSpace, model: CostModel, rungs: tuple[int, ...], seed: int
 ) -> _Evidence | None:
     """None where too few candidates were trained to the top rung."""
-    outcomes = History(rungs, counts_for_nothing).of(store.search)
+    outcomes = History(rungs, counts_for_nothing).of(store.logs[SEARCH].study)
     finished = [outcome for outcome in outcomes if not (outcome.failed or outcome.pending)]
     params = {o.key: o.params for o in finished if o.rung == rungs[-1]}
     if len(params) < LEAST:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dnsearch.analysis.pareto import Axis
 from dnsearch.arch.space import Points, SearchSpace
@@ -14,7 +15,8 @@ class Problem:
     """points: that meet the limits. costs: names of the objectives behind the error. rungs: epochs,
     rising. axis, reference: of the hypervolume; a latency's reference may not be known yet (NaN).
     images: to train on. closed: nothing but these points may be trained, since no other was
-    recorded.
+    recorded. error: the figure of a ``Score`` that is minimised; a search's is the validation
+    error, and only a confirmation's ``test_error``.
     """
 
     points: Points
@@ -25,7 +27,14 @@ class Problem:
     reference: dict[str, float]
     images: int
     closed: bool = False
+    error: Literal["error", "test_error"] = "error"
 
     @property
     def space(self) -> SearchSpace:
+        """The space that the points are of."""
         return self.points.space
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """Names of all that is minimised: the error, then the costs."""
+        return (self.error, *self.costs)

@@ -14,7 +14,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Choice, Points, SearchSpace
 from dnsearch.config import DESIGNS, SCREENING, SearchConfig
 from dnsearch.search.design import Planned, grid, scaling, stratified
-from dnsearch.search.evaluators.base import Job
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
 from dnsearch.search.parameters import RUNG, suggest
 from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.by_name import fixed_sampler, sampler_for
@@ -51,6 +51,7 @@ class Proposer:
         start: list[ArchConfig],
     ) -> None:
         self.store, self.problem = store, problem
+        self.log = store.logs[SEARCH]
         self.sampler, self.replicates, self.seed = config.sampler, config.replicates, config.seed
         self._recorded = {arch.key for arch in problem.points} if problem.closed else set()
         self._rungs = problem.rungs if config.sampler in SCREENING else problem.rungs[-1:]
@@ -64,10 +65,12 @@ class Proposer:
 
     @property
     def space(self) -> SearchSpace:
+        """The space that is searched."""
         return self.problem.space
 
     @property
     def feasible(self) -> Points:
+        """Its points that meet the limits."""
         return self.problem.points
 
     def propose(self) -> Job | None:
@@ -83,28 +86,28 @@ class Proposer:
         if self.sampler in DESIGNS:
             return None
         screens = self.sampler in SCREENING
-        while screens or self.store.rejected_in_a_row() < MOST_REJECTED:
+        while screens or self.log.rejected_in_a_row() < MOST_REJECTED:
             ordinal = self.store.asked()
             trial, values = self._ask(self._make(self._seed(ordinal)), self._rungs)
             rung = values.pop(RUNG, self._rungs[-1])
             arch = self.space.config(values)
             excess = self.problem.model.excess(arch)
             if self._trained(arch) >= rung:
-                self.store.reject(trial, DUPLICATE)
+                self.log.reject(trial, DUPLICATE)
                 if screens:
                     break  # these samplers repeat themselves only where nothing is left
             elif any(share > 0 for share in excess.values()):
                 for name, share in excess.items():
                     trial.set_constraint(name, share)
-                self.store.reject(trial, OVER_LIMIT)
+                self.log.reject(trial, OVER_LIMIT)
             elif self.problem.closed and arch.key not in self._recorded:
-                self.store.reject(trial, NOT_RECORDED)
+                self.log.reject(trial, NOT_RECORDED)
                 break
             else:
                 before = self._jobs.get(arch.key)
                 seed = before[0].seed if before else self._seed(ordinal)  # a promotion goes on
                 return self._accept(trial, Job(trial.number, arch, rung, seed))
-        unseen = self._unseen_near(self.store.last_rejected())
+        unseen = self._unseen_near(self.log.last_rejected())
         return None if unseen is None else self._ask_for(unseen, self._seed(self.store.asked()))
 
     def _design(self) -> Iterator[_Wanted]:
@@ -136,9 +139,8 @@ class Proposer:
     def _ask(
         self, sampler: optuna.samplers.BaseSampler, rungs: tuple[int, ...]
     ) -> tuple[Trial, dict[str, Any]]:
-        study = self.store.search
-        study.sampler = sampler
-        trial = study.ask()
+        self.log.study.sampler = sampler
+        trial = self.log.study.ask()
         return trial, suggest(trial, self.space, rungs)
 
     def _ask_for(self, arch: ArchConfig, seed: int, images: int | None = None) -> Job:
@@ -147,8 +149,8 @@ class Proposer:
         ordinal, top = self.store.asked(), self._rungs[-1]
         values = self.space.values_of(arch)
         if values is None:
-            trial = self.store.references.ask()
-            return self._accept(trial, Job(trial.number, arch, top, seed, reference=True))
+            trial = self.store.logs[REFERENCES].study.ask()
+            return self._accept(trial, Job(trial.number, arch, top, seed, REFERENCES))
         fixed = fixed_sampler({**values, RUNG: top}, self._make(self._seed(ordinal)))
         trial, _ = self._ask(fixed, self._rungs)
         return self._accept(trial, Job(trial.number, arch, top, seed, images=images))

@@ -2,94 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-import pandas as pd
+import numpy as np
 
+from dnsearch.analysis.candidates import Candidate, State, figures, finished
+from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.predictions import PREDICTED, Predictions, predict_errors, with_predictions
+from dnsearch.search.predictions import Predictions, described, predict_errors
 from dnsearch.search.store import Record, StudyStore
 
-COLUMNS = {
-    "number": "trial number in Optuna's storage",
-    "key": "ArchConfig.key",
-    "name": "short description, or the preset's name",
-    "preset": "name of the preset this architecture is, else empty",
-    "state": "finished, screened (trained to a lower rung only), partial (trained on part of the "
-    "images), failed, or unfit (finished, but over a limit known only when measured)",
-    "growth_rate": "",
-    "block_config": "depths joined by '-', such as 6-12-24",
-    "num_init_features": "",
-    "bn_size": "",
-    "compression": "",
-    "drop_rate": "",
-    "norm": "",
-    "stem": "",
-    "depth": "weighted layers",
-    "params": "parameters",
-    "macs": "multiply-adds of one image",
-    "activations": "elements convolutions write for one image",
-    "train_bytes": "bytes a training step holds at training.batch_size",
-    "latency_ms": "measured milliseconds of one forward pass, NaN where not asked for",
-    "rung": "epochs trained",
-    "images": "training images it was given",
-    "seed": "seed of the training",
-    "error": "validation error, 0 to 1; NaN where failed",
-    "loss": "validation loss, nats",
-    "train_loss": "mean training loss of the last epoch, nats",
-    "seconds": "wall-clock seconds of this training",
-    "images_per_second": "training images a second",
-    "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
-    "finished_after": "seconds of search time, over all sittings, when this candidate was told",
-    "failure": "reason, empty where there is none",
-    "predicted_error": "error in the mean over seeds, by what all trainings together say; NaN "
-    "where nothing is predicted, as of what was not trained to the end",
-    "predicted_low": "lower end of its 90 % interval",
-    "predicted_high": "upper end",
-    "front_probability": "of being on the front of all finished candidates, by the same",
-    "zero_cost": "scores at initialisation by name, None where they were not asked for",
-    "curve": "list of {epoch, train_loss, error, loss}",
-}
-"""Columns of ``Results.candidates``, one row a training, in the order they were finished; one that
-went on from a lower rung is one row."""
 
-PARTIAL = "partial"
+class PublishedNetwork(NamedTuple):
+    """A preset on a run's images: its name, ``ArchConfig.key`` and cost."""
 
-MEASURED = ("latency_ms", "error", "loss", "train_loss", "seconds", "images_per_second", *PREDICTED)
-"""Columns of floats that may be missing."""
+    name: str
+    key: str
+    cost: Cost
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """A run as it stands.
 
-    ``candidates`` has the columns of ``COLUMNS``. ``presets`` has one row (key, name, params, macs,
-    activations, train_bytes) for each preset whose stem and depth fit the input, trained or not.
-    ``importance`` maps a name of an objective to the share of its variance each dimension explains.
-    ``data`` tells of the images: name, classes, image shape, numbers of images a split.
-    ``archs`` maps a candidate's key to its architecture. ``predictions`` are what the surrogate
-    makes of all trainings together; None where they were not asked for or there are too few.
-    ``confirmed``: what ``dnsearch confirm`` trained, none of which is in ``candidates``.
+    candidates: the training runs in the order they finished; one that went on from a lower rung
+    is one. presets: those whose stem and depth fit the images, trained or not. importance: by
+    objective, the share of its variance that each dimension explains. data: name, classes, image
+    shape, numbers of images a split. predictions: what the surrogate makes of all training runs
+    together; None where they were not asked for or there are too few. confirmed: what ``dnsearch
+    confirm`` trained, none of which is in ``candidates``.
     """
 
     name: str
     study: StudyConfig
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
-    candidates: pd.DataFrame
-    presets: pd.DataFrame
+    candidates: Sequence[Candidate]
+    presets: Sequence[PublishedNetwork]
     importance: Mapping[str, Mapping[str, float]]
     seconds: float
-    archs: Mapping[str, ArchConfig] = field(default_factory=dict)
     predictions: Predictions | None = None
     confirmed: tuple[Record, ...] = ()
+
+    @property
+    def archs(self) -> dict[str, ArchConfig]:
+        """The architecture of each candidate, by its key."""
+        return {candidate.key: candidate.arch for candidate in self.candidates}
+
+    @property
+    def validation_images(self) -> int:
+        """How many images errors are measured on."""
+        return int(self.data["images"]["validation"])
 
 
 def read_results(run: RunDir, predictions: bool = False) -> Results:
@@ -100,35 +72,44 @@ def read_results(run: RunDir, predictions: bool = False) -> Results:
     """
     study = load_study(run.study_file)
     data = run.read_json("data.json", "shape", "images", "classes")
-    store = StudyStore(run, study.objectives.costs)
+    store = StudyStore(run, read_only=True)
     machine = run.read_json("environment.json", "activation_bytes")
     model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
-    records = _latest(store.records())
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
-    rows = [_row(record, model, data["images"]["train"], names) for record in records]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(MEASURED, float))
-    found = _predict(store, study, model, data) if predictions else None
-    return Results(
+    candidates = [
+        _candidate(record, model, data["images"], names) for record in _latest(store.records())
+    ]
+    results = Results(
         name=run.name,
         study=study,
         environment=machine,
         data=data,
-        candidates=with_predictions(table, found, study.objectives.costs) if found else table,
-        presets=_preset_costs(presets, model),
-        importance=store.importance(),
+        candidates=candidates,
+        presets=[PublishedNetwork(n, arch.key, model.cost(arch)) for n, arch in presets.items()],
+        importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
-        archs={record.job.arch.key: record.job.arch for record in records},
-        predictions=found,
-        confirmed=tuple(store.confirmed()),
+        confirmed=tuple(store.log(CONFIRM).records()),
     )
+    return _with_predictions(results, store, model) if predictions else results
 
 
-def _predict(
-    store: StudyStore, study: StudyConfig, model: CostModel, data: Mapping[str, Any]
-) -> Predictions | None:
+def _with_predictions(results: Results, store: StudyStore, model: CostModel) -> Results:
+    """The same with predicted errors of the finished candidates, as far as there are enough."""
+    study, data = results.study, results.data
     space = study.space.build(data["shape"][0], len(data["classes"]))
-    return predict_errors(store, space, model, study.training.rungs, study.search.seed)
+    found = predict_errors(store, space, model, study.training.rungs, study.search.seed)
+    if found is None:
+        return results
+    known = [each for each in finished(results.candidates) if each.key in set(found.keys)]
+    costs = np.stack([figures(known, name) for name in study.objectives.costs], axis=1)
+    columns = described(found, [each.key for each in known], costs)
+    filled = {
+        candidate: replace(candidate, **dict(zip(columns, values, strict=True)))
+        for candidate, *values in zip(known, *columns.values(), strict=True)
+    }
+    candidates = [filled.get(candidate, candidate) for candidate in results.candidates]
+    return replace(results, candidates=candidates, predictions=found)
 
 
 def _latest(records: list[Record]) -> list[Record]:
@@ -142,31 +123,41 @@ def _latest(records: list[Record]) -> list[Record]:
     return [r for r in records if empty(r) or last[r.job.arch.key, r.job.seed] is r]
 
 
-def _row(
-    record: Record, model: CostModel, images: int, preset_names: Mapping[str, str]
-) -> dict[str, Any]:
-    arch, score = record.job.arch, record.score
-    cost = model.cost(arch)
-    state = "screened" if record.values is None else "finished" if record.feasible else "unfit"
-    state = state if record.job.images is None else PARTIAL
-    name = preset_names.get(arch.key, "")
-    return {
-        "number": record.job.trial,
-        "key": arch.key,
-        "name": name or arch.describe(),
-        "preset": name,
-        "state": "failed" if score.failure else state,
-        **arch.to_dict(),
-        "block_config": "-".join(map(str, arch.block_config)),
-        "depth": arch.depth,
-        "images": record.job.images or images,
-        **vars(cost),
-        **{n: getattr(score, n) for n in COLUMNS if hasattr(score, n)},
-        "train_macs": 3 * cost.macs * images * len(score.curve),
-        "finished_after": record.finished_after,
-        "failure": score.failure or "",
-        "curve": [vars(point) for point in score.curve],
-    }
+def _candidate(
+    record: Record, model: CostModel, images: Mapping[str, int], preset_names: Mapping[str, str]
+) -> Candidate:
+    job, score = record.job, record.score
+    cost = model.cost(job.arch)
+    error = math.nan if score.error is None else score.error
+    measured = ("error", "loss", "train_loss", "latency_ms", "seconds", "images_per_second")
+    known = {name: getattr(score, name) for name in measured}
+    return Candidate(
+        arch=job.arch,
+        cost=cost,
+        state=_state(record),
+        number=job.trial,
+        rung=score.rung,
+        seed=score.seed,
+        images=job.images or images["train"],
+        preset=preset_names.get(job.arch.key, ""),
+        error_se=float(binomial_standard_error(error, images["validation"])),
+        train_macs=3.0 * cost.macs * images["train"] * len(score.curve),
+        finished_after=record.finished_after,
+        failure=score.failure or "",
+        curve=score.curve,
+        zero_cost=score.zero_cost,
+        **{name: float(value) for name, value in known.items() if value is not None},
+    )
+
+
+def _state(record: Record) -> State:
+    if record.score.failure:
+        return State.FAILED
+    if record.job.images is not None:
+        return State.PARTIAL
+    if record.values is None:
+        return State.SCREENED
+    return State.FINISHED if record.feasible else State.UNFIT
 
 
 def _fitting_presets(model: CostModel, classes: int) -> dict[str, ArchConfig]:
@@ -176,10 +167,3 @@ def _fitting_presets(model: CostModel, classes: int) -> dict[str, ArchConfig]:
         for name, config in PRESETS.items()
     }
     return {n: arch for n, arch in archs.items() if min(model.shape[1:]) >= arch.least_size}
-
-
-def _preset_costs(presets: Mapping[str, ArchConfig], model: CostModel) -> pd.DataFrame:
-    rows = [
-        {"key": arch.key, "name": name, **vars(model.cost(arch))} for name, arch in presets.items()
-    ]
-    return pd.DataFrame(rows, columns=["key", "name", *vars(Cost(0, 0, 0, 0))])

@@ -110,13 +110,13 @@ def search(
     with run.lock():
         _require_same_study(run, study, data, plan)
         _record(run, study, data, plan)  # before the storage: what has one has all of these
-        store = StudyStore(run, study.objectives.costs)
+        store = StudyStore(run, problem.objectives)
         with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
             store.recover()
             proposer = Proposer(store, problem, study.search, start)
             keeper = Keeper(run, study)
             engine = Engine(store, proposer, evaluator, problem, study.search)
-            notes = tuple(plan.notes(study.training))
+            notes = (*plan.notes(), *plan.compile_kernels(study.training))
             records = tuple(store.records())
             opened(Opened(run, data, plan, space.size, len(points), records, notes))
 

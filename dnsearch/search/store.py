@@ -1,9 +1,9 @@
-"""The Optuna study of a run: the only store of results.
+"""The results of a run: Optuna's storage, and a log in it for each Optuna study.
 
-Three studies lie in one storage: ``search`` holds the candidates of the space, ``references`` the
-known designs outside it, whose parameters no distribution of the space could express, ``confirm``
-what ``dnsearch confirm`` trained again, whose errors are those of the test images. A trial
-carries its job and its score as user attributes, the score with a checksum. How it stands:
+Three studies may lie in one storage: ``search`` holds the candidates of the space, ``references``
+the known designs outside it, whose parameters no distribution of the space could express, and
+``confirm`` what ``dnsearch confirm`` trained again, whose errors are those of the test images. A
+trial carries its job and its score as user attributes (``search.layout``). How it stands:
 
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
     FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:
@@ -15,26 +15,33 @@ carries its job and its score as user attributes, the score with a checksum. How
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import URL
 from sqlalchemy.exc import DatabaseError
 
-from dnsearch.arch.config import ArchConfig
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
-from dnsearch.search.evaluators.base import Job
+from dnsearch.search.database import open_storage
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
+from dnsearch.search.layout import (
+    JOB,
+    SCORE,
+    is_unchanged,
+    job_attribute,
+    job_of,
+    score_attribute,
+    score_told,
+)
 from dnsearch.search.parameters import RUNG
 from dnsearch.training.score import Score
 
-SEARCH, REFERENCES, CONFIRM = "search", "references", "confirm"
 LEAST_FOR_IMPORTANCE = 10
 DUPLICATE, OVER_LIMIT, NOT_RECORDED = "duplicate", "over limit", "not recorded"
 _REJECTED = {
@@ -43,7 +50,6 @@ _REJECTED = {
     NOT_RECORDED: TrialState.FAIL,
 }
 _TRAINED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
-LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
 
 @dataclass(frozen=True)
@@ -59,58 +65,127 @@ class Record:
 
 
 class StudyStore:
-    """Reads and writes a run's storage; Optuna's own tools can open it too.
+    """A run's storage, with a ``TrialLog`` for each Optuna study in it.
 
-    ``objectives`` are the costs traded against error. Without a run the trials are held in memory.
-    ``names``: of the study of candidates with parameters, and of that of others without; may be
-    one. Raises RunError where the file is no storage.
+    Its own ``logs`` are those of the studies in ``names``, which one coordinator writes: a search
+    has two, a confirmation one. The first keeps the time spent. ``objectives``: of a study that is
+    not there yet. ``read_only``: nothing is written, and a study that is not there is empty.
+    Without a run the trials are held in memory. Optuna's own tools can open the file, too.
+
+    Raises RunError where the file is no storage.
     """
 
     def __init__(
         self,
         run: RunDir | None,
-        objectives: tuple[str, ...],
-        names: tuple[str, ...] = (SEARCH, REFERENCES),
+        objectives: Sequence[str] = ("error",),
+        names: Sequence[str] = (SEARCH, REFERENCES),
+        read_only: bool = False,
     ) -> None:
-        self.path = run.database if run else "memory"
+        self.path = run.database if run else Path("memory")
+        self._objectives, self._read_only = tuple(objectives), read_only
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self.guarded():
-            self._storage = _storage(run)
-            self._studies = _open_studies(self._storage, objectives, names)
-        self.search, self.references = self._studies[0], self._studies[-1]
-        self._open: dict[tuple[bool, int], Trial] = {}
+            try:
+                self._storage = open_storage(run.database, read_only) if run else InMemoryStorage()
+            except RuntimeError as error:  # written by another version of Optuna
+                raise RunError(f"{self.path}: cannot be used as Optuna storage: {error}") from None
+        self.logs = {name: self.log(name) for name in names}
+        self._clock = self.logs[names[0]].study
 
-    @contextlib.contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> contextlib.AbstractContextManager[None]:
         """Turns the errors of a damaged file or a full disk into a RunError that names it."""
-        try:
-            yield
-        except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
-            cause = error if isinstance(error, DatabaseError) else error.__cause__
-            reason = str(getattr(cause, "orig", cause)).splitlines()[0]
-            raise RunError(f"{self.path}: cannot be used as Optuna storage: {reason}") from None
+        return _guarded(self.path)
 
-    def _trials(self, study: optuna.Study, *states: TrialState) -> list[FrozenTrial]:
+    def log(self, name: str) -> TrialLog:
+        """The log of the study of this name, created where it is missing and may be written."""
         with self.guarded():
-            return study.get_trials(deepcopy=False, states=states or None)
+            if name in optuna.get_all_study_names(self._storage):
+                study = optuna.load_study(study_name=name, storage=self._storage)
+            else:
+                storage = InMemoryStorage() if self._read_only else self._storage
+                directions = [optuna.study.StudyDirection.MINIMIZE] * len(self._objectives)
+                study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+            if study.metric_names is None and not self._read_only:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                    study.set_metric_names(list(self._objectives))
+            return TrialLog(study, self.path)
 
     @property
     def seconds(self) -> float:
-        """Search time so far, over all sittings."""
-        return self.search.user_attrs.get("seconds", 0.0)
+        """Time spent so far, over all sittings: what was noted last, or the end of the training
+        that finished last where that is later."""
+        noted = self._clock.user_attrs.get("seconds", 0.0)
+        return max([noted, *(record.finished_after for record in self.records())])
 
-    def set_seconds(self, seconds: float) -> None:
-        self.search.set_user_attr("seconds", seconds)
+    def note_seconds(self, seconds: float) -> None:
+        """Stores the time spent so far."""
+        self._clock.set_user_attr("seconds", seconds)
 
     def asked(self) -> int:
         """Trials asked so far, interrupted ones aside. Every seed derives from this count, so that
         an interrupted study goes on as an uninterrupted one."""
-        return sum(not is_interrupted(t) for study in self._studies for t in self._trials(study))
+        return sum(log.asked() for log in self.logs.values())
+
+    def recover(self) -> None:
+        """Settles trials that a killed coordinator left open; for the holder of the run's lock.
+
+        One that already carries its score is told, any other is closed and counts for nothing.
+        """
+        for log in self.logs.values():
+            log.recover()
+
+    def accept(self, trial: Trial, job: Job) -> None:
+        """Notes in the job's study what is about to be trained."""
+        self.logs[job.study].accept(trial, job)
+
+    def tell(
+        self,
+        job: Job,
+        score: Score,
+        values: Sequence[float] | None,
+        constraints: Mapping[str, float],
+        finished_after: float,
+    ) -> Record:
+        """Stores a score in the job's study, for good once this returns. ``values`` is None where
+        training failed or stopped at a lower rung."""
+        told = score_attribute(score, values, constraints, finished_after)
+        self.logs[job.study].tell(job.trial, told)
+        return _record(job, told)
+
+    def records(self) -> list[Record]:
+        """All trainings of the logs, failed ones and those to lower rungs too, in the order they
+        finished.
+
+        Raises RunError for a score whose checksum does not match.
+        """
+        found = [record for log in self.logs.values() for record in log.records()]
+        return sorted(found, key=lambda record: record.finished_after)
+
+
+class TrialLog:
+    """The trials of one Optuna study, ``study``, in the storage at ``path``."""
+
+    def __init__(self, study: optuna.Study, path: Path) -> None:
+        self.study, self.path = study, path
+        self._open: dict[int, Trial] = {}
+        self._read: dict[int, Record] = {}
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Its trials in these states, all where none is given, by their numbers."""
+        with _guarded(self.path):
+            return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def asked(self) -> int:
+        """Trials asked so far, interrupted ones aside."""
+        return sum(not is_interrupted(trial) for trial in self.trials())
 
     def rejected_in_a_row(self) -> int:
         """Proposals turned down since the last one that was trained; read from the storage, so
         that an interruption does not start the count anew."""
         count = 0
-        for trial in reversed(self._trials(self.search)):
+        for trial in reversed(self.trials()):
             if "rejected" in trial.user_attrs:
                 count += 1
             elif not is_interrupted(trial):
@@ -119,168 +194,106 @@ class StudyStore:
 
     def last_rejected(self) -> dict[str, Any]:
         """The parameters of the proposal turned down last; there must be one."""
-        trials = reversed(self._trials(self.search))
+        trials = reversed(self.trials())
         return next(trial.params for trial in trials if "rejected" in trial.user_attrs)
 
     def recover(self) -> None:
-        """Settles trials that a killed coordinator left open; for the holder of the run's lock.
-
-        One that already carries its score is told, any other is closed and counts for nothing.
-        """
-        for study in self._studies:
-            for trial in self._trials(study, TrialState.RUNNING):
-                if "score" in trial.user_attrs:
-                    self._close(study, trial.number, self._score(trial), trial.user_attrs["values"])
-                else:
-                    reason = trial.user_attrs.get("rejected", "")
-                    study.tell(trial.number, state=_REJECTED.get(reason, TrialState.FAIL))
+        """See ``StudyStore``."""
+        for trial in self.trials(TrialState.RUNNING):
+            if SCORE in trial.user_attrs:
+                self._close(trial.number, self._told(trial))
+            else:
+                reason = trial.user_attrs.get("rejected", "")
+                self.study.tell(trial.number, state=_REJECTED.get(reason, TrialState.FAIL))
 
     def accept(self, trial: Trial, job: Job) -> None:
         """Notes what is about to be trained."""
-        trial.set_user_attr("arch", job.arch.to_dict())
-        trial.set_user_attr("key", job.arch.key)
-        trial.set_user_attr("seed", job.seed)
-        trial.set_user_attr("rung", job.rung)
-        if job.images is not None:
-            trial.set_user_attr("images", job.images)
-        self._open[job.reference, job.trial] = trial
+        trial.set_user_attr(JOB, job_attribute(job))
+        self._open[job.trial] = trial
 
     def reject(self, trial: Trial, reason: str) -> None:
         """Closes a trial that will not be trained: a ``DUPLICATE``, one ``OVER_LIMIT``, or, in a
         replay, ``NOT_RECORDED``."""
         trial.set_user_attr("rejected", reason)
-        self.search.tell(trial, state=_REJECTED[reason])
+        self.study.tell(trial, state=_REJECTED[reason])
 
-    def tell(
-        self,
-        job: Job,
-        score: Score,
-        values: list[float] | None,
-        constraints: Mapping[str, float],
-        finished_after: float,
-    ) -> None:
-        """Stores a score, for good once this returns. ``values`` is None where training failed or
-        stopped at a lower rung."""
-        trial = self._open.pop((job.reference, job.trial))
-        for name, value in constraints.items():
-            trial.set_constraint(name, value)
-        trial.set_user_attr("finished_after", finished_after)
-        trial.set_user_attr("values", values)
-        text = json.dumps(score.to_dict())
-        trial.set_user_attr("score_sha256", _checksum(text))
-        trial.set_user_attr("score", text)  # last: whoever finds it finds the rest
-        study = self.references if job.reference else self.search
-        self._close(study, job.trial, score, values)
+    def tell(self, number: int, told: Mapping[str, Any]) -> None:
+        """Stores what ``layout.score_attribute`` made of a score."""
+        trial = self._open.pop(number)
+        for name, value in told["constraints"].items():
+            trial.set_constraint(name, value)  # before the score: whoever finds that finds these
+        trial.set_user_attr(SCORE, told)
+        self._close(number, told)
 
-    @staticmethod
-    def _close(study: optuna.Study, number: int, score: Score, values: list[float] | None) -> None:
-        if values is not None:
-            study.tell(number, values)
+    def _close(self, number: int, told: Mapping[str, Any]) -> None:
+        if told["values"] is not None:
+            self.study.tell(number, told["values"])
         else:
-            study.tell(number, state=TrialState.FAIL if score.failure else TrialState.PRUNED)
+            failed = told["score"]["failure"] is not None
+            self.study.tell(number, state=TrialState.FAIL if failed else TrialState.PRUNED)
 
     def records(self) -> list[Record]:
-        """All trainings, failed ones and those to lower rungs too, in the order they finished.
+        """All its trainings by their trials' numbers. Raises RunError as ``StudyStore`` does."""
+        trained = [trial for trial in self.trials(*_TRAINED) if SCORE in trial.user_attrs]
+        for trial in trained:
+            if trial.number not in self._read:  # a finished trial never changes
+                job = job_of(trial, self.study.study_name)
+                self._read[trial.number] = _record(job, self._told(trial))
+        return [self._read[trial.number] for trial in trained]
 
-        Raises RunError for a score whose checksum does not match.
-        """
-        return self._records(self._studies)
-
-    def confirmed(self) -> list[Record]:
-        """The same of what ``dnsearch confirm`` has trained; its values begin with the test error.
-        None of it is a candidate of the search."""
-        with self.guarded():
-            if CONFIRM not in optuna.get_all_study_names(self._storage):
-                return []
-            study = optuna.load_study(study_name=CONFIRM, storage=self._storage)
-        return self._records((study,))
-
-    def _records(self, studies: tuple[optuna.Study, ...]) -> list[Record]:
-        found = [
-            Record(
-                job=_job(trial, reference=study is self.references),
-                score=self._score(trial),
-                values=tuple(trial.values) if trial.values else None,
-                feasible=all(value <= 0 for value in trial.constraints.values()),
-                finished_after=trial.user_attrs["finished_after"],
+    def _told(self, trial: FrozenTrial) -> Mapping[str, Any]:
+        told = score_told(trial) if is_unchanged(trial) else None
+        if told is None:
+            raise RunError(
+                f"{self.path}: the score of trial {trial.number} does not match its checksum; "
+                "the file was changed or damaged"
             )
-            for study in studies
-            for trial in self._trials(study, *_TRAINED)
-            if "score" in trial.user_attrs
-        ]
-        return sorted(found, key=lambda record: record.finished_after)
+        return told
 
     def importance(self) -> dict[str, dict[str, float]]:
         """By objective, the share of its variance that each dimension explains (PED-ANOVA,
         Watanabe et al. 2023, arXiv:2304.10255); empty while there are too few candidates."""
-        done = self._trials(self.search, TrialState.COMPLETE)
+        done = self.trials(TrialState.COMPLETE)
         if len(done) < LEAST_FOR_IMPORTANCE or len({t.values[0] for t in done}) < 2:
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that small targets count as good
             shares = optuna.importance.get_param_importances(
-                self.search,
+                self.study,
                 evaluator=optuna.importance.PedAnovaImportanceEvaluator(),
                 params=sorted(done[0].params.keys() - {RUNG}),
                 target=lambda trial: trial.values[0],
             )
         return {"error": dict(shares)}
 
-    def _score(self, trial: FrozenTrial) -> Score:
-        text = trial.user_attrs["score"]
-        if _checksum(text) != trial.user_attrs.get("score_sha256"):
-            raise RunError(
-                f"{self.path}: the score of trial {trial.number} does not match its checksum; "
-                "the file was changed or damaged"
-            )
-        return Score.from_dict(json.loads(text))
+
+@contextlib.contextmanager
+def _guarded(path: Path) -> Iterator[None]:
+    """See ``StudyStore.guarded``."""
+    try:
+        yield
+    except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
+        cause = error if isinstance(error, DatabaseError) else error.__cause__
+        reason = str(getattr(cause, "orig", cause)).splitlines()[0]
+        raise RunError(f"{path}: cannot be used as Optuna storage: {reason}") from None
 
 
-def _storage(run: RunDir | None) -> optuna.storages.BaseStorage:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if run is None:
-        return optuna.storages.InMemoryStorage()
-    url = URL.create("sqlite", database=str(run.database.resolve()))
-    return optuna.storages.RDBStorage(
-        url.render_as_string(), engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}}
+def _record(job: Job, told: Mapping[str, Any]) -> Record:
+    return Record(
+        job=job,
+        score=Score.from_dict(told["score"]),
+        values=None if told["values"] is None else tuple(told["values"]),
+        feasible=all(share <= 0 for share in told["constraints"].values()),
+        finished_after=told["finished_after"],
     )
-
-
-def _open_studies(
-    storage: optuna.storages.BaseStorage, objectives: tuple[str, ...], study_names: tuple[str, ...]
-) -> tuple[optuna.Study, ...]:
-    names = ["error", *objectives]
-    directions = [optuna.study.StudyDirection.MINIMIZE] * len(names)
-    studies = []
-    for name in study_names:
-        study = optuna.create_study(
-            study_name=name, storage=storage, directions=directions, load_if_exists=True
-        )
-        if study.metric_names is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                study.set_metric_names(names)
-        studies.append(study)
-    return tuple(studies)
 
 
 def is_interrupted(trial: FrozenTrial) -> bool:
     """Whether its coordinator was killed, so that it counts for nothing."""
-    known = trial.user_attrs.keys() & {"score", "rejected"}
+    known = trial.user_attrs.keys() & {SCORE, "rejected"}
     return trial.state == TrialState.FAIL and not known
 
 
 def counts_for_nothing(trial: FrozenTrial) -> bool:
     """Whether a sampler should overlook it: interrupted, or turned down before training."""
     return is_interrupted(trial) or "rejected" in trial.user_attrs
-
-
-def _job(trial: FrozenTrial, reference: bool) -> Job:
-    attrs = trial.user_attrs
-    arch = ArchConfig.from_dict(attrs["arch"])
-    images = attrs.get("images")
-    return Job(trial.number, arch, attrs["rung"], attrs["seed"], reference, images)
-
-
-def _checksum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

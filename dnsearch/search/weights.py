@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from dnsearch.analysis.pareto import nondominated
+from dnsearch.analysis.pareto import nondominated, seed_means
 from dnsearch.config import StudyConfig
 from dnsearch.rundir import RunDir
 from dnsearch.search.store import Record
@@ -25,9 +25,7 @@ def front(records: Sequence[Record], luck: float = 0.0) -> list[Record]:
     if not usable:
         return []
     values = np.array([record.values for record in usable])
-    keys = np.array([record.job.arch.key for record in usable])
-    for key in set(keys):
-        values[keys == key, 0] = values[keys == key, 0].mean()
+    values[:, 0] = seed_means([record.job.arch.key for record in usable], values[:, 0])
     others = values[nondominated(values)][None]
     lucky = values.copy()
     lucky[:, 0] *= 1 - luck

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import DataConfig, StudyConfig, TrainingConfig, differences
-from dnsearch.data import DeviceData, PreparedData, has_test, prepare_test
+from dnsearch.data import DeviceData, PreparedData, prepare_test
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json
 from dnsearch.training.device import is_out_of_memory, set_up
@@ -97,7 +97,6 @@ class Opened:
     training: FullTraining
     device: str
     threads: int
-    has_test: bool
     images_an_epoch: int
     progress: Callable[[], float]
 
@@ -118,7 +117,6 @@ def train_fully(
     """
     record(training, run, device, threads)
     set_up(device, threads)
-    tests = has_test(training.data)
     try:
         data = DeviceData(training.images, device)
         checkpoint = run.checkpoint(training.arch.key, training.seed)
@@ -128,7 +126,7 @@ def train_fully(
         if not is_out_of_memory(error):
             raise
         return f"out of memory on {device} before the first image"
-    watch.opened(_opened(training, trainer, threads, tests))
+    watch.opened(_opened(training, trainer, threads))
     score = trainer.train(training.epochs, watch.epoch)
     if score.failure is not None:
         return score.failure
@@ -137,7 +135,7 @@ def train_fully(
     return Trained(
         score=score,
         validation=Measured(score.error, score.loss, len(training.images.validation)),
-        test=_test(training, trainer) if tests else None,
+        test=_test(training, trainer) if training.images.test_split else None,
     )
 
 
@@ -146,14 +144,13 @@ def _test(training: FullTraining, trainer: Trainer) -> Measured:
     return Measured(*trainer.evaluate(images), len(images))
 
 
-def _opened(training: FullTraining, trainer: Trainer, threads: int, tests: bool) -> Opened:
+def _opened(training: FullTraining, trainer: Trainer, threads: int) -> Opened:
     batch_size = training.recipe.batch_size
     steps = trainer.data.steps(batch_size)
     return Opened(
         training=training,
         device=str(trainer.device),
         threads=threads,
-        has_test=tests,
         images_an_epoch=min(steps * batch_size, len(training.images.train)),
         progress=lambda: trainer.averaged.steps / steps,
     )

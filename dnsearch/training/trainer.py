@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dnsearch import rundir
-from dnsearch.arch import kernels
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
@@ -81,7 +80,7 @@ class Trainer:
         self.curve: list[CurvePoint] = []
         model = initial_network(arch, seed)
         self._bf16 = uses_bf16(recipe, self.device)
-        self.model = kernels.use(model, recipe.kernels, self.device, self._bf16)
+        self.model = model.use_kernels(recipe.kernels, self.device, self._bf16)
         self.optimiser = make_optimiser(self.model, recipe)
         self.averaged = AveragedWeights(self.model, recipe.ema)
         self._spent = _Spent()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dnsearch.analysis.candidates import Candidate, figures, finished
+from dnsearch.errors import DnsearchError
 from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 
@@ -20,17 +22,29 @@ FIRST = 2
 
 
 def main(run: str) -> None:
-    found = read_results(RunDir(Path(run))).candidates
-    found = found[found["state"] == "finished"].sort_values("finished_after")
-    place = found.groupby("key").cumcount()
+    """Prints the difference of each figure."""
+    halves = split(finished(read_results(RunDir(Path(run))).candidates))
+    if len(halves) < 2:
+        sys.exit(f"error: {run}: fewer than two architectures were trained {2 * FIRST} times")
     for figure, unit in (("error", 100), ("loss", 1), ("train_loss", 1)):
-        before = found[place < FIRST].groupby("key")[figure].mean()
-        after = found[place >= FIRST].groupby("key")[figure].agg(["mean", "size"])
-        after = after.loc[after["size"] == FIRST, "mean"]
-        apart = unit * (after - before.loc[after.index])
-        error = apart.std() / np.sqrt(len(apart))
+        means = [[figures(half, figure).mean() for half in pair] for pair in halves]
+        apart = unit * np.diff(means, axis=1)[:, 0]
+        error = apart.std(ddof=1) / np.sqrt(len(apart))
         print(f"{figure:<11}{apart.mean():+.4f} ± {error:.4f}   ({len(apart)} architectures)")
 
 
+def split(candidates: list[Candidate]) -> list[tuple[list[Candidate], list[Candidate]]]:
+    """The first and the other trainings of each architecture that has as many of both."""
+    trainings: dict[str, list[Candidate]] = {}
+    for candidate in sorted(candidates, key=lambda each: each.finished_after):
+        trainings.setdefault(candidate.key, []).append(candidate)
+    return [(own[:FIRST], own[FIRST:]) for own in trainings.values() if len(own) == 2 * FIRST]
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        main(sys.argv[1])
+    except DnsearchError as error:
+        sys.exit(f"error: {error}")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from dnsearch.analysis.metrics import duration
 from dnsearch.errors import DnsearchError
-from dnsearch.replay.table import read_table, write_table
+from dnsearch.replay.files import read_table, write_table
 
 
 def main(run: str) -> None:
+    """Writes the table and prints its size."""
     table = read_table(run)
     path = Path(__file__).parent / f"{table.name}.parquet"
     write_table(table, path)

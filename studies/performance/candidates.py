@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from measure import Record
 
-from dnsearch.arch import ArchConfig, DenseNet, kernels
+from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.data import DeviceData, prepare
 from dnsearch.rundir import RunDir, cpu_cores
@@ -59,7 +59,8 @@ def _train_all(study: StudyConfig, plain: bool, threads: int) -> list[float]:
     data, recipe = DeviceData(prepare(study.data), "cpu"), study.training
     errors = []
     for seed, arch in enumerate(networks(study)):
-        with patch.object(kernels, "use", as_torch_has_it if plain else kernels.use):
+        ours = as_torch_has_it if plain else DenseNet.use_kernels
+        with patch.object(DenseNet, "use_kernels", ours):
             trainer = Trainer(arch, data, recipe, seed)
         errors.append(trainer.train(recipe.rungs[-1]).error)
     return errors
@@ -91,6 +92,7 @@ def by_workers(study: StudyConfig) -> list[float]:
 
 
 def main() -> None:
+    """Measures and prints."""
     study = load_study(Path(__file__).parents[1] / "quickstart.toml")
     say = Record("candidates", "python studies/performance/candidates.py")
     cores = cpu_cores()

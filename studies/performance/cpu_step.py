@@ -18,7 +18,6 @@ from measure import Record, paired, torchvision_densenet
 from torch import nn
 
 from dnsearch.arch import ArchConfig, DenseNet, preset
-from dnsearch.arch.kernels import use
 from dnsearch.cost.device import saved_bytes
 from dnsearch.cost.formula import cost_of
 from dnsearch.rundir import cpu_cores
@@ -52,6 +51,7 @@ def cifar(densenet, config: ArchConfig) -> nn.Module:
 
 
 def main(threads: int) -> None:
+    """Measures and prints."""
     torch.set_num_threads(threads)
     densenet = torchvision_densenet()
     say = Record(f"cpu_step-{threads}", f"python studies/performance/cpu_step.py {threads}")
@@ -108,7 +108,7 @@ def prepared(densenet, config: ArchConfig, side: int, batch: int):
     for kernels in ("reference", "portable", "cpu"):
         model = DenseNet(config)
         model.load_state_dict(theirs.state_dict())
-        models[kernels] = use(model, kernels, CPU)
+        models[kernels] = model.use_kernels(kernels, CPU)
     labels = torch.randint(config.num_classes, (batch,))
     return models, torch.randn(batch, 3, side, side), labels
 

@@ -24,7 +24,7 @@ from measure import Record, torchvision_densenet
 from torch import nn
 
 from dnsearch.arch import ArchConfig, DenseNet, preset
-from dnsearch.arch.kernels import Kernels, use
+from dnsearch.arch.kernels import Kernels
 from dnsearch.config import load_study
 from dnsearch.cost.formula import cost_of
 from dnsearch.data import prepare
@@ -53,6 +53,7 @@ PACKED = (1, 2, 4, 8)
 
 
 def main() -> None:
+    """Measures and prints."""
     if not torch.cuda.is_available():
         sys.exit("not run: torch sees no GPU on this machine")
     device = torch.device("cuda:0")
@@ -76,7 +77,7 @@ def main() -> None:
         for kernels in KERNELS:
             model = DenseNet(config)
             model.load_state_dict(theirs.state_dict())
-            models[kernels] = use(model, kernels, device, bf16=True)
+            models[kernels] = model.use_kernels(kernels, device, bf16=True)
         steps = {n: stepper(m, images, labels) for n, m in models.items()}
         milliseconds = timed(steps)
         memory = {n: peak(step, device) for n, step in steps.items()}

@@ -3,78 +3,102 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from dnsearch.analysis import picks
+from dnsearch.analysis.candidates import Candidate, State, figures
+from dnsearch.arch import ArchConfig
+from dnsearch.cost.formula import Cost
 from dnsearch.errors import ConfigError, RunError
+
+ARCHS = {
+    name: ArchConfig(growth, (1, 2), 8, 0, stem="cifar", in_channels=1, num_classes=4)
+    for name, growth in zip("abcdef", (4, 6, 8, 10, 12, 14), strict=True)
+}
+NAMES = {arch.key: name for name, arch in ARCHS.items()}
+A, B, C, D, E, F = (arch.key for arch in ARCHS.values())
+
+
+def candidate(name, state, error, macs, latency_ms, failure="") -> Candidate:
+    cost = Cost(params=int(macs / 100), macs=int(macs), activations=1, train_bytes=1)
+    measured = {"error": error, "latency_ms": latency_ms, "failure": failure}
+    return Candidate(ARCHS[name], cost, state, 0, rung=9, seed=0, images=100, **measured)
 
 
 @pytest.fixture
-def candidates() -> pd.DataFrame:
-    rows = [
-        # key, state, error, macs, latency_ms, failure
-        ("aa11", "finished", 0.30, 1e6, 1.0, ""),
-        ("aa22", "finished", 0.12, 2e6, math.nan, ""),
-        ("bb33", "finished", 0.10, 50e6, 2.0, ""),
-        ("cc44", "finished", 0.40, 60e6, 3.0, ""),
-        ("dd55", "unfit", 0.01, 1e5, 9.0, "over a limit"),
-        ("ee66", "failed", math.nan, 1e6, math.nan, "out of memory\nand much more " * 40),
+def candidates() -> list[Candidate]:
+    nan = math.nan
+    return [
+        candidate("a", State.FINISHED, 0.30, 1e6, 1.0),
+        candidate("b", State.FINISHED, 0.12, 2e6, nan),
+        candidate("c", State.FINISHED, 0.10, 50e6, 2.0),
+        candidate("d", State.FINISHED, 0.40, 60e6, 3.0),
+        candidate("e", State.UNFIT, 0.01, 1e5, 9.0, "over a limit"),
+        candidate("f", State.FAILED, nan, 1e6, nan, "out of memory\nand much more " * 40),
     ]
-    names = ["key", "state", "error", "macs", "latency_ms", "failure"]
-    table = pd.DataFrame(rows, columns=names)
-    return table.assign(params=table["macs"] / 100, rung=9, number=range(len(rows)))
 
 
-def key(candidate) -> str:
-    return candidate["key"]
+def name(found: Candidate) -> str:
+    return NAMES[found.key]
+
+
+def names(found) -> str:
+    return "".join(map(name, found))
+
+
+def predicted(candidates, errors):
+    return [
+        replace(each, predicted_error=error)
+        for each, error in zip(candidates, [*errors, math.nan, math.nan], strict=True)
+    ]
 
 
 def test_recommended(candidates):
     found = picks.recommend(candidates, ["macs"])
-    named = {"knee": "aa22", "least-error": "bb33", "least-cost": "aa11"}
-    assert {name: key(row) for name, row in found.items()} == named
+    named = {"knee": "b", "least-error": "c", "least-cost": "a"}
+    assert {rule: name(each) for rule, each in found.items()} == named
     assert next(iter(found)) == "knee"
 
 
 def test_front_is_cheapest_first_and_leaves_out_what_does_not_count(candidates):
-    assert picks.front(candidates[::-1], ["macs"])["key"].tolist() == ["aa11", "aa22", "bb33"]
+    assert names(picks.front(candidates[::-1], ["macs"])) == "abc"
 
 
 def test_a_cost_not_measured_keeps_a_candidate_off_the_front(candidates):
-    assert picks.front(candidates, ["latency_ms"])["key"].tolist() == ["aa11", "bb33"]
+    assert names(picks.front(candidates, ["latency_ms"])) == "ac"
 
 
 def test_nothing_finished_recommends_nothing(candidates):
-    unfinished = candidates[candidates["state"] != "finished"]
+    unfinished = candidates[4:]
     assert picks.recommend(unfinished, ["macs"]) == {}
-    assert picks.recommend(candidates[:0], ["macs"]) == {}
+    assert picks.recommend([], ["macs"]) == {}
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("knee", "aa22"),
-        ("least-cost", "aa11"),
-        ("bb33", "bb33"),
-        ("bb", "bb33"),
-        ("dd55", "dd55"),
-        ("macs<=50e6", "bb33"),
-        ("macs <= 49.9M", "aa22"),
-        ("macs<=50M, params<=15k", "aa11"),
-        ("macs<=50M,macs<=2M", "aa22"),
-        ("latency_ms<=2", "bb33"),
-        ("error<=0.15", "bb33"),
+        ("knee", "b"),
+        ("least-cost", "a"),
+        (C, "c"),
+        (C[:8], "c"),
+        (E, "e"),
+        ("macs<=50e6", "c"),
+        ("macs <= 49.9M", "b"),
+        ("macs<=50M, params<=15k", "a"),
+        ("macs<=50M,macs<=2M", "b"),
+        ("latency_ms<=2", "c"),
+        ("error<=0.15", "c"),
     ],
 )
 def test_queries(candidates, query, expected):
-    assert key(picks.pick(candidates, ["macs"], query)) == expected
+    assert name(picks.pick(candidates, ["macs"], query)) == expected
 
 
 def test_a_bound_on_one_cost_takes_candidates_whose_other_cost_is_unknown(candidates):
-    assert key(picks.pick(candidates, ["latency_ms"], "macs<=5M")) == "aa22"
+    assert name(picks.pick(candidates, ["latency_ms"], "macs<=5M")) == "b"
 
 
 @pytest.mark.parametrize(
@@ -100,8 +124,7 @@ def test_queries_that_cannot_be_read(candidates, query, message):
         ("macs<=50M,params<=1", "the least params left is 10 k params"),
         ("zz", "no candidate is called 'zz': name knee, least-error, least-cost, a key"),
         ("", "no candidate is called ''"),
-        ("aa", "'aa' begins the keys of 2 candidates"),
-        ("ee66", "candidate ee66 failed: out of memory"),
+        (F, f"candidate {F} failed: out of memory"),
     ],
 )
 def test_queries_that_nothing_answers(candidates, query, message):
@@ -113,34 +136,42 @@ def test_queries_that_nothing_answers(candidates, query, message):
 
 def test_why_there_is_no_pick(candidates):
     with pytest.raises(RunError, match="no knee pick: no candidate was trained yet"):
-        picks.pick(candidates[:0], ["macs"], "knee")
-    unfinished = candidates[candidates["state"] != "finished"]
-    with pytest.raises(RunError, match=r"none is finished .* \(1 unfit, 1 failed\)"):
+        picks.pick([], ["macs"], "knee")
+    unfinished = candidates[4:]
+    with pytest.raises(RunError, match=r"none is finished .* \(1 failed, 1 unfit\)"):
         picks.pick(unfinished, ["macs"], "least-error")
     with pytest.raises(RunError, match="no finished candidate has macs<=1e9: of 2 candidates none"):
         picks.pick(unfinished, ["macs"], "macs<=1e9")
 
 
+def test_the_beginning_of_several_keys_names_none(candidates):
+    archs = (ArchConfig(4, (1, 2), 8, 0, num_classes=n) for n in range(2, 19))
+    alike = {arch.key[0]: arch for arch in archs}  # 17 architectures, 16 hex digits
+    first = next(d for d in alike if any(k.startswith(d) and k != alike[d].key for k in NAMES))
+    table = [*candidates, replace(candidates[0], arch=alike[first])]
+    with pytest.raises(RunError, match=f"'{first}' begins the keys of .* candidates"):
+        picks.pick(table, ["macs"], first)
+
+
 def test_objective_values_are_a_copy(candidates):
     picks.objective_values(candidates, ["macs"])[:] = np.nan
-    assert candidates["macs"].notna().all()
+    assert np.isfinite(figures(candidates, "macs")).all()
 
 
 def test_of_several_seeds_the_mean_makes_the_front_not_the_luckiest(candidates):
-    """bb33 has one lucky and one unlucky seed; cc44, as cheap, is better in the mean."""
-    lucky = candidates[candidates["key"] == "bb33"].assign(error=0.30)
-    steady = candidates[candidates["key"] == "cc44"].assign(error=0.11, macs=50e6)
-    table = pd.concat([candidates[candidates["key"] != "cc44"], lucky, steady, steady])
-    members = picks.front(table, ["macs"])
-    assert members["key"].tolist() == ["aa11", "aa22", "cc44"]
-    assert key(picks.recommend(table, ["macs"])["least-error"]) == "cc44"
+    """c has one lucky and one unlucky seed; d, as cheap, is better in the mean."""
+    a, b, c, d, *rest = candidates
+    steady = replace(d, error=0.11, cost=c.cost)
+    table = [a, b, c, replace(c, error=0.30), steady, replace(steady, seed=1), *rest]
+    assert names(picks.front(table, ["macs"])) == "abd"
+    assert name(picks.recommend(table, ["macs"])["least-error"]) == "d"
 
 
-def test_expected_errors_choose_and_measured_ones_make_the_front(candidates):
-    predicted = candidates.assign(predicted_error=[0.31, 0.11, 0.13, 0.40, math.nan, math.nan])
-    assert key(picks.recommend(predicted, ["macs"])["least-error"]) == "aa22"
-    assert key(picks.pick(predicted, ["macs"], "macs<=60e6")) == "aa22"
-    assert picks.front(predicted, ["macs"])["key"].tolist() == ["aa11", "aa22", "bb33"]
-    unlucky = candidates.assign(predicted_error=[0.31, 0.13, 0.12, 0.09, math.nan, math.nan])
-    assert key(picks.recommend(unlucky, ["macs"])["least-error"]) == "cc44"  # off that front
-    assert key(picks.pick(unlucky, ["macs"], "macs<=60e6")) == "cc44"
+def test_predicted_errors_choose_and_measured_ones_make_the_front(candidates):
+    lucky = predicted(candidates, [0.31, 0.11, 0.13, 0.40])
+    assert name(picks.recommend(lucky, ["macs"])["least-error"]) == "b"
+    assert name(picks.pick(lucky, ["macs"], "macs<=60e6")) == "b"
+    assert names(picks.front(lucky, ["macs"])) == "abc"
+    unlucky = predicted(candidates, [0.31, 0.13, 0.12, 0.09])
+    assert name(picks.recommend(unlucky, ["macs"])["least-error"]) == "d"  # off that front
+    assert name(picks.pick(unlucky, ["macs"], "macs<=60e6")) == "d"

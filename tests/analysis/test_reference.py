@@ -63,7 +63,7 @@ def test_rules_name_every_figure():
     assert reference.rules(mixed) == {
         "error": "that of guessing",
         "macs": "1.1 times limits.max_macs or the largest in the search space, the lesser of them",
-        "latency_ms": "10 times that of the first finished candidate",
+        "latency_ms": "10 times that of the first candidate of the space that finished",
     }
 
 

@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,8 +104,3 @@ def test_descriptions_are_short_and_tell_apart():
     }
     assert len(texts) == 8
     assert max(map(len, texts)) < 40
-
-
-def test_arrays_are_taken_by_mask():
-    arrays = ArchArrays.of([preset("densenet121"), preset("densenet-40-12")])
-    assert arrays.take(np.array([False, True])).config(0) == preset("densenet-40-12")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dnsearch.arch import ArchConfig, DenseNet, preset
-from dnsearch.arch.densenet import group_count
+from dnsearch.arch.plain import group_count
 from dnsearch.errors import ConfigError
 
 TORCHVISION = ("densenet121", "densenet161", "densenet169", "densenet201")

@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 import json
+from unittest import mock
 
-from tests.cli.conftest import SMALL
+import numpy as np
 
-STUDY = SMALL.replace("trials = 1", "trials = 3")
+from dnsearch.cli.confirm import findings
+from dnsearch.confirm.findings import certificate
+from tests.confirm.invented import candidate, fresh, results
+
+STUDY = """
+[data]
+format = "npz"
+path = "toy.npz"
+[space]
+growth_rate = [4, 6]
+block_config = [[1], [1, 2]]
+bn_size = [0]
+[training]
+rungs = [1]
+batch_size = 16
+kernels = "reference"
+[search]
+trials = 3
+workers = 1
+device = "cpu"
+"""
 SHORT = ("--top", 1, "--sample", 1, "--seeds", 2, "--epochs", 2)
+CLASSES = 3
+
+
+def write_images() -> None:
+    """Bright rows (class 0), columns (1) or neither (2), which one epoch tells apart. The test
+    images are labelled wrongly, and they are so many that whoever trained on them, too, would learn
+    their labels."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 320), ("test", 640)):
+        labels = np.arange(count) % CLASSES
+        pixels = rng.integers(0, 100, (count, 8, 8))
+        pixels[labels == 0, ::2] += 150
+        pixels[labels == 1, :, ::2] += 150
+        arrays[f"x_{split}"] = pixels.astype(np.uint8)
+        arrays[f"y_{split}"] = (labels + (split == "test")) % CLASSES
+    np.savez("toy.npz", **arrays)
 
 
 def test_from_a_search_to_test_errors_and_a_certificate(dnsearch, tmp_path):
     (tmp_path / "small.toml").write_text(STUDY)
+    write_images()
     ended = dnsearch("run", "small.toml")
     assert "confirm:   dnsearch confirm small  (about " in ended.out
     searched = json.loads((tmp_path / "reports/small/summary.json").read_text())
@@ -20,21 +59,40 @@ def test_from_a_search_to_test_errors_and_a_certificate(dnsearch, tmp_path):
     assert done.code == 0
     assert "2 candidates x 2 seeds = 4 trainings of 2 epochs" in done.out
     assert "4/4" in done.out
-    assert " has a test error of " in done.out
+    assert "has a test error of" in done.out
     assert "unproven" in done.out  # one pair of candidates proves nothing
     page = (tmp_path / "reports/small/report.html").read_text()
     assert "Confirmed on the test images" in page
-    assert "4,000 test images" in page
+    assert "640 test images" in page
     after = json.loads((tmp_path / "reports/small/summary.json").read_text())
     assert after["front"] == searched["front"]
-    assert after["confirmed"]["epochs"] == 2
-    assert [len(one["test_errors"]) for one in after["confirmed"]["candidates"]] == [2, 2]
+    told = after["confirmed"]
+    assert told["epochs"] == 2
+    assert [len(one["test_errors"]) for one in told["candidates"]] == [2, 2]
     assert not (tmp_path / "reports/small/confirm").exists()  # its weights have served
 
-    again = dnsearch("confirm", "small", *SHORT)
+    # Networks that have seen none of the test images get them wrong.
+    assert max(one["error"] for one in searched["front"]) < 0.2
+    assert min(error for one in told["candidates"] for error in one["test_errors"]) > 0.9
+
+    with mock.patch("dnsearch.confirm.findings.certificate", wraps=certificate) as certified:
+        again = dnsearch("confirm", "small", *SHORT)
     assert again.code == 0
+    assert certified.call_count == 1  # for page and terminal alike
     assert "4 of them done before" in again.out
     assert "1/4" not in again.out
+
+
+def test_the_terminal_tells_of_the_length_asked_for_the_page_of_the_usual_one():
+    runs = [candidate(i, 0.3 - 0.01 * i) for i in range(3)]
+    longer = [fresh(i, i, 0.2) for i in range(3)]
+    run = results(runs, [*longer, fresh(0, 9, 0.3, epochs=9)])
+    shown, told = findings(run, 9)
+    assert (shown.epochs, told.epochs) == (27, 9)
+    shown, told = findings(run, 27)
+    assert shown is told
+    assert findings(run, 3)[1] is None
+    assert findings(results(runs), 27) == (None, None)
 
 
 def test_a_run_that_is_not_there_is_one_line(dnsearch):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from dnsearch.cli.replay import SAMPLERS
+from dnsearch.rundir import RunDir
 
 from ..report import replayed
 
@@ -31,7 +32,7 @@ def asked(monkeypatch) -> list[SimpleNamespace]:
         return replayed.trajectories(table, samplers, seeds, compute)
 
     monkeypatch.setitem(sys.modules, "dnsearch.replay.run", SimpleNamespace(replays=replays))
-    monkeypatch.setattr("dnsearch.replay.table.read_table", lambda _: TABLE)
+    monkeypatch.setattr("dnsearch.replay.files.read_table", lambda _: TABLE)
     return calls
 
 
@@ -114,8 +115,10 @@ def test_a_bar_on_a_terminal(dnsearch, asked, monkeypatch):
         (["--to", "file"], r"file/replay-small: cannot be written: Not a directory"),
     ],
 )
-def test_refused(refused, asked, trained, typed, told):
-    shutil.copytree(trained.path, "reports/taken")
+def test_refused(refused, asked, typed, told):
+    taken = RunDir(Path("reports/taken"))
+    taken.path.mkdir(parents=True)
+    taken.database.touch()
     Path("file").write_text("mine")
     assert re.fullmatch(told, refused("replay", "small", *typed))
     assert not asked

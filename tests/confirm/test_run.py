@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,15 +17,14 @@ from dnsearch.confirm.findings import confirmed
 from dnsearch.confirm.run import Request, chosen, confirm, expected_duration
 from dnsearch.data import prepare_test
 from dnsearch.errors import DataError, RunError
-from dnsearch.report.digest import digest
 from dnsearch.rundir import RunDir
-from dnsearch.search.evaluators.base import Job
+from dnsearch.search.evaluators.base import CONFIRM, REFERENCES, SEARCH, Job
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
-from dnsearch.search.store import REFERENCES, SEARCH
 from dnsearch.training.score import CurvePoint, Score
 from tests.fakes import FakeEvaluator
-from tests.report import synthetic
+
+from .invented import candidate, fresh, results
 
 STUDY = """
 [data]
@@ -37,11 +37,13 @@ bn_size = [0]
 rungs = [1, 2]
 [search]
 sampler = "random"
-trials = 14
+trials = 10
 workers = 1
 device = "cpu"
 """
-REQUEST = Request(top=3, sample=4, seeds=2, epochs=6)
+REQUEST = Request(top=2, sample=2, seeds=2, epochs=6)
+ALL = 4 * 2
+"""Trainings of ``REQUEST``."""
 
 
 def score(job: Job) -> Score:
@@ -84,11 +86,28 @@ class _Killed(Exception):
     pass
 
 
-@pytest.fixture
-def run(tmp_path) -> RunDir:
-    run = RunDir(tmp_path / "run")
+@pytest.fixture(scope="module")
+def search_ended(tmp_path_factory) -> RunDir:
+    run = RunDir(tmp_path_factory.mktemp("searched") / "run")
     searched(run)
     return run
+
+
+@pytest.fixture(scope="module")
+def all_confirmed(search_ended, tmp_path_factory) -> RunDir:
+    """The same with all trainings of ``REQUEST``, in one sitting."""
+    run = copied(search_ended, tmp_path_factory.mktemp("confirmed"))
+    assert Confirmation(run).reason == "all trials finished"
+    return run
+
+
+@pytest.fixture
+def run(search_ended, tmp_path) -> RunDir:
+    return copied(search_ended, tmp_path)
+
+
+def copied(run: RunDir, folder) -> RunDir:
+    return RunDir(shutil.copytree(run.path, folder / "run"))
 
 
 def trainings(run: RunDir) -> list[tuple[str, int, int, float | None]]:
@@ -96,93 +115,103 @@ def trainings(run: RunDir) -> list[tuple[str, int, int, float | None]]:
     return [(r.job.arch.key, r.job.seed, r.job.rung, r.score.test_error) for r in records]
 
 
-def test_each_is_trained_with_fresh_seeds_of_its_own(run):
-    before = read_results(run)
-    done = Confirmation(run)
-    assert done.reason == "all trials finished"
-    found = trainings(run)
-    assert len(found) == 7 * 2 == len(set(found))
+def test_each_is_trained_with_fresh_seeds_of_its_own(search_ended, all_confirmed):
+    before = read_results(search_ended)
+    found = trainings(all_confirmed)
+    assert len(found) == ALL == len(set(found))
     assert all(epochs == 6 for _, _, epochs, _ in found)
     seeds = [seed for _, seed, _, _ in found]
     assert len(set(seeds)) == len(seeds)
-    assert not set(seeds) & set(before.candidates["seed"])
+    assert not set(seeds) & {each.seed for each in before.candidates}
     keys = [key for key, *_ in found]
-    assert keys[:7] == keys[7:]  # all once before any twice
-    after = read_results(run)
-    assert after.candidates.equals(before.candidates)  # the search's record stays as it was
-    assert done.opened[0].todo == done.opened[0].jobs == 14
+    assert keys[:4] == keys[4:]  # all once before any twice
+    after = read_results(all_confirmed)
+    assert repr(after.candidates) == repr(before.candidates)  # the search's record stays
 
 
-def test_it_is_a_study_of_its_own_in_the_same_storage(run):
-    Confirmation(run)
-    storage = f"sqlite:///{run.database}"
+def test_it_is_a_study_of_its_own_in_the_same_storage(all_confirmed):
+    storage = f"sqlite:///{all_confirmed.database}"
     names = optuna.get_all_study_names(storage)
-    assert set(names) == {SEARCH, REFERENCES, "confirm"}
+    assert set(names) == {SEARCH, REFERENCES, CONFIRM}
     study = optuna.load_study(study_name="confirm", storage=storage)
     trial = study.trials[0]
-    told = json.loads(trial.user_attrs["score"])
+    told = trial.user_attrs["score"]["score"]
     assert trial.values[0] == told["test_error"] != told["error"]
 
 
-def test_killed_and_typed_again_it_does_the_rest_alone(run, tmp_path):
-    whole = RunDir(tmp_path / "whole")
-    searched(whole)
-    Confirmation(whole)
-    assert not Confirmation(run, most=5).reason
-    assert len(trainings(run)) == 5
+def test_killed_and_typed_again_it_does_the_rest_alone(run, all_confirmed):
+    first = Confirmation(run, most=3)
+    assert not first.reason
+    assert first.opened[0].todo == first.opened[0].jobs == ALL
+    assert len(trainings(run)) == 3
     again = Confirmation(run)
-    assert len(again.evaluator.submitted) == 14 - 5
-    assert again.opened[0].todo == 9
-    assert sorted(trainings(run)) == sorted(trainings(whole))
+    assert len(again.evaluator.submitted) == again.opened[0].todo == ALL - 3
+    assert sorted(trainings(run)) == sorted(trainings(all_confirmed))
     assert not Confirmation(run).evaluator.submitted
 
 
-def test_more_seeds_and_candidates_add_to_what_is_there(run):
-    Confirmation(run)
+def test_more_seeds_and_candidates_add_to_what_is_there(all_confirmed, tmp_path):
+    run = copied(all_confirmed, tmp_path)
     before = trainings(run)
-    more = Confirmation(run, replace(REQUEST, seeds=3))
-    assert len(more.evaluator.submitted) == 7
+    more = Confirmation(run, replace(REQUEST, seeds=3, sample=0))
+    assert len(more.evaluator.submitted) == 2
     assert trainings(run)[: len(before)] == before
 
 
-def test_the_front_and_others_over_all_costs_are_chosen(run):
-    results = read_results(run)
-    members = set(front(results.candidates, ("macs",))["key"])
-    keys = [arch.key for arch in chosen(results, top=len(members), sample=3)]
+def many(count=60, seed=3):
+    """Networks whose errors fall with cost, with luck."""
+    luck = np.random.default_rng(seed).lognormal(0, 0.03, count)
+    return [candidate(i, 0.3 / (i + 2) ** 0.3 * luck[i]) for i in range(count)]
+
+
+def test_the_front_and_others_over_all_costs_are_chosen():
+    candidates = many()
+    members = {member.key for member in front(candidates, ("macs",))}
+    keys = [arch.key for arch in chosen(results(candidates), top=len(members), sample=3)]
     assert set(keys[: len(members)]) == members
     assert len(set(keys)) == len(keys) == len(members) + 3
-    others = results.candidates[~results.candidates["key"].isin(members)].sort_values("macs")
-    order = list(others["key"])
+    others = [each for each in candidates if each.key not in members]
+    order = [each.key for each in sorted(others, key=lambda each: each.cost.macs)]
     places = sorted(order.index(key) for key in keys[len(members) :])
     strata = np.array_split(np.arange(len(order)), 3)
     assert all(place in stratum for place, stratum in zip(places, strata, strict=True))
 
 
 def test_a_large_front_gives_its_recommended_and_ends():
-    results = synthetic.results(400, seed=3)
-    members = front(results.candidates, ("macs",))
-    archs = {key: key for key in results.candidates["key"]}  # whatever they are
-    keys = chosen(replace(results, archs=archs), top=5, sample=0)
+    candidates = many()
+    members = [member.key for member in front(candidates, ("macs",))]
+    keys = [arch.key for arch in chosen(results(candidates), top=5, sample=0)]
     assert len(members) > 5
     assert len(set(keys)) == 5
-    assert set(keys) <= set(members["key"])
-    assert {members["key"].iloc[0], members["key"].iloc[-1]} <= set(keys)
+    assert set(keys) <= set(members)
+    assert {members[0], members[-1]} <= set(keys)
 
 
-def test_a_small_front_is_filled_with_the_next(run):
-    results = read_results(run)
-    members = front(results.candidates, ("macs",))
-    keys = [arch.key for arch in chosen(results, top=len(members) + 2, sample=0)]
-    rest = results.candidates[~results.candidates["key"].isin(members["key"])]
-    assert set(keys[len(members) :]) <= set(front(rest, ("macs",))["key"])
+def test_a_small_front_is_filled_with_the_next():
+    candidates = [*many(12), *(candidate(12 + i, 0.9 - 0.01 * i) for i in range(12))]
+    members = {member.key for member in front(candidates, ("macs",))}
+    keys = [arch.key for arch in chosen(results(candidates), top=len(members) + 2, sample=0)]
+    rest = [each for each in candidates if each.key not in members]
+    assert set(keys[: len(members)]) == members
+    assert set(keys[len(members) :]) <= {member.key for member in front(rest, ("macs",))}
     assert len(keys) == len(members) + 2
 
 
-def test_what_was_never_searched_cannot_be_confirmed(run):
-    results = read_results(run)
-    empty = replace(results, candidates=results.candidates.iloc[:0])
+def test_test_errors_choose_nobody():
+    """Neither whom to confirm next nor the pick follows what was measured on the test images."""
+    candidates = many(20)
+    opposite = [fresh(i, i, 0.9 - candidates[i].error) for i in range(20)]
+    before, after = results(candidates), results(candidates, opposite)
+    assert chosen(after, 4, 4) == chosen(before, 4, 4)
+    found = confirmed(after)
+    least = min(candidates, key=lambda each: each.error)
+    assert found.pick == least.key
+    assert found.best_first[-1].key == least.key  # the worst by test errors
+
+
+def test_what_was_never_searched_cannot_be_confirmed():
     with pytest.raises(RunError, match="no candidate is finished yet"):
-        chosen(empty, 3, 3)
+        chosen(results([]), 3, 3)
 
 
 def test_images_without_a_test_split_are_refused(run, monkeypatch):
@@ -201,14 +230,10 @@ def test_changed_images_are_refused(run):
 
 def test_the_duration_is_that_of_the_searchs_own_epochs(run):
     """Two seconds an epoch and one worker."""
-    expected = 7 * REQUEST.seeds * REQUEST.epochs * 2.0
+    expected = 4 * REQUEST.seeds * REQUEST.epochs * 2.0
     assert expected_duration(read_results(run), REQUEST) == pytest.approx(expected)
-    done = Confirmation(run)
+    done = Confirmation(run, most=1)
     assert done.opened[0].seconds == pytest.approx(expected)
-
-
-def told(run: RunDir, epochs: int | None = None):
-    return confirmed(digest(read_results(run, predictions=True)), epochs)
 
 
 def test_a_latency_among_the_costs_is_the_searchs(tmp_path):
@@ -216,29 +241,13 @@ def test_a_latency_among_the_costs_is_the_searchs(tmp_path):
     timed = contextlib.nullcontext(
         FakeEvaluator(score=lambda job: replace(score(job), test_error=None, latency_ms=3.0))
     )
-    study = STUDY + '[objectives]\ncosts = ["latency_ms", "macs"]\n'
+    study = STUDY.replace("trials = 10", "trials = 2")
+    study += '[objectives]\ncosts = ["latency_ms", "macs"]\n'
     search(parse_study(study), run, lambda _: None, lambda _: None, lambda *_: timed)
-    Confirmation(run)
-    assert {len(record.values) for record in read_results(run).confirmed} == {2}
-    assert told(run).cost == "latency_ms"
-
-
-def test_one_second_seed_gives_no_wild_regret(run):
-    """Of one degree of freedom Student's t has no mean."""
-    Confirmation(run, most=8)  # of 7 candidates one twice
-    found = told(run)
-    assert sorted(len(errors) for errors in found.candidates["test_errors"])[-2:] == [1, 2]
-    assert not found.regret > 0.5
-    assert found.candidates["test_high"].max() <= 1
-
-
-def test_each_length_is_told_for_itself(run):
-    Confirmation(run)
-    Confirmation(run, replace(REQUEST, epochs=2), most=3)
-    assert told(run).epochs == 6  # the one that most were trained for
-    assert told(run, 2).epochs == 2
-    assert len(told(run, 2).candidates) == 3
-    assert told(run, 3) is None
+    Confirmation(run, replace(REQUEST, seeds=1))
+    done = read_results(run)
+    assert {len(record.values) for record in done.confirmed} == {2}
+    assert {network.candidate.latency_ms for network in confirmed(done).networks} == {3.0}
 
 
 def test_what_failed_is_tried_again_and_has_time_for_its_length(run):
@@ -251,34 +260,26 @@ def test_what_failed_is_tried_again_and_has_time_for_its_length(run):
         seen.append(study.search.timeout)
         return contextlib.nullcontext(FakeEvaluator(score=failing))
 
-    request = replace(REQUEST, epochs=4)
+    request = Request(top=2, sample=1, seeds=2, epochs=4)
     reason = confirm(run, read_results(run), request, lambda _: None, lambda _: None, make)
     assert reason == "the first 5 candidates all failed"
     assert seen == [2 * read_results(run).study.search.timeout]  # 4 epochs for 2
     again = Confirmation(run, request)
-    assert again.opened[0].todo == 14
+    assert again.opened[0].todo == 3 * 2
     assert again.reason == "all trials finished"
-    assert told(run, 4).candidates["test_mean"].notna().all()
-
-
-def test_of_several_seeds_the_search_tells_their_mean(tmp_path):
-    run = RunDir(tmp_path / "twice")
-    study = STUDY.replace('"random"', '"grid"\nreplicates = 2').replace(
-        "trials = 14", "trials = 48"
-    )
-    searched(run, study)
-    Confirmation(run)
-    searched_for = read_results(run).candidates.groupby("key")["error"].mean()
-    found = told(run).candidates
-    np.testing.assert_allclose(found["error"], searched_for[found["key"]])
-    members = set(front(read_results(run).candidates, ("macs",))["key"])
-    assert set(found["key"][found["front"].astype(bool)]) == members & set(found["key"])
+    found = confirmed(read_results(run), 4)
+    assert [network.test_errors for network in found.networks] == [
+        tuple(error for key, _, _, error in trainings(run) if key == network.key and error)
+        for network in found.networks
+    ]  # the five that failed once are not among them
+    assert found.seeds == (2, 2)
+    assert Confirmation(run, request).opened[0].todo == 0
 
 
 def test_changed_test_images_are_refused(run, monkeypatch):
-    Confirmation(run, most=3)
+    Confirmation(run, most=1)
     other = prepare_test(read_results(run).study.data)
     monkeypatch.setattr("dnsearch.confirm.run.prepare_test", lambda data: other[np.arange(99)])
     with pytest.raises(RunError, match="the test images changed since it was confirmed"):
         Confirmation(run)
-    assert len(trainings(run)) == 3
+    assert len(trainings(run)) == 1

@@ -15,7 +15,7 @@ def prepared(train=50, validation=23, channels=3):
         return LabelledImages(images, np.arange(count))
 
     mean, std = (0.2, 0.4, 0.6)[:channels], (0.1, 0.2, 0.3)[:channels]
-    return PreparedData("toy", ("a", "b"), part(train), part(validation), mean, std, "f")
+    return PreparedData("toy", ("a", "b"), part(train), part(validation), mean, std, "f", False)
 
 
 def generator(seed=0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dnsearch.config import DataConfig
-from dnsearch.data import prepare, prepare_test
+from dnsearch.data import had_test, prepare, prepare_test
 from dnsearch.errors import ConfigError, DataError
 
 
@@ -34,6 +34,7 @@ def test_splits_and_describes(toy):
     described = json.loads(json.dumps(data.describe()))
     assert described["images"] == {"train": 30, "validation": 10}
     assert described["fingerprint"] == data.fingerprint
+    assert described["test_split"] is True
 
 
 def test_statistics_are_of_the_training_images(npz_file, labelled):
@@ -131,6 +132,29 @@ def test_no_test_split(npz_file, labelled):
     images, labels = labelled()
     with pytest.raises(DataError, match=r"toy\.npz \(npz\): must have a test split, has train"):
         prepare_test(config(npz_file(x_train=images, y_train=labels)))
+
+
+def test_a_test_split_that_comes_later_is_seen(tmp_path, idx_file):
+    """The decoded images are in the cache by then; they are the same, and so is what names them."""
+    settings = DataConfig(format="mnist", path=tmp_path)
+    parts = {"images-idx3": np.zeros((20, 2, 2), np.uint8), "labels-idx1": np.arange(20) % 10}
+    for name, part in parts.items():
+        (tmp_path / f"train-{name}-ubyte").write_bytes(idx_file(part))
+    before = prepare(settings)
+    for name, part in parts.items():
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(idx_file(part))
+    after = prepare(settings)
+    assert (before.test_split, after.test_split) == (False, True)
+    assert before.fingerprint == after.fingerprint
+
+
+def test_what_was_recorded_of_the_test_split_needs_no_images(toy, tmp_path):
+    gone = config(tmp_path / "gone.npz")
+    assert had_test({"test_split": True}, gone) is True
+    assert had_test({"test_split": False}, gone) is False
+    assert had_test({}, toy()) is True  # of before it was recorded
+    with pytest.raises(DataError, match=r"must be a file or folder that exists, got .*gone\.npz"):
+        had_test({}, gone)
 
 
 @pytest.mark.parametrize("kind", ["mnist", "fashion-mnist", "cifar10", "parquet", "folder", "npz"])

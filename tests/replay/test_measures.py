@@ -125,7 +125,10 @@ def test_needed_counts_what_was_not_reached_as_infinite():
     assert (needed.replays, needed.reached) == (4, 2)
     assert (needed.q25, needed.median, needed.q75) == (2.5, INF, INF)
     assert needed.at_least == 4  # of 1, 3, 5 and 10
-    assert measures.needed(found[:3], "log", 0.95).median == 3
+    assert needed.compute == (4, False)
+    three = measures.needed(found[:3], "log", 0.95)
+    assert three.median == 3
+    assert three.compute == (3, True)
     assert measures.needed([replay()], "log", 0.95) == (1, 0, INF, INF, INF, 0)
 
 
@@ -176,10 +179,10 @@ def test_times_the_baseline():
     reached = measures.needed([replay((2, 1)), replay((4, 1))], "log", 0.95)
     slower = measures.needed([replay((30, 1))], "log", 0.95)
     unreached = measures.needed([replay((60, 0.5))], "log", 0.95)
-    assert measures.times(slower, reached) == 10
-    assert measures.times(unreached, reached) == 20  # at least
-    assert math.isnan(measures.times(slower, unreached))
-    assert math.isnan(measures.times(unreached, unreached))
+    assert measures.times(slower, reached) == (10, True)
+    assert measures.times(unreached, reached) == (20, False)  # at least
+    assert math.isnan(measures.times(slower, unreached).value)
+    assert math.isnan(measures.times(unreached, unreached).value)
 
 
 def test_wins_ties_and_seeds_that_nobody_reached():
@@ -198,7 +201,7 @@ def test_wins_ties_and_seeds_that_nobody_reached():
 @settings(deadline=None)
 @given(some_replays())
 def test_bands_equal_brute_force(found):
-    grid = measures.compute_grid({"x": found})
+    grid = measures.compute_grid({"x": found}, points=20)
     bands = measures.bands(found, "log", grid)
     assert bands.shape == (len(measures.QUANTILES), len(grid))
     for column, spent in enumerate(grid):

@@ -1,11 +1,15 @@
+"""Strategies replayed by the real engine: compute, budgets, and what ends a replay."""
+
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
 from dnsearch.arch.space import Points
 from dnsearch.config import parse_study
 from dnsearch.errors import RunError
-from dnsearch.replay.measures import COLUMNS
+from dnsearch.replay.comparison import compare
+from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, compute_to
 from dnsearch.replay.run import problem_of, replay, replays
 from dnsearch.replay.table import Table
 
@@ -45,17 +49,26 @@ def recorded(space=STUDY, seeds=2, take=None, noise=0.02, spoil=lambda rows: row
 STRATEGIES = ("known-cost", "mo-asha", "tpe", "nsga2", "gp", "random")
 
 
+def first_found(table, rows):
+    """The one replay, and the compute after which it had found the highest level on both axes."""
+    sampler = rows["sampler"].iloc[0]
+    (own,) = compare(table, rows, [sampler], range(1)).replays[sampler]
+    return own, max(compute_to([own], axis, max(LEVELS)).item() for axis in AXES)
+
+
 @pytest.mark.parametrize("sampler", STRATEGIES)
-def test_every_strategy_finds_the_front_in_the_end(sampler):
+def test_every_strategy_ends_as_soon_as_it_has_found_the_front(sampler):
     table = recorded(take=12)
     rows = replay(table, sampler, seed=0)
     assert list(rows.columns) == list(COLUMNS)
     assert set(rows["key"]) <= set(table.archs)
     assert not rows.duplicated(["key", "rung"]).any()
+    own, found = first_found(table, rows)
+    assert found == own.spent
 
 
 def test_compute_counts_each_epoch_once():
-    table = recorded()
+    table = recorded(take=24)
     rows = replay(table, "mo-asha", seed=3)
     cost = problem_of(table).model
     for key, trained in rows.groupby("key"):
@@ -65,18 +78,25 @@ def test_compute_counts_each_epoch_once():
     assert rows["seconds"].is_monotonic_increasing
 
 
+def test_optuna_writes_nothing_on_the_terminal():
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    replay(recorded(take=1), "random", 0)
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+
+
 def test_a_replay_repeats_and_seeds_differ():
-    table = recorded()
+    table = recorded(take=24)
     first, again, other = (replay(table, "random", seed) for seed in (0, 0, 1))
     timed = ["ask_seconds"]
     assert first.drop(columns=timed).equals(again.drop(columns=timed))
     assert list(first["key"]) != list(other["key"])
 
 
-def test_a_budget_ends_a_replay():
+@pytest.mark.parametrize("sampler", ["random", "mo-asha"])
+def test_a_budget_ends_a_replay_whatever_it_is_spent_on(sampler):
     table = recorded()
     unit = 3 * table.images * 9 * table.truth["macs"].mean()
-    rows = replay(table, "random", 0, compute=2.0)
+    rows = replay(table, sampler, 0, compute=2.0)
     assert rows["train_macs"].sum() >= 2 * unit
     assert rows["train_macs"].iloc[:-1].sum() < 2 * unit
 
@@ -103,12 +123,12 @@ def missing_rungs(rows):
 
 
 def failures(rows):
-    rows.loc[rows["key"] < "5", ["error", "failure"]] = [np.nan, "diverged"]
+    rows.loc[rows["key"] < "8", ["error", "failure"]] = [np.nan, "diverged"]
     return rows
 
 
 def not_numbers(rows):
-    rows.loc[rows["key"] < "5", "error"] = np.nan
+    rows.loc[rows["key"] < "8", "error"] = np.nan
     return rows
 
 
@@ -118,15 +138,20 @@ def equal(rows):
 
 @pytest.mark.parametrize("sampler", ["known-cost", "mo-asha", "random"])
 @pytest.mark.parametrize("spoil", [missing_rungs, failures, not_numbers, equal])
-def test_damaged_tables_end_in_an_answer(sampler, spoil):
-    rows = replay(recorded(spoil=spoil), sampler, 0)
-    assert len(rows) > 0
+def test_a_damaged_table_is_searched_until_all_is_found_or_tried(sampler, spoil):
+    table = recorded(take=12, spoil=spoil)
+    assert not table.trainings.equals(recorded(take=12).trainings)
+    rows = replay(table, sampler, 0)
+    own, found = first_found(table, rows)
+    assert found == own.spent or set(rows["key"]) == set(table.archs)
 
 
 @pytest.mark.parametrize("sampler", STRATEGIES)
-def test_one_seed_and_one_architecture_end_in_an_answer(sampler):
-    assert len(replay(recorded(seeds=1, take=6), sampler, 0)) > 0
-    assert len(replay(recorded(take=1), sampler, 0)) > 0
+@pytest.mark.parametrize(("seeds", "take"), [(1, 6), (2, 1)])
+def test_one_seed_or_one_architecture_is_enough(sampler, seeds, take):
+    table = recorded(seeds=seeds, take=take)
+    own, found = first_found(table, replay(table, sampler, 0))
+    assert found == own.spent
 
 
 def test_nothing_to_replay_is_one_clear_line():

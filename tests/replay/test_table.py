@@ -9,58 +9,70 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dnsearch.analysis.candidates import Candidate, State
 from dnsearch.arch import ArchConfig
 from dnsearch.config import StudyConfig, load_study, to_toml
 from dnsearch.cost.formula import cost_of
 from dnsearch.errors import RunError
-from dnsearch.replay import table as tables
-from dnsearch.replay.table import (
-    Table,
-    load_table,
-    read_table,
-    write_table,
-)
+from dnsearch.replay import files
+from dnsearch.replay.files import load_table, read_table, write_table
+from dnsearch.replay.table import FIGURES, Table
 from dnsearch.rundir import write_json, write_text
+from dnsearch.search.results import Results
 from dnsearch.training.score import CurvePoint, Score
 from tests.fakes import FakeEvaluator
-from tests.report import synthetic
 
 ARCHS = tuple(
     ArchConfig(growth_rate=k, block_config=(1, 2), stem="cifar", in_channels=1, num_classes=10)
     for k in (4, 8, 12)
 )
 RUNGS = (1, 3, 9)
+IMAGES = 8000
+DATA = {
+    "shape": [1, 28, 28],
+    "classes": [f"class {i}" for i in range(10)],
+    "images": {"train": IMAGES, "validation": 4000},
+}
 
 
 def curve(*errors):
     """Epoch by epoch; losses in a fixed proportion to the error."""
-    return [
-        {"epoch": n, "train_loss": 3 * e, "error": e, "loss": 2 * e}
-        for n, e in enumerate(errors, start=1)
-    ]
+    return [CurvePoint(n, 3 * e, e, 2 * e) for n, e in enumerate(errors, start=1)]
 
 
 def halving(epochs, start=0.8):
     return curve(*(start / 2**n for n in range(epochs)))
 
 
-def trial(arch=ARCHS[0], seed=1, rung=9, points=None, failure="", seconds=90.0):
+def trial(arch=ARCHS[0], seed=1, rung=9, points=None, failure="", seconds=90.0, images=IMAGES):
+    """A training of this many epochs; it ended with the last of its points, unless it failed."""
     points = halving(rung) if points is None else points
-    last = points[-1] if points and not failure else {}
-    figures = {name: last.get(name, math.nan) for name in ("error", "loss", "train_loss")}
-    return {
-        "key": arch.key, "state": "finished", "seed": seed, "rung": rung, "seconds": seconds,
-        "failure": failure,
-        "curve": points, **figures,
-    }  # fmt: skip
+    ended = points[-1:] if not failure else []
+    figures = {name: getattr(last, name) for last in ended for name in FIGURES}
+    return Candidate(
+        arch=arch,
+        cost=cost_of(arch, 28, 28),
+        state=State.FAILED if failure else State.FINISHED,
+        number=0,
+        rung=rung,
+        seed=seed,
+        images=images,
+        seconds=seconds,
+        failure=failure,
+        curve=tuple(points),
+        **figures,
+    )
 
 
 def table_of(*trials, rungs=RUNGS, **changes):
-    results = replace(
-        synthetic.results(candidates=0, name="hand-made"),
+    results = Results(
+        name="hand-made",
         study=StudyConfig.model_validate({"training": {"rungs": rungs}}),
-        archs={arch.key: arch for arch in ARCHS},
-        candidates=pd.DataFrame(list(trials), columns=list(trial())),
+        environment={},
+        data=DATA,
+        candidates=trials,
+        presets=[],
+        importance={},
         seconds=100.0,
     )
     return Table.of(replace(results, **changes))
@@ -112,6 +124,14 @@ def test_a_promotion_whose_worker_died_keeps_what_was_scored_before():
     ]
 
 
+@pytest.mark.parametrize("failure", ["", "diverged"])
+def test_trainings_on_part_of_the_images_are_left_out(failure):
+    part = trial(seed=2, images=IMAGES // 4, failure=failure)
+    assert same(table_of(trial(), part, trial(ARCHS[1])), table_of(trial(), trial(ARCHS[1])))
+    with pytest.raises(RunError, match="has no trained candidates yet"):
+        table_of(part)
+
+
 def test_a_training_that_diverged_has_the_rungs_before():
     table = table_of(trial(points=halving(4), failure="diverged", seconds=50.0), trial(seed=2))
     assert rows_of(table)[:3] == [
@@ -126,7 +146,7 @@ def test_a_training_that_diverged_has_the_rungs_before():
 
 
 def test_a_score_without_a_curve_counts_at_its_own_rung():
-    assert rows_of(table_of(trial(points=[]) | {"error": 0.1})) == [(9, 0.1, 90.0, "")]
+    assert rows_of(table_of(replace(trial(points=[]), error=0.1))) == [(9, 0.1, 90.0, "")]
 
 
 def test_every_rung_of_the_study_is_read_off_the_curve():
@@ -164,14 +184,14 @@ def test_scores_hold_the_curve_of_the_recorded_rungs():
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf])
 def test_an_error_that_is_no_number_is_a_failed_training(wrong):
-    points = [*halving(8), {"epoch": 9, "train_loss": 1.0, "error": wrong, "loss": 1.0}]
+    points = [*halving(8), CurvePoint(9, 1.0, wrong, 1.0)]
     table = table_of(trial(points=points), trial(ARCHS[1]))
     assert table.truth.index.tolist() == [ARCHS[1].key]
     assert table.scores[ARCHS[0].key][1][9].failure == "its error is not a finite number"
 
 
 def test_a_loss_that_is_no_number_is_missing_alone():
-    points = [*halving(8), {"epoch": 9, "train_loss": 1.0, "error": 0.1, "loss": math.nan}]
+    points = [*halving(8), CurvePoint(9, 1.0, 0.1, math.nan)]
     score = table_of(trial(points=points)).scores[ARCHS[0].key][1][9]
     assert (score.error, score.loss, score.failure) == (0.1, None, None)
 
@@ -196,7 +216,7 @@ def test_nothing_at_the_top_rung_is_one_line():
 
 def test_an_architecture_that_is_not_told_is_one_line():
     table = table_of(trial())
-    with pytest.raises(RunError, match=f"does not tell what architecture {ARCHS[0].key} is"):
+    with pytest.raises(RunError, match=f"does not say what architecture {ARCHS[0].key} is"):
         replace(table, archs={})
 
 
@@ -246,7 +266,7 @@ def test_every_broken_file_is_one_line(tmp_path):
 
 def test_bench_names_are_looked_up_among_the_bundled(tmp_path, monkeypatch):
     write_table(table_of(trial()), tmp_path / "fashion14.parquet")
-    monkeypatch.setattr(tables, "_bench_folder", lambda: tmp_path)
+    monkeypatch.setattr(files, "_bench_folder", lambda: tmp_path)
     assert read_table("bench:fashion14").name == "hand-made"
     with pytest.raises(RunError, match="no benchmark 'fashoin14'; did you mean 'fashion14'"):
         read_table("bench:fashoin14")
@@ -269,17 +289,17 @@ def test_a_run_is_read_by_its_path(make_search, tmp_path):
         points = tuple(CurvePoint(n, 1.0, 0.1 * job.seed % 1 / n, 1.0) for n in range(1, 4))
         return Score(job.rung, job.seed, points[-1].error, 1.0, 1.0, points, seconds=6.0)
 
-    search = make_search(evaluator=FakeEvaluator(score=with_curve), trials=4)
+    search = make_search(evaluator=FakeEvaluator(score=with_curve), trials=2)
     search.run()
     run = search.store.path.parent
     write_text(
         run / "study.toml", to_toml(StudyConfig.model_validate({"training": {"rungs": [1, 3]}}))
     )
-    write_json(run / "data.json", synthetic.DATA | {"shape": [1, 8, 8]})
-    write_json(run / "environment.json", synthetic.ENVIRONMENT | {"activation_bytes": 4})
+    write_json(run / "data.json", DATA | {"shape": [1, 8, 8]})
+    write_json(run / "environment.json", {"activation_bytes": 4})
     table = read_table(str(run))
     assert table.study == load_study(run / "study.toml")
-    assert len(table.truth) == 4
+    assert len(table.truth) == 2
     for record in search.records:
         at_one = table.scores[record.job.arch.key][record.job.seed][1]
         assert at_one.error == record.score.curve[0].error

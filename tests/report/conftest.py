@@ -14,20 +14,16 @@ from . import synthetic
 
 def _some_latencies() -> Results:
     found = synthetic.results(12, costs=("latency_ms",))
-    found.candidates.loc[::3, "latency_ms"] = np.nan
-    return found
+    return synthetic.changed(found, slice(None, None, 3), latency_ms=np.nan)
 
 
 def _no_latencies() -> Results:
     found = synthetic.results(6, costs=("latency_ms",))
-    found.candidates["latency_ms"] = np.nan
-    return found
+    return synthetic.changed(found, slice(None), latency_ms=np.nan)
 
 
 def _perfect() -> Results:
-    found = synthetic.results(4)
-    found.candidates.loc[0, "error"] = 0.0
-    return found
+    return synthetic.changed(synthetic.results(4), 0, error=0.0)
 
 
 STATES: dict[str, Callable[[], Results]] = {

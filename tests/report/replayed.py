@@ -81,15 +81,16 @@ def _replay(recorded: Table, sampler: str, seed: int, budget: float) -> pd.DataF
     truth, rungs = recorded.truth, recorded.rungs
     front = nondominated(truth[["error", "macs"]])
     luck = rng.random(len(truth)) - SKILL[sampler] * (front | (truth["macs"] < 1e5))
-    order = truth.index[np.argsort(luck)]
     path = rungs if sampler == "mo-asha" else rungs[-1:]
-    rows = []
-    for key in order:
+    rows, spent = [], 0.0
+    for key, macs in truth["macs"].iloc[np.argsort(luck)].items():
         for before, rung in itertools.pairwise((0, *path)):
-            spent = 3 * truth["macs"][key] * recorded.images * (rung - before)
-            rows.append((sampler, seed, len(rows), key, rung, spent, 0.0, rng.exponential(0.02)))
+            if spent >= budget:
+                return pd.DataFrame(rows, columns=list(COLUMNS))
+            own = 3 * macs * recorded.images * (rung - before)
+            spent += own
+            asked = rng.exponential(0.02)
+            rows.append((sampler, seed, len(rows), key, rung, own, spent / 1e9, asked))
             if rung < rungs[-1] and rng.random() < 0.5:
                 break
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame["seconds"] = frame["train_macs"].cumsum() / 1e9
-    return frame[frame["train_macs"].cumsum() - frame["train_macs"] < budget]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -6,16 +6,19 @@ than their cost suggests, with noise of half a point.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from dnsearch.analysis.candidates import Candidate, State
+from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch import ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import cost_of
-from dnsearch.search.results import COLUMNS, Results
+from dnsearch.search.results import PublishedNetwork, Results
+from dnsearch.training.score import CurvePoint
 
 SIZE, TRAIN_IMAGES, VALIDATION_IMAGES, EPOCHS = 28, 8000, 4000, 9
 DATA = {
@@ -57,35 +60,46 @@ def results(
     archs = [_architecture(rng) for _ in range(candidates)]
     if trained_preset and archs:
         archs[-1] = PRESETS[trained_preset].replace(in_channels=1)
-    rows = [_row(number, arch, rng) for number, arch in enumerate(archs)]
-    for row in rows[:failed]:
-        row |= {"state": "failed", "error": np.nan, "loss": np.nan, "failure": reason, "curve": []}
-    for row in rows[failed : failed + unfit]:
-        row |= {"state": "unfit", "failure": "latency_ms 4.1 is over limits.max_latency_ms 3"}
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table["finished_after"] = table["seconds"].cumsum() / 2
+    found = [_candidate(number, arch, rng) for number, arch in enumerate(archs)]
+    for number in range(failed):
+        found[number] = failed_as(found[number], reason)
+    for number in range(failed, failed + unfit):
+        over = "latency_ms 4.1 is over limits.max_latency_ms 3"
+        found[number] = replace(found[number], state=State.UNFIT, failure=over)
+    spent = np.cumsum([candidate.seconds for candidate in found]) / 2
+    found = [replace(c, finished_after=float(s)) for c, s in zip(found, spent, strict=True)]
     study = StudyConfig.model_validate({"objectives": {"costs": costs}})
     fields: dict[str, Any] = {
         "name": name,
         "study": study,
         "environment": ENVIRONMENT,
         "data": DATA,
-        "candidates": table,
+        "candidates": found,
         "presets": presets(),
         "importance": IMPORTANCE if candidates > 3 else {},
-        "seconds": float(table["finished_after"].max()) if candidates else 0.0,
+        "seconds": float(spent[-1]) if candidates else 0.0,
     }
     return Results(**fields | changes)
 
 
-def presets() -> pd.DataFrame:
+def failed_as(candidate: Candidate, reason: str) -> Candidate:
+    """The same training, had it failed for this reason."""
+    nothing = {"error": np.nan, "error_se": np.nan, "loss": np.nan, "curve": ()}
+    return replace(candidate, state=State.FAILED, failure=reason, **nothing)
+
+
+def changed(results: Results, places: slice | int, **figures: Any) -> Results:
+    """The same results but for these figures of the candidates at these places."""
+    found = list(results.candidates)
+    for place in range(len(found))[places] if isinstance(places, slice) else [places]:
+        found[place] = replace(found[place], **figures)
+    return replace(results, candidates=found)
+
+
+def presets() -> list[PublishedNetwork]:
     """The presets that fit the images."""
-    rows = []
-    for name, arch in PRESETS.items():
-        if arch.stem == "cifar":
-            fitted = arch.replace(in_channels=1)
-            rows.append({"key": fitted.key, "name": name, **vars(cost_of(fitted, SIZE, SIZE))})
-    return pd.DataFrame(rows)
+    fitted = {n: a.replace(in_channels=1) for n, a in PRESETS.items() if a.stem == "cifar"}
+    return [PublishedNetwork(n, a.key, cost_of(a, SIZE, SIZE)) for n, a in fitted.items()]
 
 
 def _architecture(rng: np.random.Generator) -> ArchConfig:
@@ -101,52 +115,37 @@ def _architecture(rng: np.random.Generator) -> ArchConfig:
     )
 
 
-def _row(number: int, arch: ArchConfig, rng: np.random.Generator) -> dict[str, Any]:
+def _candidate(number: int, arch: ArchConfig, rng: np.random.Generator) -> Candidate:
     cost = cost_of(arch, SIZE, SIZE, batch_size=128)
-    preset = next((n for n, p in PRESETS.items() if p.replace(in_channels=1) == arch), "")
     law = 0.055 + 0.11 * (cost.macs / 1e6) ** -0.45
     error = float(np.clip(law * rng.lognormal(0, 0.08), 0.02, 0.9))
     seconds = 4 + cost.macs / 1e6 * rng.uniform(0.8, 1.2)
-    return {
-        "number": number,
-        "key": arch.key,
-        "name": preset or arch.describe(),
-        "preset": preset,
-        "state": "finished",
-        "growth_rate": arch.growth_rate,
-        "block_config": "-".join(map(str, arch.block_config)),
-        "num_init_features": arch.num_init_features,
-        "bn_size": arch.bn_size,
-        "compression": arch.compression,
-        "drop_rate": arch.drop_rate,
-        "norm": arch.norm,
-        "stem": arch.stem,
-        "depth": arch.depth,
-        "params": cost.params,
-        "macs": cost.macs,
-        "activations": cost.activations,
-        "train_bytes": cost.train_bytes,
-        "latency_ms": 0.3 + cost.activations / 4e5 * rng.uniform(0.9, 1.1),
-        "rung": EPOCHS,
-        "seed": 0,
-        "error": round(error * VALIDATION_IMAGES) / VALIDATION_IMAGES,
-        "loss": error * 3,
-        "train_loss": error * 2.5,
-        "seconds": seconds,
-        "images_per_second": TRAIN_IMAGES * EPOCHS / seconds,
-        "train_macs": 3.0 * cost.macs * TRAIN_IMAGES * EPOCHS,
-        "finished_after": np.nan,
-        "failure": "",
-        "images": TRAIN_IMAGES,
-        "zero_cost": None,
-        "curve": _curve(error, rng),
-    }
+    rounded = round(error * VALIDATION_IMAGES) / VALIDATION_IMAGES
+    return Candidate(
+        arch=arch,
+        cost=cost,
+        state=State.FINISHED,
+        number=number,
+        rung=EPOCHS,
+        seed=0,
+        images=TRAIN_IMAGES,
+        preset=next((n for n, p in PRESETS.items() if p.replace(in_channels=1) == arch), ""),
+        error=rounded,
+        error_se=float(binomial_standard_error(rounded, VALIDATION_IMAGES)),
+        loss=error * 3,
+        train_loss=error * 2.5,
+        latency_ms=0.3 + cost.activations / 4e5 * rng.uniform(0.9, 1.1),
+        seconds=seconds,
+        images_per_second=TRAIN_IMAGES * EPOCHS / seconds,
+        train_macs=3.0 * cost.macs * TRAIN_IMAGES * EPOCHS,
+        curve=_curve(error, rng),
+    )
 
 
-def _curve(error: float, rng: np.random.Generator) -> list[dict[str, float]]:
+def _curve(error: float, rng: np.random.Generator) -> tuple[CurvePoint, ...]:
     errors = [error * (1 + 1.4 * (EPOCHS - e) / EPOCHS / e**0.5) for e in range(1, EPOCHS)]
     noisy = [*(min(0.9, e * rng.lognormal(0, 0.02)) for e in errors), error]
-    return [
-        {"epoch": e, "train_loss": 2.5 * v, "error": float(v), "loss": 3 * float(v)}
-        for e, v in enumerate(noisy, start=1)
-    ]
+    return tuple(
+        CurvePoint(epoch, 2.5 * float(v), float(v), 3 * float(v))
+        for epoch, v in enumerate(noisy, start=1)
+    )

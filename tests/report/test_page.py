@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -17,53 +16,18 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from dnsearch.config import StudyConfig, to_toml
+from dnsearch.cost.formula import Cost
 from dnsearch.errors import RunError
+from dnsearch.report.columns import COLUMNS
 from dnsearch.report.digest import answer, digest, export_command, summary
 from dnsearch.report.page import candidates_csv, render, write_report
-from dnsearch.report.table import shortened, table
-from dnsearch.search.predictions import Predictions, with_predictions
-from dnsearch.search.results import COLUMNS, Results
+from dnsearch.report.table import candidate_table, shortened
+from dnsearch.search.predictions import Predictions
+from dnsearch.search.results import Results
 
 from . import synthetic
 from .conftest import STATES
-
-
-class Reader(HTMLParser):
-    """Collects a page's elements, what they refer to, its text, and its figures."""
-
-    VOID = ("meta", "input", "img", "link", "br")
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.references: list[str] = []
-        self.handlers: list[str] = []
-        self.ids: list[str] = []
-        self.text = ""
-        self.figures: list[dict] = []
-        self.open: list[str] = []
-        self.json = False
-        self.feed(page)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        found = dict(attrs)
-        self.references += [found[name] for name in ("src", "href", "data") if name in found]
-        self.handlers += [name for name in found if name.startswith("on")]
-        self.ids += [found["id"]] if "id" in found else []
-        self.json = found.get("type") == "application/json"
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script":
-            self.figures += [json.loads(data)] if self.json else []
-        elif not self.open or self.open[-1] != "style":
-            self.text += data
+from .reader import Reader
 
 
 def read(results: Results) -> Reader:
@@ -143,8 +107,8 @@ def test_the_answer_comes_first_and_names_the_knee():
     found = digest(STATES["usual"]())
     knee, best = found.picks["knee"], found.picks["least-error"]
     text = answer(found)
-    assert text.startswith(f"Take {knee['name']}: {100 * knee['error']:.2f} ± ")
-    assert f"If only error counts, {best['name']}:" in text
+    assert text.startswith(f"Take {knee.name}: {100 * knee.error:.2f} ± ")
+    assert f"If only error counts, {best.name}:" in text
 
 
 @pytest.mark.parametrize(
@@ -176,7 +140,7 @@ def test_export_command_is_safe_to_paste():
 
 def test_summary_tells_what_the_table_holds():
     results = STATES["three costs"]()
-    told, rows = summary(digest(results)), results.candidates.set_index("key")
+    told, known = summary(digest(results)), {each.key: each for each in results.candidates}
     assert told["objectives"] == ["error", "macs", "params", "latency_ms"]
     assert list(told["reference_point"]) == told["objectives"]
     assert told["hypervolume_axis"] == "log"
@@ -185,48 +149,66 @@ def test_summary_tells_what_the_table_holds():
     assert told["counts"] == counts
     assert list(told["picks"]) == ["knee", "least-error", "least-cost"]
     for record in (*told["front"], *told["picks"].values()):
-        row = rows.loc[record["key"]]
-        assert record["error"] == row["error"]
-        assert record["macs"] == row["macs"]
+        candidate = known[record["key"]]
+        error = candidate.error
+        assert record["error"] == error
+        assert record["macs"] == candidate.cost.macs
         assert record["error_standard_error"] == pytest.approx(
-            (row["error"] * (1 - row["error"]) / synthetic.VALIDATION_IMAGES) ** 0.5
+            (error * (1 - error) / synthetic.VALIDATION_IMAGES) ** 0.5
         )
     assert json.loads(json.dumps(told, allow_nan=False)) == told
 
 
 def test_predictions_stand_on_the_cards_and_correct_the_least_error():
     """Of three candidates, the one with the least measured error is predicted to be the second."""
-    found = synthetic.results(3, seed=1)
-    found.candidates["error"] = [0.20, 0.15, 0.16]
-    found.candidates["macs"] = [1e5, 2e5, 3e5]
+    measured = synthetic.results(3, seed=1)
     draws = np.array([[0.2, 0.17, 0.16], [0.2, 0.18, 0.16], [0.2, 0.165, 0.16], [0.2, 0.15, 0.16]])
-    predictions = Predictions(tuple(found.candidates["key"]), draws, 0.03)
-    table = with_predictions(found.candidates, predictions, ("macs",))
-    told = digest(dataclasses.replace(found, candidates=table, predictions=predictions))
-    assert told.candidates["front_probability"].tolist() == [1.0, 1.0, 0.75]
-    assert told.front["name"].tolist() == found.candidates["name"][:2].tolist()  # as measured
-    assert told.picks["least-error"]["name"] == found.candidates["name"][2]  # as expected
-    chance, regret, among = told.sureness()
+    for place, error in enumerate((0.20, 0.15, 0.16)):
+        cost = Cost(100, (1 + place) * 100_000, 100, 100)
+        measured = synthetic.changed(measured, place, error=error, cost=cost)
+    keys = tuple(candidate.key for candidate in measured.candidates)
+    found = dataclasses.replace(measured, predictions=Predictions(keys, draws, 0.03))
+    for place, (error, chance) in enumerate(((0.2, 1.0), (0.1675, 1.0), (0.16, 0.75))):
+        figures = {"predicted_error": error, "predicted_low": 0.14, "predicted_high": 0.21}
+        found = synthetic.changed(found, place, front_probability=chance, **figures)
+    told, names = digest(found), [candidate.name for candidate in measured.candidates]
+    assert [member.name for member in told.front] == names[:2]  # as measured
+    assert told.picks["least-error"].name == names[2]  # as predicted
+    assert told.sureness is not None
+    chance, regret, among = told.sureness
     assert (chance, among) == (0.75, 3)
     assert regret == pytest.approx(0.01 / 4)
     page = render(told)
     assert "the best of 3 networks trained with probability 0.75; expected regret 0." in page
-    assert "expected validation error" in page
-    assert "expected" not in render(digest(found)).partition("Validation error against")[0]
+    assert "predicted validation error" in page
+    assert "predicted" not in render(digest(measured)).partition("Validation error against")[0]
+
+
+def test_two_trials_of_the_same_number_are_two_cards():
+    """Known designs are numbered in a study of their own."""
+    found = synthetic.results(12)
+    for place in range(12):
+        found = synthetic.changed(found, place, number=0)
+    picks = {candidate.key for candidate in digest(found).picks.values()}
+    assert read(found).tags.count("article") == len(picks) > 1
 
 
 def test_csv_round_trip():
     results = STATES["usual"]()
     read_back = pd.read_csv(io.StringIO(candidates_csv(digest(results))), dtype={"key": str})
     assert list(read_back.columns) == [*COLUMNS, "front"]
-    for name in ("key", "error", "macs", "seconds", "block_config"):
-        expected = results.candidates[name]
-        pd.testing.assert_series_equal(read_back[name], expected, check_dtype=False)
-    assert [json.loads(curve) for curve in read_back["curve"]] == list(results.candidates["curve"])
+    for name in ("error", "macs", "seconds", "growth_rate", "depth"):
+        wanted = [candidate.figure(name) for candidate in results.candidates]
+        np.testing.assert_array_equal(read_back[name], wanted)
+    assert list(read_back["key"]) == [candidate.key for candidate in results.candidates]
+    assert list(read_back["state"]) == [candidate.state.value for candidate in results.candidates]
+    assert read_back["block_config"][0].count("-") == 2
+    curves = [[vars(point) for point in each.curve] for each in results.candidates]
+    assert [json.loads(curve) for curve in read_back["curve"]] == curves
 
 
 def test_table_is_best_first_with_units_in_its_headers():
-    found = table(digest(STATES["usual"]()))
+    found = candidate_table(digest(STATES["usual"]()))
     labels = [column.label for column in found.columns]
     assert labels[:5] == ["key", "architecture", "state", "error (%)", "± (%)"]
     assert "MACs (M)" in labels
@@ -238,10 +220,10 @@ def test_table_is_best_first_with_units_in_its_headers():
 
 
 def test_table_leaves_out_columns_that_say_nothing():
-    labels = [column.label for column in table(digest(STATES["one"]())).columns]
+    labels = [column.label for column in candidate_table(digest(STATES["one"]())).columns]
     assert "state" not in labels
     assert "reason" not in labels
-    labels = [column.label for column in table(digest(STATES["no latencies"]())).columns]
+    labels = [column.label for column in candidate_table(digest(STATES["no latencies"]())).columns]
     assert "latency (ms)" not in labels
 
 

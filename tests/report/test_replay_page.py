@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
@@ -10,13 +11,14 @@ import pytest
 
 from dnsearch.config import StudyConfig
 from dnsearch.errors import RunError
-from dnsearch.replay.comparison import compare, per_replay, rounded_down, summary, verdict
+from dnsearch.replay.comparison import compare
 from dnsearch.replay.measures import COLUMNS, Replay
-from dnsearch.report.replay import render, write_replay
-from dnsearch.report.shares import share_figure, share_series
+from dnsearch.report.replay import per_replay, render, summary, write_replay
+from dnsearch.report.shares import share_figure
+from dnsearch.report.strategies import rounded_down, verdict
 
 from . import replayed
-from .test_page import Reader
+from .reader import Reader
 
 ALL = list(replayed.SKILL)
 TABLE = replayed.table()
@@ -43,9 +45,14 @@ STATES = {
 }
 
 
+@functools.cache
+def state(name):
+    return invented(**STATES[name])
+
+
 @pytest.fixture(params=list(STATES))
 def any_state(request):
-    return invented(**STATES[request.param])
+    return state(request.param)
 
 
 def test_every_state_renders_and_is_well_formed(any_state):
@@ -85,7 +92,8 @@ def told(axis="log", **computes) -> str:
         for name, own in computes.items()
     }
     seeds = range(len(next(iter(replays.values()))))
-    return verdict(dataclasses.replace(invented(), replays=replays, seeds=seeds), axis)
+    given = dataclasses.replace(state("one seed"), replays=replays, seeds=seeds)
+    return verdict(given, axis)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +103,7 @@ def told(axis="log", **computes) -> str:
             {"tpe": [40, 41, 50], "known_cost": [3.14, 2, 4], "nsga2": [100.6, -100.6, -100.6]},
             "known-cost reaches 95 % of the best hypervolume with 3.1 full trainings of mean size; "
             "tpe needs 41 (13 times as many), "
-            "nsga2 more than 100 (more than 32 times as many, reached in 1 of 3).",
+            "nsga2 needs more than 100 (more than 32 times as many, reached in 1 of 3).",
         ),
         (
             {"known_cost": [2, 3, -9], "random": [1, 2, 3]},
@@ -106,7 +114,7 @@ def told(axis="log", **computes) -> str:
             {"known_cost": [2, -9, -9.99], "random": [30, 20, 10], "gp": [-1, -2, -3]},
             "known-cost needs more than 9.0 full trainings of mean size for 95 % of the best "
             "hypervolume (reached in 1 of 3); random needs 20, "
-            "gp more than 2.0 (reached in 0 of 3).",
+            "gp needs more than 2.0 (reached in 0 of 3).",
         ),
         (
             {"known_cost": [10], "gp": [-5]},
@@ -130,7 +138,7 @@ def test_verdict(computes, words):
 
 
 def test_verdict_where_nothing_was_trained():
-    assert verdict(invented(budget=0.0), "log") == "No replay trained anything."
+    assert verdict(state("nothing"), "log") == "No replay trained anything."
 
 
 @pytest.mark.parametrize(
@@ -157,7 +165,7 @@ def test_the_page_tells_axis_reference_unit_and_table():
     for words in (
         "90.00 %, that of guessing",
         "1.1 times the largest in the search space",
-        "that of all 162 truths together",
+        "that of all 162 architectures together",
         "an architecture trained to 9 epochs",
         "1, 3, 9 epochs",
         "8,000 of 1x14x14",
@@ -182,11 +190,11 @@ def test_within_some_architectures():
     assert len(held_out.keys) == len(keys)
     needed = held_out.needed["random", "log", 0.99]
     assert needed.reached == 3
-    assert f"that of all {len(keys)} truths together" in Reader(render(held_out)).text
+    assert f"that of all {len(keys)} architectures together" in Reader(render(held_out)).text
 
 
 def test_lines_end_with_their_replays_and_rise():
-    series = share_series(invented(samplers=ALL), "log")
+    series = state("usual").shares("log")
     assert [own.sampler for own in series] == ALL
     for own in series:
         assert own.shares.shape == (5, len(own.compute))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dnsearch.analysis import pareto
+from dnsearch.analysis.candidates import figures
 from dnsearch.report.digest import digest
 from dnsearch.report.series import (
     NEAR_DECADES,
@@ -58,7 +61,7 @@ def test_untrained_presets_are_near_or_far(usual):
 
 def test_candidates_without_the_cost_are_counted():
     found = synthetic.results(9, costs=("macs", "latency_ms"))
-    found.candidates.loc[:3, "latency_ms"] = np.nan
+    found = synthetic.changed(found, slice(4), latency_ms=np.nan)
     series = front_series(digest(found), "latency_ms")
     assert (len(series.costs), series.missing) == (5, 4)
 
@@ -66,9 +69,9 @@ def test_candidates_without_the_cost_are_counted():
 def test_volume_counts_the_compute_of_failures_too(usual):
     series = volume_series(usual)
     assert series.train_macs[0] == series.volumes[0] == series.volumes[3] == 0
-    assert series.train_macs[-1] == pytest.approx(usual.candidates["train_macs"].sum())
+    assert series.train_macs[-1] == pytest.approx(figures(usual.candidates, "train_macs").sum())
     assert (np.diff(series.volumes) >= 0).all()
-    front = usual.front[["error", "macs"]].to_numpy(float)
+    front = np.stack([figures(usual.front, name) for name in ("error", "macs")], axis=1)
     assert series.volumes[-1] == pytest.approx(
         pareto.hypervolume(front, list(usual.reference.values()))
     )
@@ -94,8 +97,9 @@ def test_importance_of_nothing_is_none():
 
 
 def test_hover_tells_the_figures_and_escapes(usual):
-    row = synthetic.results(1).candidates.iloc[0].to_dict()
-    text = hover_text(row | {"name": "<b>x", "error": 0.1, "error_se": 0.005, "macs": 3.2e6})
+    (candidate,) = synthetic.results(1).candidates
+    cost = replace(candidate.cost, macs=3_200_000)
+    text = hover_text(replace(candidate, preset="<b>x", error=0.1, error_se=0.005, cost=cost))
     assert "&lt;b&gt;x" in text
     assert "10.00 ± 0.50 %" in text
     assert "3.20 M MACs" in text
@@ -104,6 +108,6 @@ def test_hover_tells_the_figures_and_escapes(usual):
 
 def test_an_error_of_zero_is_drawn_as_half_an_image():
     found = synthetic.results(4)
-    found.candidates.loc[0, "error"] = 0.0
+    found = synthetic.changed(found, 0, error=0.0)
     series = front_series(digest(found), "macs")
     assert series.errors.min() == 0.5 / synthetic.VALIDATION_IMAGES

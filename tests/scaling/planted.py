@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from dnsearch.analysis.candidates import Candidate, State
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import cost_of, costs
-from dnsearch.search.results import COLUMNS, Results
+from dnsearch.scaling.study import Scaling, study_scaling
+from dnsearch.search.results import Results
 
 SIDE, TRAIN, VALIDATION, EPOCHS = 16, 8000, 4000, 3
 FLOOR, FACTOR, ALPHA = 0.05, 12.0, 0.4
@@ -53,6 +56,12 @@ def _off(arch: ArchConfig, macs: int) -> float:
     return float(np.exp(0.15 * np.log(arch.growth_rate / best_growth_rate(macs)) ** 2))
 
 
+def with_errors(results: Results, errors: Iterable[float]) -> Results:
+    """The same training runs with other errors."""
+    pairs = zip(results.candidates, errors, strict=True)
+    return replace(results, candidates=[replace(run, error=float(error)) for run, error in pairs])
+
+
 def scaling_results(
     architectures: int = 40,
     seeds: int = 2,
@@ -66,18 +75,17 @@ def scaling_results(
 ) -> Results:
     """Networks of many shapes, log-spaced in MACs; the farther from the best width, the worse."""
     rng = np.random.default_rng(seed)
-    archs = _architectures(architectures, span, rng)
-    rows = []
-    for number, arch in enumerate(archs):
+    candidates: list[Candidate] = []
+    for number, arch in enumerate(_architectures(architectures, span, rng)):
         macs = cost_of(arch, SIDE, SIDE).macs
         off = _off(arch, macs)
         for _ in range(seeds):
             value = error(macs) * off * rng.lognormal(0, noise)
-            rows.append(_row(len(rows), arch, value, TRAIN, rng))
+            candidates.append(_candidate(len(candidates), arch, value, TRAIN, rng))
         if partial:
             images = TRAIN // (2, 4, 8)[number % 3]
             value = error(macs, images) * off * rng.lognormal(0, noise)
-            rows.append(_row(len(rows), arch, value, images, rng) | {"state": "partial"})
+            candidates.append(_candidate(len(candidates), arch, value, images, rng))
     fields: dict[str, Any] = {
         "name": name,
         "study": StudyConfig.model_validate(STUDY),
@@ -89,35 +97,41 @@ def scaling_results(
             "images": {"train": TRAIN, "validation": VALIDATION},
             "fingerprint": "5d41402abc4b2a76",
         },
-        "candidates": pd.DataFrame(rows, columns=list(COLUMNS)),
-        "presets": pd.DataFrame(columns=["key", "name"]),
+        "candidates": candidates,
+        "presets": [],
         "importance": {},
         "seconds": 1.0,
-        "archs": {arch.key: arch for arch in archs},
     }
     return Results(**fields | changes)
 
 
 @functools.cache
-def _pool() -> tuple[list[ArchConfig], np.ndarray]:
+def good() -> Scaling:
+    """What two seeds of 60 architectures over 64x and a third training run on part of the images
+    say; fitted once for all tests."""
+    return study_scaling([scaling_results(60, partial=True, noise=0.01)])
+
+
+@functools.cache
+def _pool() -> tuple[ArchArrays, np.ndarray]:
     """Networks of all shapes, and their MACs."""
-    rng = np.random.default_rng(0)
-    archs = []
+    rng, drawn = np.random.default_rng(0), []
     for _ in range(12000):
         growth = int(rng.choice(STUDY["space"]["growth_rate"]))
-        archs.append(
-            ArchConfig(
-                growth_rate=growth,
-                block_config=tuple(int(d) for d in rng.integers(1, rng.integers(2, 10), size=3)),
-                num_init_features=2 * growth,
-                bn_size=int(rng.choice([0, 4])),
-                stem="cifar",
-                in_channels=1,
-                num_classes=10,
-            )
-        )
-    archs = list(dict.fromkeys(archs))
-    return archs, costs(ArchArrays.of(archs), SIDE, SIDE).macs
+        blocks = rng.integers(1, rng.integers(2, 10), size=3).tolist()
+        drawn.append((growth, *blocks, int(rng.choice([0, 4]))))
+    table = np.array(list(dict.fromkeys(drawn)))
+    first = ArchArrays.of([ArchConfig(8, (1, 1, 1), 16, stem="cifar", in_channels=1)])
+    alike = {name: np.repeat(value, len(table), axis=0) for name, value in vars(first).items()}
+    shapes = {
+        "growth_rate": table[:, 0],
+        "block_config": table[:, 1:4],
+        "num_init_features": 2 * table[:, 0],
+        "bn_size": table[:, 4],
+        "num_classes": np.full(len(table), 10),
+    }
+    archs = ArchArrays(**alike | shapes)
+    return archs, costs(archs, SIDE, SIDE).macs
 
 
 def _architectures(
@@ -125,43 +139,34 @@ def _architectures(
 ) -> list[ArchConfig]:
     """Of each size one that is at most three times as wide or narrow as the best."""
     archs, macs = _pool()
-    widths = np.array([arch.growth_rate for arch in archs])
-    off = np.log(widths / best_growth_rate(macs))
-    found: list[ArchConfig] = []
+    off = np.log(archs.growth_rate / best_growth_rate(macs))
+    found: list[int] = []
     for target in np.geomspace(*span, count):
         wanted = rng.uniform(-1, 1)
         nearest = np.argsort(np.abs(np.log(macs / target)) + 0.1 * np.abs(off - wanted))[:4]
-        new = [archs[i] for i in rng.permutation(nearest) if archs[i] not in found]
+        new = [int(place) for place in rng.permutation(nearest) if place not in found]
         found += new[:1]
-    return found
+    return [archs.config(place) for place in found]
 
 
-def _row(
+def _candidate(
     number: int, arch: ArchConfig, error: float, images: int, rng: np.random.Generator
-) -> dict[str, Any]:
+) -> Candidate:
     cost = cost_of(arch, SIDE, SIDE, batch_size=128)
     seconds = (2e-5 + 1e-9 * cost.activations + 2e-11 * cost.macs) * rng.lognormal(0, 0.03)
-    return {
-        "number": number,
-        "key": arch.key,
-        "name": arch.describe(),
-        "preset": "",
-        "state": "finished",
-        **arch.to_dict(),
-        "block_config": "-".join(map(str, arch.block_config)),
-        "depth": arch.depth,
-        **vars(cost),
-        "latency_ms": np.nan,
-        "rung": EPOCHS,
-        "images": images,
-        "seed": number,
-        "error": min(float(error), 0.9),
-        "loss": 3 * float(error),
-        "train_loss": 2 * float(error),
-        "seconds": seconds * images * EPOCHS,
-        "images_per_second": 1 / seconds,
-        "train_macs": 3.0 * cost.macs * TRAIN * EPOCHS,
-        "finished_after": float(number),
-        "failure": "",
-        "curve": [],
-    }
+    return Candidate(
+        arch=arch,
+        cost=cost,
+        state=State.FINISHED if images == TRAIN else State.PARTIAL,
+        number=number,
+        rung=EPOCHS,
+        seed=number,
+        images=images,
+        error=min(float(error), 0.9),
+        loss=3 * float(error),
+        train_loss=2 * float(error),
+        seconds=seconds * images * EPOCHS,
+        images_per_second=1 / seconds,
+        train_macs=3.0 * cost.macs * TRAIN * EPOCHS,
+        finished_after=float(number),
+    )

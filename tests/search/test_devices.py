@@ -2,6 +2,7 @@ import pytest
 
 from dnsearch.config import SearchConfig, TrainingConfig
 from dnsearch.rundir import cpu_cores
+from dnsearch.search import devices
 from dnsearch.search.devices import Plan, plan_workers
 
 
@@ -15,10 +16,9 @@ def test_latency_is_measured_by_one_worker_alone():
 
 
 def test_too_many_workers_are_told_of(monkeypatch):
-    monkeypatch.delenv("CXX", raising=False)
-    recipe = TrainingConfig(kernels="portable")
-    assert Plan(("cpu",) * cpu_cores(), 1).notes(recipe) == []
-    (note,) = Plan(("cpu",) * (cpu_cores() + 3), 1).notes(recipe)
+    monkeypatch.setattr(devices, "build", lambda: pytest.fail("notes must not compile"))
+    assert Plan(("cpu",) * cpu_cores(), 1).notes() == []
+    (note,) = Plan(("cpu",) * (cpu_cores() + 3), 1).notes()
     assert note.startswith(f"{cpu_cores() + 3} workers share {cpu_cores()} cores; --workers")
 
 
@@ -33,6 +33,7 @@ def test_too_many_workers_are_told_of(monkeypatch):
 )
 def test_a_missing_compiler_is_told_of(monkeypatch, recipe, told):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    notes = Plan(("cpu",), 1).notes(recipe)
+    notes = Plan(("cpu",), 1).compile_kernels(recipe)
     assert [note for note in notes if "no C++ compiler 'no-such-compiler'" in note] == notes
     assert bool(notes) == told
+    assert Plan(("cuda:0",), 1).compile_kernels(recipe) == []

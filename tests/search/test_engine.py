@@ -5,6 +5,7 @@ from optuna.trial import TrialState
 
 from dnsearch.arch import preset
 from dnsearch.errors import ConfigError, SpaceError
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator, fake_score
 
@@ -34,7 +35,7 @@ def test_values_are_error_and_exact_costs(make_search):
     for record in search.records:
         cost = search.model.cost(record.job.arch)
         assert record.values == (record.score.error, cost.macs, cost.params)
-    optuna_front = {trial.number for trial in search.store.search.best_trials}
+    optuna_front = {trial.number for trial in search.study.best_trials}
     ours = {
         r.job.trial
         for r in search.records
@@ -53,7 +54,7 @@ def test_limits_are_kept_and_rejected_proposals_never_trained(make_search):
     search.run()
     assert len(search.records) == sum(unlimited.costs.macs <= bound)
     assert all(search.model.cost(r.job.arch).macs <= bound for r in search.records)
-    for trial in search.store.search.get_trials(states=[TrialState.PRUNED]):
+    for trial in search.study.get_trials(states=[TrialState.PRUNED]):
         assert trial.user_attrs["rejected"] == "over limit"
         assert trial.constraints["macs"] > 0
 
@@ -89,7 +90,7 @@ def test_killed_between_storing_a_score_and_telling_it(make_search, monkeypatch)
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search.store, "_close", killed)
+    monkeypatch.setattr(search.store.logs[SEARCH], "_close", killed)
     with pytest.raises(KeyboardInterrupt):
         search.store.tell(job, fake_score(job), [0.5, 1.0], {"macs": -0.5}, 99.0)
     resumed = make_search(trials=4)
@@ -161,7 +162,7 @@ def test_slow_candidates_are_infeasible(make_search):
     for record in search.records:
         assert record.values[1] == record.job.arch.depth
         assert record.feasible == (record.job.arch.depth <= 6)
-    assert all(t.values[1] <= 6 for t in search.store.search.best_trials)
+    assert all(t.values[1] <= 6 for t in search.study.best_trials)
 
 
 def test_known_designs_come_first_inside_the_space_and_outside(make_search):
@@ -171,10 +172,10 @@ def test_known_designs_come_first_inside_the_space_and_outside(make_search):
     first, second, third = search.records[:3]
     assert first.job.arch.block_config == (3, 2)
     assert first.job.arch.num_init_features == 12
-    assert not first.job.reference
+    assert first.job.study == SEARCH
     assert second.job.arch == preset("densenet-40-12").replace(in_channels=1, num_classes=4)
-    assert second.job.reference
-    assert not third.job.reference
+    assert second.job.study == REFERENCES
+    assert third.job.study == SEARCH
     assert len(search.records) == 5
     again = make_search(start=(inside, "densenet-40-12"), trials=6)
     again.run()

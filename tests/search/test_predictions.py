@@ -36,7 +36,7 @@ def searched(trials, seed):
     model = CostModel((1, 8, 8))
     points, _ = feasible_points(space, model, np.random.default_rng(0))
     problem = Problem(points, model, ("macs",), (3,), "log", {}, 1000)
-    store = StudyStore(None, ("macs",))
+    store = StudyStore(None, problem.objectives)
     config = SearchConfig(sampler="random", trials=trials, seed=seed)
     proposer = Proposer(store, problem, config, [])
     Engine(store, proposer, FakeEvaluator(score=noisy), problem, config).run(lambda progress: None)

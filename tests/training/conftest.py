@@ -18,7 +18,7 @@ def striped(count: int, seed: int) -> LabelledImages:
 def prepared() -> PreparedData:
     train, validation = striped(192, 0), striped(90, 1)
     names = ("rows", "columns", "neither")
-    return PreparedData("stripes", names, train, validation, (0.35,), (0.25,), "0" * 16)
+    return PreparedData("stripes", names, train, validation, (0.35,), (0.25,), "0" * 16, False)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from dnsearch.errors import ConfigError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.training import full
 from dnsearch.training.full import FullTraining, changes, require_same, train_fully
+from tests.cache import make_cache
 
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar")
 RECIPE = TrainingConfig(rungs=(1, 2), batch_size=32, shift=1)
@@ -28,7 +31,7 @@ class Silent:
 
 @pytest.fixture
 def study(tmp_path, monkeypatch, prepared):
-    monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DNSEARCH_CACHE", make_cache(tmp_path / "cache"))
     monkeypatch.setattr(full, "set_up", lambda *_: None)  # for the whole process
     held = prepared.validation
     parts = {"train": prepared.train, "val": held, "test": held[np.arange(60)]}
@@ -75,11 +78,38 @@ def test_it_tells_of_itself_and_tests_at_the_end(training, run, monkeypatch):
     assert order == [1, 2, "test"]
     assert watch.seen.progress() == 2
     assert watch.seen.images_an_epoch == 192
-    assert watch.seen.has_test
+    assert watch.seen.training.images.test_split
     assert trained.validation.images == 90
     assert trained.test.images == 60
     assert trained.score.error == trained.validation.error
     assert 0 <= trained.test.error < 2 / 3
+
+
+def write_split(folder: Path, prefix: str, count: int, seed: int) -> None:
+    """IDX files of noise in ten classes."""
+    images = np.random.default_rng(seed).integers(0, 256, (count, 8, 8), np.uint8)
+    for name, array in (("images-idx3", images), ("labels-idx1", np.arange(count) % 10)):
+        header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+        (folder / f"{prefix}-{name}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
+
+
+def test_nothing_opens_the_test_images_before_the_last_epoch(tmp_path, study, run, monkeypatch):
+    """Their files are damaged until then, so whatever reads them earlier fails."""
+    write_split(tmp_path, "train", 80, 0)
+    for name in ("images-idx3", "labels-idx1"):
+        (tmp_path / f"t10k-{name}-ubyte").write_bytes(b"damaged")
+    data = DataConfig(format="mnist", path=tmp_path)
+    own = study.model_copy(update={"data": data})
+    training = FullTraining.of("toy", ARCH, own, prepare(data), epochs=2, seed=0)
+    watch = Silent()
+
+    def mend(point):
+        if point.epoch == 2:
+            write_split(tmp_path, "t10k", 30, 1)
+
+    monkeypatch.setattr(watch, "epoch", mend)
+    trained = train_fully(training, run, "cpu", 1, watch)
+    assert trained.test.images == 30
 
 
 def test_a_training_that_fails_never_opens_the_test_images(training, run, monkeypatch):

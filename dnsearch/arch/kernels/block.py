@@ -15,56 +15,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, _foreach_add_, _foreach_mul, _foreach_mul_  # pyright: ignore
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
-if TYPE_CHECKING:
-    from dnsearch.arch.kernels.portable import Operations
-
-Shape = tuple[int, int, int]
-"""Images, height and width of the pixels in a matrix of rows."""
-
-Window = tuple[int, int]
-
-
-class Norm(NamedTuple):
-    """A batch norm at work: weight, bias and the statistics it goes by, (c,) each."""
-
-    weight: Tensor
-    bias: Tensor
-    mean: Tensor
-    var: Tensor
-    eps: float
-    by_batch: bool  # the statistics are the batch's, so that the gradient goes through them too
-
-    @property
-    def rstd(self) -> Tensor:
-        return (self.var + self.eps).rsqrt()
-
-    @property
-    def scale(self) -> Tensor:
-        return self.weight * self.rstd
-
-    @property
-    def shift(self) -> Tensor:
-        return self.bias - self.mean * self.scale
-
-
-class Gradient(NamedTuple):
-    """Of maps x, in the making: dx - expected[0] - (x - mean) expected[1], once all readers are in.
-
-    dx is (pixels, c), expected (2, c).
-    """
-
-    dx: Tensor
-    expected: Tensor
-
-    def of(self, maps: slice) -> Gradient:
-        return Gradient(self.dx[:, maps], self.expected[:, maps])
+from dnsearch.arch.kernels.operations import (
+    Norm,
+    Operations,
+    Shape,
+    Window,
+    image,
+    rows,
+    wide,
+)
 
 
 class Layer(NamedTuple):
@@ -309,21 +275,6 @@ def _learn(learners: list[tuple[Any, Norm]], pixels: int) -> None:
         added += [momentum, momentum * pixels / (pixels - 1)]  # the variance unbiased
     _foreach_mul_(running, kept)
     _foreach_add_(running, _foreach_mul(batch, added))
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """What numbers a channel are held in."""
-    return torch.promote_types(dtype, torch.float32)
-
-
-def rows(maps: Tensor) -> Tensor:
-    """(n, c, h, w) -> (n h w, c), a view of maps that are channels-last."""
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
-
-
-def image(x: Tensor, shape: Shape) -> Tensor:
-    """(n h w, c) -> (n, c, h, w), channels-last."""
-    return x.view(*shape, -1).permute(0, 3, 1, 2)
 
 
 def matrix(weight: Tensor, like: Tensor) -> Tensor:

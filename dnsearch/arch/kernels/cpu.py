@@ -10,7 +10,7 @@ import ctypes
 import functools
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,10 +20,8 @@ from torch.autograd.function import once_differentiable
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.kernels.build import build
 from dnsearch.arch.kernels.modules import untouched
+from dnsearch.arch.plain import PlainDenseNet
 from dnsearch.errors import KernelError
-
-if TYPE_CHECKING:
-    from dnsearch.arch.densenet import DenseNet
 
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
 _IMAGENET_STEM = ("conv0", "norm0", "relu0", "pool0")
@@ -60,13 +58,13 @@ def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
         return None
 
 
-def supports(model: DenseNet, images: Tensor) -> bool:
+def supports(model: PlainDenseNet, images: Tensor) -> bool:
     """Training, or inference without autograd, of plain tensors in fp32 or float64 on the CPU, by
     modules as the config builds them, without dropout."""
     return _network(model, images) is not None
 
 
-def pooled_features(model: DenseNet, images: Tensor) -> Tensor | None:
+def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
     """Images (n, in_channels, h, w) -> what the classifier reads, (n, c); None where it does not
     support them. There are no second derivatives."""
     network = _network(model, images)
@@ -86,7 +84,7 @@ def pooled_features(model: DenseNet, images: Tensor) -> Tensor | None:
     return out
 
 
-def _network(model: DenseNet, images: Tensor) -> _Network | None:
+def _network(model: PlainDenseNet, images: Tensor) -> _Network | None:
     config, gradients = model.config, torch.is_grad_enabled()
     weight = model.classifier.weight
     if not (
@@ -128,7 +126,7 @@ class _Network(NamedTuple):
     momentum: float
 
     @classmethod
-    def of(cls, model: DenseNet, modules: list[nn.Module]) -> _Network | None:
+    def of(cls, model: PlainDenseNet, modules: list[nn.Module]) -> _Network | None:
         """None where norms have settings of their own, such as frozen statistics."""
         stem = _IMAGENET_STEM if model.config.stem == "imagenet" else ()
         skipped = {id(model.features.get_submodule(name)) for name in stem}

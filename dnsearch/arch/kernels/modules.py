@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from dnsearch.arch.config import ArchConfig
-
-if TYPE_CHECKING:
-    from dnsearch.arch.densenet import DenseNet
+from dnsearch.arch.plain import PlainDenseNet
 
 _SETTINGS = (
     *("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"),
@@ -19,7 +17,7 @@ _SETTINGS = (
 )
 
 
-def untouched(model: DenseNet) -> list[nn.Module] | None:
+def untouched(model: PlainDenseNet) -> list[nn.Module] | None:
     """The modules of ``model.features`` in their order; None where one was replaced, pruned,
     parametrised, hooked or set otherwise, so that only calling them gives the right result."""
     modules = list(model.features.modules())
@@ -36,10 +34,8 @@ def untouched(model: DenseNet) -> list[nn.Module] | None:
 
 @functools.lru_cache(maxsize=64)
 def _expected(config: ArchConfig) -> list[tuple[Any, ...]]:
-    from dnsearch.arch.densenet import DenseNet
-
     with torch.device("meta"):
-        return [_describe(module) for module in DenseNet(config).features.modules()]
+        return [_describe(module) for module in PlainDenseNet(config).features.modules()]
 
 
 def _describe(module: nn.Module) -> tuple[Any, ...]:

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dnsearch.arch.kernels import portable
-from dnsearch.arch.kernels.block import Gradient, Norm, Shape, Window
-
-if TYPE_CHECKING:
-    from dnsearch.arch.densenet import DenseNet
+from dnsearch.arch.kernels.operations import Gradient, Norm, Operations, Shape, Window
+from dnsearch.arch.plain import PlainDenseNet
 
 # Sizes are fixed: tuning takes seconds a shape, and a search meets hundreds of shapes. By the
 # compiler's figures for an H100, mostly two tiles or more fit each of its processors.
@@ -29,7 +27,7 @@ _STRIP = {"T": 512, "C": 16, "num_warps": 8}  # tiles' sums that a program adds 
 _SHARES = 512, 128  # of a weight's gradient: programs at most; pixels of each at least
 
 
-def supports(model: DenseNet, images: Tensor) -> bool:
+def supports(model: PlainDenseNet, images: Tensor) -> bool:
     """As ``portable``, but for float64; Triton has to be there, and a GPU or its interpreter."""
     if images.dtype == torch.float64 or not portable.supports(model, images):
         return False
@@ -40,7 +38,7 @@ def supports(model: DenseNet, images: Tensor) -> bool:
     return torch.cuda.get_device_capability(images.device) >= (8, 0)  # the first with bf16
 
 
-def pooled_features(model: DenseNet, images: Tensor) -> Tensor | None:
+def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
     """Images (n, in_channels, h, w) -> what the classifier reads, (n, c); None where it does not
     support them."""
     if not supports(model, images):
@@ -49,7 +47,7 @@ def pooled_features(model: DenseNet, images: Tensor) -> Tensor | None:
         return portable.run(model, images, FusedOperations())
 
 
-class FusedOperations(portable.Operations):
+class FusedOperations(Operations):
     def __init__(self) -> None:
         from dnsearch.arch.kernels import fused  # imports Triton
 

@@ -8,20 +8,23 @@ from typing import Protocol
 from dnsearch.arch.config import ArchConfig
 from dnsearch.training.score import Score
 
+SEARCH, REFERENCES, CONFIRM = "search", "references", "confirm"
+"""Names of the Optuna studies that a run may hold; see ``search.store``."""
+
 
 @dataclass(frozen=True)
 class Job:
     """Train this architecture until ``rung`` epochs are done, with this seed.
 
-    ``trial`` is the number the score is told under; ``reference`` marks a known design that lies
-    outside the space. ``images``: training images it may see, drawn by its seed; None is all.
+    ``trial`` is the number that the score is stored under, in the Optuna study named ``study``.
+    ``images``: training images it may see, drawn by its seed; None is all.
     """
 
     trial: int
     arch: ArchConfig
     rung: int
     seed: int
-    reference: bool = False
+    study: str = SEARCH
     images: int | None = None
 
 

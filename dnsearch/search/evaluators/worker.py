@@ -88,7 +88,6 @@ def train(job: Job, checkpoint: Path, slot: int) -> Score:
 
 
 def _train(job: Job, checkpoint: Path, slot: int) -> Score:
-    from dnsearch.arch import kernels
     from dnsearch.cost.device import measure_latency
     from dnsearch.training.device import release_memory
     from dnsearch.training.trainer import Trainer
@@ -112,7 +111,7 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
         score = replace(score, test_error=error, test_loss=loss, test_images=len(tests))
     if settings.latency_batch and score.failure is None:
         # Torch's own modules, as an export is used, not what trains them fast.
-        model = kernels.use(trainer.averaged.model, "reference", data.device)
+        model = trainer.averaged.model.use_kernels("reference", data.device)
         latency = measure_latency(model, shape, settings.latency_batch, data.device)
         score = replace(score, latency_ms=latency.ms)
     if settings.zero_cost:

@@ -9,7 +9,6 @@ alone, and have another error: they are left out.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from dnsearch.search.layout import images_of, score_told
 from dnsearch.search.parameters import RUNG
 from dnsearch.training.score import Score
 
@@ -28,7 +28,8 @@ class Outcome:
 
     ``seed`` is the training's, None where the trial does not tell. ``signals`` maps a rung to what
     was measured there: ``error``, and where known the validation ``loss`` and the ``train_loss``.
-    ``latency_ms`` is None where it was not measured.
+    ``latency_ms`` is None where it was not measured. ``finished``: when it did, in seconds of a
+    clock that is the same for all trials of a study.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Outcome:
     failed: bool = False
     seed: int | None = None
     latency_ms: float | None = None
+    finished: float = 0.0
     signals: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @property
@@ -69,7 +71,7 @@ class History:
         for trial in study.get_trials(deepcopy=False):
             if trial.number == current or not trial.params or self.ignore(trial):
                 continue
-            if trial.user_attrs.get("images") is not None:
+            if images_of(trial) is not None:
                 continue
             outcome = self._read.get((study.study_name, trial.number))
             if outcome is None:
@@ -84,8 +86,9 @@ class History:
         rung = int(trial.params.get(RUNG, self.rungs[-1]))
         if not trial.state.is_finished():
             return Outcome(trial.number, params, rung, pending=True)
-        told = trial.user_attrs
-        score = Score.from_dict(json.loads(told["score"])) if "score" in told else None
+        told = score_told(trial)
+        score = Score.from_dict(told["score"]) if told else None
+        ended = trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0
         signals = _signals(trial, score, rung, self.rungs)
         return Outcome(
             number=trial.number,
@@ -93,7 +96,8 @@ class History:
             rung=rung,
             failed=trial.state == TrialState.FAIL or rung not in signals,
             seed=score.seed if score else None,
-            latency_ms=score.latency_ms if score else told.get("latency_ms"),
+            latency_ms=score.latency_ms if score else trial.user_attrs.get("latency_ms"),
+            finished=told["finished_after"] if told else ended,
             signals=signals,
         )
 

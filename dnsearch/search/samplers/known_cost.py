@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from dnsearch.analysis.pareto import Axis, on_axis
-from dnsearch.analysis.reference import FIRST_LATENCIES, MARGIN
+from dnsearch.analysis.reference import FIRST_LATENCIES, MARGIN, first_latency
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.cost.formula import CostArrays
 from dnsearch.errors import ConfigError, nearest
@@ -106,7 +106,8 @@ class KnownCostSampler(RungSampler):
         if not len(free):
             return 0, self.rungs[-1]  # nothing is left: a repeat, for the caller to turn down
         finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
-        unmeasured = all(outcome.latency_ms is None for outcome in finished)
+        tops = [outcome for outcome in finished if outcome.rung == self.rungs[-1]]
+        unmeasured = all(outcome.latency_ms is None for outcome in tops)
         if not finished or (LATENCY in self.costs and unmeasured):
             return int(free[np.argmin(self.known.macs[free])]), self.rungs[-1]
         return self._best(
@@ -225,9 +226,8 @@ class KnownCostSampler(RungSampler):
         """The point given, and what it leaves open by the rules of ``analysis.reference``."""
         point = {name: MARGIN * float(column.max()) for name, column in vars(self.known).items()}
         point["error"] = 1 - 1 / self.space.num_classes
-        measured = [o.latency_ms for o in finished if o.latency_ms is not None]
-        if measured:
-            point[LATENCY] = FIRST_LATENCIES * measured[0]
+        tops = [(o.finished, o.latency_ms) for o in finished if o.rung == self.rungs[-1]]
+        point[LATENCY] = FIRST_LATENCIES * first_latency(tops)
         point |= {name: v for name, v in self.reference.items() if np.isfinite(v)}
         return [point[name] for name in ("error", *self.costs)]
 

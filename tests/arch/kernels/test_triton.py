@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.arch.kernels import portable, triton
-from dnsearch.arch.kernels.block import Gradient, Norm
+from dnsearch.arch.kernels.operations import Gradient, Norm, Operations
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
@@ -72,7 +72,7 @@ class Case:
             setattr(twin, name, getattr(self, name).double())
         return twin
 
-    def results(self, by: portable.Operations) -> list[Tensor]:
+    def results(self, by: Operations) -> list[Tensor]:
         x, norm, gradient = self.x, self.norm, self.gradient
         y = by.normalise(x, norm)
         return [
@@ -87,7 +87,7 @@ class Case:
             *by.norm_backward(self.dy.clone(), y, x.contiguous(), norm),
         ]
 
-    def pooled(self, by: portable.Operations, shape, window) -> list[Tensor]:
+    def pooled(self, by: Operations, shape, window) -> list[Tensor]:
         gradient, sums = by.pool_backward(self.dz, self.x.contiguous(), self.norm, shape, window)
         return [by.pool(self.x, self.norm, shape, window), *gradient, sums]
 
@@ -113,7 +113,7 @@ def assert_near(found: list[Tensor], exact: list[Tensor], dtype: torch.dtype) ->
 def test_operations_are_the_portable_ones(shape, dtype, by_batch, monkeypatch):
     monkeypatch.setitem(triton._STRIP, "T", 2)  # so that there are several
     case = Case(*shape, dtype, by_batch)
-    exact = case.double().results(portable.Operations())
+    exact = case.double().results(Operations())
     assert_near(case.results(triton.FusedOperations()), exact, dtype)
 
 
@@ -133,7 +133,7 @@ def test_pooling_is_the_portable_one(window, channels):
     windows = 3 * (5 // window[0]) * (7 // window[1])
     case = Case(3 * 5 * 7, channels, 1)
     case.dz = draw(windows, channels)
-    exact = case.double().pooled(portable.Operations(), shape, window)
+    exact = case.double().pooled(Operations(), shape, window)
     assert_near(case.pooled(triton.FusedOperations(), shape, window), exact, torch.float32)
 
 

@@ -70,7 +70,7 @@ def test_failed_candidates_are_not_promoted(make_search):
 def test_outcomes_know_every_rung_of_a_training(make_search):
     search = make_search(sampler="mo-asha", rungs=(1, 3), trials=12)
     search.run()
-    outcomes = History((1, 3)).of(search.store.search)
+    outcomes = History((1, 3)).of(search.study)
     assert len(outcomes) == 12
     for outcome, record in zip(outcomes, search.records, strict=True):
         assert outcome.rung == record.job.rung
@@ -81,7 +81,7 @@ def test_outcomes_know_every_rung_of_a_training(make_search):
 def test_seeds_of_an_architecture_are_trainings_of_their_own(make_search):
     search = make_search(sampler="grid", rungs=(3,), trials=12, replicates=2)
     search.run()
-    outcomes = History((3,)).of(search.store.search)
+    outcomes = History((3,)).of(search.study)
     assert len({outcome.key for outcome in outcomes}) == 6
     assert len({outcome.training for outcome in outcomes}) == 12
 

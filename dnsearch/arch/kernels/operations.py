@@ -1,0 +1,173 @@
+"""What a dense block is computed with: norm, ReLU, 1x1 convolution and pooling of rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Shape = tuple[int, int, int]
+"""Images, height and width of the pixels in a matrix of rows."""
+
+Window = tuple[int, int]
+
+
+class Norm(NamedTuple):
+    """A batch norm at work: weight, bias and the statistics it goes by, (c,) each."""
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    var: Tensor
+    eps: float
+    by_batch: bool  # the statistics are the batch's, so that the gradient goes through them too
+
+    @property
+    def rstd(self) -> Tensor:
+        return (self.var + self.eps).rsqrt()
+
+    @property
+    def scale(self) -> Tensor:
+        return self.weight * self.rstd
+
+    @property
+    def shift(self) -> Tensor:
+        return self.bias - self.mean * self.scale
+
+
+class Gradient(NamedTuple):
+    """Of maps x, in the making: dx - expected[0] - (x - mean) expected[1], once all readers are in.
+
+    dx is (pixels, c), expected (2, c).
+    """
+
+    dx: Tensor
+    expected: Tensor
+
+    def of(self, maps: slice) -> Gradient:
+        return Gradient(self.dx[:, maps], self.expected[:, maps])
+
+
+class Operations:
+    """What a block is computed with.
+
+    x and the like are rows (pixels, c), with a stride where they lie in a block's buffer; weights
+    of 1x1 convolutions are (out, in). Statistics are (2, c), mean and biased variance, and sums are
+    (2, c), the gradients of a norm's bias and weight: both of 32 bits or more.
+    """
+
+    def statistics(self, x: Tensor) -> Tensor:
+        """Mean and biased variance of each channel."""
+        unused = x.new_zeros(x.shape[1], dtype=wide(x.dtype))  # but it sets the result's type
+        return torch.stack(torch.batch_norm_update_stats(_column(x), unused, unused, 0.0))
+
+    def normalise(self, x: Tensor, norm: Norm) -> Tensor:
+        """y = relu(norm(x))."""
+        if x.dtype == norm.mean.dtype:
+            return torch.addcmul(norm.shift, x, norm.scale).relu_()
+        column = _column(x.contiguous())  # strided, it takes torch 2.13 five times as long
+        weight, bias, mean, var, eps, _ = norm
+        y, *_ = torch.native_batch_norm(column, weight, bias, mean, var, False, 0.0, eps)
+        return rows(y.relu_())
+
+    def product(self, x: Tensor, norm: Norm, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """z = y weight^T with y = relu(norm(x)), and the statistics of z."""
+        z = self.normalise(x, norm) @ weight.T
+        return z, self.statistics(z)
+
+    def folded(self, x: Tensor, norm: Norm, weight: Tensor, bias: Tensor) -> Tensor:
+        """relu(y weight^T + bias) with y = relu(norm(x))."""
+        return torch.addmm(bias, self.normalise(x, norm), weight.T).relu_()
+
+    def product_backward(
+        self, dz: Tensor, x: Tensor, norm: Norm, weight: Tensor, gradient: Gradient
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient of the weight, and sums; adds to the gradient of x."""
+        y = self.normalise(x, norm)
+        dweight = dz.T @ y
+        return dweight, self.normalise_backward(dz @ weight, y, x, norm, gradient)
+
+    def normalise_backward(
+        self, dy: Tensor, y: Tensor, x: Tensor, norm: Norm, gradient: Gradient
+    ) -> Tensor:
+        """Sums; adds to the gradient of x. May overwrite dy and y."""
+        g = _masked(dy, y)
+        gradient.dx.addcmul_(g, norm.scale)
+        return _sums(g, y.copy_(x), norm, gradient.expected)
+
+    def norm_backward(self, dy: Tensor, y: Tensor, x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
+        """The gradient of x, which nothing else reads, and sums. May overwrite dy and y."""
+        g = _masked(dy, y)
+        dx, sums = _batch_norm_backward(g, x, norm, norm.by_batch, [True] * 3)
+        return rows(dx), sums
+
+    def whole(self, gradient: Gradient, x: Tensor, mean: Tensor) -> Tensor:
+        """The gradient of x that this one comes to, without a stride."""
+        dx, expected = gradient
+        constant = expected[0] - mean * expected[1]
+        return torch.addcmul(dx, x, expected[1], value=-1).sub_(constant).to(dx.dtype)
+
+    def pool(self, x: Tensor, norm: Norm, shape: Shape, window: Window) -> Tensor:
+        """Means of y = relu(norm(x)) over windows side by side, (windows, c)."""
+        return rows(F.avg_pool2d(image(self.normalise(x, norm), shape), window))
+
+    def pool_backward(
+        self, dp: Tensor, x: Tensor, norm: Norm, shape: Shape, window: Window
+    ) -> tuple[Gradient, Tensor]:
+        """The gradient of x, to which others will add, and sums."""
+        y = self.normalise(x, norm)
+        n, height, width = shape
+        pooled = n, height // window[0], width // window[1]
+        dy = torch.ops.aten.avg_pool2d_backward(
+            image(dp, pooled), image(y, shape), window, window, (0, 0), False, True, None
+        )
+        g = _masked(rows(dy), y)
+        expected = torch.zeros_like(norm.mean).repeat(2, 1)
+        sums = _sums(g, y.copy_(x), norm, expected)
+        return Gradient(g.mul_(norm.scale), expected), sums
+
+
+def _masked(dy: Tensor, y: Tensor) -> Tensor:
+    """g in the place of dy: 0 where the ReLU let nothing through."""
+    return torch.ops.aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
+
+
+def _sums(g: Tensor, x: Tensor, norm: Norm, expected: Tensor) -> Tensor:
+    """The sums; adds to the expectations what the norm takes off if it goes by the batch."""
+    _, sums = _batch_norm_backward(g, x, norm, False, [False, True, True])
+    if norm.by_batch:
+        scales = torch.stack([norm.scale, norm.scale * norm.rstd])
+        expected.addcmul_(scales, sums, value=1 / len(x))
+    return sums
+
+
+def _batch_norm_backward(
+    g: Tensor, x: Tensor, norm: Norm, by_batch: bool, wanted: list[bool]
+) -> tuple[Tensor, Tensor]:
+    dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(
+        _column(g), _column(x), norm.weight, norm.mean, norm.var, norm.mean, norm.rstd,
+        by_batch, norm.eps, wanted,
+    )  # fmt: skip
+    return dx, torch.stack([dbias, dweight])
+
+
+def _column(x: Tensor) -> Tensor:
+    """(n, c) -> (1, c, n, 1), channels-last: what torch's batch norms take without a copy."""
+    return x.T[None, :, :, None]
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """What numbers a channel are held in."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def rows(maps: Tensor) -> Tensor:
+    """(n, c, h, w) -> (n h w, c), a view of maps that are channels-last."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+
+
+def image(x: Tensor, shape: Shape) -> Tensor:
+    """(n h w, c) -> (n, c, h, w), channels-last."""
+    return x.view(*shape, -1).permute(0, 3, 1, 2)

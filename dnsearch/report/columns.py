@@ -1,0 +1,64 @@
+"""A candidate as a row of ``candidates.csv`` and a record of ``summary.json``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from dnsearch.analysis.candidates import Candidate
+
+COLUMNS = {
+    "number": "trial number in Optuna's storage",
+    "key": "ArchConfig.key",
+    "name": "short description, or the preset's name",
+    "preset": "name of the preset this architecture is, else empty",
+    "state": "finished, screened (trained to a lower rung only), partial (trained on part of the "
+    "images), failed, or unfit (finished, but over a limit known only when measured)",
+    "growth_rate": "",
+    "block_config": "depths joined by '-', such as 6-12-24",
+    "num_init_features": "",
+    "bn_size": "",
+    "compression": "",
+    "drop_rate": "",
+    "norm": "",
+    "stem": "",
+    "depth": "weighted layers",
+    "params": "parameters",
+    "macs": "multiply-adds of one image",
+    "activations": "elements convolutions write for one image",
+    "train_bytes": "bytes a training step holds at training.batch_size",
+    "latency_ms": "measured milliseconds of one forward pass, empty where not asked for",
+    "rung": "epochs trained",
+    "images": "training images it was given",
+    "seed": "seed of the training",
+    "error": "validation error, 0 to 1; empty where failed",
+    "loss": "validation loss, nats",
+    "train_loss": "mean training loss of the last epoch, nats",
+    "seconds": "wall-clock seconds of this training",
+    "images_per_second": "training images a second",
+    "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
+    "finished_after": "seconds of search time, over all sittings, when this candidate was told",
+    "failure": "reason, empty where there is none",
+    "predicted_error": "predicted error in the mean over seeds, by all training runs together; "
+    "empty where there is none, as for what was not trained to the end",
+    "predicted_low": "lower end of its 90 % interval",
+    "predicted_high": "upper end",
+    "front_probability": "probability of being on the front of all finished candidates",
+    "zero_cost": "scores at initialisation by name, null where they were not asked for",
+    "curve": "list of {epoch, train_loss, error, loss}",
+}
+"""What each figure of a candidate is, by its name in files, in the order of the columns."""
+
+
+def row_of(candidate: Candidate) -> dict[str, Any]:
+    """A candidate's figures by the names of ``COLUMNS``, NaN where missing."""
+    known = vars(candidate) | vars(candidate.cost) | candidate.arch.to_dict()
+    known |= {
+        "key": candidate.key,
+        "name": candidate.name,
+        "state": str(candidate.state),
+        "block_config": "-".join(map(str, candidate.arch.block_config)),
+        "depth": candidate.arch.depth,
+        "curve": [asdict(point) for point in candidate.curve],
+    }
+    return {name: known[name] for name in COLUMNS}

@@ -1,0 +1,120 @@
+"""Why a scaling law is not trusted or an exponent not used, and what would settle it, in words."""
+
+from __future__ import annotations
+
+from dnsearch.analysis.metrics import METRICS, short_number
+from dnsearch.scaling.growth import Cause, Growth
+from dnsearch.scaling.heldout import HeldOut
+from dnsearch.scaling.verdict import Advice, LongerTraining, Reason, Refusal, Verdict
+from dnsearch.text import agreeing, counted
+
+DIMENSIONS = {
+    "growth_rate": "growth rate",
+    "layers": "number of layers",
+    "bn_size": "bottleneck's width",
+}
+"""What may grow with the budget, by the names of ``Scaling.growth``."""
+
+
+def share(value: float, digits: int = 1) -> str:
+    """A share (0 to 1) in percent: ``9.8 %``."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def why_refused(refusal: Refusal) -> str:
+    """Why a law is not trusted beyond its points: a clause."""
+    size = METRICS[refusal.size].short if refusal.size else ""
+    count, value, limit = refusal.networks, refusal.value, refusal.limit
+    networks, are = counted(count, "network"), agreeing(count, "is", "are")
+    match refusal.reason:
+        case Reason.SAME_SIZE:
+            return f"all {count} networks have the same {size} ({short_number(value)})"
+        case Reason.TOO_FEW:
+            return f"{networks} {are} too few for a scaling law (it takes {limit:g})"
+        case Reason.NARROW:
+            return f"{size} span a factor of {value:.1f} (a scaling law takes {limit:g})"
+        case Reason.FLAT:
+            return f"errors do not fall with {size}"
+        case Reason.RISING:
+            return f"errors rise from {short_number(value)} {size} on"
+        case Reason.FEW_LARGE:
+            return (
+                f"{networks} in the largest {value:g}x of {size} {are} too few to check the law "
+                f"on (it takes {limit:g})"
+            )
+        case Reason.FEW_KEPT:
+            return f"without the largest, {networks} {are} left to fit (it takes {limit:g})"
+        case Reason.NARROW_KEPT:
+            return (
+                f"without the largest, {size} span a factor of {value:.1f} (a scaling law takes "
+                f"{limit:g})"
+            )
+        case Reason.WORSE_THAN_CONSTANT | Reason.WORSE_THAN_LINE as reason:
+            other = "a constant" if reason is Reason.WORSE_THAN_CONSTANT else "a plain log-log line"
+            return (
+                f"on the sizes left out the law was off by {share(value)}, {other} by "
+                f"{share(limit)}"
+            )
+        case Reason.MISSED:
+            return (
+                f"the law missed the sizes left out by {share(value)}, more than its interval "
+                "allows"
+            )
+        case Reason.FLOOR_UNKNOWN:
+            return "E is not identified: a plain power law that never levels off fits as well"
+
+
+def what_settles(advice: Advice) -> str:
+    """What data would settle it: a clause that begins with a verb."""
+    size = METRICS[advice.size].short
+    if isinstance(advice, LongerTraining):
+        above = f"{short_number(advice.above)} {size}"
+        return f"train those above {above} longer, with {counted(advice.seeds, 'more seed')} each"
+    least = "at least " if advice.at_least else ""
+    low, high = short_number(advice.low), f"{short_number(advice.high)} {size}"
+    where = f"on {low} to {high}" if advice.size == "images" else f"between {low} and {high}"
+    return f"train {least}{counted(advice.count, 'more network')} {where}"
+
+
+def caveats(verdict: Verdict) -> list[str]:
+    """What to know of a law even if it is trusted."""
+    return ["one seed each: the seed noise is unknown"] if verdict.one_seed else []
+
+
+def where_held_out(held_out: HeldOut) -> str:
+    """Which sizes were left out: ``above 1.53 M params``."""
+    return " or ".join(
+        f"above {short_number(most)} {METRICS[size].short}" for size, most in held_out.above
+    )
+
+
+def exponent(growth: Growth) -> str:
+    """The interval of an exponent: ``0.32 to 0.39``."""
+    _, low, high = growth.exponent
+    return f"{low:.2f} to {high:.2f}".replace("-0.00", "0.00")
+
+
+def why_unknown(growth: Growth) -> str:
+    """Why an exponent is not used: a clause about the dimension; empty where it is used."""
+    if growth.obstacle is None:
+        return ""
+    cause, found, limit, tried = growth.obstacle
+    match cause:
+        case Cause.TOO_FEW:
+            count = int(found)
+            networks, are = counted(count, "network"), agreeing(count, "is", "are")
+            return f"{networks} {are} too few (it takes {limit:g})"
+        case Cause.NARROW:
+            return f"budgets span a factor of {found:.1f} (an exponent takes {limit:g})"
+        case Cause.CONSTANT:
+            return f"it is {short_number(found)} in all of them"
+        case Cause.NO_BEST:
+            return "no best value shows among what was tried"
+        case Cause.FAR:
+            low, high = map(short_number, tried)
+            return (
+                f"the best for the largest networks, {short_number(found)}, lies far from the "
+                f"{low} to {high} that were tried"
+            )
+        case Cause.MAYBE_ZERO:
+            return f"its exponent ({exponent(growth)}) may be 0"

@@ -1,0 +1,33 @@
+"""Small pieces of English: plurals, lists, sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def counted(number: int, thing: str, things: str = "") -> str:
+    """``1 worker``, ``2 workers``, ``1,200 images``; ``things`` is the plural where it is not the
+    singular and an s."""
+    return f"{number:,} {agreeing(number, thing, things or f'{thing}s')}"
+
+
+def agreeing(number: int, one: str, many: str) -> str:
+    """The form of a word that agrees with this number: ``is`` or ``are``."""
+    return one if number == 1 else many
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``; empty for none."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def capitalised(text: str) -> str:
+    """The text with a capital in front; what follows stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def sentence(text: str) -> str:
+    """The text with a capital in front and a full stop behind; empty for none."""
+    return f"{capitalised(text)}." if text else ""

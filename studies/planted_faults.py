@@ -1,0 +1,294 @@
+"""Plants faults one at a time and says which of them the tests see.
+
+    python studies/planted_faults.py [WORD ...]
+
+Each fault replaces one piece of one file in a copy of the tree; the tests named with it must then
+fail. WORD chooses the faults whose names contain it. Prints a line a fault and exits with 1 if one
+of them lives; the whole takes about 20 minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+
+
+class Fault(NamedTuple):
+    """``old`` stands once in ``file``; ``tests`` are what pytest is asked to run."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+FAULTS = (
+    Fault(
+        "a search measures on the test images",
+        "dnsearch/search/session.py",
+        "        test=test,",
+        "        test=True,",
+        "tests/search/test_session.py tests/search/test_local.py",
+    ),
+    Fault(
+        "a search minimises the test error",
+        "dnsearch/search/engine.py",
+        "        return [float(known[name]) for name in self.problem.objectives]",
+        """        if known.get("test_error") is not None:
+            known["error"] = known["test_error"]
+        return [float(known[name]) for name in self.problem.objectives]""",
+        "tests/search/test_engine.py",
+    ),
+    Fault(
+        "training validates on the test images",
+        "dnsearch/search/evaluators/worker.py",
+        '    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape',
+        """    tests = prepare_test(settings.data)
+    prepared = replace(prepared, validation=tests)
+    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape""",
+        "tests/search/test_local.py",
+    ),
+    Fault(
+        "expected gain is not divided by MACs",
+        "dnsearch/search/samplers/known_cost.py",
+        "fits / (macs * (top - trained))",
+        "fits / (top - trained)",
+        "tests/search/samplers",
+    ),
+    Fault(
+        "expected gain is not divided by the epochs left",
+        "dnsearch/search/samplers/known_cost.py",
+        "fits / (macs * (top - trained))",
+        "fits / macs",
+        "tests/search/samplers",
+    ),
+    Fault(
+        "the cheapest network does not come first",
+        "dnsearch/search/samplers/known_cost.py",
+        "return int(free[np.argmin(self.known.macs[free])]), self.rungs[-1]",
+        "return int(free[np.argmax(self.known.macs[free])]), self.rungs[-1]",
+        "tests/search/samplers/test_known_cost.py",
+    ),
+    Fault(
+        "a lower rung needs no more gain than the top one",
+        "dnsearch/search/samplers/known_cost.py",
+        "CAUTION = 1.1",
+        "CAUTION = 0.5",
+        "tests/search/samplers/test_known_cost.py",
+    ),
+    Fault(
+        "training runs on part of the images teach the surrogate",
+        "dnsearch/search/samplers/history.py",
+        "            if images_of(trial) is not None:",
+        "            if False:",
+        "tests/search",
+    ),
+    Fault(
+        "promotions are counted twice by the surrogate",
+        "dnsearch/search/samplers/learner.py",
+        "trainings.setdefault(outcome.training, {}).update(outcome.signals)",
+        "trainings.setdefault((*outcome.training, outcome.rung), {}).update(outcome.signals)",
+        "tests/search",
+    ),
+    Fault(
+        "promotions are counted twice by replays",
+        "dnsearch/replay/run.py",
+        "max(0, epochs - before)",
+        "epochs",
+        "tests/replay",
+    ),
+    Fault(
+        "the lower edge of a cell counts as the upper",
+        "dnsearch/search/samplers/acquisition.py",
+        "width = np.maximum(edges[1:] - np.maximum(edges[:-1], cost[:, None]), 0.0)",
+        "width = np.maximum(edges[1:] - np.minimum(edges[:-1], cost[:, None]), 0.0)",
+        "tests/search/samplers/test_acquisition.py",
+    ),
+    Fault(
+        "expected improvement forgets the variance",
+        "dnsearch/search/samplers/acquisition.py",
+        "np.exp(mean + sd**2 / 2)",
+        "np.exp(mean)",
+        "tests/search/samplers/test_acquisition.py",
+    ),
+    Fault(
+        "an exhausted space is never taken back",
+        "dnsearch/search/engine.py",
+        "self._exhausted &= not ended",
+        "self._exhausted &= True",
+        "tests/search/test_engine.py",
+    ),
+    Fault(
+        "time spent in earlier sittings is forgotten",
+        "dnsearch/search/engine.py",
+        "return self._before + self.clock() - self._started",
+        "return self.clock() - self._started",
+        "tests/search/test_engine.py",
+    ),
+    Fault(
+        "changed images are not refused",
+        "dnsearch/search/session.py",
+        "    if before != data.fingerprint:",
+        "    if False:",
+        "tests/search/test_session.py",
+    ),
+    Fault(
+        "scale never misses the sizes left out",
+        "dnsearch/scaling/heldout.py",
+        "missed=abs(off) > math.hypot(width, scatter / math.sqrt(left.architectures)),",
+        "missed=False,",
+        "tests/scaling",
+    ),
+    Fault(
+        "the trend is taken in sample",
+        "dnsearch/scaling/front.py",
+        "return mean - (mean - hat @ mean) / np.maximum(1 - np.diag(hat), 1e-3)",
+        "return hat @ mean",
+        "tests/scaling",
+    ),
+    Fault(
+        "training runs on part of the images are in the law of all images",
+        "dnsearch/scaling/front.py",
+        "return self.fitted & self.whole",
+        "return self.fitted",
+        "tests/scaling",
+    ),
+    Fault(
+        "a law that loses to a constant is trusted",
+        "dnsearch/scaling/extrapolation.py",
+        "        if not own < other:",
+        "        if False:",
+        "tests/scaling",
+    ),
+    Fault(
+        "certificates of unlike schedules",
+        "dnsearch/confirm/signals.py",
+        "return epochs == top or rung <= (1 - recipe.decay) * min(epochs, top)",
+        "return True",
+        "tests/confirm",
+    ),
+    Fault(
+        "a proxy is compared with its own seed",
+        "dnsearch/confirm/certificate.py",
+        "others = [(s, t) for s in seeds for t in seeds if s != t]",
+        "others = [(s, t) for s in seeds for t in seeds]",
+        "tests/confirm",
+    ),
+    Fault(
+        "a repeated training counts beside its failure",
+        "dnsearch/confirm/findings.py",
+        "last = {(r.job.arch.key, r.job.seed): r for r in records if r.job.rung == epochs}",
+        "last = {(r.job.arch.key, id(r)): r for r in records if r.job.rung == epochs}",
+        "tests/confirm",
+    ),
+    Fault(
+        "clip_norm without effect",
+        "dnsearch/training/trainer.py",
+        "        if self.recipe.clip_norm:",
+        "        if False:",
+        "tests/training",
+    ),
+    Fault(
+        "label_smoothing without effect",
+        "dnsearch/training/trainer.py",
+        "label_smoothing=self.recipe.label_smoothing",
+        "label_smoothing=0.0",
+        "tests/training",
+    ),
+    Fault(
+        "norms and biases are decayed",
+        "dnsearch/training/recipe.py",
+        '{"params": others, "weight_decay": 0.0}',
+        '{"params": others, "weight_decay": recipe.weight_decay}',
+        "tests/training",
+    ),
+    Fault(
+        "errors are those of the raw weights",
+        "dnsearch/training/trainer.py",
+        "logits = self.averaged.model(batch)",
+        "logits = self.model.eval()(batch)",
+        "tests/training",
+    ),
+    Fault(
+        "every epoch sees the images in the same order",
+        "dnsearch/training/trainer.py",
+        "seed = derived_seed(self.seed, epoch)",
+        "seed = derived_seed(self.seed, 0)",
+        "tests/training",
+    ),
+    Fault(
+        "no dropout mask in the training memory",
+        "dnsearch/cost/formula.py",
+        "mask = (archs.drop_rate > 0) * layers * k",
+        "mask = 0 * layers * k",
+        "tests/cost",
+    ),
+    Fault(
+        "transitions round up",
+        "dnsearch/arch/config.py",
+        "np.floor(np.asarray(channels) * compression + 1e-9)",
+        "np.ceil(np.asarray(channels) * compression - 1e-9)",
+        "tests/arch tests/cost",
+    ),
+    Fault(
+        "one lucky seed stands for an architecture",
+        "dnsearch/analysis/pareto.py",
+        "return (np.bincount(which, weights=np.asarray(errors)) / np.bincount(which))[which]",
+        "return np.asarray(errors, dtype=np.float64)",
+        "tests/analysis",
+    ),
+)
+
+
+def plantable(fault: Fault) -> bool:
+    """Whether the piece to replace stands in its file exactly once."""
+    return (ROOT / fault.file).read_text("utf-8").count(fault.old) == 1
+
+
+def caught(fault: Fault) -> bool:
+    """Whether the fault's tests fail once it is planted in a copy of the tree."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("dnsearch", "tests", "studies", "pyproject.toml", "README.md"):
+            source, copy = ROOT / name, Path(folder, name)
+            if source.is_dir():
+                shutil.copytree(source, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, copy)
+        planted = Path(folder, fault.file)
+        planted.write_text(planted.read_text("utf-8").replace(fault.old, fault.new), "utf-8")
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        environment = os.environ | {"PYTHONPATH": folder}
+        ended = subprocess.run(
+            [*command, *fault.tests.split()],
+            cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    if ended.returncode not in (0, 1):  # 1: tests failed; others: they could not be run
+        sys.exit(f"{fault.name}: {ended.stdout[-2000:]}{ended.stderr[-2000:]}")
+    return ended.returncode == 1
+
+
+def main(words: Sequence[str]) -> int:
+    """Prints what became of each fault; returns 1 if one lives."""
+    chosen = [fault for fault in FAULTS if all(word in fault.name for word in words)]
+    lived = 0
+    for fault in chosen:
+        if not plantable(fault):
+            sys.exit(f"{fault.name}: the piece to replace must stand once in {fault.file}")
+        seen = caught(fault)
+        lived += not seen
+        print(f"{'caught' if seen else 'LIVES '}  {fault.name}  ({fault.file})", flush=True)
+    print(f"{len(chosen) - lived} of {len(chosen)} faults caught")
+    return 1 if lived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""Reads a page as a browser would: its elements, text and figures."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+
+class Reader(HTMLParser):
+    """Collects a page's elements, what they refer to, its text, and its figures."""
+
+    VOID = ("meta", "input", "img", "link", "br")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.references: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.figures: list[dict] = []
+        self.open: list[str] = []
+        self.json = False
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.references += [found[name] for name in ("src", "href", "data") if name in found]
+        self.handlers += [name for name in found if name.startswith("on")]
+        self.ids += [found["id"]] if "id" in found else []
+        self.json = found.get("type") == "application/json"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.figures += [json.loads(data)] if self.json else []
+        elif not self.open or self.open[-1] != "style":
+            self.text += data

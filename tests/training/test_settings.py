@@ -1,0 +1,169 @@
+"""Every setting of [training] against training written out by hand: one that the trainer ignores
+gives other weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dnsearch.arch import ArchConfig
+from dnsearch.config import TrainingConfig
+from dnsearch.data import Augment, DeviceData
+from dnsearch.seeds import derived_seed
+from dnsearch.training.trainer import Trainer, initial_network
+
+ARCH = ArchConfig(3, (1, 1), 4, 2, drop_rate=0.2, stem="cifar", in_channels=1, num_classes=3)
+SEED = 3
+EPOCHS = 2
+BASE = {
+    "rungs": (EPOCHS,), "batch_size": 64, "learning_rate": 0.1, "momentum": 0.9,
+    "weight_decay": 0.05, "warmup": 0.5, "decay": 0.3, "ema": 0.9, "label_smoothing": 0.0,
+    "clip_norm": 0.0, "flip": False, "shift": 0, "cutout": 0, "precision": "fp32",
+    "kernels": "reference",
+}  # fmt: skip
+CHANGES = {
+    "rungs": (EPOCHS, 4), "batch_size": 48, "learning_rate": 0.2, "momentum": 0.0,
+    "weight_decay": 0.0, "warmup": 1.5, "decay": 0.9, "ema": 0.0, "label_smoothing": 0.3,
+    "clip_norm": 0.2, "flip": True, "shift": 2, "cutout": 3, "precision": "bf16",
+}  # fmt: skip
+
+
+NEAR = 1e-4
+"""A relative distance: rounding alone leaves 1e-5 and less, the least of the changes 4e-4."""
+
+
+@dataclass
+class Trained:
+    """What two epochs lead to: weights, averaged weights, the mean loss of the last epoch."""
+
+    weights: Tensor
+    averaged: Tensor
+    loss: float
+
+    @classmethod
+    def of(cls, weights: Iterable[Tensor], averaged: Iterable[Tensor], loss: float) -> Trained:
+        return cls(_vector(weights), _vector(averaged), loss)
+
+    def distance(self, other: Trained) -> float:
+        """The largest relative distance of the three."""
+        pairs = (self.weights, other.weights), (self.averaged, other.averaged)
+        apart = [float((a - b).norm() / b.norm()) for a, b in pairs]
+        return max(*apart, abs(self.loss / other.loss - 1))
+
+
+def _vector(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+
+
+def by_trainer(data: DeviceData, recipe: TrainingConfig) -> Trained:
+    trainer = Trainer(ARCH, data, recipe, SEED)
+    score = trainer.train(EPOCHS)
+    averaged = trainer.averaged.model.parameters()
+    return Trained.of(trainer.model.parameters(), averaged, score.train_loss)
+
+
+class ByHand:
+    """SGD with Nesterov momentum as Sutskever et al. 2013 have it, in loops over the weights."""
+
+    def __init__(self, recipe: TrainingConfig) -> None:
+        self.recipe = recipe
+        self.model = initial_network(ARCH, SEED)
+        self.model.to(memory_format=torch.channels_last)  # the order that dropout draws in
+        layers = [m for m in self.model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        self.decayed = {id(layer.weight) for layer in layers}
+        self.velocity = [torch.zeros_like(p) for p in self.model.parameters()]
+        self.averaged = [p.detach().clone() for p in self.model.parameters()]
+        self.steps = 0
+
+    def train(self, data: DeviceData) -> Trained:
+        losses: list[float] = []
+        for epoch in range(EPOCHS):
+            losses = [self.step(*batch, rate) for batch, rate in self.epoch(data, epoch)]
+        return Trained.of(self.model.parameters(), self.averaged, sum(losses) / len(losses))
+
+    def epoch(self, data: DeviceData, epoch: int) -> Iterator[tuple[tuple[Tensor, Tensor], float]]:
+        recipe = self.recipe
+        generator = torch.Generator().manual_seed(derived_seed(SEED, epoch))
+        augment = Augment(recipe.flip, recipe.shift, recipe.cutout)
+        steps = 192 // recipe.batch_size
+        torch.manual_seed(derived_seed(SEED, epoch))  # of dropout
+        for step, batch in enumerate(data.batches(recipe.batch_size, generator, augment)):
+            yield batch, self.rate(epoch + (step + 1) / steps)
+        assert step + 1 == steps
+
+    def rate(self, epochs: float) -> float:
+        """Up over the warm-up, down to 0 over the last share of the top rung."""
+        recipe, top = self.recipe, self.recipe.rungs[-1]
+        up = epochs / recipe.warmup
+        down = (top - epochs) / (recipe.decay * top)
+        return recipe.learning_rate * min(1, up, down)
+
+    def step(self, images: Tensor, labels: Tensor, rate: float) -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bf16"):
+            logits = self.model(images)
+        loss = self.smoothed(logits.float(), labels)
+        weights = list(self.model.parameters())
+        gradients = self.clipped(torch.autograd.grad(loss, weights))
+        with torch.no_grad():
+            for w, g, v in zip(weights, gradients, self.velocity, strict=True):
+                g = g + (self.recipe.weight_decay * w if id(w) in self.decayed else 0)
+                v.mul_(self.recipe.momentum).add_(g)
+                w -= rate * (g + self.recipe.momentum * v)
+        self.average()
+        return loss.item()
+
+    def smoothed(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with a share of the target spread evenly (Szegedy et al. 2016)."""
+        share, classes = self.recipe.label_smoothing, ARCH.num_classes
+        target = torch.full_like(logits, share / classes)
+        target[range(len(labels)), labels] += 1 - share
+        surprise = logits.exp().sum(1, keepdim=True).log() - logits
+        return (target * surprise).sum() / len(labels)
+
+    def clipped(self, gradients: tuple[Tensor, ...]) -> list[Tensor]:
+        """Scaled down to the largest norm allowed (Pascanu et al. 2013)."""
+        norm = sum(float((g * g).sum()) for g in gradients) ** 0.5
+        most = self.recipe.clip_norm
+        return [g * (most / norm if 0 < most < norm else 1) for g in gradients]
+
+    def average(self) -> None:
+        self.steps += 1
+        kept = min(self.recipe.ema, (1 + self.steps) / (10 + self.steps))
+        for mine, theirs in zip(self.averaged, self.model.parameters(), strict=True):
+            mine.mul_(kept).add_((1 - kept) * theirs.detach())
+
+
+def by_hand(data: DeviceData, recipe: TrainingConfig) -> Trained:
+    with torch.random.fork_rng():
+        return ByHand(recipe).train(data)
+
+
+@pytest.fixture(scope="module")
+def base(data) -> Trained:
+    return by_hand(data, TrainingConfig(**BASE))
+
+
+def test_training_is_the_one_by_hand(data, base):
+    assert by_trainer(data, TrainingConfig(**BASE)).distance(base) < NEAR
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_setting_has_its_effect(data, base, name):
+    recipe = TrainingConfig(**BASE | {name: CHANGES[name]})
+    expected = by_hand(data, recipe)
+    assert expected.distance(base) > 3 * NEAR
+    assert by_trainer(data, recipe).distance(expected) < NEAR
+
+
+@pytest.mark.parametrize("kernels", ["reference", "portable", "cpu"])
+def test_the_kernels_are_those_asked_for(data, kernels):
+    recipe = TrainingConfig(**BASE | {"kernels": kernels})
+    assert Trainer(ARCH, data, recipe, SEED).model.kernels == kernels
+
+
+def test_no_setting_is_left_out():
+    assert {*CHANGES, "kernels"} == BASE.keys() == TrainingConfig.model_fields.keys()
