@@ -9,8 +9,11 @@ import sys
 
 import pytest
 
-FACES = ("arch", "config", "cost", "data", "export", "search", "training")
-LIGHT = ("arch", "config", "cost", "data", "search", "training")
+LIGHT = (
+    "arch", "config", "confirm", "cost", "data",
+    "replay", "report", "scaling", "search", "training",
+)  # fmt: skip
+FACES = (*LIGHT, "export")
 HEAVY = ("torch", "fvcore", "optuna", "pandas", "plotly", "pyarrow")
 
 

@@ -70,7 +70,11 @@ def matern_triangle(scaled: Floats, dtype: np.dtype[Any]) -> Real:
     left = np.column_stack([points, squares, ones])
     right = np.ascontiguousarray(np.column_stack([-2 * points, ones, squares]).T)
     found = np.zeros((count, count), dtype)
-    scratch = np.empty(_PART * count), np.empty(_PART * count, dtype), np.empty(_PART * count, dtype)
+    scratch = (
+        np.empty(_PART * count),
+        np.empty(_PART * count, dtype),
+        np.empty(_PART * count, dtype),
+    )
     for start in range(0, count, _PART):
         end = min(start + _PART, count)
         shape = end - start, end
