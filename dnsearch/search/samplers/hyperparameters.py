@@ -192,9 +192,7 @@ def fit(rows: Rows, rng: np.random.Generator, levels: int = 1) -> Parameters:
         return Parameters.unpack(posterior.greatest(), posterior.features)
 
 
-def sample(
-    rows: Rows, rng: np.random.Generator, levels: int, count: int
-) -> Iterator[Parameters]:
+def sample(rows: Rows, rng: np.random.Generator, levels: int, count: int) -> Iterator[Parameters]:
     """Hyper-parameters drawn from their posterior by a Markov chain that begins at the likeliest,
     ``count`` of them, ``STEPS`` pairs of its steps apart."""
     posterior = Posterior(rows, rng, levels)
