@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.sparse import csr_array
 
@@ -48,12 +48,16 @@ class TrainedErrors:
         level, features = self.rows.level, self.rows.features
         self._archs = {each: _distinct(features[level == each]) for each in np.unique(level)}
         self._archs[0] = _distinct(features)  # all rungs measure the top rung's function
-        self._run = np.unique(self.rows.training, return_inverse=True)[1]
-        ones = np.ones(len(rows), np.float32)
-        self._sum_by_run = csr_array((ones, (self._run, np.arange(len(rows)))))
+        runs, self._run = np.unique(self.rows.training, return_inverse=True)
+        self._runs, at = len(runs), (self._run, np.arange(len(rows)))
+        self._sum_by_run = csr_array((np.ones(len(rows), np.float32), at))
 
     def draw(
-        self, p: Parameters, count: int, rng: np.random.Generator, precision: DTypeLike = None
+        self,
+        p: Parameters,
+        count: int,
+        rng: np.random.Generator,
+        precision: type[np.floating[Any]] | None = None,
     ) -> Real:
         """(count, rows at the top rung), in the order of these rows.
 
@@ -63,7 +67,7 @@ class TrainedErrors:
         root = sure_factor(lambda of: self._triangle.matrix(p, of), dtype)
         level = self.rows.level
         of_run = (p.noise * p.shared)[level][:, None].astype(dtype)
-        luck = _normals(self._sum_by_run.shape[0], count, rng, dtype)  # of each training run
+        luck = _normals(self._runs, count, rng, dtype)  # of each training run
         missed = self.value - self._functions(p, root, count, rng, dtype)
         missed -= of_run * luck[self._run]
         lower = level > 0  # at the top rung all noise is the run's

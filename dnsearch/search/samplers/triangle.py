@@ -7,14 +7,14 @@ Cholesky factor takes half the time, and so do the passes over memory that it is
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.linalg.blas import dtrmm, dtrsm, strmm, strsm
-from scipy.linalg.lapack import dpotrf, spotrf
+from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from dnsearch.search.samplers.covariance import CONSTANT, ROOT5, TREND, Parameters, Rows
 
@@ -94,8 +94,9 @@ def matern_triangle(scaled: Floats, dtype: np.dtype[Any]) -> Real:
 def factor(matrix: Real) -> Real | None:
     """The Cholesky factor, (n, n), in the place of the matrix; None where that is not positive
     definite."""
-    potrf = spotrf if matrix.dtype == np.float32 else dpotrf
-    found, failed = potrf(matrix.T, lower=0, overwrite_a=1, clean=0)  # in Fortran's order, so .T
+    found, failed = _blas("potrf", matrix.dtype)(
+        matrix.T, lower=0, overwrite_a=1, clean=0
+    )  # in Fortran's order, so .T
     return None if failed else found.T
 
 
@@ -115,15 +116,20 @@ def sure_factor(matrix: Callable[[np.dtype[Any]], Real], dtype: np.dtype[Any]) -
 
 def solve_factor(root: Real, values: Real, transposed: bool = False) -> Real:
     """root^-1 values, or root^-T values; (n,) or (n, k)."""
-    trsm = strsm if root.dtype == np.float32 else dtrsm
-    columns = values.reshape(len(values), -1)
+    columns, trsm = values.reshape(len(values), -1), _blas("trsm", root.dtype)
     return trsm(1.0, root.T, columns, lower=0, trans_a=not transposed).reshape(values.shape)
 
 
 def times_factor(root: Real, values: Real) -> Real:
     """root values, (n, k)."""
-    trmm = strmm if root.dtype == np.float32 else dtrmm
-    return trmm(1.0, root.T, values, lower=0, trans_a=1)
+    return _blas("trmm", root.dtype)(1.0, root.T, values, lower=0, trans_a=1)
+
+
+@functools.cache
+def _blas(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
+    """A function of BLAS or LAPACK for this precision."""
+    find = get_lapack_funcs if name == "potrf" else get_blas_funcs
+    return find(name, dtype=dtype)
 
 
 def _pairs(training: Ints) -> tuple[Ints, Ints]:
