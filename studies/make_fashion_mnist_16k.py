@@ -50,6 +50,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
 
 
 def main(folder: Path, output: Path) -> None:
+    """Writes the files and prints their sizes."""
     output.mkdir(parents=True, exist_ok=True)
     for split, (images, labels) in subset(folder).items():
         for part, array in (("images-idx3", images), ("labels-idx1", labels)):

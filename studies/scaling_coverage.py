@@ -1,11 +1,11 @@
-"""How honest the intervals and verdicts of scaling laws are, on invented trainings.
+"""How honest the intervals and verdicts of scaling laws are, on invented training runs.
 
 python studies/scaling_coverage.py [DRAWS]      # 500: about ten minutes on one core
 
 Coverage: in how many of 100 draws a 95 % interval holds the truth. The errors of 20 to 60
 architectures over 16x or 64x in size are drawn about ``E + A x^-alpha``: the largest part of the
 error that training can take off is 40 to 90 %, alpha 0.2 to 0.8; log-normal scatter of
-architectures 3 %, of 1 to 3 seeds 3 to 5 %, and 5 % of trainings are 15 to 50 % worse.
+architectures 3 %, of 1 to 3 seeds 3 to 5 %, and 5 % of runs are 15 to 50 % worse.
 The other worlds, each with a quarter of the draws, show where that fails.
 """
 
@@ -29,7 +29,7 @@ RESAMPLES = 200
 
 @dataclass(frozen=True)
 class World:
-    """What trainings are drawn from."""
+    """What training runs are drawn from."""
 
     architectures: tuple[int, int] = (20, 60)
     ranges: tuple[float, ...] = (16.0, 64.0)
@@ -56,7 +56,7 @@ WORLDS = {
 
 
 class Draw(NamedTuple):
-    """Trainings (n,), and the law they come from."""
+    """Training runs (n,), and the law they come from."""
 
     sizes: Floats
     error: Floats

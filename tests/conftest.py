@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import warnings
 
-# OpenBLAS reads it when NumPy is imported. Its threads spin, so that two of them are many times
-# slower than one on cores that other processes use as well.
+# Read when NumPy and torch are imported. Threads that spin while they wait make two of them many
+# times slower than one on cores that other processes use as well.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 import pytest
 import torch

@@ -21,7 +21,7 @@ WIDE = [arch.replace(growth_rate=k) for arch in ARCHS[:1] for k in range(2, 102)
 
 def invented(seeds=2, noise=0.01, archs=WIDE):
     """Errors that fall with width, differ by 5 % at the same cost and by ``noise`` over seeds;
-    early epochs are luck alone."""
+    early epochs are noise alone."""
     rng = np.random.default_rng(0)
     trials = []
     for arch in archs:
@@ -64,7 +64,7 @@ def test_noise_finds_what_was_planted(run_script):
     printed = run_script("noise.py", invented())
     assert "100 architectures trained for 9 epochs, 2 seeds each" in printed
     assert figures(printed, "between trainings of one")[1] == pytest.approx(1, abs=0.2)
-    assert figures(printed, "the same, with the luck")[1] == pytest.approx(5, abs=0.8)
+    assert figures(printed, "the same, with the seed noise")[1] == pytest.approx(5, abs=0.8)
     assert abs(figures(printed, "3 epochs, validation error")[0]) < 0.2
     overall, _, _, matched, low, high = figures(printed, "9 epochs, validation error")
     assert overall > 0.9
@@ -74,7 +74,7 @@ def test_noise_finds_what_was_planted(run_script):
     assert printed.endswith("That is above 0.50: the table can show who finds better shapes.\n")
 
 
-def test_noise_says_when_luck_drowns_the_differences(run_script):
+def test_noise_says_when_it_hides_the_differences(run_script):
     printed = run_script("noise.py", invented(noise=0.1), "params")
     assert "That is below 0.50: the table can only show who spends less." in printed
     (needed,) = re.findall(r"The mean of (\d+) trainings", printed)
@@ -91,18 +91,18 @@ def test_a_wrong_cost_is_one_line(run_script):
         run_script("noise.py", invented(archs=WIDE[:1]), "mac")
 
 
-def test_statements_on_replayed_searches_hold(monkeypatch, capsys):
+def test_predictions_of_replayed_searches_hold(monkeypatch, capsys):
     monkeypatch.syspath_prepend(SCRIPTS)
     calibration = importlib.import_module("calibration")
     table = files.read_table("bench:fashion14")
-    luck = calibration.luck_of(table)
-    found = [calibration.stopped(table, luck, "known-cost", seed, 40) for seed in range(100, 106)]
+    noise = calibration.seed_noise_of(table)
+    found = [calibration.stopped(table, noise, "known-cost", seed, 40) for seed in range(100, 106)]
     inside = np.concatenate([each.inside for each in found]).mean(axis=0)
-    assert 0.8 <= inside[calibration.LEVELS.index(0.9)] <= 0.98  # of some 130 statements
-    off = np.concatenate([each.flattery[each.front] for each in found])
+    assert 0.8 <= inside[calibration.LEVELS.index(0.9)] <= 0.98  # of some 130 predictions
+    off = np.concatenate([each.bias[each.front] for each in found])
     measured, predicted = off.mean(axis=0)
     assert measured < -0.005
-    # Most of the winner's curse is taken back, though not three quarters; see docs/log.md.
+    # More than half of the selection bias is corrected; see docs/log.md.
     assert abs(predicted) < -measured / 2
     calibration.show(found)
     assert f"90%: {100 * inside[-1]:.1f} ± " in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -19,18 +20,18 @@ def front_probability(draws: ArrayLike, costs: ArrayLike) -> Floats:
 
     ``draws`` (s, n) are errors, one row a possible truth; ``costs`` (n, d) are known. A candidate
     is off the front in a draw where another costs no more in any cost and has a lower error, or the
-    same error and costs less.
+    same error and costs less. All figures must be finite.
     """
     errors, known = np.asarray(draws, np.float64), np.asarray(costs, np.float64)
-    chance = np.ones(errors.shape[1])
-    for i in range(errors.shape[1]):
-        no_dearer = (known <= known[i]).all(axis=1)
-        cheaper = no_dearer & (known < known[i]).any(axis=1)
-        no_dearer[i] = False
-        beaten = (errors[:, no_dearer] < errors[:, [i]]).any(axis=1)
-        beaten |= (errors[:, cheaper] <= errors[:, [i]]).any(axis=1)
-        chance[i] = 1 - beaten.mean()
-    return chance
+    if known.shape[1] == 1:
+        return _along_one_cost(errors, known[:, 0])
+    chance = np.zeros(errors.shape[1])
+    possible = _may_be_on_the_front(errors, known)
+    values = np.column_stack([errors[0, possible], known[possible]])
+    for each in errors[:, possible]:
+        values[:, 0] = each
+        chance[possible] += moocore.is_nondominated(values, keep_weakly=True)
+    return chance / len(errors)
 
 
 def best_probability(draws: ArrayLike, allowed: ArrayLike) -> Floats:
@@ -50,3 +51,29 @@ def expected_regret(draws: ArrayLike, allowed: ArrayLike, chosen: int) -> float:
     errors = np.asarray(draws, np.float64)
     inside = np.asarray(allowed, bool)
     return float((errors[:, chosen] - errors[:, inside].min(axis=1)).mean())
+
+
+def _along_one_cost(errors: Floats, cost: Floats) -> Floats:
+    """The same for one cost (n,): from the cheapest up, against the least error so far."""
+    chance, least = np.empty(len(cost)), np.full(len(errors), np.inf)
+    order = np.argsort(cost, kind="stable")
+    for equal in np.split(order, 1 + np.flatnonzero(np.diff(cost[order]))):
+        own = errors[:, equal]
+        best = own.min(axis=1)
+        chance[equal] = ((own < least[:, None]) & (own == best[:, None])).mean(axis=0)
+        least = np.minimum(least, best)
+    return chance
+
+
+def _may_be_on_the_front(errors: Floats, costs: Floats) -> NDArray[np.bool_]:
+    """Which candidates are on the front in some draw, or nearly, (n,).
+
+    The others each have a rival that costs no more and is better in its worst draw than they are in
+    their best. That rival beats whatever they beat, so the front of a draw is the same without
+    them; and they are most of all candidates.
+    """
+    least, most = errors.min(axis=0), errors.max(axis=0)
+    beaten = most < least[:, None]  # [i, j]: j beats i
+    for cost in costs.T:
+        beaten &= cost <= cost[:, None]
+    return ~beaten.any(axis=1)

@@ -66,9 +66,9 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
             raise ConfigError("network", rule, getattr(cost, kind))
     stages = list(stage_costs(ArchArrays.of([arch]), height, width))
 
-    from dnsearch.cost.trace import trace  # torch and fvcore are needed from here on
+    from dnsearch.cost.trace import cost_by_fvcore  # torch and fvcore are needed from here on
 
-    traced = trace(arch, height, width)
+    traced = cost_by_fvcore(arch, height, width)
     if as_json:
         report = {
             "network": name,

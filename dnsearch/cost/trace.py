@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +15,12 @@ from dnsearch.arch.densenet import DenseNet
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # fvcore 0.1.5 uses torch.jit.script
-    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
+    from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_handles import conv_flop_jit, generic_activation_jit
 
 
 @dataclass(frozen=True)
-class Traced:
+class FvcoreCost:
     """fvcore's counts for one image. fvcore says flops where it counts multiply-adds.
 
     ``stage_macs`` maps the formula's stage names to their share of ``macs``.
@@ -31,8 +32,8 @@ class Traced:
     stage_macs: Mapping[str, int]
 
 
-def trace(config: ArchConfig, height: int, width: int) -> Traced:
-    """Builds the network on the CPU, runs two images through it and counts those of one.
+def cost_by_fvcore(config: ArchConfig, height: int, width: int) -> FvcoreCost:
+    """Builds the network on the CPU, traces it with two images and counts for one.
 
     fvcore also counts norms and pooling; only convolutions and the linear layer are MACs.
     Raises ConfigError for an input that is too small.
@@ -41,22 +42,24 @@ def trace(config: ArchConfig, height: int, width: int) -> Traced:
     model = DenseNet(config).eval()
     # Two, because group norm refuses a single image whose last map is a single value (torch 2.13).
     images = torch.zeros(2, config.in_channels, height, width)
+    analysis = FlopCountAnalysis(model, images).set_op_handle("aten::_convolution", _convolution)
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, about Python values it takes as constants
-        flops = _quiet(FlopCountAnalysis(model, images)).by_module_and_operator()
-        written = _quiet(ActivationCountAnalysis(model, images)).by_operator()
-    names = {name: _macs(count) for name, count in flops.items()}
-    return Traced(
+        counts = analysis.by_module_and_operator()
+    names = {name: _macs(count) for name, count in counts.items()}
+    return FvcoreCost(
         params=sum(p.numel() for p in model.parameters()),
         macs=names[""],
-        activations=int(written["conv"]) // 2,
+        activations=int(counts[""]["written"]) // 2,
         stage_macs=_stages(names),
     )
 
 
-def _quiet(analysis: Any) -> Any:
-    logging.getLogger("fvcore").setLevel(logging.ERROR)
-    return analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+def _convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
+    """fvcore's flops and activations of a convolution at once: tracing is what takes the time."""
+    written: Any = generic_activation_jit("written")(inputs, outputs)
+    return conv_flop_jit(inputs, outputs) + written
 
 
 def _macs(by_operator: Mapping[str, float]) -> int:

@@ -111,9 +111,9 @@ def best_hypervolumes(values: ArrayLike, reference: Mapping[str, float]) -> dict
     point = list(reference.values())
     best: dict[Axis, float] = {axis: hypervolume(values, point, axis) for axis in AXES}
     if not min(best.values()) > 0:
-        told = ", ".join(f"{name} {value:g}" for name, value in reference.items())
+        written = ", ".join(f"{name} {value:g}" for name, value in reference.items())
         raise RunError(
-            f"no recorded architecture is better than the reference point ({told}); "
+            f"no recorded architecture is better than the reference point ({written}); "
             "set objectives.reference"
         )
     return best

@@ -75,7 +75,7 @@ class Table:
         object.__setattr__(self, "trainings", rows)
         nameless = set(rows["key"]) - self.archs.keys()
         if nameless:
-            raise RunError(f"{self.name}: does not tell what architecture {min(nameless)} is")
+            raise RunError(f"{self.name}: does not say what architecture {min(nameless)} is")
 
     @classmethod
     def of(cls, results: Results) -> Table:
@@ -166,8 +166,8 @@ class Table:
 def _rungs_of(parts: Sequence[Candidate], rungs: Sequence[int]) -> list[dict[str, Any]]:
     """The rows of one training, a rung each.
 
-    ``parts`` are the candidates it was told as. A promotion is a trial of its own, and where its
-    worker died, what the lower rung scored is a candidate beside it.
+    ``parts`` are its candidates. A promotion is a trial of its own, and where its worker died, what
+    the lower rung scored is a second candidate.
     """
     parts = sorted(parts, key=lambda part: part.rung)
     points: dict[int, CurvePoint] = {}  # by epoch; those of a longer part replace a shorter one's

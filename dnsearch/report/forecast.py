@@ -104,16 +104,16 @@ def _predicted(scaling: Scaling, larger: Larger) -> str:
 
 def _figures(scaling: Scaling, larger: Larger) -> str:
     names = dict.fromkeys((scaling.cost, "params"))
-    told = [format_value(name, getattr(larger.cost, name)) for name in names]
-    told.append(f"{format_value('train_bytes', larger.cost.train_bytes)} in training")
+    parts = [format_value(name, getattr(larger.cost, name)) for name in names]
+    parts.append(f"{format_value('train_bytes', larger.cost.train_bytes)} in training")
     seconds, latency = larger.seconds, larger.latency_ms
     if seconds is not None and seconds.high < WIDE * seconds.low:
         value, low, high = map(duration, seconds)
-        told.append(f"{counted(scaling.epochs, 'epoch')} in {value} ({low} to {high})")
+        parts.append(f"{counted(scaling.epochs, 'epoch')} in {value} ({low} to {high})")
     if latency is not None and latency.high < WIDE * latency.low:
         value, low, high = (f"{end:.3g}" for end in latency)
-        told.append(f"a forward pass in {value} ms ({low} to {high})")
-    return ", ".join(told)
+        parts.append(f"a forward pass in {value} ms ({low} to {high})")
+    return ", ".join(parts)
 
 
 def _refused(study: LawStudy, what: str) -> str:
@@ -219,7 +219,8 @@ def _notes(scaling: Scaling) -> list[str]:
         return [
             *notes,
             "all networks are fitted, not only those near the front: too few have a second seed, "
-            "and to choose by the same errors that are fitted would bias them low (selection bias)",
+            "and choosing networks by the errors that are fitted would bias the laws low "
+            "(selection bias)",
         ]
     return [
         *notes,

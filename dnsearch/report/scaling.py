@@ -85,7 +85,7 @@ def _images_picture(scaling: Scaling, study: LawStudy) -> Picture:
 
 
 def _growth_pictures(scaling: Scaling) -> list[Picture]:
-    """One, or none where no exponent could be estimated, of which the sentences tell."""
+    """One, or none where no exponent could be estimated, as the sentences then say."""
     series = growth_series(scaling)
     if series is None:
         return []

@@ -29,8 +29,8 @@ def verdict(comparison: Comparison, axis: Axis) -> str:
     else:
         text += f"needs {amount(needed)} full trainings of mean size for {_GOAL} "
         text += f"({reached(needed)})"
-    told = [f"{name} needs {_against(comparison, name, axis)}" for name in others]
-    return f"{text}; {', '.join(told)}." if told else f"{text}."
+    rest = [f"{name} needs {_against(comparison, name, axis)}" for name in others]
+    return f"{text}; {', '.join(rest)}." if rest else f"{text}."
 
 
 def _against(comparison: Comparison, sampler: str, axis: Axis) -> str:

@@ -203,17 +203,18 @@ def _bad_fit(rows: Rows, law: Law, held_out: HeldOut) -> Refusal | None:
 
 
 def _larger_networks(rows: Rows, law: Law) -> MoreNetworks:
-    """How many networks, up to four times as large, would tell E from 0 four times in five.
+    """How many networks, up to four times as large, would show four times in five that E is not 0.
 
     If the curve is right: they are put on it, and the loss of the best plain power law is compared.
     """
     top = rows.span(0)[1]
-    count = next((n for n in (MORE, 2 * MORE, MOST) if _tells(rows, law, n)), None)
+    count = next((n for n in (MORE, 2 * MORE, MOST) if _suffice(rows, law, n)), None)
     return MoreNetworks(count or MOST, count is None, top, 4 * top, rows.names[0])
 
 
-def _tells(rows: Rows, law: Law, count: int) -> bool:
-    """Would so many larger networks do? Where the best E is 0, half of what it may be is taken."""
+def _suffice(rows: Rows, law: Law, count: int) -> bool:
+    """Whether so many larger networks would. Where the best E is 0, half of its upper end is
+    taken."""
     solution, problem = law.solution, law.solution.problem
     theta = solution.theta[None]
     if law.floor.value == 0:

@@ -38,7 +38,7 @@ RANGE = 4.0
 """Least factor between the largest and the smallest budget."""
 
 BEYOND = 1.5
-"""How many times beyond what was tried a best value is still believed."""
+"""How many times beyond what was tried a best value is still used."""
 
 
 class Cause(StrEnum):

@@ -24,7 +24,7 @@ class HeldOut:
     above: by size the largest that was kept; what lay above any of them was left out. sizes:
     (rows, k). found: errors there; law, constant and line: what was predicted, all (rows,). The
     constant is the geometric mean of the three largest rows that were kept: the best of them would
-    be a lucky one. The line is plain least squares in logs. missed: the law is off on average by
+    be biased low. The line is plain least squares in logs. missed: the law is off on average by
     more than its interval and the scatter allow.
     """
 

@@ -76,7 +76,7 @@ class Law:
 
         The latter's interval is of the sum of both: the curve's spread on either side as a normal,
         and the residuals of all training runs, outliers too, widened by what the fit took from
-        them. A few residuals do not tell their 2.5 % tails: it is never narrower than that of two
+        them. A few residuals say little of their 2.5 % tails: it is never narrower than that of two
         normals.
         """
         logs = self.logs_of(sizes)

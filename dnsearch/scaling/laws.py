@@ -28,8 +28,8 @@ def error_law(trainings: Sequence[Candidate], *sizes: str) -> LawStudy:
 def growth_of(full: Sequence[Candidate], cost: str, rng: np.random.Generator) -> dict[str, Growth]:
     """Of the best growth rate, layers and, among those with a bottleneck, its width.
 
-    From all architectures trained on all images, good and bad: what the bad ones lack tells where
-    the best lie.
+    From all architectures trained on all images, good and bad: the bad ones show
+    on which side the best lie.
     """
     groups = by_architecture(full)
     budget = figures((group[0] for group in groups), cost)

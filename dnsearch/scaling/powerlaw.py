@@ -1,4 +1,4 @@
-"""Sums of power laws, fitted robustly to errors, with intervals: what ``scaling`` is built on.
+"""Sums of power laws, fitted robustly to errors, with intervals: what ``law`` is built on.
 
 The curve is ``E + sum_k A_k x_k^-alpha_k``. Its logarithm is a logsumexp of terms in ``log E``,
 ``log A_k`` and ``alpha_k`` (Hoffmann et al. 2022, arXiv:2203.15556, section 3.3); it is fitted to
@@ -229,8 +229,8 @@ class Solution:
         Percentiles of a bootstrap over architectures cover as well from 20 architectures on and
         less evenly with 8 to 12 (``studies/scaling_coverage.py``); this one draws nothing.
 
-        Rows of one architecture at several amounts of data share its luck. The threshold grows by
-        what that adds to the variance of the figure: the ratio of the clustered to the plain
+        Rows of one architecture at several amounts of data are not independent. The threshold grows
+        by what that adds to the variance of the figure: the ratio of the clustered to the plain
         sandwich estimate, never below 1 (after Chandler & Bate 2007, doi:10.1093/biomet/asm015).
         """
         start = np.repeat(self.theta[None], 2 * places, axis=0)

@@ -87,9 +87,9 @@ def require_enough(full: Sequence[Candidate], cost: str, names: Iterable[str]) -
 
 def _conditions(results: Results) -> Mapping[str, Any]:
     """What must be the same for errors to be compared."""
-    told = ("name", "shape", "classes", "images", "fingerprint")
+    known = ("name", "shape", "classes", "images", "fingerprint")
     return {
-        "data": {name: results.data[name] for name in told if name in results.data},
+        "data": {name: results.data[name] for name in known if name in results.data},
         "training": results.study.training.model_dump(mode="json"),
         "environment": {"device_kind": results.environment.get("device_kind")},
     }

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import optuna
 from optuna.storages import RDBStorage
 
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
@@ -21,7 +20,6 @@ def open_storage(file: Path, read_only: bool) -> RDBStorage:
     Raises SQLAlchemy's and Optuna's errors for a file that is no storage, and RuntimeError for the
     storage of another version of Optuna.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if read_only:
         _roll_back(file)
     connect = partial(_connect, file, "ro" if read_only else "rwc")

@@ -84,6 +84,7 @@ class StudyStore:
     ) -> None:
         self.path = run.database if run else Path("memory")
         self._objectives, self._read_only = tuple(objectives), read_only
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         with self.guarded():
             try:
                 self._storage = open_storage(run.database, read_only) if run else InMemoryStorage()

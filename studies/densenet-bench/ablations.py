@@ -37,7 +37,7 @@ _propose = KnownCostSampler.propose
 
 
 def one_signal(name: str) -> AbstractContextManager[object]:
-    """Lower rungs tell by this figure alone, not by the mean of the logs of all three."""
+    """Lower rungs are judged by this figure alone, not by the mean of the logs of all three."""
     return patch.object(learner, "signal", lambda measured: math.log(max(measured[name], 1e-4)))
 
 
@@ -62,6 +62,7 @@ def no_screening() -> AbstractContextManager[object]:
 
 
 def caution(value: float) -> AbstractContextManager[object]:
+    """Screening by another ``CAUTION``."""
     return patch.object(known_cost, "CAUTION", value)
 
 
@@ -88,7 +89,7 @@ NOISE_VARIANTS = ("as it is", "screens without caution", "never screens")
 
 
 def noise_below_the_top(table: Table) -> Table:
-    """The table with lower rungs that tell nothing of the top one."""
+    """The table with lower rungs that say nothing about the top one."""
     rows, rng = table.trainings.copy(), np.random.default_rng(0)
     lower = rows["rung"] < table.rungs[-1]
     for name in FIGURES:
@@ -97,6 +98,7 @@ def noise_below_the_top(table: Table) -> Table:
 
 
 def main() -> None:
+    """Prints a line for each variant."""
     whole = read_table(NAME)
     out = set(held_out(whole))
     table = only(whole, [key for key in whole.archs if key not in out])
@@ -114,6 +116,8 @@ def main() -> None:
 
 
 def measured(table: Table, name: str) -> str:
+    """The line of one variant: compute to each level, trainings, and the share of compute below the
+    top rung."""
     with VARIANTS[name]():
         rows = pd.concat([replay(table, "known-cost", seed, COMPUTE) for seed in range(SEEDS)])
     found = compare(table, rows, ("known-cost",), range(SEEDS), COMPUTE)

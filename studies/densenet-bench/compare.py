@@ -4,10 +4,10 @@ python studies/densenet-bench/compare.py                     # prints what was r
 python studies/densenet-bench/compare.py --replay            # replays what is not there yet first
 python studies/densenet-bench/compare.py --replay held-out   # or one part of it
 
-Beside the whole table it tells of three harder questions: the architectures that the sampler's own
-constants were never tuned on (a seeded fifth, by key); a tighter reference point, since with the
-error of guessing the cheapest network alone has most of the hypervolume; and Optuna's samplers told
-the logarithm of the cost, the axis that hypervolume is measured on, as known-cost is.
+Beside the whole table there are three harder comparisons: on the architectures that the sampler's
+own constants were never tuned on (a fifth, chosen by key); with a tighter reference point, since
+with the error of guessing the cheapest network alone has most of the hypervolume; and with Optuna's
+samplers given the logarithm of the cost, the axis that hypervolume is measured on.
 """
 
 from __future__ import annotations
@@ -69,20 +69,23 @@ def tight(table: Table) -> Table:
 
 
 def as_they_are(table: Table, sampler: str) -> pd.DataFrame:
+    """Trajectories of a strategy as ``dnsearch replay`` runs it."""
     return replays(table, [sampler], SEEDS, COMPUTE, cpu_cores())
 
 
-def told_logarithms(table: Table, sampler: str) -> pd.DataFrame:
-    """Optuna's samplers told log costs; the others, as they are."""
+def given_logarithms(table: Table, sampler: str) -> pd.DataFrame:
+    """Trajectories of Optuna's samplers given log costs; of the others, as they are."""
     if sampler not in OPTUNAS:
         return as_they_are(table, sampler)
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(cpu_cores(), get_context("spawn")) as pool:
         same = itertools.repeat(table), itertools.repeat(sampler)
-        return pd.concat(pool.map(told_logarithm, *same, range(SEEDS)))
+        return pd.concat(pool.map(given_logarithm, *same, range(SEEDS)))
 
 
-def told_logarithm(table: Table, sampler: str, seed: int) -> pd.DataFrame:
+def given_logarithm(table: Table, sampler: str, seed: int) -> pd.DataFrame:
+    """One trajectory of a sampler that is given log costs."""
+
     def logarithms(self, job, score):
         error, *costs = _values(self, job, score)
         return [error, *map(math.log10, costs)]
@@ -100,11 +103,12 @@ PARTS: dict[str, Part] = {
         as_they_are,
     ),
     "tight": (f"all architectures, reference error {TIGHT:.0%}", tight, as_they_are),
-    "told-log": ("all architectures, Optuna told log costs", lambda t: t, told_logarithms),
+    "told-log": ("all architectures, Optuna given log costs", lambda t: t, given_logarithms),
 }
 
 
 def main(*arguments: str) -> None:
+    """Replays what is missing, where asked to, and prints each part."""
     whole = read_table(NAME)
     again = "--replay" in arguments
     for name in [name for name in arguments if name != "--replay"] or PARTS:

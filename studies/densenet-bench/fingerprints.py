@@ -29,6 +29,7 @@ TREE = Path(__file__).parents[2]
 
 
 def main() -> None:
+    """Prints a line for each replay."""
     os.environ.setdefault("PYTHONPATH", str(TREE))
     for sampler, compute in COMPUTE.items():
         rows = replayed(sampler, compute)

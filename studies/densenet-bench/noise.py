@@ -1,4 +1,4 @@
-"""How much of a table's differences is luck, and what a short training says of a long one.
+"""How much of a table's differences is seed noise, and what short trainings say of long ones.
 
 python studies/densenet-bench/noise.py bench:fashion14          # or a run: reports/fashion14
 python studies/densenet-bench/noise.py bench:fashion14 params   # matched by params, not by MACs
@@ -29,10 +29,11 @@ from dnsearch.replay.table import FIGURES, Table
 COSTS = ("macs", "params", "activations")
 SIGNALS = {"error": "validation error", "loss": "validation loss", "train_loss": "training loss"}
 ENOUGH = 0.5
-"""Tau at matched cost of two full trainings, below which luck hides which shapes are better."""
+"""Tau at matched cost of two full trainings, below which seed noise hides which shape is better."""
 
 
 def main(name: str, cost: str = "macs") -> None:
+    """Prints all of it; raises ConfigError for an unknown cost."""
     if cost not in COSTS:
         raise ConfigError(
             "the cost", f"must be one of {', '.join(COSTS)}", cost, nearest(cost, COSTS)
@@ -48,7 +49,7 @@ def main(name: str, cost: str = "macs") -> None:
 
 
 def correlations(table: Table, top: np.ndarray, log_cost: np.ndarray) -> dict[str, Agreement]:
-    """What each signal of another seed, and each cost, says of the final error."""
+    """How well each signal of another seed, and each cost, ranks by the final error."""
     rng, found = np.random.default_rng(0), {}
     for figure in FIGURES:
         rungs = rank_correlations(table.replicates(figure), top, log_cost, rng)
@@ -62,15 +63,18 @@ def correlations(table: Table, top: np.ndarray, log_cost: np.ndarray) -> dict[st
 
 
 def averaged(table: Table) -> str:
+    """The name of the agreement between means of half of the seeds."""
     half = int(table.truth["seeds"].max()) // 2
     return f"mean of {half} seeds, of {half} others"
 
 
 def label(rung: int, figure: str) -> str:
+    """The name of a signal."""
     return f"{rung} epoch{'s' * (rung > 1)}, {SIGNALS[figure]}"
 
 
 def opening(table: Table) -> list[str]:
+    """Lines on what was recorded, and what of it is left out."""
     failed = table.trainings.loc[table.trainings["failure"] != "", ["key", "seed"]]
     lines = [
         f"{table.name}: {len(table.truth):,} architectures trained for {table.rungs[-1]} epochs, "
@@ -94,6 +98,7 @@ def counts(table: Table) -> str:
 
 
 def spreads(table: Table, noise: Noise, word: str) -> list[str]:
+    """Lines on how far errors differ, by seed and by architecture."""
     error = float(table.truth["error"].median())
 
     def both(log_sd: float) -> str:
@@ -105,11 +110,12 @@ def spreads(table: Table, noise: Noise, word: str) -> list[str]:
         f"Standard deviations of the error (median {100 * error:.2f} %)",
         f"  {'between trainings of one architecture, seed by seed':<56}{both(noise.seed_log_sd)}",
         f"  {f'between architectures of equal {word}, as measured':<56}{both(noise.spread)}",
-        f"  {'the same, with the luck of the seeds taken out':<56}{both(noise.true_spread)}",
+        f"  {'the same, with the seed noise taken out':<56}{both(noise.true_spread)}",
     ]
 
 
 def ranking(agreements: dict[str, Agreement], word: str) -> list[str]:
+    """Lines on how well each signal ranks."""
     matched = f"at equal {word}"
     return [
         "How well it ranks architectures by the final error of another seed: Kendall's tau,",
@@ -123,12 +129,14 @@ def ranking(agreements: dict[str, Agreement], word: str) -> list[str]:
 
 
 def written(tau: Interval) -> str:
+    """A tau with its interval; a dash where it is unknown."""
     if math.isnan(tau.value):
         return "–"
     return f"{tau.value:5.2f} ({tau.low:.2f} to {tau.high:.2f})"
 
 
 def verdict(table: Table, agreements: dict[str, Agreement], noise: Noise, word: str) -> list[str]:
+    """Lines on what the table can show."""
     ceiling = agreements.get(label(table.rungs[-1], "error"), Agreement(UNKNOWN, UNKNOWN)).matched
     if math.isnan(ceiling.value):
         return ["Noise ceiling: unknown; it takes two seeds of five architectures or more."]

@@ -14,6 +14,7 @@ from dnsearch.replay.files import read_table, write_table
 
 
 def main(run: str) -> None:
+    """Writes the table and prints its size."""
     table = read_table(run)
     path = Path(__file__).parent / f"{table.name}.parquet"
     write_table(table, path)

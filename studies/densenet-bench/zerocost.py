@@ -1,13 +1,14 @@
-"""Do scores of a network at initialisation tell which shapes are better? And the surrogate?
+"""Do scores of a network at initialisation say which shapes are better? Do they help the surrogate?
 
 python studies/densenet-bench/zerocost.py [bench:fashion14]
 
 First, how the scores rank architectures by their mean final error. Then the test that decides: the
 surrogate learns from some trainings of one seed each and predicts all other architectures, with
 and without the scores among its features. It learns and is judged on those that constants may be
-tuned on; the held-out fifth (see compare.py) is predicted by the same surrogates, and told apart.
-Beside each stand features of pure noise, as a feature costs something whatever it knows; and what
-a score, less its linear trend in all present features, says of what the surrogate got wrong.
+tuned on; the held-out fifth (see compare.py) is predicted by the same surrogates, and
+shown apart. For comparison there are features of pure noise, since any feature has a price; and the
+correlation of what is left of a score, when its linear trend in all present features is taken away,
+with what the surrogate got wrong.
 Intervals are of bootstraps over the architectures that are predicted.
 """
 
@@ -57,7 +58,7 @@ from dnsearch.training.zerocost import (
 )
 
 SEEDS = (0, 1)
-"""Of initialisation. None of a recorded training, whose luck a score of its own would share."""
+"""Of initialisation; none is that of a recorded training, whose seed noise it would share."""
 
 TRAINED, SPLITS = (20, 40, 80), 100
 
@@ -101,12 +102,14 @@ class Fit:
         return np.sqrt(weights @ self.squares / (weights @ self.counts))
 
     def tau(self, weights: np.ndarray) -> np.ndarray:
+        """Kendall's tau at matched cost, weighted in the same way."""
         both, all_ = (((weights @ m) * weights).sum(axis=1) for m in (self.concordant, self.pairs))
         return both / all_
 
 
 @lru_cache(maxsize=1)
 def batch(data: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images and labels of one batch of a study's data, given as JSON."""
     torch.set_num_threads(1)
     return one_batch(DeviceData(prepare(DataConfig.model_validate_json(data))))
 
@@ -139,6 +142,7 @@ def predicted(question: Question, trained: int, split: int) -> dict[str, np.ndar
 
 
 def main(name: str = NAME) -> None:
+    """Scores every architecture of a table and prints what the scores are worth."""
     table = read_table(name)
     archs = [table.archs[key] for key in table.truth.index]
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -163,6 +167,7 @@ def main(name: str = NAME) -> None:
 
 
 def asked(table: Table, archs: list[ArchConfig], scaled: dict[str, np.ndarray]) -> Question:
+    """All sets of features that are compared."""
     arrays = ArchArrays.of(archs)
     present = Features(arrays, costs(arrays, *table.shape[1:])).points
     sizes = np.column_stack([standard(np.log(table.truth[c])) for c in ("params", "macs")])
@@ -189,6 +194,7 @@ def standard(values: np.ndarray) -> np.ndarray:
 
 
 def show_opening(table: Table, scores: np.ndarray, seconds: list[float]) -> None:
+    """What was scored, and how long it took."""
     data = table.study.data
     print(
         f"{table.name}: {len(scores)} architectures, {len(SEEDS)} initialisations each; one batch "
@@ -233,6 +239,7 @@ def show_ranking(table: Table, scaled: dict[str, np.ndarray]) -> None:
 
 
 def show_taus(name: str, taus: list[Interval], more: str = "") -> None:
+    """A line of taus with their intervals."""
     cells = "".join(f"{written(tau):<22}" for tau in taus)
     print(f"  {name:<32}{cells}{more}".rstrip())
 

@@ -46,6 +46,7 @@ def error(kernels: Kernels, arch: ArchConfig, seed: int) -> float:
 
 
 def main() -> None:
+    """Measures and prints."""
     say = Record("accuracy", "python studies/performance/accuracy.py")
     epochs = load_study(STUDY).training.rungs[-1]
     for arch in NETWORKS:

@@ -92,6 +92,7 @@ def by_workers(study: StudyConfig) -> list[float]:
 
 
 def main() -> None:
+    """Measures and prints."""
     study = load_study(Path(__file__).parents[1] / "quickstart.toml")
     say = Record("candidates", "python studies/performance/candidates.py")
     cores = cpu_cores()

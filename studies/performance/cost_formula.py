@@ -22,12 +22,14 @@ REPEATS = 7
 
 
 def seconds_of(function, *arguments) -> float:
+    """Wall-clock time of one call."""
     started = time.perf_counter()
     function(*arguments)
     return time.perf_counter() - started
 
 
 def main() -> None:
+    """Measures and prints."""
     archs = SPACE.points(np.random.default_rng(0)).arrays()
     together = statistics.median(seconds_of(costs, archs, 32, 32) for _ in range(REPEATS))
     sample: list[ArchConfig] = [archs.config(i) for i in range(0, len(archs), len(archs) // 200)]

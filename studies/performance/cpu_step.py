@@ -51,6 +51,7 @@ def cifar(densenet, config: ArchConfig) -> nn.Module:
 
 
 def main(threads: int) -> None:
+    """Measures and prints."""
     torch.set_num_threads(threads)
     densenet = torchvision_densenet()
     say = Record(f"cpu_step-{threads}", f"python studies/performance/cpu_step.py {threads}")

@@ -40,6 +40,7 @@ def first(folder: Path, cache: Path) -> float:
 
 
 def main() -> None:
+    """Measures and prints."""
     say = Record("first_candidate", "python studies/performance/first_candidate.py")
     with tempfile.TemporaryDirectory() as cache:
         seconds = []

@@ -53,6 +53,7 @@ PACKED = (1, 2, 4, 8)
 
 
 def main() -> None:
+    """Measures and prints."""
     if not torch.cuda.is_available():
         sys.exit("not run: torch sees no GPU on this machine")
     device = torch.device("cuda:0")

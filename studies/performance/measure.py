@@ -65,5 +65,6 @@ class Record:
         self.lines.append(line)
 
     def write(self) -> None:
+        """Writes the record, replacing an earlier one."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")

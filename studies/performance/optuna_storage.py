@@ -17,6 +17,7 @@ TRIALS = 40
 
 
 def main() -> None:
+    """Measures and prints."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         storages = {

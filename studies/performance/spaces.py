@@ -14,6 +14,7 @@ from dnsearch.arch import SearchSpace
 
 
 def main() -> None:
+    """Measures and prints."""
     for depths in (10, 20):
         space = SearchSpace(
             growth_rate=tuple(range(4, 44, 2)),

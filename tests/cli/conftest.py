@@ -10,6 +10,7 @@ import pytest
 
 from dnsearch.cli import main
 from dnsearch.rundir import RunDir
+from tests.cache import make_cache
 
 SMALL = """
 [data]
@@ -38,7 +39,7 @@ class Typed(NamedTuple):
 def _own_cache(tmp_path_factory):
     """The user's cache of decoded images is left alone."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DNSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("DNSEARCH_CACHE", make_cache(tmp_path_factory.mktemp("cache")))
         yield
 
 

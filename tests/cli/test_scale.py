@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dnsearch.arch.checkpoint import read_config
+from dnsearch.cli.pages import write_page
 from dnsearch.cost.device import Latency
 from dnsearch.cost.formula import cost_of
 from dnsearch.rundir import RunDir
@@ -32,7 +33,7 @@ def test_answer_and_files(dnsearch, runs):
     runs("flowers", 60, partial=True, noise=0.01)
     code, out, err = dnsearch("scale", "flowers", "--times", "2, 4x")
     assert (code, err) == (0, "")
-    assert "At 4x the MACs expect " in out
+    assert "At 4x the MACs the predicted error is " in out
     assert "At 8x" not in out
     assert max(map(len, out.splitlines()[:-1])) <= 98
     config = Path("reports/flowers/scaling/x4.json")
@@ -54,11 +55,40 @@ def test_several_runs_write_into_the_first(dnsearch, runs):
     assert not Path("reports/two/scaling.json").exists()
 
 
+def test_the_page_of_a_run_is_written_again_with_its_section(dnsearch, runs):
+    """As it was asked, with the other run; and with the reason where that is gone."""
+    runs("one", 12)
+    runs("two", 12, seed=1)
+    assert dnsearch("scale", "one", "two", "--times", "3", "--cost", "params").code == 0
+    before = Path("reports/one/report.html").read_text()
+    assert "3x the params" in before
+    assert write_again("one") == before
+    Path("reports/two").rename("reports/three")
+    after = write_again("one")
+    assert "the run two, which was fitted with it, is not at reports/two; put it back" in after
+    assert "3x the params" not in after
+
+
+def test_scaling_json_of_another_shape_does_no_harm(dnsearch, runs):
+    runs("one", 12)
+    Path("reports/one/scaling.json").write_text('["of", "another", "program"]')
+    page = write_again("one")
+    assert "reports/one/scaling.json is not a record of dnsearch scale" in page
+    assert dnsearch("scale", "one", "--times", "2").code == 0  # which writes it anew
+    assert "is not a record" not in write_again("one")
+
+
+def write_again(name):
+    """The run's page, written from what its folder holds."""
+    run = RunDir.find(name)
+    return write_page(stored.read_results(run), run).read_text()
+
+
 def test_a_refusal_to_extrapolate_is_an_answer(dnsearch, runs):
     runs("short", 12, span=(1e6, 3e6))
     code, out, _ = dnsearch("scale", "short")
     assert code == 0
-    assert "not told: MACs span a factor of " in out
+    assert "larger networks is not predicted: MACs span a factor of " in out
     assert "To settle it, train " in out
 
 
@@ -96,3 +126,4 @@ def test_latency_is_measured_where_it_is_asked_for(dnsearch, runs, monkeypatch):
     true = 0.5 + 1e-6 * larger["activations"] + 2e-8 * larger["macs"]
     assert larger["latency_ms"]["low"] <= true <= larger["latency_ms"]["high"]
     assert larger["latency_ms"]["value"] == pytest.approx(true, rel=0.1)
+    assert "a forward pass in" in write_again("flowers")  # though nothing is measured again

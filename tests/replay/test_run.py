@@ -1,6 +1,7 @@
 """Strategies replayed by the real engine: compute, budgets, and what ends a replay."""
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
@@ -75,6 +76,12 @@ def test_compute_counts_each_epoch_once():
         assert trained["train_macs"].sum() == 3 * macs * table.images * trained["rung"].max()
     assert {1, 3, 9} == set(rows["rung"])
     assert rows["seconds"].is_monotonic_increasing
+
+
+def test_optuna_writes_nothing_on_the_terminal():
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    replay(recorded(take=1), "random", 0)
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
 
 
 def test_a_replay_repeats_and_seeds_differ():

@@ -216,7 +216,7 @@ def test_nothing_at_the_top_rung_is_one_line():
 
 def test_an_architecture_that_is_not_told_is_one_line():
     table = table_of(trial())
-    with pytest.raises(RunError, match=f"does not tell what architecture {ARCHS[0].key} is"):
+    with pytest.raises(RunError, match=f"does not say what architecture {ARCHS[0].key} is"):
         replace(table, archs={})
 
 

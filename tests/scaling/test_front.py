@@ -30,7 +30,7 @@ def test_the_trend_at_a_network_is_that_of_all_others(place):
 
 @pytest.mark.parametrize("place", [0, 23])
 def test_an_own_error_does_not_move_its_trend(place):
-    """At an end, where a trend through it would be drawn towards it by a third of what it is off."""
+    """At an end, where a trend through it would be drawn towards it by a third."""
     size, mean = planted_logs()
     before = _trend_of_others(size, mean)[place]
     lucky = mean.copy()

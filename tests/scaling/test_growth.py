@@ -9,7 +9,7 @@ from scipy import optimize, stats
 from dnsearch.errors import ConfigError
 from dnsearch.scaling.costlaw import fit_cost
 from dnsearch.scaling.growth import Cause, best_growth
-from dnsearch.scaling.robust import bootstrap, ends, huber_regressions
+from dnsearch.scaling.robust import bootstrap, huber_regressions
 
 
 def wide_or_deep(rng, count, exponent=0.3):
@@ -71,7 +71,7 @@ def test_growth_says_when_there_is_too_little():
 
 def test_growth_says_when_there_is_no_best_value_to_use():
     rng = np.random.default_rng(0)
-    budget, rate, error = wide_or_deep(rng, 40)
+    budget, rate, _ = wide_or_deep(rng, 40)
     never_worse = best_growth(budget, budget**-0.2 * rate**-0.3, {"layers": rate}, rng)["layers"]
     assert never_worse.obstacle is not None
     assert never_worse.obstacle.cause is Cause.NO_BEST
@@ -95,22 +95,25 @@ def test_huber_regressions_are_those_of_scipy():
     for own, value, found in zip(terms, values, huber_regressions(terms, values), strict=True):
         scale = 1.345 * 1.4826 * np.median(np.abs(value - own @ found))
         best = optimize.least_squares(
-            lambda x, own=own, value=value: value - own @ x, found + 0.1, loss="huber", f_scale=scale
+            lambda x, own=own, value=value: value - own @ x,
+            found + 0.1,
+            loss="huber",
+            f_scale=scale,
         )
         np.testing.assert_allclose(found, best.x, atol=2e-3)
 
 
-def test_a_bootstrap_of_a_mean_has_students_interval():
-    """Of a normal sample's mean both are known."""
-    values = np.random.default_rng(0).normal(5, 2, 12)
+def test_a_bootstrap_of_a_mean_is_as_wide_as_students_t():
+    """Of a mean the standard error is known."""
+    values = np.random.default_rng(0).normal(5, 2, 8)
 
     def means(terms, values):
         return values.mean(axis=1, keepdims=True)
 
-    found = ends(bootstrap(means, np.ones((12, 1)), values, np.random.default_rng(1), 4000)[:, 0])
-    width = stats.t.ppf(0.975, 11) * values.std(ddof=1) / np.sqrt(12)
-    assert found.value == pytest.approx(values.mean())
-    assert found.high - found.low == pytest.approx(2 * width, rel=0.06)
+    found = bootstrap(means, np.ones((8, 1)), values, np.random.default_rng(1), 20_000)[:, 0]
+    standard_error = values.std(ddof=1) / np.sqrt(8)
+    assert found[0] == pytest.approx(values.mean())
+    assert found[1:].std() == pytest.approx(stats.t.ppf(0.975, 7) / 1.96 * standard_error, rel=0.02)
 
 
 @pytest.mark.parametrize(

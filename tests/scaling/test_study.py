@@ -10,8 +10,8 @@ from dnsearch.arch import ArchConfig
 from dnsearch.config import StudyConfig
 from dnsearch.errors import RunError
 from dnsearch.scaling.costlaw import TooFewMeasured
-from dnsearch.scaling.latency import with_latencies
 from dnsearch.scaling.larger import _split
+from dnsearch.scaling.latency import with_latencies
 from dnsearch.scaling.law import fit_law
 from dnsearch.scaling.study import study_scaling
 from dnsearch.scaling.verdict import Reason

@@ -15,6 +15,7 @@ from dnsearch.errors import ConfigError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.training import full
 from dnsearch.training.full import FullTraining, changes, require_same, train_fully
+from tests.cache import make_cache
 
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar")
 RECIPE = TrainingConfig(rungs=(1, 2), batch_size=32, shift=1)
@@ -30,7 +31,7 @@ class Silent:
 
 @pytest.fixture
 def study(tmp_path, monkeypatch, prepared):
-    monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DNSEARCH_CACHE", make_cache(tmp_path / "cache"))
     monkeypatch.setattr(full, "set_up", lambda *_: None)  # for the whole process
     held = prepared.validation
     parts = {"train": prepared.train, "val": held, "test": held[np.arange(60)]}

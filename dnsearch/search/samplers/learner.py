@@ -13,9 +13,11 @@ from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.cost.formula import CostArrays
 from dnsearch.search.feasible import CostModel
+from dnsearch.search.samplers.covariance import Parameters, Rows
 from dnsearch.search.samplers.features import Features
 from dnsearch.search.samplers.history import Outcome
-from dnsearch.search.samplers.surrogate import Parameters, Rows, Surrogate, fit, sample
+from dnsearch.search.samplers.hyperparameters import fit
+from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.seeds import derived_seed
 
 CALIBRATION = 30
@@ -53,13 +55,7 @@ class Learner:
 
     def errors(self, finished: Sequence[Outcome]) -> Surrogate:
         """Of log error, given outcomes that did not fail."""
-        return self._posterior("error", finished, self._error_rows, len(self.rungs))
-
-    def possible(self, finished: Sequence[Outcome], count: int) -> list[Surrogate]:
-        """Of log error, one for each of ``count`` hyper-parameters that these outcomes allow."""
-        rng = np.random.default_rng(derived_seed(self.seed, len(finished)))
-        rows = self._error_rows(finished)
-        return [Surrogate(rows, each) for each in sample(rows, rng, len(self.rungs), count)]
+        return self._posterior("error", finished, self.error_rows, len(self.rungs))
 
     def latencies(self, measured: Sequence[Outcome]) -> Surrogate:
         """Of log milliseconds, given outcomes with a latency."""
@@ -81,9 +77,10 @@ class Learner:
             self._fitted[name] = numbers, fit(rows(part), rng, levels)
         return Surrogate(rows(outcomes), self._fitted[name][1])
 
-    def _error_rows(self, outcomes: Sequence[Outcome]) -> Rows:
-        """One row for each training and rung; a promotion is the same training, another seed of
-        the architecture is another."""
+    def error_rows(self, outcomes: Sequence[Outcome]) -> Rows:
+        """What was measured of log error, given outcomes that did not fail: one row for each
+        training and rung. A promotion is the same training, another seed of the architecture is
+        another; trainings are numbered in the order of their first outcomes."""
         trainings: dict[tuple[Any, ...], dict[int, Mapping[str, float]]] = {}
         for outcome in outcomes:
             trainings.setdefault(outcome.training, {}).update(outcome.signals)

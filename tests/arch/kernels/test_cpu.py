@@ -68,7 +68,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("shape", [(5, 32, 32), (2, 37, 29), (3, 70, 130)])
+@pytest.mark.parametrize("shape", [(5, 32, 32), (2, 37, 29), (2, 50, 130)])
 @pytest.mark.parametrize("config", CASES.values(), ids=CASES.keys())
 def test_a_training_step_is_the_plain_modules(config, shape, threads):
     n, height, width = shape
@@ -387,6 +387,7 @@ def test_without_a_compiler_the_simpler_ways_are_taken(monkeypatch, tmp_path):
 def test_building_once(monkeypatch, tmp_path):
     """Two at once, beside what a crash left; then it is there, and loads."""
     monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "FLAGS", tuple(f.replace("-O3", "-O0") for f in build.FLAGS))
     path = build._library_path("float")
     path.parent.mkdir(parents=True)
     path.with_suffix(".new").write_text("half")

@@ -1,0 +1,166 @@
+"""What the surrogate assumes: observed rows, hyper-parameters, and the covariance they imply.
+
+The top rung's log error f is a constant plus a linear trend (a power law in every feature that is a
+logarithm) plus a smooth deviation, Matern 5/2 with one length scale a feature. A lower rung l is
+
+    z_l(x) = rho_l f(x) + offset_l(x),
+
+an autoregressive model as of Kennedy & O'Hagan (2000, doi:10.1093/biomet/87.1.1), whose offset has
+its own constant, trend and deviation. Each rung has its noise: what another seed would change.
+Rungs of one training share a part of it, so a lucky start is not taken for a good architecture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+CONSTANT, TREND = 1.0, 0.2
+"""Prior standard deviations of the constants, and of the change of log error a standard deviation
+of a feature: few networks are three times as good as others of their space."""
+
+JITTER = 1e-8
+"""Added to variances of rows, so that equal rows without noise have a Cholesky factor."""
+
+ROOT5 = np.sqrt(5.0)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What was observed. ``features`` (n, d), ``level`` (n,): 0 for the top rung, 1, 2, ... for
+    lower ones; ``training`` (n,): which rows come from one training; ``value`` (n,): log error, or
+    a lower rung's signal of it."""
+
+    features: Floats
+    level: Ints
+    training: Ints
+    value: Floats
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def take(self, rows: NDArray[np.bool_] | Ints) -> Rows:
+        """These of the rows, by a mask or by their positions."""
+        return Rows(self.features[rows], self.level[rows], self.training[rows], self.value[rows])
+
+    def and_also(self, features: Floats, value: Floats) -> Rows:
+        """These rows, and further ones at the top rung, each a training of its own."""
+        new = len(features)
+        after = 1 + self.training.max(initial=-1)
+        return Rows(
+            np.vstack([self.features, features]),
+            np.concatenate([self.level, np.zeros(new, np.intp)]),
+            np.concatenate([self.training, np.arange(after, after + new)]),
+            np.concatenate([self.value, value]),
+        )
+
+    @property
+    def centre(self) -> float:
+        """A level for log error to vary about; the constant's prior is wide, so it hardly
+        matters."""
+        top = self.value[self.level == 0]
+        return float(np.mean(top if len(top) else self.value))
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Hyper-parameters. ``scale`` (d,) are length scales in standard deviations of a feature,
+    ``deviation`` the standard deviation of f about its trend; by level, (levels,), the top rung at
+    0: ``noise``, ``rho``, ``offset`` (deviation of the offset) and ``shared``, the correlation of
+    its noise with that of the top rung of the same training."""
+
+    scale: Floats
+    deviation: float
+    noise: Floats
+    rho: Floats
+    offset: Floats
+    shared: Floats
+
+    @classmethod
+    def unpack(cls, vector: Floats, features: int) -> Parameters:
+        """From the vector that they are fitted as, (features + 2 + 4 x lower levels,): unbounded,
+        so logarithms of what is positive."""
+        positive = np.exp(vector)
+        deviation, noise, *_ = positive[features:]
+        lower, logs = vector[features + 2 :].reshape(-1, 4), positive[features + 2 :].reshape(-1, 4)
+        return cls(
+            scale=positive[:features],
+            deviation=float(deviation),
+            noise=np.array([noise, *logs[:, 0]]),
+            rho=np.array([1.0, *lower[:, 1]]),
+            offset=np.array([0.0, *logs[:, 2]]),
+            shared=np.array([1.0, *np.tanh(lower[:, 3])]),
+        )
+
+
+def matern(distance: Floats) -> Floats:
+    """Matern 5/2 correlation at these scaled distances, of any shape."""
+    scaled = ROOT5 * distance
+    return (1 + scaled * (1 + scaled / 3)) * np.exp(-scaled)
+
+
+def squared_distances(a: Floats, b: Floats) -> Floats:
+    """Of each of ``a`` (n, d) to each of ``b`` (m, d), (n, m)."""
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    return np.maximum(squared, 0.0)
+
+
+def between(features: Floats, level: int, rows: Rows, p: Parameters) -> Floats:
+    """Covariance of these points (n, d) at one level with the rows, (n, rows)."""
+    correlation = matern(np.sqrt(squared_distances(features / p.scale, rows.features / p.scale)))
+    trend = CONSTANT**2 + TREND**2 * features @ rows.features.T
+    cross = (p.rho[level] * p.rho[rows.level]) * (trend + p.deviation**2 * correlation)
+    if level:
+        cross += (rows.level == level) * (trend + p.offset[level] ** 2 * correlation)
+    return cross
+
+
+class Parts(NamedTuple):
+    """A covariance of rows and what it was made of, each (n, n)."""
+
+    matrix: Floats
+    distance: Floats
+    matern: Floats
+    of_top: Floats
+    offset: Floats
+    noise: Floats
+
+
+class Covariance:
+    """The covariance of the rows, with what does not depend on hyper-parameters computed once."""
+
+    def __init__(self, rows: Rows, levels: int) -> None:
+        self.level, self.levels = rows.level, levels
+        self.squares = (rows.features[:, None, :] - rows.features[None, :, :]) ** 2
+        self.trend = CONSTANT**2 + TREND**2 * rows.features @ rows.features.T
+        self.same_training = rows.training[:, None] == rows.training
+        self.same_lower = (rows.level[:, None] == rows.level) & (rows.level > 0)
+
+    def matrix(self, p: Parameters) -> Floats:
+        """With noise, (n, n)."""
+        return self.parts(p).matrix
+
+    def parts(self, p: Parameters) -> Parts:
+        """The same with its parts, for derivatives."""
+        distance = np.sqrt(self.squares @ p.scale**-2)
+        correlation = matern(distance)
+        rho = p.rho[self.level]
+        of_top = self.trend + p.deviation**2 * correlation
+        offset = self.same_lower * p.offset[self.level] ** 2
+        noise = self._noise(p)
+        matrix = np.outer(rho, rho) * of_top + self.same_lower * self.trend + offset * correlation
+        matrix += noise
+        matrix[np.diag_indices_from(matrix)] += JITTER
+        return Parts(matrix, distance, correlation, of_top, offset, noise)
+
+    def _noise(self, p: Parameters) -> Floats:
+        shared = (p.noise * p.shared)[self.level]
+        noise = self.same_training * np.outer(shared, shared)
+        noise[np.diag_indices_from(noise)] = p.noise[self.level] ** 2
+        return noise
