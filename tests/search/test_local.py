@@ -27,9 +27,6 @@ ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar", in_channels=1, num_classes=10)
 DATA = DataConfig(image_size=8, train_images=400)
 
 
-pytestmark = pytest.mark.timeout(900)  # only for what hangs, however busy the machine
-
-
 def make(
     tmp_path,
     workers=1,
