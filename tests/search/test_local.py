@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from dnsearch.config import DataConfig, TrainingConfig
 from dnsearch.data import prepare
 from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators import worker
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
@@ -26,7 +28,13 @@ DATA = DataConfig(image_size=8, train_images=400)
 
 
 def make(
-    tmp_path, workers=1, timeout=60.0, latency_batch=None, fingerprint=None, data=DATA, **more
+    tmp_path,
+    workers=1,
+    timeout=600.0,
+    latency_batch=None,
+    fingerprint=None,
+    data=DATA,
+    **more,
 ):
     settings = WorkerSettings(
         data=data,
@@ -40,14 +48,18 @@ def make(
 
 
 def kill_worker():
-    (worker,) = multiprocessing.active_children()
-    os.kill(worker.pid, signal.SIGKILL)
+    (process,) = multiprocessing.active_children()
+    os.kill(process.pid, signal.SIGKILL)
 
 
-def collect(evaluator, count, seconds=60):
-    ended, until = [], time.monotonic() + seconds
-    while len(ended) < count and time.monotonic() < until:
-        ended += evaluator.completed(0.5)
+def wait_until(condition):
+    while not condition():
+        time.sleep(0.01)
+
+
+def collect(evaluator, count):
+    ended = []
+    wait_until(lambda: ended.extend(evaluator.completed(0.5)) or len(ended) >= count)
     return ended
 
 
@@ -85,8 +97,7 @@ def test_a_worker_that_dies_takes_one_candidate_with_it(tmp_path, closing):
     evaluator = make(tmp_path)
     closing(evaluator)
     evaluator.submit(Job(0, ARCH, 4000, seed=1))
-    while not evaluator.running()[0].epochs:  # until it trains
-        time.sleep(0.05)
+    wait_until(lambda: evaluator.running()[0].epochs)  # it trains
     kill_worker()
     (job, score), *_ = collect(evaluator, 1)
     assert job.trial == 0
@@ -102,7 +113,7 @@ def test_a_worker_that_dies_idle_is_replaced(tmp_path, closing):
     evaluator.submit(Job(0, ARCH, 1, seed=1))
     collect(evaluator, 1)
     kill_worker()
-    time.sleep(0.5)
+    wait_until(lambda: not evaluator._places[0].pool.active)  # its death was noticed
     evaluator.submit(Job(1, ARCH, 1, seed=2))
     (_, score), *_ = collect(evaluator, 1)
     assert score.failure is None
@@ -112,8 +123,7 @@ def test_a_worker_that_dies_while_starting_costs_one_candidate_at_most(tmp_path,
     evaluator = make(tmp_path)
     closing(evaluator)
     evaluator.submit(Job(0, ARCH, 1, seed=1))
-    while not multiprocessing.active_children():
-        time.sleep(0.01)
+    wait_until(multiprocessing.active_children)
     kill_worker()
     (_, score), *_ = collect(evaluator, 1)
     assert score.failure is None or "its worker process died" in score.failure
@@ -122,11 +132,41 @@ def test_a_worker_that_dies_while_starting_costs_one_candidate_at_most(tmp_path,
     assert score.failure is None
 
 
-def test_a_training_that_takes_too_long_is_ended(tmp_path, closing):
+def warm_up_when_told():
+    """What stands for a new worker's start: as long as the test wants it to take."""
+    wait_until(Path(os.environ["MAY_START"]).exists)
+    worker.warm_up()
+
+
+class Clock:
+    """The clock by which time-outs are counted; it stands still unless the test moves it."""
+
+    sleep = staticmethod(time.sleep)
+
+    def __init__(self):
+        self.now = 0.0
+
+    def time(self):
+        return self.now
+
+
+def test_a_training_that_takes_too_long_is_ended(tmp_path, closing, monkeypatch):
     """The time-out is the training's: a new worker's start does not count."""
+    clock = Clock()
+    monkeypatch.setattr("pebble.pool.process.time", clock)
+    monkeypatch.setattr("dnsearch.search.evaluators.local.warm_up", warm_up_when_told)
+    monkeypatch.setenv("MAY_START", str(tmp_path / "now"))
     evaluator = make(tmp_path, timeout=3.0)
     closing(evaluator)
     evaluator.submit(Job(0, ARCH, 4000, seed=1))
+    assert evaluator.completed(0.5) == []
+    clock.now += 1000
+    assert evaluator.completed(0.5) == []
+    (tmp_path / "now").touch()
+    wait_until(lambda: evaluator.running()[0].epochs)  # it trains
+    clock.now += 2.9
+    assert evaluator.completed(0.5) == []
+    clock.now += 0.2
     (_, score), *_ = collect(evaluator, 1)
     assert score.failure == "took longer than search.timeout (3 s)"
     evaluator.submit(Job(1, ARCH, 1, seed=1))

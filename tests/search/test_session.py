@@ -33,6 +33,11 @@ workers = 1
 """
 
 
+def wait_until(condition):
+    while not condition():
+        time.sleep(0.005)
+
+
 @pytest.fixture
 def study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -54,19 +59,27 @@ def run(*arguments):
     )  # fmt: skip
 
 
+def commits(name):
+    """What the run's storage has taken in so far, as its header counts it: transactions."""
+    database = RunDir.named(name).database
+    return int.from_bytes(database.read_bytes()[24:28], "big") if database.exists() else 0
+
+
 def test_killed_at_any_moment_and_typed_again(study):
     whole = run("--name", "whole")
-    text, _ = whole.communicate(timeout=100)
+    text, _ = whole.communicate()
     assert whole.returncode == 0, text
     assert len(outcome("whole")) == 6
-    chance = random.Random(0)
+    chance = random.Random(3)  # as the storage is made, in the first training and in the third
     for signal_sent in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
+        moment = commits("cut") + chance.randrange(commits("whole") // 3)
         process = run("--name", "cut")
-        time.sleep(chance.uniform(1, 8))
+        while commits("cut") < moment and process.poll() is None:
+            time.sleep(0.001)
         os.kill(process.pid, signal_sent)
-        process.communicate(timeout=30)
+        process.communicate()
     process = run("--name", "cut")
-    text, _ = process.communicate(timeout=100)
+    text, _ = process.communicate()
     assert process.returncode == 0, text
     assert outcome("cut") == outcome("whole")
     assert "take: " in text
@@ -76,18 +89,14 @@ def test_killed_at_any_moment_and_typed_again(study):
 
 def test_workers_follow_a_killed_coordinator(study):
     process = run("--name", "orphan", "--trials", "1000")
-    while not list(study.glob("reports/orphan/checkpoints/*/*.pt")):
-        time.sleep(0.1)
+    wait_until(lambda: list(study.glob("reports/orphan/checkpoints/*/*.pt")))
     children = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True
     ).stdout.split()
     assert children
     process.kill()
     process.wait()
-    until = time.monotonic() + 10
-    while any(os.path.exists(f"/proc/{pid}") for pid in children):
-        assert time.monotonic() < until, "a worker outlived its coordinator"
-        time.sleep(0.1)
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children))
 
 
 def test_two_coordinators_do_not_share_a_run(study, capsys):
@@ -165,10 +174,9 @@ def test_a_study_at_fault_ends_early_and_says_so(study, capsys):
 
 def test_sigterm_ends_as_ctrl_c_does(study):
     process = run("--name", "term", "--trials", "1000")
-    while not list(study.glob("reports/term/checkpoints/*/*.pt")):
-        time.sleep(0.1)
+    wait_until(lambda: list(study.glob("reports/term/checkpoints/*/*.pt")))
     process.terminate()
-    text, _ = process.communicate(timeout=30)
+    text, _ = process.communicate()
     assert "interrupted: " in text
     assert "to go on:  dnsearch run s.toml --name term --trials 1000" in text
     assert (study / "reports/term/report.html").is_file()
