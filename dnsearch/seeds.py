@@ -19,8 +19,8 @@ import hashlib
 
 
 def derived_seed(*parts: int | str) -> int:
-    """A seed of 32 bits from whole numbers and words, the same on every machine; other parts give an
-    unrelated one. A word names the purpose where two purposes would otherwise share their parts."""
+    """A seed of 32 bits from whole numbers and words, the same on every machine; other parts give
+    an unrelated one. A word names the purpose where two would otherwise share their parts."""
     digest = hashlib.sha256(",".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4], "big")
 

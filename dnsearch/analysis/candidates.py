@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnsearch.arch.config import ArchConfig
+from dnsearch.arrays import Floats
 from dnsearch.cost.formula import Cost
 from dnsearch.training.score import CurvePoint
-
-Floats = NDArray[np.float64]
 
 COSTS = ("params", "macs", "activations", "train_bytes", "latency_ms")
 """What a candidate costs, by the names of ``METRICS``, whether the study trades it or not."""

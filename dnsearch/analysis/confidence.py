@@ -6,13 +6,13 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dnsearch.arrays import Floats
+
 LEVEL = 0.9
 """The probability that an interval of an error holds the true one, wherever one is told."""
 
 DRAWS = 4000
 """Of what the errors may truly be."""
-
-Floats = NDArray[np.float64]
 
 
 def front_probability(draws: ArrayLike, costs: ArrayLike) -> Floats:

@@ -19,8 +19,9 @@ import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dnsearch.arrays import Floats
+
 Axis = Literal["log", "linear"]
-Floats = NDArray[np.float64]
 
 _SAME = 12
 """Decimals to which two distances count as equal, so that rounding never chooses a knee."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-Floats = NDArray[np.float64]
+from dnsearch.arrays import Floats
+
 Pairs = Sequence[tuple[Floats, Floats]]
 Correlation = Callable[[Floats, Floats, Floats], Floats]
 """Of two arrays (n,), once for each row of the weights (draws, n): ``weighted_taus`` or

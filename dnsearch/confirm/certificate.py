@@ -29,11 +29,10 @@ from dnsearch.analysis.trust import (
     weighted_taus,
     without_trend,
 )
+from dnsearch.arrays import Floats
 from dnsearch.confirm.topk import top_k
 from dnsearch.errors import ConfigError
 from dnsearch.text import counted
-
-Floats = NDArray[np.float64]
 
 CEILING = "full training"
 """The name of the last signal."""

@@ -6,13 +6,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnsearch.analysis.confidence import DRAWS, LEVEL, best_probability, front_probability
 from dnsearch.analysis.trust import seed_noise
-
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+from dnsearch.arrays import Bools, Floats
 
 PRIOR = 4
 """Degrees of freedom that the search's seed noise counts for: one or two pairs of seeds alone would

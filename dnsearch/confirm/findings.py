@@ -10,12 +10,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, State, figures
 from dnsearch.analysis.confidence import expected_regret
 from dnsearch.analysis.trust import Interval, binomial_standard_error
+from dnsearch.arrays import Floats
 from dnsearch.confirm.certificate import Certificate
 from dnsearch.confirm.draws import mean_draws, sureness
 from dnsearch.confirm.signals import certificate, fresh_error, padded
@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no 
     from dnsearch.search.results import Results
     from dnsearch.search.store import Record
 
-Floats = NDArray[np.float64]
 
 SEED = 0
 """Of the draws and the bootstraps: the same results are told the same figures."""

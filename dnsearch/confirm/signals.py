@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnsearch.analysis.candidates import Candidate, State
+from dnsearch.arrays import Floats
 from dnsearch.config import TrainingConfig
 from dnsearch.confirm.certificate import Certificate, certify
 from dnsearch.training.score import CurvePoint
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
     from dnsearch.search.store import Record
-
-Floats = NDArray[np.float64]
 
 
 def certificate(

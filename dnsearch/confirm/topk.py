@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import comb
 
-Floats = NDArray[np.float64]
+from dnsearch.arrays import Floats
 
 
 def top_k(signal: Floats, truth: Floats, k: int) -> tuple[Floats, Floats]:

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnsearch.arch.config import ArchArrays, ArchConfig, transition_width
 from dnsearch.arch.kernels import Kernels
+from dnsearch.arrays import Bools, Ints
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 BYTES_FP32 = 4
 
 

@@ -44,8 +44,10 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candi
 
 
 def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str) -> None:
-    """Writes a network for the images that ``data`` describes into the new folder ``to``, as a whole
-    or not at all; ``readme`` is the README without the part on loading. See ``export_network``.
+    """Writes a network for the images that ``data`` describes into the new folder ``to``, as a
+    whole or not at all; ``readme`` is the README without the part on loading.
+
+    Raises as ``export_network``.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunError(f"{to}: must be a new or empty folder; choose another with --to")

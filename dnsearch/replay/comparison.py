@@ -10,16 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dnsearch.analysis.pareto import Axis
 from dnsearch.analysis.reference import reference_point
+from dnsearch.arrays import Floats
 from dnsearch.errors import RunError
 from dnsearch.replay import measures
 from dnsearch.replay.measures import AXES, LEVELS, Bounded, Needed, Replays
 from dnsearch.replay.table import Table
-
-Floats = NDArray[np.float64]
 
 BASELINE = "known-cost"
 """The strategy that the others are compared with, where it is among them."""

@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dnsearch.analysis.pareto import Axis, hypervolume, hypervolume_curve
+from dnsearch.arrays import Floats
 from dnsearch.errors import RunError
-
-Floats = NDArray[np.float64]
 
 COLUMNS = {
     "sampler": "name of the strategy",

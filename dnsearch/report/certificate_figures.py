@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from dnsearch.analysis.metrics import format_value
+from dnsearch.arrays import Floats
 from dnsearch.confirm.certificate import Certificate, Signal, View
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.report.parts import error_interval, probability, share_cell
@@ -26,8 +26,6 @@ from dnsearch.report.style import (
     padded_range,
 )
 from dnsearch.report.verdict import signal_label
-
-Floats = NDArray[np.float64]
 
 _LONGEST_NAME = 24
 """Letters beside a figure that is 400 pixels wide."""

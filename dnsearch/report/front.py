@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dnsearch.arrays import Floats
 from dnsearch.report import labels
-from dnsearch.report.series import Floats, FrontSeries, PresetLine
+from dnsearch.report.series import FrontSeries, PresetLine
 from dnsearch.report.style import (
     FRONT,
     LOOKS,

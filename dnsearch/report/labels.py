@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from dnsearch.arrays import Floats
 
 # From straight below, clockwise as seen: nothing lies below and left of a Pareto front.
 _ANGLES = np.deg2rad([225, 270, 247, 202, 292, 180, 315, 135, 0, 90, 45, 112])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dnsearch.analysis.candidates import Candidate, figures
 from dnsearch.analysis.metrics import format_value
+from dnsearch.arrays import Floats
 from dnsearch.report.scaling_reasons import DIMENSIONS
 from dnsearch.scaling.extrapolation import LawStudy
 from dnsearch.scaling.heldout import HeldOut
@@ -20,7 +21,6 @@ if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no ne
     from dnsearch.scaling.networks import Larger
     from dnsearch.scaling.study import Scaling
 
-Floats = NDArray[np.float64]
 
 PLACES = 20
 """Points of a curve."""

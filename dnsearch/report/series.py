@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from dnsearch.analysis import pareto
 from dnsearch.analysis.candidates import COSTS, Candidate, figures
 from dnsearch.analysis.metrics import format_error, format_value
+from dnsearch.arrays import Floats
 from dnsearch.report.digest import Digest
-
-Floats = NDArray[np.float64]
 
 _PREDICTED = ("predicted_error", "predicted_low", "predicted_high")
 

@@ -7,14 +7,13 @@ from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.arrays import Floats
 from dnsearch.replay.comparison import Shares
 from dnsearch.replay.measures import LEVELS, QUANTILES
 from dnsearch.report.style import OTHER, Stroke, axis, layout, log_ticks, stroke_of
-
-Floats = NDArray[np.float64]
 
 _MOST = 0.999
 """The highest share that the axis shows; higher ones are drawn here."""

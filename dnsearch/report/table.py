@@ -14,8 +14,6 @@ from dnsearch.analysis.metrics import METRICS, MISSING
 from dnsearch.report.digest import Digest
 from dnsearch.report.style import LOOKS
 
-Floats = NDArray[np.float64]
-
 _SHORT_REASON = 60
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize
 
+from dnsearch.arrays import Floats
 from dnsearch.errors import ConfigError
 from dnsearch.scaling.law import Band
-from dnsearch.scaling.powerlaw import Floats
 from dnsearch.scaling.robust import (
     RESAMPLES,
     bootstrap,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+from dnsearch.arrays import Floats
 from dnsearch.scaling.heldout import (
     LEFT_OUT,
     LEFT_OUT_RANGE,
@@ -25,7 +26,7 @@ from dnsearch.scaling.heldout import (
     with_one,
 )
 from dnsearch.scaling.law import Law, law_of, least_architectures, parameter
-from dnsearch.scaling.powerlaw import Floats, Pin, curve
+from dnsearch.scaling.powerlaw import Pin, curve
 from dnsearch.scaling.rows import Rows, rows_of
 from dnsearch.scaling.verdict import LongerTraining, MoreNetworks, Reason, Refusal, Verdict
 

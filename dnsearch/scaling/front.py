@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dnsearch.analysis.candidates import Candidate, figures
+from dnsearch.arrays import Bools, Floats
 from dnsearch.scaling.extrapolation import LEAST
-from dnsearch.scaling.powerlaw import Bools, Floats
 from dnsearch.scaling.robust import huber_weights
 from dnsearch.scaling.trainings import by_architecture, on_all_images
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from dnsearch.analysis.trust import UNKNOWN, Interval
-from dnsearch.scaling.powerlaw import Floats
+from dnsearch.arrays import Floats
 from dnsearch.scaling.robust import (
     RESAMPLES,
     bootstrap,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from dnsearch.scaling.powerlaw import Figure, Floats, curve
+from dnsearch.arrays import Floats
+from dnsearch.scaling.powerlaw import Figure, curve
 from dnsearch.scaling.rows import Rows
 
 LEFT_OUT = 3

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.arch.config import MOST_LAYERS, ArchArrays, ArchConfig
+from dnsearch.arrays import Ints
 from dnsearch.scaling.growth import Growth
 from dnsearch.search.feasible import CostModel
 
@@ -20,8 +21,6 @@ UNSPENT = 16.0
 WIDEST_BOTTLENECK = 8
 AROUND = 3.0
 """Factor about the wanted growth rate and layers within which networks are looked at."""
-
-Ints = NDArray[np.int64]
 
 
 def larger(

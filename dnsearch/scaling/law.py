@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from dnsearch.analysis.trust import Interval
+from dnsearch.arrays import Floats
 from dnsearch.errors import ConfigError
-from dnsearch.scaling.powerlaw import Figure, Floats, Solution, curve
+from dnsearch.scaling.powerlaw import Figure, Solution, curve
 from dnsearch.scaling.rows import Rows, rows_of
 
 

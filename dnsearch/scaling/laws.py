@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from dnsearch.analysis.candidates import Candidate, figures
+from dnsearch.arrays import Floats
 from dnsearch.scaling.costlaw import LEAST, CostLaw, TooFewMeasured, fit_cost
 from dnsearch.scaling.extrapolation import LawStudy, study_law
 from dnsearch.scaling.growth import Growth, best_growth
 from dnsearch.scaling.larger import layers
-from dnsearch.scaling.powerlaw import Floats
 from dnsearch.scaling.trainings import by_architecture, chosen
 
 

@@ -13,12 +13,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, stats
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from dnsearch.arrays import Bools, Floats, Ints
+
 Figure = Callable[[Floats], tuple[Floats, Floats]]
 """Parameters (b, p) to a figure (b,) and its gradient (b, p); rows cycle through its places."""
 

@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from dnsearch.analysis.trust import Interval
+from dnsearch.arrays import Floats
 from dnsearch.errors import ConfigError
-from dnsearch.scaling.powerlaw import HUBER, Floats
+from dnsearch.scaling.powerlaw import HUBER
 
 RESAMPLES = 400
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from dnsearch.arrays import Floats, Ints
 from dnsearch.errors import ConfigError
-from dnsearch.scaling.powerlaw import Floats, Ints, Problem, Solution
+from dnsearch.scaling.powerlaw import Problem, Solution
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,10 +11,10 @@ import numpy as np
 
 from dnsearch.analysis.candidates import Candidate, State, figures, finished
 from dnsearch.analysis.metrics import format_value
+from dnsearch.arrays import Bools
 from dnsearch.config import differences
 from dnsearch.errors import RunError
 from dnsearch.scaling.extrapolation import LEAST
-from dnsearch.scaling.powerlaw import Bools
 from dnsearch.text import agreeing
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dnsearch.arrays import Indices
 from dnsearch.errors import SpaceError
-
-Indices = NDArray[np.intp]
 
 STRATA = 100
 _GOLDEN = (np.sqrt(5) - 1) / 2

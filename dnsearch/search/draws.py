@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnsearch.arrays import Floats
 from dnsearch.errors import RunError
 from dnsearch.rundir import atomic
-
-Floats = NDArray[np.float64]
 
 _MOST = np.iinfo(np.int16).max
 

@@ -66,9 +66,11 @@ class CostModel:
         return excess
 
     def of_archs(self, archs: ArchArrays) -> CostArrays:
+        """The costs of n architectures, (n,) each."""
         return costs(archs, *self.shape[1:], *self._memory)
 
     def of_points(self, points: Points) -> CostArrays:
+        """The costs of n points of a space, (n,) each, in bounded memory."""
         parts = []
         for start in range(0, len(points), CHUNK):
             chunk = points.take(np.arange(start, min(start + CHUNK, len(points))))

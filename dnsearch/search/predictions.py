@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dnsearch.analysis.confidence import DRAWS, LEVEL, front_probability
 from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.arrays import Floats
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.draws import Draws
 from dnsearch.search.evaluators.base import SEARCH
@@ -48,8 +49,6 @@ for known how large a seed's luck is and how fast errors change."""
 
 MOST_THREADS = 8
 """Each holds two matrices of all candidates."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

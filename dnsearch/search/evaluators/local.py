@@ -59,9 +59,11 @@ class LocalEvaluator:
 
     @property
     def capacity(self) -> int:
+        """See ``Evaluator``: one job a worker."""
         return len(self._places)
 
     def submit(self, job: Job) -> None:
+        """See ``Evaluator``; starts the worker where there is none."""
         place = next(place for place in self._places if place.job is None)
         checkpoint = self.run.checkpoint(job.arch.key, job.seed)
         self._progress[place.slot] = 0
@@ -111,6 +113,7 @@ class LocalEvaluator:
         return job, Score(rung=job.rung, seed=job.seed, failure=reason)
 
     def running(self) -> list[Running]:
+        """See ``Evaluator``."""
         now = time.monotonic()
         return [
             Running(place.job, self._progress[place.slot], now - place.submitted)
@@ -119,6 +122,7 @@ class LocalEvaluator:
         ]
 
     def close(self) -> None:
+        """See ``Evaluator``: ends all workers."""
         for place in self._places:
             self._stop(place)
         for name in _WORKER_ENVIRONMENT.keys() - self._before.keys():

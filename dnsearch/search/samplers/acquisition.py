@@ -10,12 +10,11 @@ doi:10.1109/CEC.2011.5949880).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
 from dnsearch.analysis.pareto import nondominated
-
-Floats = NDArray[np.float64]
+from dnsearch.arrays import Floats
 
 _CHUNK = 1_000_000
 """Numbers held at a time, to bound memory."""

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dnsearch.analysis.pareto import nondominated
+from dnsearch.arrays import Floats
 from dnsearch.search.parameters import RUNG, distributions
 from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.history import History, Outcome
@@ -23,8 +24,6 @@ from dnsearch.seeds import derived_seed
 
 REDUCTION = 3
 """One candidate in so many goes on to the next rung."""
-
-Floats = NDArray[np.float64]
 
 
 class MoAshaSampler(RungSampler):
@@ -35,6 +34,7 @@ class MoAshaSampler(RungSampler):
         self.problem = problem
 
     def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """See ``RungSampler``."""
         steps = list(reversed(list(itertools.pairwise(self.rungs))))
         waiting = {step: self._waiting(outcomes, *step) for step in steps}
         for (_, following), (due, _) in waiting.items():

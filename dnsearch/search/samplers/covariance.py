@@ -18,8 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
+from dnsearch.arrays import Floats, Indices
 
 CONSTANT, TREND = 1.0, 0.2
 """Prior standard deviations of the constants, and of the change of log error a standard deviation
@@ -38,14 +37,14 @@ class Rows:
     a lower rung's signal of it."""
 
     features: Floats
-    level: Ints
-    training: Ints
+    level: Indices
+    training: Indices
     value: Floats
 
     def __len__(self) -> int:
         return len(self.value)
 
-    def take(self, rows: NDArray[np.bool_] | Ints) -> Rows:
+    def take(self, rows: NDArray[np.bool_] | Indices) -> Rows:
         """These of the rows, by a mask or by their positions."""
         return Rows(self.features[rows], self.level[rows], self.training[rows], self.value[rows])
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnsearch.arch.config import ArchArrays
+from dnsearch.arrays import Floats
 from dnsearch.cost.formula import CostArrays
-
-Floats = NDArray[np.float64]
 
 
 def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
 from scipy.optimize import minimize
 
+from dnsearch.arrays import Floats
 from dnsearch.search.samplers.blas import one_thread
 from dnsearch.search.samplers.covariance import ROOT5, Covariance, Parameters, Parts, Rows
 from dnsearch.search.samplers.triangle import Triangle, factor, solve_factor
@@ -23,8 +23,6 @@ STEPS = 6
 """Pairs of steps between two draws of hyper-parameters, so that they hardly depend on each other:
 one about the prior, which mixes well where rows are few, one about the mode, which does where they
 are many. With 160 rows 30 of the first kind alone do less, at four times the cost."""
-
-Floats = NDArray[np.float64]
 
 
 class Normal:

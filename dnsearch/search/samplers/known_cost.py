@@ -18,6 +18,7 @@ from scipy.special import ndtr
 from dnsearch.analysis.pareto import Axis, on_axis
 from dnsearch.analysis.reference import FIRST_LATENCIES, MARGIN, first_latency
 from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.arrays import Floats, Indices
 from dnsearch.cost.formula import CostArrays
 from dnsearch.errors import ConfigError, nearest
 from dnsearch.search.design import thinned
@@ -42,9 +43,6 @@ since what it is worth is itself only estimated."""
 
 LATENCY = "latency_ms"
 COSTS = ("params", "macs", "activations", LATENCY)
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 
 
 class KnownCostSampler(RungSampler):
@@ -97,6 +95,7 @@ class KnownCostSampler(RungSampler):
         self._indices: dict[tuple[Any, ...], int | None] = {}
 
     def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """See ``RungSampler``."""
         index, rung = self.propose(outcomes)
         return {**self.points.values(index), RUNG: rung}
 
@@ -119,7 +118,7 @@ class KnownCostSampler(RungSampler):
         finished: list[Outcome],
         pending: list[Outcome],
         trained: NDArray[np.float64],
-        free: Ints,
+        free: Indices,
     ) -> tuple[int, int]:
         """The free point and rung with the greatest expected gain per compute.
 
@@ -162,7 +161,7 @@ class KnownCostSampler(RungSampler):
                 best, rung, value = int(some[np.argmax(rates)]), lower, rates.max()
         return int(free[best]), rung
 
-    def _status(self, outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], Ints]:
+    def _status(self, outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], Indices]:
         """Epochs that each point has behind it, and the positions of those that are free: neither
         failed nor pending nor trained to the top."""
         trained = np.zeros(len(self.points), np.int64)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.arrays import Floats
 from dnsearch.cost.formula import CostArrays
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.covariance import Parameters, Rows
@@ -27,8 +27,6 @@ REFIT = 1.25
 """Hyper-parameters are fitted anew when there are this many times as many outcomes."""
 
 LEAST_ERROR = 1e-4
-
-Floats = NDArray[np.float64]
 
 
 class Learner:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.sparse import csr_array
 
+from dnsearch.arrays import Floats, Indices
 from dnsearch.search.samplers.covariance import CONSTANT, TREND, Parameters, Rows
 from dnsearch.search.samplers.triangle import (
     Triangle,
@@ -25,8 +26,6 @@ from dnsearch.search.samplers.triangle import (
     times_factor,
 )
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 Real = NDArray[Any]
 
 SINGLE = 400
@@ -113,7 +112,7 @@ class TrainedErrors:
         return mean + solve_triangular(lower, luck, lower=True, trans=1)
 
 
-def _distinct(features: Floats) -> tuple[Floats, Ints]:
+def _distinct(features: Floats) -> tuple[Floats, Indices]:
     """The rows without repetitions, and the position of each row among them, (n,)."""
     distinct, which = np.unique(features, axis=0, return_inverse=True)
     return distinct, which.ravel()

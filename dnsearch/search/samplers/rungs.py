@@ -35,11 +35,13 @@ class RungSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
+        """See ``optuna.samplers.BaseSampler``: all dimensions, and the rung."""
         return distributions(self.space) | rung_distribution(self.rungs)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """See ``optuna.samplers.BaseSampler``: the choice in all dimensions together."""
         if not search_space:
             return {}
         chosen = self.choose(self.history.of(study, trial.number))
@@ -52,6 +54,7 @@ class RungSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        """See ``optuna.samplers.BaseSampler``: at random, of what is no dimension."""
         return self._independent.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
+from dnsearch.arrays import Floats
 from dnsearch.search.samplers.covariance import (
     CONSTANT,
     TREND,
@@ -14,8 +14,6 @@ from dnsearch.search.samplers.covariance import (
     Rows,
     between,
 )
-
-Floats = NDArray[np.float64]
 
 _CHUNK = 1000
 """Points predicted at a time, so that their covariances stay in the processor's cache."""

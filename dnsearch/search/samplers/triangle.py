@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
+from dnsearch.arrays import Floats, Indices
 from dnsearch.search.samplers.covariance import CONSTANT, ROOT5, TREND, Parameters, Rows
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.intp]
 Real = NDArray[Any]
 """Of single or double precision."""
 
@@ -132,7 +131,7 @@ def _blas(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     return find(name, dtype=dtype)
 
 
-def _pairs(training: Ints) -> tuple[Ints, Ints]:
+def _pairs(training: Indices) -> tuple[Indices, Indices]:
     """Positions of any two rows of one training, the later first."""
     order = np.argsort(training, kind="stable")
     later, earlier = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
