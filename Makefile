@@ -10,8 +10,8 @@ INSTALLED := $(VENV)/.installed
 run: $(INSTALLED)  ## search DenseNets on the bundled images and write a report
 	$(BIN)/dnsearch run
 
-test: $(INSTALLED)  ## every test
-	$(BIN)/pytest
+test: $(INSTALLED)  ## every test, a process for every core
+	$(BIN)/pytest --numprocesses logical --dist worksteal
 
 check: $(INSTALLED)  ## style, types, and the one way imports go
 	$(BIN)/ruff check .

@@ -104,7 +104,56 @@ FAULTS = (
         "dnsearch/replay/run.py",
         "max(0, epochs - before)",
         "epochs",
-        "tests/replay",
+        "tests/replay/test_run.py",
+    ),
+    Fault(
+        "budgets of replays forget screenings",
+        "dnsearch/replay/run.py",
+        "self.spent += spent",
+        "self.spent += spent * (record.values is not None)",
+        "tests/replay/test_run.py",
+    ),
+    Fault(
+        "a screening ends a replay as if it had found the architecture",
+        "dnsearch/replay/run.py",
+        "if record.values is not None and job.arch.key",
+        "if job.arch.key",
+        "tests/replay/test_run.py",
+    ),
+    Fault(
+        "a screening counts as found",
+        "dnsearch/replay/measures.py",
+        'found[trajectory["rung"].to_numpy(np.float64) < rung] = np.nan',
+        "pass",
+        "tests/replay/test_measures.py",
+    ),
+    Fault(
+        "a promotion goes on with another recorded seed",
+        "dnsearch/replay/evaluator.py",
+        "if (key, job.seed) not in self._drawn:",
+        "if True:",
+        "tests/replay/test_evaluator.py",
+    ),
+    Fault(
+        "a promotion takes the seconds of its lower rungs again",
+        "dnsearch/replay/evaluator.py",
+        "(score.seconds or 0.0) - spent",
+        "(score.seconds or 0.0)",
+        "tests/replay/test_evaluator.py",
+    ),
+    Fault(
+        "trainings on part of the images are recorded as whole ones",
+        "dnsearch/replay/table.py",
+        "if candidate.images == images:",
+        "if True:",
+        "tests/replay/test_table.py",
+    ),
+    Fault(
+        "architectures outside the space count in comparisons",
+        "dnsearch/replay/comparison.py",
+        "if space.values_of(table.archs[key]) is not None",
+        "",
+        "tests/replay/test_comparison.py",
     ),
     Fault(
         "the lower edge of a cell counts as the upper",
@@ -189,6 +238,26 @@ FAULTS = (
         "last = {(r.job.arch.key, r.job.seed): r for r in records if r.job.rung == epochs}",
         "last = {(r.job.arch.key, id(r)): r for r in records if r.job.rung == epochs}",
         "tests/confirm",
+    ),
+    Fault(
+        "a confirmation trains on the test images, too",
+        "dnsearch/search/evaluators/worker.py",
+        '    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape',
+        """    if _state["test"] is not None:
+        pairs = zip(vars(prepared.train).values(), vars(_state["test"]).values())
+        both = type(prepared.train)(*(np.concatenate(pair) for pair in pairs))
+        prepared = replace(prepared, train=both)
+    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape""",
+        "tests/cli/test_confirm.py",
+    ),
+    Fault(
+        "a confirmation chooses by test errors",
+        "dnsearch/confirm/run.py",
+        "    best = _front_members(results.candidates, costs, top)",
+        """    tests = {r.job.arch.key: r.score.test_error or 1.0 for r in results.confirmed}
+    least = sorted(tests, key=lambda key: tests[key])[:top]
+    best = least or _front_members(results.candidates, costs, top)""",
+        "tests/confirm/test_run.py",
     ),
     Fault(
         "clip_norm without effect",

@@ -59,7 +59,7 @@ class Search:
 
     def __init__(
         self, folder, evaluator=None, space=SPACE, limits=None, costs=("macs",), rungs=(3,),
-        clock=time.monotonic, **search,
+        clock=time.monotonic, error="error", **search,
     ):  # fmt: skip
         self.config = SearchConfig(**{"sampler": "random", "trials": 12} | search)
         study = parse_study(space)
@@ -67,7 +67,7 @@ class Search:
         self.model = CostModel((1, 8, 8), 16, 4, LimitsConfig(**limits or {}))
         self.points, self.costs = feasible_points(self.space, self.model, np.random.default_rng(0))
         folder.mkdir(exist_ok=True)
-        problem = Problem(self.points, self.model, costs, rungs, "log", {}, 1000)
+        problem = Problem(self.points, self.model, costs, rungs, "log", {}, 1000, error=error)
         self.store = StudyStore(RunDir(folder), problem.objectives)
         self.store.recover()
         start = study.model_copy(update={"search": self.config}).start_configs(self.space)

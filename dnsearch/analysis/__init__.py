@@ -1,0 +1,1 @@
+"""What several packages share: candidates, fronts, picks, metrics, statistics of trust."""

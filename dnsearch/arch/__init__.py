@@ -1,13 +1,20 @@
 """What a DenseNet is: its configuration, the network, its weights, and the space of choices.
 
-The configuration and the space import no torch, so the network's names are resolved on first use.
+    ArchConfig, ArchArrays       one architecture, validated; many of them as arrays
+    PRESETS, preset(name)        torchvision's networks and the paper's
+    SearchSpace, Points          the architectures a search may choose from
+    DenseNet(config)             the network, a torch module
+    densenet121(weights=...)     torchvision's four, with weights from a local file
+    load_weights, load_network   weights into a network; the network that an export holds
+
+The networks need torch, so those names are resolved on first use.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dnsearch._lazy import lazily
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS, preset
 from dnsearch.arch.space import Points, SearchSpace
@@ -39,9 +46,15 @@ __all__ = [
     "preset",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "densenet" if name == "DenseNet" else "checkpoint"
-    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+__getattr__ = lazily(
+    __name__,
+    {
+        "DenseNet": "densenet",
+        "densenet121": "checkpoint",
+        "densenet161": "checkpoint",
+        "densenet169": "checkpoint",
+        "densenet201": "checkpoint",
+        "load_network": "checkpoint",
+        "load_weights": "checkpoint",
+    },
+)

@@ -58,7 +58,8 @@ def cost_by_fvcore(config: ArchConfig, height: int, width: int) -> FvcoreCost:
 
 def _convolution(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
     """fvcore's flops and activations of a convolution at once: tracing is what takes the time."""
-    return conv_flop_jit(inputs, outputs) + generic_activation_jit("written")(inputs, outputs)
+    written: Any = generic_activation_jit("written")(inputs, outputs)
+    return conv_flop_jit(inputs, outputs) + written
 
 
 def _macs(by_operator: Mapping[str, float]) -> int:

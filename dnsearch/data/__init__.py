@@ -12,9 +12,9 @@ The last two need torch, so they are resolved on first use.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dnsearch._lazy import lazily
 from dnsearch.data.dataset import LabelledImages, PreparedData
 from dnsearch.data.store import had_test, has_test, prepare, prepare_test
 
@@ -33,10 +33,4 @@ __all__ = [
     "prepare_test",
 ]
 
-_NEEDS_TORCH = {"Augment": "augment", "DeviceData": "device"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _NEEDS_TORCH:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_NEEDS_TORCH[name]}"), name)
+__getattr__ = lazily(__name__, {"Augment": "augment", "DeviceData": "device"})

@@ -1,30 +1,42 @@
 """What to train next, and the search around it.
 
-``KnownCostSampler`` and ``suggest`` also serve Optuna studies of one's own.
+    search(study, run, ...)      searches, or goes on searching
+    read_results(run)            a run as it stands: its candidates, costs and data
+    KnownCostSampler, suggest    for Optuna studies of one's own; CostModel is what they cost
+
+Resolved on first use, since Optuna and SciPy take a second that not every command needs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from dnsearch._lazy import lazily
 
 if TYPE_CHECKING:
     from dnsearch.search.feasible import CostModel
     from dnsearch.search.parameters import suggest
+    from dnsearch.search.results import Results, read_results
     from dnsearch.search.samplers.known_cost import KnownCostSampler
+    from dnsearch.search.session import search
 
-__all__ = ["CostModel", "KnownCostSampler", "suggest"]
+__all__ = [
+    "CostModel",
+    "KnownCostSampler",
+    "Results",
+    "read_results",
+    "search",
+    "suggest",
+]
 
-_WHERE = {
-    "CostModel": "feasible",
-    "KnownCostSampler": "samplers.known_cost",
-    "suggest": "parameters",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use, since Optuna and SciPy take a second that not every verb needs."""
-    if name in _WHERE:
-        from importlib import import_module
-
-        return getattr(import_module(f"dnsearch.search.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "CostModel": "feasible",
+        "KnownCostSampler": "samplers.known_cost",
+        "Results": "results",
+        "read_results": "results",
+        "search": "session",
+        "suggest": "parameters",
+    },
+)

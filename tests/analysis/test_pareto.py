@@ -92,6 +92,44 @@ def test_curve_is_the_hypervolume_of_each_prefix_and_never_falls(values):
     assert (np.diff(curve) >= -1e-12).all()
 
 
+@settings(max_examples=100, deadline=None)
+@given(objective_rows(), st.data())
+def test_curve_of_seeds_is_that_of_each_architectures_mean_error_by_then(values, data):
+    keys = data.draw(st.lists(st.sampled_from("abcd"), min_size=len(values), max_size=len(values)))
+    gaps = data.draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+    values[gaps, 0] = math.nan
+    reference = np.full(values.shape[1], 1.1)
+    curve = pareto.hypervolume_curve(values, reference, keys=keys)
+    for end in range(1, len(values) + 1):
+        errors = {}
+        for key, row in zip(keys[:end], values[:end], strict=True):
+            if math.isfinite(row[0]):
+                errors.setdefault(key, []).append(row[0])
+        points = [
+            [sum(errors[key]) / len(errors[key]), *row[1:]]
+            for key, row in zip(keys[:end], values[:end], strict=True)
+            if math.isfinite(row[0])
+        ]
+        corner = pareto.on_axis(reference)
+        inside = [p for p in pareto.on_axis(points) if (p < corner).all()] if points else []
+        front = {tuple(p) for p, on in zip(inside, brute_force_front(inside), strict=True) if on}
+        expected = brute_force_volume(sorted(front), corner)
+        assert curve[end - 1] == pytest.approx(expected, abs=1e-9)
+
+
+def test_seed_means_by_hand():
+    means = pareto.seed_means(["b", "a", "b", "c"], [0.1, 0.2, 0.4, 0.3])
+    assert means == pytest.approx([0.25, 0.2, 0.25, 0.3])
+    assert pareto.seed_means([], []).shape == (0,)
+
+
+def test_a_worse_second_seed_takes_back_what_the_first_promised():
+    values, keys = [[0.4, 1], [0.2, 1], [0.6, 1]], ["a", "b", "b"]
+    assert pareto.hypervolume_curve(values, [0.9, 10]) == pytest.approx([0.5, 0.7, 0.7])
+    curve = pareto.hypervolume_curve(values, [0.9, 10], keys=keys)
+    assert curve == pytest.approx([0.5, 0.7, 0.5])
+
+
 def test_curve_passes_over_rows_without_figures():
     values = [[math.nan, 1], [0.5, 1], [0.4, math.nan]]
     assert pareto.hypervolume_curve(values, [0.9, 10]) == pytest.approx([0, 0.4, 0.4])

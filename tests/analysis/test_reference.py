@@ -58,6 +58,13 @@ def test_latency_follows_its_limit_or_the_first_candidate():
     assert reference.reference_point(limited, (1, 28, 28), 10, 0.5)["latency_ms"] == 1.1 * 3.0
 
 
+def test_the_first_latency_is_that_of_whatever_finished_first():
+    assert reference.first_latency([(9.0, 3.0), (5.0, None), (7.0, 2.0), (6.0, math.nan)]) == 2.0
+    assert reference.first_latency([(5.0, 3.0), (5.0, 1.0)]) == 3.0
+    assert math.isnan(reference.first_latency([(1.0, None)]))
+    assert math.isnan(reference.first_latency([]))
+
+
 def test_rules_name_every_figure():
     mixed = study(objectives={"costs": ["macs", "latency_ms"]}, limits={"max_macs": 50_000})
     assert reference.rules(mixed) == {

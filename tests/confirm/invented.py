@@ -15,7 +15,7 @@ from dnsearch.config import parse_study
 from dnsearch.confirm.certificate import certify
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.cost.formula import Cost, cost_of
-from dnsearch.search.evaluators.base import Job
+from dnsearch.search.evaluators.base import CONFIRM, Job
 from dnsearch.search.results import Results
 from dnsearch.search.store import Record
 from dnsearch.training.score import CurvePoint, Score
@@ -120,7 +120,7 @@ def fresh(
 ) -> Record:
     """A training run of ``dnsearch confirm`` with this test error, NaN where it failed, and
     validation errors ``short`` after its first epochs."""
-    job = Job(number, arch(number), epochs, seed, reference=True)
+    job = Job(number, arch(number), epochs, seed, CONFIRM)
     score = Score(epochs, seed, error, curve=curve(short), test_error=error, test_images=TESTS)
     if math.isnan(error):
         return Record(job, score.failed("diverged"), None, True, 0.0)

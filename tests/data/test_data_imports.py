@@ -1,10 +1,6 @@
 import subprocess
 import sys
 
-import pytest
-
-import dnsearch.data
-
 
 def test_no_heavy_package_is_imported():
     program = """
@@ -16,12 +12,3 @@ print(*{"torch", "pandas", "pyarrow"} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("", "")
-
-
-def test_public_names_resolve():
-    assert all(getattr(dnsearch.data, name) for name in dnsearch.data.__all__)
-
-
-def test_unknown_name():
-    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
-        dnsearch.data.nothing  # noqa: B018

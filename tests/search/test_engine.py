@@ -148,6 +148,63 @@ def test_a_score_without_error_is_a_failure(make_search):
     assert search.records[0].score.failure == "no error was reported"
 
 
+def test_a_search_minimises_the_validation_error_whatever_the_test_images_say(make_search):
+    def tested(job):
+        score = fake_score(job)
+        return replace(score, test_error=1 - score.error)
+
+    search = make_search(evaluator=FakeEvaluator(score=tested), trials=6)
+    search.run()
+    assert search.study.metric_names == ["error", "macs"]
+    for record, trial in zip(search.records, search.study.trials, strict=True):
+        assert record.values[0] == trial.values[0] == record.score.error
+
+
+def test_what_is_to_be_minimised_must_be_reported(make_search):
+    """A confirmation must not take the validation error for want of a test error."""
+    search = make_search(trials=1, error="test_error")
+    search.run()
+    assert search.records[0].score.failure == "no test_error was reported"
+    assert search.records[0].values is None
+
+
+class Scripted:
+    """Proposes a search's jobs, and in between says that there is none, as the script has it."""
+
+    def __init__(self, search, script):
+        self.proposer, self.script = search.proposer, list(script)
+
+    def propose(self):
+        return self.proposer.propose() if self.script.pop(0) else None
+
+
+@pytest.mark.parametrize(
+    ("script", "trained"),
+    [
+        ([True, False, True, False, False], 2),  # the end of the first makes room for the second
+        ([True, True, False, True, False, False], 3),
+        ([False], 0),
+    ],
+)
+def test_what_ends_may_make_room_for_more(make_search, script, trained):
+    """A proposer with nothing to propose, while something is trained, is asked again after it."""
+    search = make_search(evaluator=FakeEvaluator(capacity=2))
+    search.engine.proposer = Scripted(search, script)
+    assert search.run() == "every architecture of the space was tried"
+    assert len(search.records) == trained
+    assert search.engine.proposer.script == []
+
+
+@pytest.mark.parametrize("sampler", ["known-cost", "mo-asha"])
+def test_several_workers_promote_all_of_a_small_space(make_search, sampler):
+    space = "[space]\ngrowth_rate = [2, 4, 6]\nblock_config = [[1, 2], [1, 2]]\nbn_size = 2"
+    search = make_search(
+        evaluator=FakeEvaluator(capacity=20), sampler=sampler, rungs=(1, 3), trials=100, space=space
+    )
+    assert search.run() == "every architecture of the space was tried"
+    assert sum(record.job.rung == 3 for record in search.records) == search.space.size == 12
+
+
 def test_slow_candidates_are_infeasible(make_search):
     def timed(job):
         return replace(fake_score(job), latency_ms=float(job.arch.depth))

@@ -184,6 +184,19 @@ def test_measured_latency_is_learnt_and_its_limit_kept(make_search):
     assert sum(not record.feasible for record in late) <= 3
 
 
+def test_the_reference_follows_the_first_latency_measured_at_the_top():
+    sampler = KnownCostSampler(SPACE, MODEL, ("latency_ms",), rungs=RUNGS)
+    outcomes = [
+        replace(outcome(sampler, number, number, rung), latency_ms=latency, finished=finished)
+        for number, (rung, latency, finished) in enumerate(
+            [(1, 2.0, 1.0), (9, 5.0, 4.0), (9, 3.0, 3.0)]
+        )
+    ]
+    assert sampler._reference(outcomes) == [0.9, 30.0]
+    cheapest = int(sampler.known.macs.argmin())
+    assert sampler.propose(outcomes[:1]) == (cheapest, 9)  # nothing is known yet of the top's
+
+
 def test_an_interrupted_search_with_rungs_ends_as_an_uninterrupted_one(make_search):
     def scored(job):
         rng = np.random.default_rng(job.seed)
