@@ -7,6 +7,7 @@ data.json           what is known of the images
 run.lock            held while a coordinator works; holder.json names it
 checkpoints/KEY/    weights of candidates, one file a seed
 report.html, candidates.csv, summary.json
+predictions.npz     draws of the candidates' errors, made anew where they are missing or out of date
 scaling.json        what ``dnsearch scale`` said; scaling/ has the networks it proposes
 confirm/            weights of trainings that ``dnsearch confirm`` has under way
 
@@ -121,6 +122,11 @@ class RunDir:
     @property
     def report(self) -> Path:
         return self.path / "report.html"
+
+    @property
+    def predictions_file(self) -> Path:
+        """Where ``search.predictions`` keeps its draws."""
+        return self.path / "predictions.npz"
 
     def checkpoint(self, key: str, seed: int) -> Path:
         return self.path / "checkpoints" / key / f"{seed}.pt"
