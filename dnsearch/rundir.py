@@ -7,6 +7,7 @@ data.json           the data set: name, classes, shape, numbers of images
 run.lock            locked while a search is under way; holder.json says by which process
 checkpoints/KEY/    weights of candidates, one file for each seed
 report.html, candidates.csv, summary.json
+predictions.npz     draws of the candidates' errors, made anew where they are missing or out of date
 scaling.json        the results of ``dnsearch scale``; scaling/ has the networks it proposes
 confirm/            weights of trainings that ``dnsearch confirm`` has under way
 
@@ -128,6 +129,11 @@ class RunDir:
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"
+
+    @property
+    def predictions_file(self) -> Path:
+        """Where ``search.predictions`` keeps its draws."""
+        return self.path / "predictions.npz"
 
     def checkpoint(self, key: str, seed: int) -> Path:
         """The weights of the architecture with this key, trained with this seed."""

@@ -62,12 +62,12 @@ def searched(
     if search(study, run, lambda opened: None, lambda progress: None) == INTERRUPTED:
         sys.exit("interrupted; the same command goes on")
     results = read_results(run)
-    done = finished(results.candidates)
+    done = finished(results.measured)
     shape = tuple(results.data["shape"])
     reference = list(reference_point(study, shape, len(results.data["classes"])).values())
     values = objective_values(done, study.objectives.costs)
     volume = hypervolume(values, reference, study.objectives.axis)
-    return volume, len(results.candidates), min((each.error for each in done), default=math.nan)
+    return volume, len(results.measured), min((each.error for each in done), default=math.nan)
 
 
 if __name__ == "__main__":

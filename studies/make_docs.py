@@ -28,7 +28,7 @@ EXAMPLE = RunDir(ROOT / "reports" / "example")
 
 def main() -> None:
     """Writes the picture and the commands, and prints the figures."""
-    results = read_results(EXAMPLE, predictions=True)
+    results = read_results(EXAMPLE)
     draw_front(results, ROOT / "docs" / "pareto.png")
     write_text(ROOT / "docs" / "commands.md", commands())
     print_figures(results)

@@ -97,9 +97,12 @@ def pick(candidates: Sequence[Candidate], costs: Sequence[str], query: str) -> C
         if not recommended:
             raise RunError(f"there is no {query} pick: {_why_none(candidates)}")
         return recommended[query]
-    if re.search("[<>=]", query):
-        return _within(candidates, costs, query)
-    return _by_key(candidates, query)
+    return _by_key(candidates, query) if is_key(query) else _within(candidates, costs, query)
+
+
+def is_key(query: str) -> bool:
+    """Whether a query names a candidate by its key, not by what is known of it."""
+    return query not in RULES and not re.search("[<>=]", query)
 
 
 def parse_bounds(query: str) -> dict[str, float]:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -130,7 +130,8 @@ class ArchConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields in values that JSON can hold; ``from_dict`` reads them back."""
-        return asdict(self) | {"block_config": list(self.block_config)}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"block_config": list(self.block_config)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ArchConfig:

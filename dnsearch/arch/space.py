@@ -135,6 +135,18 @@ class Points:
         digits = [[c.index(v[n]) for n, c in space.dimensions.items()] for v in inside]
         return cls(space, np.array(digits, np.int16).reshape(-1, len(space.dimensions)))
 
+    @classmethod
+    def at(cls, space: SearchSpace, choices: Sequence[Mapping[str, Choice]]) -> Points:
+        """The points with these choices by dimension, the first where one is not given."""
+        digits = [
+            [
+                every.index(each[name]) if name in each else 0
+                for name, every in space.dimensions.items()
+            ]
+            for each in choices
+        ]
+        return cls(space, np.array(digits, np.int16).reshape(-1, len(space.dimensions)))
+
     def __len__(self) -> int:
         return len(self.digits)
 

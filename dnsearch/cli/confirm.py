@@ -67,7 +67,7 @@ def command(
     from dnsearch.search.engine import INTERRUPTED
     from dnsearch.search.results import read_results
 
-    results = read_results(folder, predictions=True)  # they decide whom it recommends
+    results = read_results(folder)  # they decide whom it recommends
     given = {"workers": workers, "device": device}
     study = override(results.study, **{k: v for k, v in given.items() if v is not None})
     request = Request(top, sample, seeds, epochs or default_request(results).epochs)

@@ -25,7 +25,7 @@ def command(run: str, pick: str, to: Path) -> None:
     from dnsearch.export import export_network
     from dnsearch.search.results import read_results
 
-    found = export_network(read_results(folder, predictions=True), folder, pick, to)
+    found = export_network(read_results(folder), folder, pick, to)
     click.echo(
         f"{found.name} ({found.key}) written to {to}; {to / 'README.md'} says how to load it"
     )

@@ -28,12 +28,9 @@ def write_page(
     from dnsearch.scaling.recorded import recorded_scaling
     from dnsearch.search.results import read_results
 
-    def read(other: RunDir) -> Results:
-        return read_results(other, predictions=True)
-
     return write_report(
         results,
         run.path,
         confirmed or findings(results),
-        scaling or recorded_scaling(results, run, read),
+        scaling or recorded_scaling(results, run, read_results),
     )

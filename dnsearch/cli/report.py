@@ -16,4 +16,4 @@ def command(run: str) -> None:
     from dnsearch.cli.pages import write_page
     from dnsearch.search.results import read_results
 
-    click.echo(write_page(read_results(folder, predictions=True), folder))
+    click.echo(write_page(read_results(folder), folder))

@@ -77,7 +77,7 @@ def command(
     from dnsearch.cli.summary import print_summary
     from dnsearch.search.results import read_results
 
-    results = read_results(run, predictions=True)
+    results = read_results(run)
     write_page(results, run)
     found = print_summary(results, run, reason, shlex.join(["dnsearch", *sys.argv[1:]]))
     return 0 if found or reason in (INTERRUPTED, TIME_IS_UP) else 1

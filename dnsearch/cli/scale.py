@@ -50,7 +50,7 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None
     from dnsearch.scaling.study import study_scaling
     from dnsearch.search.results import read_results
 
-    results = [read_results(folder, predictions=True) for folder in folders]
+    results = [read_results(folder) for folder in folders]
     latencies = measure_latencies(results[0]) if latency else {}
     results[0] = with_latencies(results[0], latencies)
     scaling = study_scaling(results, cost, budgets)

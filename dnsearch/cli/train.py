@@ -147,11 +147,11 @@ def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
 
 
 def _of_run(run: RunDir, query: str) -> Asked:
-    from dnsearch.analysis.picks import RULES, pick
+    from dnsearch.analysis.picks import RULES
     from dnsearch.search.results import read_results
 
-    results = read_results(run, predictions=True)
-    found = pick(results.candidates, results.study.objectives.costs, query)
+    results = read_results(run)
+    found = results.pick(query)
     folder = f"{run.name}-{query if query in RULES else found.key}"
     return Asked(found.name, folder, found.arch, results.study)
 

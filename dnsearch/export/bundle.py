@@ -13,7 +13,7 @@ import torch
 
 from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
-from dnsearch.analysis.picks import front, pick
+from dnsearch.analysis.picks import front
 from dnsearch.arch.checkpoint import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -37,7 +37,7 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candi
     same outputs. Returns the candidate. Raises RunError where the query finds no candidate,
     its weights were not kept, or the folder is not empty.
     """
-    candidate = pick(results.candidates, results.study.objectives.costs, query)
+    candidate = results.pick(query)
     model = _trained(results, run, candidate)
     write_bundle(to, model, results.data, _readme(results, candidate))
     return candidate
@@ -68,7 +68,7 @@ def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str
 def _trained(results: Results, run: RunDir, candidate: Candidate) -> DenseNet:
     checkpoint = run.checkpoint(candidate.key, candidate.seed)
     if not checkpoint.is_file():
-        members = front(results.candidates, results.study.objectives.costs)
+        members = front(results.measured, results.study.objectives.costs)
         on_front = any(member.key == candidate.key for member in members)
         why = "are missing" if on_front else "were not kept, as it is not on the front"
         raise RunError(

@@ -85,7 +85,7 @@ class Table:
         """
         rungs, images = results.study.training.rungs, results.data["images"]["train"]
         trainings: dict[tuple[str, int], list[Candidate]] = {}
-        for candidate in results.candidates:
+        for candidate in results.measured:
             if candidate.images == images:
                 trainings.setdefault((candidate.key, candidate.seed), []).append(candidate)
         rows = [

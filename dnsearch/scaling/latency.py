@@ -29,7 +29,7 @@ def measure_latencies(results: Results) -> dict[str, float]:
     """
     from dnsearch.cost.device import latencies_of
 
-    unknown = [c for c in finished(results.candidates) if not math.isfinite(c.latency_ms)]
+    unknown = [c for c in finished(results.measured) if not math.isfinite(c.latency_ms)]
     archs = {c.key: c.arch for c in sorted(unknown, key=lambda c: c.cost.macs)}
     places = np.linspace(0, len(archs) - 1, min(MOST, len(archs))).round().astype(int)
     keys = [list(archs)[place] for place in dict.fromkeys(places)]
@@ -44,8 +44,8 @@ def measure_latencies(results: Results) -> dict[str, float]:
 
 def with_latencies(results: Results, latencies_ms: Mapping[str, float]) -> Results:
     """The same results with these latencies, by the key of an architecture."""
-    candidates = [
+    measured = [
         replace(c, latency_ms=latencies_ms[c.key]) if c.key in latencies_ms else c
-        for c in results.candidates
+        for c in results.measured
     ]
-    return replace(results, candidates=candidates)
+    return replace(results, measured=measured)

@@ -72,8 +72,12 @@ class Predictions:
         return low, high
 
     def quantiles(self, *shares: float) -> Floats:
-        """(shares, n)."""
-        return np.quantile(self.draws, shares, axis=0)
+        """(shares, n); between two draws on the straight line."""
+        ordered = np.sort(self.draws, axis=0)  # numpy sorts far faster than it finds quantiles
+        below, part = np.divmod(np.array(shares)[:, None] * (len(ordered) - 1), 1)
+        below = below[:, 0].astype(np.intp)
+        least, most = ordered[below], ordered[np.minimum(below + 1, len(ordered) - 1)]
+        return least + part * (most - least)
 
 
 def described(predictions: Predictions, keys: Sequence[str], costs: Floats) -> dict[str, Floats]:
@@ -81,10 +85,10 @@ def described(predictions: Predictions, keys: Sequence[str], costs: Floats) -> d
     be among the predicted ones, and costs (n, d)."""
     place = {key: i for i, key in enumerate(predictions.keys)}
     which = [place[key] for key in keys]
-    low, high = predictions.interval()
+    ends = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+    error, low, high = predictions.quantiles(0.5, *ends)[:, which]
     chance = front_probability(predictions.draws[:, which], costs)
-    values = (predictions.error[which], low[which], high[which], chance)
-    return dict(zip(PREDICTED, values, strict=True))
+    return dict(zip(PREDICTED, (error, low, high, chance), strict=True))
 
 
 def predict_errors(
@@ -163,11 +167,10 @@ def _evidence(
     params = {o.key: o.params for o in finished if o.rung == rungs[-1]}
     if len(params) < LEAST:
         return None
-    archs = [space.config(dict(values)) for values in params.values()]
-    points = Points.of(space, archs)
+    points = Points.at(space, list(params.values()))
     learner = Learner(points, model.of_points(points), model, rungs, seed)
     rows = learner.error_rows(finished)
     trainings = [key for key, _ in dict.fromkeys(outcome.training for outcome in finished)]
     tops = {trainings[number]: i for i, number in enumerate(rows.training[rows.level == 0])}
     place = np.array([tops[key] for key in params])
-    return _Evidence(tuple(arch.key for arch in archs), place, rows, len(rungs), seed)
+    return _Evidence(tuple(arch.key for arch in points), place, rows, len(rungs), seed)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, State, figures, finished
 from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.config import ArchConfig
@@ -34,29 +37,57 @@ class PublishedNetwork(NamedTuple):
 class Results:
     """A run as it stands.
 
-    candidates: the training runs in the order they finished; one that went on from a lower rung
-    is one. presets: those whose stem and depth fit the images, trained or not. importance: by
-    objective, the share of its variance that each dimension explains. data: name, classes, image
-    shape, numbers of images a split. predictions: what the surrogate makes of all training runs
-    together; None where they were not asked for or there are too few. confirmed: what ``dnsearch
-    confirm`` trained, in the order it finished, none of which is in ``candidates``.
+    measured: the training runs in the order they finished; one that went on from a lower rung is
+    one. ``candidates`` are the same with predicted errors. presets: those whose stem and depth fit
+    the images, trained or not. importance: by objective, the share of its variance that each
+    dimension explains. data: name, classes, image shape, numbers of images a split. predict:
+    computes ``predictions``, which takes seconds where many candidates were trained, so it is only
+    called for whoever asks for these or for ``candidates``. confirmed: what ``dnsearch confirm``
+    trained, in the order it finished, none of which is in ``measured``.
     """
 
     name: str
     study: StudyConfig
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
-    candidates: Sequence[Candidate]
+    measured: Sequence[Candidate]
     presets: Sequence[PublishedNetwork]
     importance: Mapping[str, Mapping[str, float]]
     seconds: float
-    predictions: Predictions | None = None
+    predict: Callable[[], Predictions | None] = lambda: None
     confirmed: tuple[Record, ...] = ()
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """What the surrogate makes of all training runs together; None while there are too few."""
+        return self.predict()
+
+    @cached_property
+    def candidates(self) -> Sequence[Candidate]:
+        """All training runs, the finished ones with predicted errors where there are any."""
+        found = self.predictions
+        keys = set(found.keys) if found else set()
+        known = [each for each in finished(self.measured) if each.key in keys]
+        if found is None or not known:
+            return self.measured
+        costs = np.stack([figures(known, name) for name in self.study.objectives.costs], axis=1)
+        columns = described(found, [each.key for each in known], costs)
+        filled = {
+            each: replace(each, **dict(zip(columns, map(float, values), strict=True)))
+            for each, *values in zip(known, *columns.values(), strict=True)
+        }
+        return [filled.get(each, each) for each in self.measured]
+
+    def pick(self, query: str) -> Candidate:
+        """The candidate that a user names (``analysis.picks.pick``, which says what it raises); one
+        named by its key needs no predictions."""
+        known = self.measured if picks.is_key(query) else self.candidates
+        return picks.pick(known, self.study.objectives.costs, query)
 
     @property
     def archs(self) -> dict[str, ArchConfig]:
         """The architecture of each candidate, by its key."""
-        return {candidate.key: candidate.arch for candidate in self.candidates}
+        return {candidate.key: candidate.arch for candidate in self.measured}
 
     @property
     def validation_images(self) -> int:
@@ -64,9 +95,8 @@ class Results:
         return int(self.data["images"]["validation"])
 
 
-def read_results(run: RunDir, predictions: bool = False) -> Results:
-    """The run as it stands, whether or not it is being searched at this moment; with
-    ``predictions``, which take about a second, where errors are told.
+def read_results(run: RunDir) -> Results:
+    """The run as it stands, whether or not it is being searched at this moment.
 
     Raises RunError where a file of the run is missing or damaged.
     """
@@ -77,39 +107,29 @@ def read_results(run: RunDir, predictions: bool = False) -> Results:
     model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
-    candidates = [
+    measured = [
         _candidate(record, model, data["images"], names) for record in _latest(store.records())
     ]
-    results = Results(
+    return Results(
         name=run.name,
         study=study,
         environment=machine,
         data=data,
-        candidates=candidates,
+        measured=measured,
         presets=[PublishedNetwork(n, arch.key, model.cost(arch)) for n, arch in presets.items()],
         importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
+        predict=functools.cache(functools.partial(_predict, run, study, store, model, data)),
         confirmed=tuple(sorted(store.log(CONFIRM).records(), key=lambda r: r.finished_after)),
     )
-    return _with_predictions(results, store, model) if predictions else results
 
 
-def _with_predictions(results: Results, store: StudyStore, model: CostModel) -> Results:
-    """The same with predicted errors of the finished candidates, as far as there are enough."""
-    study, data = results.study, results.data
+def _predict(
+    run: RunDir, study: StudyConfig, store: StudyStore, model: CostModel, data: Mapping[str, Any]
+) -> Predictions | None:
     space = study.space.build(data["shape"][0], len(data["classes"]))
-    found = predict_errors(store, space, model, study.training.rungs, study.search.seed)
-    if found is None:
-        return results
-    known = [each for each in finished(results.candidates) if each.key in set(found.keys)]
-    costs = np.stack([figures(known, name) for name in study.objectives.costs], axis=1)
-    columns = described(found, [each.key for each in known], costs)
-    filled = {
-        candidate: replace(candidate, **dict(zip(columns, values, strict=True)))
-        for candidate, *values in zip(known, *columns.values(), strict=True)
-    }
-    candidates = [filled.get(candidate, candidate) for candidate in results.candidates]
-    return replace(results, candidates=candidates, predictions=found)
+    rungs, seed = study.training.rungs, study.search.seed
+    return predict_errors(store, space, model, rungs, seed, run.predictions_file)
 
 
 def _latest(records: list[Record]) -> list[Record]:

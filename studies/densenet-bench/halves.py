@@ -23,7 +23,7 @@ FIRST = 2
 
 def main(run: str) -> None:
     """Prints the difference of each figure."""
-    halves = split(finished(read_results(RunDir(Path(run))).candidates))
+    halves = split(finished(read_results(RunDir(Path(run))).measured))
     if len(halves) < 2:
         sys.exit(f"error: {run}: fewer than two architectures were trained {2 * FIRST} times")
     for figure, unit in (("error", 100), ("loss", 1), ("train_loss", 1)):

@@ -18,7 +18,7 @@ from tests.scaling.planted import scaling_results
 def runs(monkeypatch, tmp_path):
     """Folders of runs whose results are invented; what is read of them is looked up by name."""
     known = {}
-    monkeypatch.setattr(stored, "read_results", lambda run, predictions=False: known[run.name])
+    monkeypatch.setattr(stored, "read_results", lambda run: known[run.name])
 
     def make(name, *arguments, **options):
         folder = tmp_path / "reports" / name

@@ -136,7 +136,7 @@ def results(
         "study": parse_study(f"[training]\nrungs = {list(RUNGS)}\n{study}"),
         "environment": {},
         "data": {"images": {"train": 8000, "validation": 4000}},
-        "candidates": candidates,
+        "measured": candidates,
         "presets": [],
         "importance": {},
         "seconds": 0.0,

@@ -75,7 +75,7 @@ def test_the_searchs_seed_noise_counts_as_four_degrees_of_freedom():
     given = retrained(seeds=1)
     noise = 0.05
     predictions = Predictions((), np.empty((0, 0)), noise)
-    found = confirmed(results(searched(), given, predictions=predictions))
+    found = confirmed(results(searched(), given, predict=lambda: predictions))
     reach = stats.t.ppf(0.95, 4) * noise
     assert Note(Caveat.SEARCH_NOISE) in found.notes
     for network, record in zip(found.networks, given, strict=True):
@@ -93,7 +93,7 @@ def test_one_second_seed_gives_no_wild_regret():
     """Of one degree of freedom Student's t has no mean."""
     predictions = Predictions((), np.empty((0, 0)), 0.03)
     given = [*retrained(seeds=1), fresh(0, 999, 0.5)]
-    found = confirmed(results(searched(), given, predictions=predictions))
+    found = confirmed(results(searched(), given, predict=lambda: predictions))
     assert sorted(network.seeds for network in found.networks)[-2:] == [1, 2]
     assert 0 <= found.regret < 0.1
     assert max(network.test.high for network in found.networks) <= 1

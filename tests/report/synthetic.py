@@ -74,7 +74,7 @@ def results(
         "study": study,
         "environment": ENVIRONMENT,
         "data": DATA,
-        "candidates": found,
+        "measured": found,
         "presets": presets(),
         "importance": IMPORTANCE if candidates > 3 else {},
         "seconds": float(spent[-1]) if candidates else 0.0,
@@ -90,10 +90,10 @@ def failed_as(candidate: Candidate, reason: str) -> Candidate:
 
 def changed(results: Results, places: slice | int, **figures: Any) -> Results:
     """The same results but for these figures of the candidates at these places."""
-    found = list(results.candidates)
+    found = list(results.measured)
     for place in range(len(found))[places] if isinstance(places, slice) else [places]:
         found[place] = replace(found[place], **figures)
-    return replace(results, candidates=found)
+    return replace(results, measured=found)
 
 
 def presets() -> list[PublishedNetwork]:

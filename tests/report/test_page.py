@@ -167,7 +167,7 @@ def test_predictions_stand_on_the_cards_and_correct_the_least_error():
         cost = Cost(100, (1 + place) * 100_000, 100, 100)
         measured = synthetic.changed(measured, place, error=error, cost=cost)
     keys = tuple(candidate.key for candidate in measured.candidates)
-    found = dataclasses.replace(measured, predictions=Predictions(keys, draws, 0.03))
+    found = dataclasses.replace(measured, predict=lambda: Predictions(keys, draws, 0.03))
     for place, (error, chance) in enumerate(((0.2, 1.0), (0.1675, 1.0), (0.16, 0.75))):
         figures = {"predicted_error": error, "predicted_low": 0.14, "predicted_high": 0.21}
         found = synthetic.changed(found, place, front_probability=chance, **figures)

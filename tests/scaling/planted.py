@@ -58,8 +58,8 @@ def _off(arch: ArchConfig, macs: int) -> float:
 
 def with_errors(results: Results, errors: Iterable[float]) -> Results:
     """The same training runs with other errors."""
-    pairs = zip(results.candidates, errors, strict=True)
-    return replace(results, candidates=[replace(run, error=float(error)) for run, error in pairs])
+    pairs = zip(results.measured, errors, strict=True)
+    return replace(results, measured=[replace(run, error=float(error)) for run, error in pairs])
 
 
 def scaling_results(
@@ -97,7 +97,7 @@ def scaling_results(
             "images": {"train": TRAIN, "validation": VALIDATION},
             "fingerprint": "5d41402abc4b2a76",
         },
-        "candidates": candidates,
+        "measured": candidates,
         "presets": [],
         "importance": {},
         "seconds": 1.0,

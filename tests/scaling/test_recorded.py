@@ -52,7 +52,7 @@ def test_a_run_made_for_scaling_is_asked_by_default(run):
     found = recorded_scaling(results, run, unread)
     assert isinstance(found, Scaling)
     assert (found.cost, [each.times for each in found.next]) == ("macs", [2, 4, 8])
-    few = recorded_scaling(replace(results, candidates=results.candidates[:3]), run, unread)
+    few = recorded_scaling(replace(results, measured=results.measured[:3]), run, unread)
     assert few == (
         f"{NOT_NOW}planted: 3 architectures trained in full are too few for a scaling law: it "
         "takes 8; train more with `dnsearch run STUDY --scaling`."

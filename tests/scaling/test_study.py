@@ -136,7 +136,7 @@ def test_the_same_run_twice_is_one():
 def test_runs_on_the_same_images_are_fitted_together():
     one, other = scaling_results(12), scaling_results(12, name="other", seed=1)
     moved = [replace(run, seed=run.seed + 1000) for run in other.candidates]
-    found = study_scaling([one, replace(other, candidates=moved)], times=[2])
+    found = study_scaling([one, replace(other, measured=moved)], times=[2])
     assert len(found.trainings) == 48
 
 
@@ -171,7 +171,7 @@ def test_too_few_architectures():
         study_scaling([few])
     failed = [replace(run, state=State.FAILED) for run in few.candidates]
     with pytest.raises(RunError, match=r"^planted: no architectures trained in full are too few"):
-        study_scaling([replace(few, candidates=failed)])
+        study_scaling([replace(few, measured=failed)])
     with pytest.raises(RunError, match=r"^planted: 1 architecture trained in full is too few"):
         study_scaling([scaling_results(1)])
 
@@ -180,7 +180,7 @@ def test_all_the_same_size():
     run = scaling_results(12)
     alike = [replace(c, cost=replace(c.cost, macs=123456)) for c in run.candidates]
     with pytest.raises(RunError, match=r"^planted: all 12 architectures have the same cost, 123 k"):
-        study_scaling([replace(run, candidates=alike)])
+        study_scaling([replace(run, measured=alike)])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.arrays import Floats
 from dnsearch.cost.formula import CostArrays
@@ -47,9 +46,9 @@ class Learner:
 
     def described(self, params: Sequence[Mapping[str, Any]]) -> tuple[Floats, CostArrays]:
         """Features and exact costs of the architectures with these parameters."""
-        archs = ArchArrays.of([self.space.config(values) for values in params])
-        cost = self.model.of_archs(archs)
-        return self.features.of(archs, cost), cost
+        points = Points.at(self.space, params)
+        known = self.model.of_points(points)
+        return self.features.of(points.arrays(), known), known
 
     def errors(self, finished: Sequence[Outcome]) -> Surrogate:
         """Of log error, given outcomes that did not fail."""

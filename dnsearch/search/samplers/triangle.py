@@ -128,7 +128,7 @@ def times_factor(root: Real, values: Real) -> Real:
 def _blas(name: str, dtype: np.dtype[Any]) -> Callable[..., Any]:
     """A function of BLAS or LAPACK for this precision."""
     find = get_lapack_funcs if name == "potrf" else get_blas_funcs
-    return find(name, dtype=dtype)
+    return find([name], dtype=dtype)[0]
 
 
 def _pairs(training: Indices) -> tuple[Indices, Indices]:
