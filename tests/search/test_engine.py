@@ -6,6 +6,7 @@ from optuna.trial import TrialState
 from dnsearch.arch import preset
 from dnsearch.errors import ConfigError, SpaceError
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH
+from dnsearch.search.samplers.history import History
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator, fake_score
 
@@ -290,6 +291,9 @@ def test_a_scaling_design_is_trained_and_goes_on_where_it_was_cut_off(make_searc
     assert {job.images for job in jobs} == {None, 500, 250, 125}  # of the 1,000 there are
     for record in whole.records:
         assert (record.values is None) == (record.job.images is not None)
+    whole_trainings = [job.trial for job in jobs if job.images is None]
+    seen = [outcome.number for outcome in History((3,)).of(whole.study)]
+    assert seen == sorted(whole_trainings)  # samplers and beliefs overlook the others
     cut = make_search("cut", space=WIDE, sampler="scaling", trials=17)
     cut.run()
     cut = make_search("cut", space=WIDE, sampler="scaling", trials=40)

@@ -9,11 +9,17 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from dnsearch.cli import main
+from dnsearch.config import parse_study
+from dnsearch.confirm.run import Request, confirm
 from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators.base import CONFIRM
 from dnsearch.search.results import read_results
+from dnsearch.search.session import search
+from dnsearch.search.store import StudyStore
 
 STUDY = """
 [data]
@@ -97,6 +103,37 @@ def test_workers_follow_a_killed_coordinator(study):
     process.kill()
     process.wait()
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children))
+
+
+@pytest.fixture
+def mislabelled(tmp_path, monkeypatch):
+    """Dark images and bright ones, which any network learns to tell; all test labels are wrong."""
+    monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path / "cache"))
+    labels = np.arange(400) % 2
+    noise = np.random.default_rng(0).integers(0, 40, (400, 8, 8))
+    images = (noise + 160 * labels[:, None, None]).astype(np.uint8)
+    file = tmp_path / "images.npz"
+    np.savez(file, x_train=images, y_train=labels, x_test=images, y_test=1 - labels)
+    text = STUDY.replace("[data]", f'[data]\nformat = "npz"\npath = "{file}"')
+    text = text.replace("train_images = 600\n", "").replace("trials = 6", "trials = 2")
+    return parse_study(text.replace("[1, 2]\nbatch", "[4]\nbatch"))
+
+
+def test_a_search_sees_no_test_image_and_a_confirmation_minimises_on_them(mislabelled, tmp_path):
+    folder = RunDir(tmp_path / "run")
+    search(mislabelled, folder, lambda _: None, lambda _: None)
+    results = read_results(folder)
+    assert list(results.candidates["state"]) == ["finished"] * 2
+    assert results.candidates["error"].max() < 0.1
+    for record in StudyStore(folder, read_only=True).records():
+        assert record.score.test_error is record.score.test_loss is record.score.test_images is None
+        assert record.values[0] == record.score.error
+    request = Request(top=1, sample=0, seeds=1, epochs=4)
+    confirm(folder, results, request, lambda _: None, lambda _: None)
+    (record,) = read_results(folder).confirmed
+    assert record.score.error < 0.1 < 0.9 < record.score.test_error
+    assert record.values[0] == record.score.test_error
+    assert record.job.study == CONFIRM
 
 
 def test_two_coordinators_do_not_share_a_run(study, capsys):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -223,8 +224,13 @@ def tell_as_at_first(log, number, told):
 def test_a_run_begun_with_an_attribute_for_each_figure_goes_on(make_search, monkeypatch, sampler):
     space = "[space]\ngrowth_rate = [1, 2, 4, 8, 16, 32]\nblock_config = [[1, 2, 3], [1, 2]]\n"
     options = {"sampler": sampler, "rungs": (1, 3), "space": space + "bn_size = [0]", "seed": 3}
-    options["limits"] = {"max_params": 2 * 10**6}
+    options["limits"] = {"max_params": 2 * 10**6, "max_latency_ms": 6.0}
     options["start"] = () if sampler == "scaling" else ("densenet-40-12",)
+
+    def timed(job):
+        return replace(fake_score(job), latency_ms=float(job.arch.depth))
+
+    options["evaluator"] = FakeEvaluator(score=timed)
     whole = make_search("whole", trials=20, **options)
     whole.run()
     with monkeypatch.context() as patch:
@@ -239,6 +245,7 @@ def test_a_run_begun_with_an_attribute_for_each_figure_goes_on(make_search, monk
         [(r.score, r.values, r.feasible) for r in s.records] for s in (resumed, whole)
     )
     assert found == expected
+    assert {feasible for _, _, feasible in found} == {True, False}
     assert "score_sha256" in resumed.study.trials[0].user_attrs
     with sqlite3.connect(resumed.store.path) as database:
         database.execute(
