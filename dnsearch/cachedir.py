@@ -1,4 +1,4 @@
-"""Where what can be made again is kept for the user: decoded images, compiled kernels."""
+"""The user's cache folder, for what can be made again: decoded images, compiled kernels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 def cache_root() -> Path:
-    """$DNSEARCH_CACHE, else $XDG_CACHE_HOME/dnsearch, else ~/.cache/dnsearch."""
+    """$DNSEARCH_CACHE, else $XDG_CACHE_HOME/dnsearch, else ~/.cache/dnsearch; not created here.
+
+    Raises RuntimeError where none is set and there is no home folder.
+    """
     if own := os.environ.get("DNSEARCH_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

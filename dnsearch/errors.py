@@ -1,14 +1,14 @@
-"""Every failure a user can meet, in one tree.
+"""All errors that a user can cause or meet, in one tree.
 
     DnsearchError            caught by the command line: one line, exit code 2
       ConfigError            a field of a study file, a config file or a flag breaks a rule
-      SpaceError             no architecture fits the space and the limits
+      SpaceError             no architecture of the space is within the limits
       DataError              an image file or folder cannot be used
       CheckpointError        weights cannot be read or do not fit the network
       RunError               a run's folder cannot be used: name, lock, changed study, no such run
-      KernelError            faster kernels cannot be compiled here; training goes on without
+      KernelError            the C++ kernels cannot be compiled here; training does without
 
-A message is one line: the thing, the rule, the value got, and what to do about it.
+A message is one line: the field or file, the rule, the value, and what to do about it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from collections.abc import Iterable
 
 
 class DnsearchError(Exception):
-    """The root of the tree; its text is what the user reads."""
+    """The base of all errors here; its text is what the user reads."""
 
 
 class ConfigError(DnsearchError, ValueError):
-    """A setting breaks a rule. ``ValueError`` too, as Python code expects of a bad argument."""
+    """A setting breaks a rule; a ValueError as well, as Python expects of a wrong argument.
+
+    The message is "{field} {rule}, got {got}; {hint}".
+    """
 
     def __init__(self, field: str, rule: str, got: object = None, hint: str = "") -> None:
         self.field, self.rule, self.got, self.hint = field, rule, got, hint
@@ -32,32 +35,32 @@ class ConfigError(DnsearchError, ValueError):
         super().__init__(f"{text}; {hint}" if hint else text)
 
     def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, object, str]]:
-        """So that it survives the way from a worker process."""
+        """How it is pickled, to come back from a worker process as it was."""
         return type(self), (self.field, self.rule, self.got, self.hint)
 
     def within(self, parent: str) -> ConfigError:
-        """The same error with its field's full path, such as ``start[1].growth_rate``.
+        """The same error with a longer path to its field: ``start[1]`` before ``growth_rate``.
 
-        A parent that ends in a colon, such as ``study.toml:``, stands before the path.
+        A parent that ends in a colon, such as ``study.toml:``, is a file and gets no dot.
         """
         dot = " " if parent.endswith(":") else "." if parent and self.field else ""
         return type(self)(f"{parent}{dot}{self.field}", self.rule, self.got, self.hint)
 
 
 class SpaceError(DnsearchError):
-    """The search space is empty or nothing in it meets the limits."""
+    """The search space is empty, or no architecture in it is within the limits."""
 
 
 class DataError(DnsearchError):
-    """Images cannot be read: names the file and what was expected there."""
+    """Images cannot be used; the message names the file and what it must hold."""
 
 
 class CheckpointError(DnsearchError):
-    """Weights cannot be read, or their names or shapes are another network's."""
+    """Weights cannot be read, or are those of another network."""
 
 
 class RunError(DnsearchError):
-    """A run's folder cannot be used as asked."""
+    """A run's folder cannot be used as asked: its name, its lock, or what is in it."""
 
 
 class KernelError(DnsearchError):
@@ -65,7 +68,7 @@ class KernelError(DnsearchError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """A hint naming the known word closest to ``word``, or all of them when none is close."""
+    """A hint: the known word most like ``word``, or all known words where none is like it."""
     known = sorted(words)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.55)  # 'growht': growth_rate
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"

@@ -1,13 +1,13 @@
-"""A run's folder: its name, its lock, where each file lies, and writing that is all or nothing.
+"""A run's folder: its name, its lock, the paths of its files, and writing files whole.
 
 study.toml          the study as it was run
-study.db            Optuna's storage: every score, and nothing else is a store of results
+study.db            Optuna's storage: the only place where scores are kept
 environment.json    versions, machine, devices
-data.json           what is known of the images
-run.lock            held while a coordinator works; holder.json names it
-checkpoints/KEY/    weights of candidates, one file a seed
+data.json           the data set: name, classes, shape, numbers of images
+run.lock            locked while a search is under way; holder.json says by which process
+checkpoints/KEY/    weights of candidates, one file for each seed
 report.html, candidates.csv, summary.json
-scaling.json        what ``dnsearch scale`` said; scaling/ has the networks it proposes
+scaling.json        the results of ``dnsearch scale``; scaling/ has the networks it proposes
 confirm/            weights of trainings that ``dnsearch confirm`` has under way
 
 The training of one network (``dnsearch train``) has training.json in place of the study, and
@@ -34,16 +34,17 @@ import filelock
 from dnsearch.errors import RunError, nearest
 
 RUNS = Path("reports")
-"""Where runs go, below the folder that the command was typed in."""
+"""The folder for runs, relative to the working directory."""
 
-_ASIDE = ".unfinished"  # what a killed process leaves; swept by the next holder of the lock
+_ASIDE = ".unfinished"  # left by a killed process; removed by the next one to lock the run
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGES = ("torch", "optuna", "numpy", "pandas", "plotly", "moocore", "fvcore")
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a path to write to, which is synced and renamed to ``path`` at the end, or removed.
+    """Yields a path to write to; at the end the file is synced and renamed to ``path``. After an
+    exception it is removed, and ``path`` stays as it was.
 
     Raises RunError naming the file where it cannot be written.
     """
@@ -62,39 +63,40 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file whole or not at all."""
+    """Writes a text file in UTF-8, whole or not at all. Raises RunError."""
     with atomic(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON whole or not at all."""
+    """Writes indented JSON, whole or not at all. Raises RunError."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def check_name(name: str) -> str:
-    """The name of a run, if it may become a folder's. Raises RunError otherwise."""
+    """The name, if a run may have it. Raises RunError otherwise."""
     if not _NAME.fullmatch(name):
         raise RunError(
-            "a run's name must be 1 to 100 of a-z, A-Z, 0-9, '.', '_' and '-', "
-            f"a letter or digit in front, got {name!r}; choose another with --name"
+            "a run's name must be 1 to 100 of a-z, A-Z, 0-9, '.', '_' and '-', beginning with a "
+            f"letter or digit, got {name!r}; choose another with --name"
         )
     return name
 
 
 @dataclass(frozen=True)
 class RunDir:
-    """The paths of one run. The folder may not exist yet."""
+    """The paths of one run, whose folder need not exist yet."""
 
     path: Path
 
     @classmethod
     def named(cls, name: str, parent: Path = RUNS) -> RunDir:
+        """The run of this name, new or not. Raises RunError where no run can have the name."""
         return cls(parent / check_name(name))
 
     @classmethod
     def find(cls, run: str, parent: Path = RUNS) -> RunDir:
-        """An existing run by its name below ``parent`` or by its path. Raises RunError if none."""
+        """The search of this name in ``parent``, or at this path. Raises RunError where none is."""
         for path in (parent / run, Path(run)):
             if os.path.isfile(path / "study.db"):  # Path.is_file raises on a name that is too long
                 return cls(path)
@@ -104,31 +106,37 @@ class RunDir:
 
     @property
     def name(self) -> str:
+        """The folder's name."""
         return self.path.resolve().name
 
     @property
     def study_file(self) -> Path:
+        """The study as it was run."""
         return self.path / "study.toml"
 
     @property
     def database(self) -> Path:
+        """Optuna's storage; a folder with one holds a search."""
         return self.path / "study.db"
 
     @property
     def training_file(self) -> Path:
+        """What ``dnsearch train`` trains; a folder with one holds the training of one network."""
         return self.path / "training.json"
 
     @property
     def report(self) -> Path:
+        """The report."""
         return self.path / "report.html"
 
     def checkpoint(self, key: str, seed: int) -> Path:
+        """The weights of the architecture with this key, trained with this seed."""
         return self.path / "checkpoints" / key / f"{seed}.pt"
 
     def read_json(self, name: str, *needed: str) -> dict[str, Any]:
-        """A JSON file of the run, with at least these keys.
+        """The object in a JSON file of the run, which has at least these keys.
 
-        Raises RunError naming the file where it is missing or broken.
+        Raises RunError naming the file where it is missing, damaged, or lacks a key.
         """
         path = self.path / name
         try:
@@ -146,7 +154,7 @@ class RunDir:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the run for this process. Raises RunError naming the process that has it."""
+        """Locks the run for this process. Raises RunError naming the process that has locked it."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock = filelock.FileLock(self.path / "run.lock")
@@ -177,7 +185,7 @@ class RunDir:
 
 
 def environment() -> dict[str, Any]:
-    """Versions and the machine, for the record of a run; what torch sees, the workers tell."""
+    """Versions and the machine, for a run's environment.json. Imports no torch."""
     versions = {name: metadata.version(name) for name in _PACKAGES}
     return {
         "dnsearch": metadata.version("densenet-search"),
@@ -190,7 +198,7 @@ def environment() -> dict[str, Any]:
 
 
 def cpu_cores() -> int:
-    """Cores this process may use."""
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

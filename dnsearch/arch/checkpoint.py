@@ -1,6 +1,6 @@
 """Weights from files: torchvision's ``.pth`` (old and new), safetensors, and dnsearch's own.
 
-Pickled files are opened with ``weights_only=True``, so a file cannot run code.
+Pickled files are opened with ``weights_only=True``, so that no file can run code.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ Layer = Literal["stem", "classifier"]
 _KEYS = {"stem": ("features.conv0.weight",), "classifier": ("classifier.weight", "classifier.bias")}
 _FIELD = {"stem": "in_channels", "classifier": "num_classes"}
 
-# torchvision's files of before 2018 write denselayer1.norm.1.weight for denselayer1.norm1.weight.
+# torchvision's files from before 2018 have denselayer1.norm.1.weight for denselayer1.norm1.weight.
 _OLD_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU, under today's keys.
+    """The state dict in a file, on the CPU, with today's keys.
 
-    Accepts a bare state dict, one wrapped as ``state_dict`` or ``model``, DataParallel's
-    ``module.`` prefix, and dnsearch's training checkpoints, of which the averaged weights.
+    Accepts a state dict, one wrapped as ``state_dict`` or ``model``, DataParallel's ``module.``
+    prefix, and dnsearch's training checkpoints, whose averaged weights it takes.
     Raises CheckpointError naming the file when it is missing, unreadable or holds no weights.
     """
     path = Path(path)
@@ -62,11 +62,11 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
 
 
 def load_weights(model: DenseNet, path: Path | str, reinitialise: Collection[Layer] = ()) -> None:
-    """Loads a file's weights into the network, all or nothing.
+    """Loads a file's weights into the network, all of them or, where any does not fit, none.
 
-    ``reinitialise`` names layers that keep their fresh values (transfer to other classes or
-    channels): ``"classifier"``, ``"stem"``. Counters that files of before 2018 lack start at 0.
-    Raises CheckpointError for missing, unknown or misshapen entries, naming the first of them.
+    ``reinitialise`` names layers that keep the values they have, for transfer to other classes
+    (``"classifier"``) or channels (``"stem"``). Counters that files from before 2018 lack become 0.
+    Raises CheckpointError naming the first entry that is missing, unknown or of another shape.
     """
     weights, own = read_weights(path), model.state_dict()
     if isinstance(reinitialise, str) or not set(reinitialise) <= _KEYS.keys():
@@ -108,7 +108,7 @@ def _misshapen(path: Path | str, key: str, given: Tensor, wanted: Tensor) -> str
 
 
 def save_network(model: DenseNet, folder: Path) -> None:
-    """Writes ``config.json`` and ``model.safetensors`` into an existing folder."""
+    """Writes ``config.json`` and ``model.safetensors`` into an existing folder. Raises OSError."""
     text = json.dumps(model.config.to_dict(), indent=2) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     weights = {key: value.contiguous() for key, value in model.state_dict().items()}
@@ -116,7 +116,7 @@ def save_network(model: DenseNet, folder: Path) -> None:
 
 
 def load_network(folder: Path | str) -> DenseNet:
-    """The network that ``dnsearch export`` wrote into this folder, in eval mode.
+    """The network that ``dnsearch export`` wrote into this folder, in eval mode, on the CPU.
 
     Raises CheckpointError naming the file that is missing or wrong.
     """

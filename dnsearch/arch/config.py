@@ -22,8 +22,8 @@ Norm = Literal["batch", "group"]
 Stem = Literal["imagenet", "cifar"]
 
 MOST_LAYERS = 1024
-"""Layers of a block. Like the ranges below it is far beyond use, and keeps a slip of the finger
-from asking for more memory than there is."""
+"""The most layers of a block. Like the ranges below it is far beyond any real network: it stops a
+mistyped number before it asks for more memory than there is."""
 
 _RANGES = {
     "growth_rate": (1, 4096),
@@ -35,10 +35,9 @@ _RANGES = {
 
 
 def transition_width(channels: Any, compression: Any) -> Any:
-    """Channels behind a transition, ``floor(compression * channels)``; for numbers or arrays.
+    """Channels after a transition, ``floor(compression * channels)``; for numbers or arrays.
 
-    The small offset keeps products that are whole numbers on paper whole in floating point
-    (0.29 * 100 is 28.999999999999996).
+    The small offset makes up for rounding: 0.29 * 100 is 28.999999999999996 in floating point.
     """
     return np.floor(np.asarray(channels) * compression + 1e-9).astype(np.int64)
 
@@ -49,10 +48,10 @@ class ArchConfig:
 
     growth_rate: feature maps each layer adds (k in the paper).
     block_config: layers of each dense block; any number of blocks from 1.
-    num_init_features: channels behind the stem.
+    num_init_features: channels after the stem.
     bn_size: width of the 1x1 bottleneck in multiples of growth_rate; 0 means no bottleneck.
     compression: share of the channels that a transition keeps (theta in the paper).
-    drop_rate: dropout behind each dense layer.
+    drop_rate: share of its new maps that each dense layer drops in training.
     norm: ``batch`` or ``group`` (GroupNorm, Wu & He 2018, arXiv:1803.08494).
     stem: ``imagenet`` (7x7/2 convolution, norm, 3x3/2 max-pool) or ``cifar`` (one 3x3 convolution).
 
@@ -85,7 +84,7 @@ class ArchConfig:
                 raise ConfigError(name, f"must be one of {', '.join(allowed)}", getattr(self, name))
         if 0 in self.widths:
             raise ConfigError(
-                "compression", "leaves no channel behind a transition", self.compression
+                "compression", "leaves no channel after a transition", self.compression
             )
 
     @cached_property
@@ -107,13 +106,13 @@ class ArchConfig:
 
     @property
     def least_size(self) -> int:
-        """Smallest input side that leaves at least one pixel behind the last transition."""
+        """Smallest side of an input of which a pixel is left after the last transition."""
         halvings = 2 ** (len(self.block_config) - 1)
         return halvings if self.stem == "cifar" else 4 * (halvings - 1) + 1
 
     @cached_property
     def key(self) -> str:
-        """Twelve hex digits naming this architecture everywhere: a hash of its canonical JSON."""
+        """Twelve hex digits that name this architecture everywhere: a hash of its JSON."""
         canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -130,11 +129,15 @@ class ArchConfig:
         return text
 
     def to_dict(self) -> dict[str, Any]:
+        """All fields in values that JSON can hold; ``from_dict`` reads them back."""
         return asdict(self) | {"block_config": list(self.block_config)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ArchConfig:
-        """The config with these fields, others at their defaults; unknown names are an error."""
+        """The config with these fields, the others at their defaults.
+
+        Raises ConfigError on an unknown name or a value that breaks a rule.
+        """
         known = {field.name for field in fields(cls)}
         for name in values:
             if name not in known:
@@ -142,24 +145,25 @@ class ArchConfig:
         return cls(**values)
 
     def replace(self, **changes: Any) -> ArchConfig:
+        """A copy with these fields changed. Raises ConfigError as the constructor does."""
         return replace(self, **changes)
 
     def require_size(self, height: int, width: int) -> None:
-        """Raises ConfigError when the input is too small for this many blocks."""
+        """Raises ConfigError where an input of this size is too small for so many blocks."""
         if min(height, width) < self.least_size:
             rule = (
                 f"must be at least {self.least_size}x{self.least_size} for "
-                f"{len(self.block_config)} blocks behind the {self.stem} stem"
+                f"{len(self.block_config)} blocks after the {self.stem} stem"
             )
             raise ConfigError("input size", rule, f"{height}x{width}", "use fewer blocks")
 
 
 @dataclass(frozen=True)
 class ArchArrays:
-    """Many architectures as arrays, one entry each; the blocks padded with 0 to a common number.
+    """Many architectures as arrays, one entry each, for formulas that take them all at once.
 
-    ``block_config`` is (n, most blocks), all others (n,). Norm, stem and the rest are arrays too,
-    so that presets of different families stand in one table.
+    ``block_config`` is (n, most blocks), padded with 0; all others are (n,), stem and norm too, so
+    that architectures of any kind can be in one table.
     """
 
     growth_rate: NDArray[np.int64]
@@ -178,6 +182,7 @@ class ArchArrays:
 
     @classmethod
     def of(cls, configs: list[ArchConfig]) -> ArchArrays:
+        """These architectures, in this order."""
         most = max((len(c.block_config) for c in configs), default=1)
         blocks = np.zeros((len(configs), most), dtype=np.int64)
         for row, config in zip(blocks, configs, strict=True):
@@ -190,6 +195,7 @@ class ArchArrays:
         return cls(block_config=blocks, **columns)
 
     def config(self, index: int) -> ArchConfig:
+        """The architecture at this position."""
         values = {field.name: getattr(self, field.name)[index] for field in fields(self)}
         blocks = tuple(int(layers) for layers in values.pop("block_config") if layers)
         return ArchConfig(block_config=blocks, **{k: v.item() for k, v in values.items()})

@@ -7,7 +7,7 @@ from dnsearch.errors import ConfigError, nearest
 
 
 def _plain(depth: int, growth_rate: int) -> ArchConfig:
-    """The paper's DenseNet for CIFAR: three blocks of plain layers, no compression."""
+    """The paper's DenseNet for CIFAR: three blocks without bottlenecks, no compression."""
     layers = (depth - 4) // 3
     return ArchConfig(
         growth_rate=growth_rate,
@@ -48,7 +48,7 @@ PRESETS: dict[str, ArchConfig] = {
 
 
 def preset(name: str) -> ArchConfig:
-    """The preset of this name; an unknown one raises ConfigError with the nearest known name."""
+    """The preset of this name. Raises ConfigError, with the nearest known name, where none is."""
     if name not in PRESETS:
         raise ConfigError("network", "must be a known preset", name, nearest(name, PRESETS))
     return PRESETS[name]

@@ -1,7 +1,7 @@
 """``SearchSpace``: the DenseNets a search may choose from, as a grid of choices.
 
-A point is a tuple of digits, one a dimension: which choice of that dimension it takes. Points come
-as arrays, so a whole space is costed and filtered at once (``dnsearch.cost.formula``).
+A point is a row of digits, one for each dimension: the position of the choice it takes. Points are
+kept as arrays, so that the costs of a whole space are computed at once (``dnsearch.cost``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.errors import ConfigError
 
 MOST_ENUMERATED = 10_000_000
-"""Spaces up to this many points are enumerated whole; of larger ones a sample is drawn."""
+"""Spaces of up to this many points are listed in full; larger ones are sampled."""
 
 TWICE_GROWTH = "2x growth"
 """The paper's choice of initial features for its BC networks: twice the growth rate."""
@@ -30,11 +30,11 @@ Choice = int | float | str
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """All combinations of these choices, a tuple each; ``block_config`` holds one a block.
+    """All combinations of these choices: a tuple for each field, in ``block_config`` one a block.
 
     ``num_init_features`` takes numbers and ``"2x growth"``. Stem, in_channels and num_classes are
-    the data's and the same for every point. Raises ConfigError for an empty or repeated choice and
-    for a choice that no architecture may have.
+    the same for every point, the latter two those of the data. Raises ConfigError for a field
+    without choices, a repeated choice, and one that no architecture may have.
     """
 
     growth_rate: tuple[int, ...]
@@ -60,15 +60,15 @@ class SearchSpace:
         for name, choices in self.dimensions.items():
             for choice in choices:
                 self.config({name: choice})
-        # Only one rule concerns several fields, a transition that keeps no channel: it is broken
-        # first where all choices are least.
+        # The one rule on several fields is that a transition must keep a channel: if any point
+        # breaks it, the one with the least of every choice does.
         least = {n: min(c) for n, c in self.dimensions.items() if n != "num_init_features"}
         for choice in self.num_init_features:
             self.config({**least, "num_init_features": choice})
 
     @cached_property
     def dimensions(self) -> Mapping[str, tuple[Choice, ...]]:
-        """The choices by name, blocks as ``depth1``, ``depth2``, ... in a fixed order."""
+        """The choices by name, those of the blocks as ``depth1``, ``depth2``, and so on."""
         depths = {f"depth{i}": tuple(c) for i, c in enumerate(self.block_config, start=1)}
         return {
             "growth_rate": self.growth_rate,
@@ -86,7 +86,7 @@ class SearchSpace:
         return math.prod(len(choices) for choices in self.dimensions.values())
 
     def config(self, values: Mapping[str, Any]) -> ArchConfig:
-        """The architecture with these choices by dimension, the first where one is not given."""
+        """The architecture of these choices, by dimension; the first choice where none is given."""
         chosen = {name: values.get(name, choices[0]) for name, choices in self.dimensions.items()}
         depths = tuple(chosen.pop(f"depth{i + 1}") for i in range(len(self.block_config)))
         if chosen["num_init_features"] == TWICE_GROWTH:
@@ -99,7 +99,7 @@ class SearchSpace:
         return ArchConfig(block_config=depths, **chosen, **fixed)
 
     def points(self, rng: np.random.Generator, most: int = MOST_ENUMERATED) -> Points:
-        """All points in lexical order, or ``most`` different ones drawn with equal chance."""
+        """All points in lexicographic order, or ``most`` random ones, no two alike, of more."""
         radices = [len(choices) for choices in self.dimensions.values()]
         if self.size <= most:
             return Points(self, _all_digits(radices))
@@ -109,7 +109,7 @@ class SearchSpace:
         return self.values_of(config) is not None
 
     def values_of(self, config: ArchConfig) -> dict[str, Choice] | None:
-        """The choices that give this architecture, or None where it lies outside the space."""
+        """The choices that give this architecture, by dimension; None if it is not in the space."""
         wanted: dict[str, Any] = {f"depth{i}": d for i, d in enumerate(config.block_config, 1)}
         wanted |= {n: getattr(config, n) for n in self.dimensions if not n.startswith("depth")}
         init = wanted["num_init_features"]
@@ -123,14 +123,14 @@ class SearchSpace:
 
 @dataclass(frozen=True)
 class Points:
-    """Points of a space: ``digits`` is (n, dimensions), the position of each choice taken."""
+    """Points of a space: ``digits`` (n, dimensions) holds the position of each choice taken."""
 
     space: SearchSpace
     digits: NDArray[np.int16]
 
     @classmethod
     def of(cls, space: SearchSpace, configs: Iterable[ArchConfig]) -> Points:
-        """The points that these architectures are; those outside the space are left out."""
+        """The points of these architectures; those outside the space are left out."""
         inside = [values for values in map(space.values_of, configs) if values is not None]
         digits = [[c.index(v[n]) for n, c in space.dimensions.items()] for v in inside]
         return cls(space, np.array(digits, np.int16).reshape(-1, len(space.dimensions)))
@@ -139,11 +139,12 @@ class Points:
         return len(self.digits)
 
     def values(self, index: int) -> dict[str, Choice]:
-        """The choices of one point by dimension."""
+        """The choices of the point at this position, by dimension."""
         names = self.space.dimensions.items()
         return {n: c[d] for (n, c), d in zip(names, self.digits[index], strict=True)}
 
     def config(self, index: int) -> ArchConfig:
+        """The architecture of the point at this position."""
         return self.space.config(self.values(index))
 
     def take(self, rows: NDArray[Any]) -> Points:
@@ -151,8 +152,8 @@ class Points:
         return Points(self.space, self.digits[rows])
 
     def distance(self, values: Mapping[str, Choice]) -> NDArray[np.float64]:
-        """How far each point lies from these choices, (n,): the sum over dimensions of the steps
-        between them, as a share of the dimension's length. Dimensions not given count as equal."""
+        """How far each point lies from these choices, (n,): in each dimension the steps between the
+        two choices as a share of all its steps, summed. Dimensions not given count as equal."""
         total = np.zeros(len(self))
         for (name, choices), digit in zip(
             self.space.dimensions.items(), self.digits.T, strict=True
@@ -162,7 +163,7 @@ class Points:
         return total
 
     def arrays(self) -> ArchArrays:
-        """The points as arrays of architectures."""
+        """The architectures of all points."""
         columns = {
             name: np.array(choices, dtype=_dtype(choices))[digit]
             for (name, choices), digit in zip(
@@ -192,18 +193,18 @@ _FIXED = ("stem", "in_channels", "num_classes")
 
 
 def _all_digits(radices: list[int]) -> NDArray[np.int16]:
-    """Every combination of digits below their radices, in lexical order: (product, dimensions)."""
+    """All combinations of digits below these radices, in lexicographic order: (n, dimensions)."""
     digits = np.empty((math.prod(radices), len(radices)), dtype=np.int16)
     for i, radix in enumerate(radices):
-        behind, before = math.prod(radices[i + 1 :]), math.prod(radices[:i])
-        digits[:, i] = np.tile(np.repeat(np.arange(radix, dtype=np.int16), behind), before)
+        before, after = math.prod(radices[:i]), math.prod(radices[i + 1 :])
+        digits[:, i] = np.tile(np.repeat(np.arange(radix, dtype=np.int16), after), before)
     return digits
 
 
 def _sampled_digits(radices: list[int], count: int, rng: np.random.Generator) -> NDArray[np.int16]:
-    """``count`` different combinations, each with equal chance: (count, dimensions).
+    """``count`` random combinations, no two alike: (count, dimensions).
 
-    Among 2^63 combinations and more repeats are too rare to be looked for.
+    Of 2^63 combinations and more, two are so unlikely to be alike that nothing looks for it.
     """
     size = math.prod(radices)
     if size >= 2**63:

@@ -20,9 +20,9 @@ from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
 from dnsearch.errors import ConfigError
 
 MOST_PIXELS = 4096
-"""Of a side of the input."""
+"""The largest side of an input."""
 MOST_ELEMENTS = 2 * 10**9
-"""Of parameters and of activations: the network is built and run, and must fit into memory."""
+"""The most parameters, and activations: the network is built and run, and must fit in memory."""
 
 
 @click.command()
@@ -30,10 +30,10 @@ MOST_ELEMENTS = 2 * 10**9
 @click.option("--input", "shape", default=None, help="Image shape CxHxW, such as 3x224x224.")
 @click.option("--growth-rate", type=int, help="Feature maps each layer adds.")
 @click.option("--block-config", help="Layers of each block, such as 6-12-24-16.")
-@click.option("--num-init-features", type=int, help="Channels behind the stem.")
+@click.option("--num-init-features", type=int, help="Channels after the stem.")
 @click.option("--bn-size", type=int, help="Bottleneck width in growth rates; 0 for none.")
 @click.option("--compression", type=float, help="Share of channels a transition keeps.")
-@click.option("--drop-rate", type=float, help="Dropout behind each layer; matters to memory.")
+@click.option("--drop-rate", type=float, help="Share of maps that a layer drops; for memory.")
 @click.option("--norm", help="batch or group.")
 @click.option("--stem", help="imagenet or cifar.")
 @click.option("--num-classes", type=int, help="Classes.")
@@ -41,10 +41,10 @@ MOST_ELEMENTS = 2 * 10**9
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(network: str, shape: str | None, batch_size: int, as_json: bool, **flags: Any) -> None:
     """Count the parameters and multiply-adds of NETWORK: a preset, a config.json, the folder of an
-    export, or flags alone (what they leave out is densenet121's).
+    export, or options alone (those left out are densenet121's).
 
-    Every total stands twice: from the closed formula that searches use, and counted by fvcore on
-    the built network. Presets are densenet121, 161, 169, 201, 264, and the paper's networks for
+    Every total is given twice: by the formula that searches use, and as fvcore counts it on the
+    network. Presets are densenet121, 161, 169, 201, 264, and the paper's networks for
     CIFAR: densenet-40-12, densenet-100-12, densenet-100-24, densenet-bc-100-12, densenet-bc-250-24,
     densenet-bc-190-40.
 
@@ -95,7 +95,7 @@ def _architecture(network: str, flags: dict[str, Any]) -> ArchConfig:
         base = ArchConfig()
     else:
         known = ", ".join(PRESETS)
-        raise ConfigError("network", f"must be one of {known}, a config.json, or given by flags")
+        raise ConfigError("network", f"must be one of {known}, a config.json, or given by options")
     if "block_config" in flags:
         flags["block_config"] = _blocks(flags["block_config"])
     return base.replace(**flags)

@@ -1,4 +1,4 @@
-"""How a NETWORK is named on the command line."""
+"""The NETWORK of a command: a preset, a file, or a folder."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from dnsearch.arch.presets import PRESETS, preset
 
 
 def is_file_or_folder(network: str) -> bool:
-    """A preset stays a preset beside a folder of its name; ./NAME means the folder."""
+    """Whether NETWORK is a path. A preset's name never is; ./NAME means a folder of that name."""
     # os.path: Path.exists raises on a name that is too long
     return network not in PRESETS and (network.endswith(".json") or os.path.exists(network))
 
 
 def read_network(network: str) -> ArchConfig:
-    """The architecture of a config.json, of the folder of an export, or of a preset's name.
+    """The architecture in a config.json or in the folder of an export, or the preset of this name.
 
-    Raises CheckpointError on a file and ConfigError on a name.
+    Raises CheckpointError where the file cannot be read, ConfigError where there is no such preset.
     """
     if not is_file_or_folder(network):
         return preset(network)

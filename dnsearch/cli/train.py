@@ -18,7 +18,7 @@ from dnsearch.config import StudyConfig, load_study, override
 from dnsearch.rundir import RUNS, RunDir
 
 LONGER = 10
-"""Times the top rung: a search's trainings only rank networks, this one is to be used."""
+"""Times the top rung: the trainings of a search only rank networks, this one is to be used."""
 
 
 @click.command()
@@ -26,7 +26,7 @@ LONGER = 10
 @click.option(
     "--study",
     type=click.Path(path_type=Path),
-    help="Study file whose [data] and [training] are taken.",
+    help="Study file with the [data] and [training] to use.",
 )
 @click.option(
     "--epochs",
@@ -38,13 +38,16 @@ LONGER = 10
     default=0,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Of the first weights, the order of images, augmentation and dropout.",
+    help="Seed of the first weights, the order of images, augmentation and dropout.",
 )
-@click.option("--device", help="For the study's search.device: auto, cpu, cuda or cuda:N.")
+@click.option("--device", help="In place of search.device: auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default one a core.")
 @click.option("--name", help="Name of the folder; by default the network's.")
 @click.option(
-    "--to", default=RUNS, type=click.Path(path_type=Path), help="Where it goes [reports]."
+    "--to",
+    default=RUNS,
+    type=click.Path(path_type=Path),
+    help="Where the folder is made [reports].",
 )
 def command(
     network: str,
@@ -59,11 +62,11 @@ def command(
     """Train NETWORK in full, measure it on the test images, and write it into reports/NAME.
 
     NETWORK is a preset, a config.json, the folder of an export, or RUN:PICK for a network of a
-    search, such as example:knee or example:KEY. Images and recipe are those of RUN, or of --study,
-    or else of the bundled study, quickstart; the learning rate falls at the end of the epochs asked
-    for. The test images are opened once, when the last epoch is done.
+    search, such as example:knee or example:KEY. Images and recipe are those of --study, or of RUN,
+    or else of the bundled study, quickstart; the learning rate falls at the end of these epochs.
+    The test images are opened once, when the last epoch is done.
 
-    Ctrl-C ends it at any time; the same command goes on, bit for bit.
+    Ctrl-C stops it at any time; the same command continues it, with the same result bit for bit.
 
     \b
     dnsearch train example:knee --epochs 30
@@ -91,7 +94,7 @@ def command(
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
     notes += [*plan.notes(), *plan.compile_kernels(config.training)]
     typed = shlex.join(["dnsearch", *sys.argv[1:]])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # from schedulers: as Ctrl-C
     try:
         with make_watch(run.name, notes) as watch:
             result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
@@ -107,12 +110,12 @@ def command(
     other |= {"--device": device, "--threads": threads, "--to": None if to == RUNS else to}
     options = [str(part) for pair in other.items() if pair[1] is not None for part in pair]
     click.echo(f"next:      {shlex.join(['dnsearch', 'train', network, *options])}")
-    click.echo("           (how much of it is the seed's luck?)")
+    click.echo("           (with another seed: how far does the error vary?)")
     return 0
 
 
 class Asked(NamedTuple):
-    """A network as its user named it, a name for its folder, and its own study if it has one."""
+    """A network, its name, a name for its folder, and its study if it comes from a search."""
 
     name: str
     folder: str
@@ -132,7 +135,7 @@ def _asked(network: str) -> Asked:
 
 
 def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
-    """Where images and recipe come from; a note where nobody said so."""
+    """The study with the images and the recipe; if none was named, a note says which it is."""
     if file is not None:
         return load_study(file)
     if asked.study is not None:

@@ -1,4 +1,4 @@
-"""What a person sees while one network trains: a live line, or a line an epoch without a screen."""
+"""The display of a training: a line that is updated, or without a terminal a line each epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dnsearch.training.score import CurvePoint
 
 @contextlib.contextmanager
 def make_watch(name: str, notes: Sequence[str]) -> Iterator[Watch]:
-    """A live line on a terminal, lines elsewhere; ``notes`` are told before the first."""
+    """A display for this training, whose headline ends with the ``notes``."""
     console = Console()
     if not console.is_terminal:
         yield Lines(name, notes, console)
@@ -33,7 +33,7 @@ def make_watch(name: str, notes: Sequence[str]) -> Iterator[Watch]:
 
 
 def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
-    """What is about to happen, in two lines, and what is worth knowing of it."""
+    """The network and the images, in a line each, then the notes."""
     training = opened.training
     arch, images = training.arch, training.images
     channels, height, width = images.shape
@@ -42,8 +42,8 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     plural = "s" * (opened.threads > 1)
     where = f"{opened.threads} CPU thread{plural}" if opened.device == "cpu" else opened.device
     done = round(opened.progress())
-    again = f", going on after epoch {done}" if done else ""
-    tests = "test images wait for the end" if images.test_split else "there are no test images"
+    again = f", continuing after epoch {done}" if done else ""
+    tests = "test images are used at the end" if images.test_split else "there are no test images"
     return "\n".join(
         (
             f"{name}: {arch.describe()} ({arch.key}), {costs}; {training.epochs} epochs on "
@@ -57,14 +57,14 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
 
 
 class Pace:
-    """How fast this sitting goes, and how long it will take."""
+    """The speed of this session, and the time that is left."""
 
     def __init__(self, opened: Opened) -> None:
         self.opened, self.epochs = opened, opened.training.epochs
         self.first, self.started = opened.progress(), time.monotonic()
 
     def tell(self) -> str:
-        """Such as ``12.3 k images/s  2 min 10 s left``; empty until there is something to tell."""
+        """Such as ``12.3 k images/s  2 min 10 s left``; empty before the first step."""
         seconds = time.monotonic() - self.started
         progress = self.opened.progress()
         done = progress - self.first
@@ -76,13 +76,13 @@ class Pace:
 
 
 def point_text(point: CurvePoint) -> str:
-    """The end of an epoch, such as ``loss 0.512  validation 14.20 %, loss 0.401``."""
+    """An epoch's figures, such as ``loss 0.512  validation 14.20 %, loss 0.401``."""
     error = format_value("error", point.error)
     return f"loss {point.train_loss:.4f}  validation {error:>7}, loss {point.loss:.4f}"
 
 
 class Lines:
-    """One line an epoch: for files, pipes and CI."""
+    """A line for each epoch, for files, pipes and CI."""
 
     def __init__(self, name: str, notes: Sequence[str], console: Console) -> None:
         self.name, self.notes, self.console = name, notes, console
@@ -92,17 +92,19 @@ class Lines:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
     def opened(self, opened: Opened) -> None:
+        """Prints the headline."""
         self._print(headline(self.name, opened, self.notes))
         self.pace = Pace(opened)
 
     def epoch(self, point: CurvePoint) -> None:
+        """Prints the epoch's line."""
         assert self.pace is not None
         of = f"{point.epoch:>4}/{self.pace.epochs}"
         self._print(f"{of}  {point_text(point)}  {self.pace.tell()}")
 
 
 class Screen:
-    """A bar that moves within an epoch, and what the last one found."""
+    """A progress bar, and the figures of the last epoch."""
 
     def __init__(self, name: str, notes: Sequence[str], console: Console) -> None:
         self.name, self.notes = name, notes
@@ -111,11 +113,13 @@ class Screen:
         self.live = Live(console=console, refresh_per_second=4, get_renderable=self._show)
 
     def opened(self, opened: Opened) -> None:
+        """Prints the headline and starts the bar."""
         self.live.console.print(Text(headline(self.name, opened, self.notes)))
         self.pace = Pace(opened)
         self.live.start()
 
     def epoch(self, point: CurvePoint) -> None:
+        """Shows these figures from now on."""
         self.last = point
 
     def _show(self) -> RenderableType:

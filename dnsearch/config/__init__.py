@@ -1,4 +1,10 @@
-"""``study.toml`` -> ``StudyConfig``, validated once at the door; nothing else reads TOML."""
+"""``study.toml`` -> ``StudyConfig``, validated when it is read; nothing else reads TOML.
+
+load_study(path), parse_study(text)   a study from its file or from text
+override(study, time=..., ...)        with other values of [search]
+to_toml(study)                        back to TOML
+StudyConfig, DataConfig, ...          the study and its sections
+"""
 
 from dnsearch.config.files import (
     changed_keys,

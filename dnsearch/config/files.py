@@ -1,4 +1,4 @@
-"""Study files: reading them with exact, friendly errors, and writing them."""
+"""Study files: reading them, with errors that say what to change, and writing them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dnsearch.errors import ConfigError, nearest
 
 
 def load_study(path: Path | str) -> StudyConfig:
-    """The study of this file. Raises ConfigError naming the file, the key, the rule and the value.
+    """The study in this file; a relative ``data.path`` starts from the file's folder.
 
-    A relative ``data.path`` is taken from the study file's folder.
+    Raises ConfigError naming the file, the key, the rule and the value.
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Windows' Notepad writes a mark in front
+        text = path.read_text(encoding="utf-8-sig")  # Notepad on Windows writes a byte order mark
     except FileNotFoundError:
         hint = "dnsearch init writes one to start from"
         raise ConfigError(f"{path}:", "there is no such study file", hint=hint) from None
@@ -33,7 +33,7 @@ def load_study(path: Path | str) -> StudyConfig:
         return study
     try:
         resolved = (path.parent / study.data.path.expanduser()).resolve()
-    except (RuntimeError, ValueError) as error:  # no such user, a ring of links, a null character
+    except (RuntimeError, ValueError) as error:  # no such user, links in a circle, a null character
         raise ConfigError(
             f"{path}: data.path", f"cannot be followed ({error})", str(study.data.path)
         ) from None
@@ -41,7 +41,7 @@ def load_study(path: Path | str) -> StudyConfig:
 
 
 def parse_study(text: str, source: str = "study") -> StudyConfig:
-    """The study written in this TOML text; ``source`` names it in errors."""
+    """The study in this TOML text; ``source`` names it in errors. Raises ConfigError."""
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
@@ -53,9 +53,9 @@ def parse_study(text: str, source: str = "study") -> StudyConfig:
 
 
 def override(study: StudyConfig, **search: Any) -> StudyConfig:
-    """The study with these keys of [search] replaced, validated as if its file had said so.
+    """The study with these keys of [search] replaced, validated as if they stood in its file.
 
-    Raises ConfigError naming the flag, such as ``--time``, whose value breaks a rule.
+    Raises ConfigError naming the flag whose value breaks a rule, such as ``--time``.
     """
     try:
         changed = SearchConfig.model_validate({**dict(study.search), **search})
@@ -81,11 +81,11 @@ _RULES = {
     "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }
-"""pydantic's types of error in our words; the names in braces are in the error's context."""
+"""Our wording of pydantic's types of error; the names in braces are in the error's context."""
 
 
 def _readable(error: ValidationError) -> ConfigError:
-    """The first of pydantic's complaints in our words: path, rule, value, nearest right key."""
+    """The first of pydantic's errors in our wording: path, rule, value, nearest known key."""
     first = error.errors()[0]
     path = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"]).lstrip(".")
     if first["type"] == "extra_forbidden":
@@ -101,7 +101,7 @@ def _readable(error: ValidationError) -> ConfigError:
 
 
 def _unknown_key(path: str, *keys: int | str) -> ConfigError:
-    """Says where the key belongs, or the one in its section that is spelt most like it."""
+    """Says which section the key belongs to, or which key of its own is spelt most like it."""
     *parents, wrong = map(str, keys)
     known: Any = {n: field.annotation for n, field in StudyConfig.model_fields.items()}
     homes = [f"[{name}]" for name, section in known.items() if wrong in section.model_fields]
@@ -112,18 +112,19 @@ def _unknown_key(path: str, *keys: int | str) -> ConfigError:
 
 
 def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
-    """Keys whose values differ, as ``section.key: old -> new``; budgets and machinery aside."""
+    """Keys whose values differ, as ``section.key: old -> new``, except for those that a search may
+    change between its sessions: budgets, and where it runs."""
     budgets = ("trials", "replicates", "time")
-    machinery = (*budgets, "workers", "device", "timeout", "keep_checkpoints")
-    free = {"data.path", *(f"search.{key}" for key in machinery)}  # images have fingerprints
+    keys = (*budgets, "workers", "device", "timeout", "keep_checkpoints")
+    free = {"data.path", *(f"search.{key}" for key in keys)}  # images have a fingerprint
     return differences(old.model_dump(mode="json"), new.model_dump(mode="json"), free)
 
 
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str] = ()
 ) -> list[str]:
-    """What differs between two records of sections, as ``section.key: old -> new``, but for the
-    ``free`` keys; what one of them lacks is ``unset``."""
+    """What differs between two records, as ``section.key: old -> new``, except for ``free`` keys;
+    a key that one of them lacks is ``unset``."""
     old, new = _flat(before), _flat(now)
     return [
         f"{key}: {_toml(old.get(key))} -> {_toml(new.get(key))}"
@@ -141,7 +142,7 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_toml(study: StudyConfig, comments: bool = False) -> str:
-    """The study as TOML with every key; ``comments`` adds each one's meaning, as for ``init``.
+    """The study as TOML, with every key; ``comments`` adds what each means (``dnsearch init``).
 
     Keys without a value are written as comments, since TOML has no null.
     """
@@ -160,7 +161,7 @@ def to_toml(study: StudyConfig, comments: bool = False) -> str:
 
 
 def _toml(value: Any) -> str:
-    """One value as TOML; JSON's spelling is TOML's for texts, numbers and booleans."""
+    """One value as TOML, which writes strings, numbers and booleans as JSON does."""
     if value is None:
         return "unset"  # for people: TOML has no null
     if isinstance(value, (tuple, list)):

@@ -1,6 +1,6 @@
 """``StudyConfig`` and its sections: every key of a study file, its default and its meaning.
 
-The descriptions are what ``dnsearch init`` writes above each key.
+``dnsearch init`` writes the descriptions above the keys.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from dnsearch.errors import ConfigError, nearest
 
 
 class Section(BaseModel):
-    """A table of the study file: frozen, no unknown keys, no silent conversion."""
+    """A section of the study file: frozen, without unknown keys or silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -50,21 +50,21 @@ class DataConfig(Section):
     path: Path | None = Field(
         default=None,
         strict=False,
-        description="folder or file of images, seen from this file; none for the shipped subset",
+        description="folder or file of images, relative to this file; none for the shipped subset",
     )
     image_size: Count | None = Field(
         default=None,
         le=4096,
-        description="side in pixels that images are resized to; as they are if not set",
+        description="side in pixels that images are resized to; not resized if unset",
     )
     validation: Share = Field(
         default=0.2,
         gt=0,
-        description="share of the training images held out where the source has no split",
+        description="share of the training images held out if there is no validation split",
     )
     train_images: Count | None = Field(
         default=None,
-        description="use only this many training images, of each class its share; all if unset",
+        description="number of training images to use, each class in proportion; all if unset",
     )
     seed: Seed = Field(default=0, description="seed of the split")
 
@@ -82,10 +82,10 @@ class SpaceConfig(Section):
         default=(0, 2, 4), description="bottleneck width in growth rates; 0 is no bottleneck"
     )
     num_init_features: InitFeatures = Field(
-        default=(TWICE_GROWTH,), description='channels behind the stem: numbers or "2x growth"'
+        default=(TWICE_GROWTH,), description='channels after the stem: numbers or "2x growth"'
     )
     compression: Numbers = Field(default=(0.5,), description="share of channels a transition keeps")
-    drop_rate: Numbers = Field(default=(0.0,), description="dropout behind each layer")
+    drop_rate: Numbers = Field(default=(0.0,), description="share of new maps that a layer drops")
     norm: Norms = Field(default=("batch",), description="batch or group")
     stem: Stem = Field(
         default="cifar",
@@ -93,15 +93,16 @@ class SpaceConfig(Section):
     )
 
     def model_post_init(self, _: Any) -> None:
-        self.build(in_channels=1, num_classes=2)  # to check it: its rules are the same for any data
+        """Raises ConfigError on a choice that no architecture may have, whatever the data."""
+        self.build(in_channels=1, num_classes=2)
 
     def build(self, in_channels: int, num_classes: int) -> SearchSpace:
-        """The space for images of these channels and classes."""
+        """The search space for images of so many channels and classes."""
         return SearchSpace(**dict(self), in_channels=in_channels, num_classes=num_classes)
 
 
 class LimitsConfig(Section):
-    """Upper bounds, checked on the exact cost before anything is trained; unset means none."""
+    """Upper bounds on costs, checked before anything is trained; unset means no bound."""
 
     max_params: Count | None = Field(default=None, description="parameters")
     max_macs: Count | None = Field(default=None, description="multiply-adds of one image")
@@ -109,33 +110,34 @@ class LimitsConfig(Section):
         default=None, description="elements convolutions write, one image"
     )
     max_train_bytes: Count | None = Field(
-        default=None, description="bytes that a training step holds at training.batch_size"
+        default=None, description="memory of a training step at training.batch_size, bytes"
     )
     max_latency_ms: float | None = Field(
         default=None,
         gt=0,
-        description="milliseconds, measured; slower candidates stay off the front",
+        description="milliseconds, measured after training; slower candidates are off the front",
     )
 
 
 class ObjectivesConfig(Section):
-    """What is traded against validation error."""
+    """The costs to keep low beside the validation error."""
 
     costs: Annotated[tuple[CostName, ...], Field(strict=False, min_length=1)] = Field(
         default=("macs",), description="one or more of params, macs, activations, latency_ms"
     )
-    latency_batch: Count = Field(default=1, description="images a batch when latency is measured")
+    latency_batch: Count = Field(default=1, description="batch size at which latency is measured")
     axis: Literal["log", "linear"] = Field(
         default="log",
-        description="axis of the costs on which hypervolume is measured and known-cost decides",
+        description="scale of the costs for the hypervolume and for what known-cost tries next",
     )
     reference: dict[str, float] = Field(
         default_factory=dict,
-        description="reference point of the hypervolume, such as {error = 0.5, macs = 5e6}; what "
-        "is not given: the error of guessing, 1.1 times the largest cost allowed",
+        description="reference point of the hypervolume, such as {error = 0.5, macs = 5e6}; by "
+        "default the error of guessing, and 1.1 times the largest cost allowed",
     )
 
     def model_post_init(self, _: Any) -> None:
+        """Raises ConfigError on a repeated cost and on a reference point out of range."""
         if len(set(self.costs)) < len(self.costs):
             raise ConfigError("costs", "must not repeat a cost", list(self.costs))
         names = ("error", *self.costs)
@@ -154,24 +156,32 @@ class TrainingConfig(Section):
 
     rungs: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
         default=(1, 3, 9),
-        description="epochs of each rung, rising; known-cost and mo-asha may screen a candidate at "
-        "a lower one, all others train to the last",
+        description="epochs of each rung, increasing; known-cost and mo-asha may stop a candidate "
+        "at a lower rung, the other samplers train all to the last",
     )
-    batch_size: Count = Field(default=128, ge=2, description="images a step, 2 or more")
-    learning_rate: float = Field(default=0.1, gt=0, description="of SGD with Nesterov momentum")
+    batch_size: Count = Field(default=128, ge=2, description="images in a step, at least 2")
+    learning_rate: float = Field(
+        default=0.1, gt=0, description="peak rate of SGD with Nesterov momentum"
+    )
     momentum: Share = Field(default=0.9, description="Nesterov momentum")
-    weight_decay: float = Field(default=5e-4, ge=0, description="not on norms and biases")
+    weight_decay: float = Field(
+        default=5e-4, ge=0, description="of weights, not of norms and biases"
+    )
     warmup: float = Field(
-        default=0.5, ge=0, description="epochs of linear warm-up, constant behind it"
+        default=0.5, ge=0, description="epochs of linear warm-up; the rate is constant after it"
     )
     decay: Share = Field(
-        default=0.3, description="last share of the top rung in which the rate falls to 0"
+        default=0.3, description="last share of the top rung, in which the rate falls to 0"
     )
     ema: Share = Field(
-        default=0.98, description="averaging of weights a step; 0 scores the raw weights"
+        default=0.98, description="decay of averaged weights in a step; 0 scores the raw weights"
     )
-    label_smoothing: Share = Field(default=0.0, description="of the training loss")
-    clip_norm: float = Field(default=0.0, ge=0, description="largest gradient norm; 0 is off")
+    label_smoothing: Share = Field(
+        default=0.0, description="share of the target spread over all classes"
+    )
+    clip_norm: float = Field(
+        default=0.0, ge=0, description="largest norm of the gradient; 0 is off"
+    )
     flip: bool = Field(default=True, description="mirror images at random")
     shift: Whole = Field(
         default=2, ge=0, description="pixels by which images are shifted at random"
@@ -184,15 +194,16 @@ class TrainingConfig(Section):
     )
     kernels: Kernels = Field(
         default="auto",
-        description="auto: the fastest there is here; reference, portable, cpu (C++), triton",
+        description="auto: the fastest on this machine; reference, portable, cpu (C++), triton",
     )
 
     def model_post_init(self, _: Any) -> None:
+        """Raises ConfigError where the rungs do not increase."""
         if list(self.rungs) != sorted(set(self.rungs)):
-            raise ConfigError("rungs", "must rise", list(self.rungs))
+            raise ConfigError("rungs", "must increase", list(self.rungs))
 
     def require_room(self, height: int, width: int) -> None:
-        """Raises ConfigError where augmentation would leave nothing of an image of this size."""
+        """Raises ConfigError where augmentation could blank an image of this size, in pixels."""
         side = min(height, width)
         for name in ("shift", "cutout"):
             if getattr(self, name) >= side:
@@ -204,13 +215,13 @@ Sampler = Literal[
     "known-cost", "mo-asha", "tpe", "nsga2", "gp", "random", "grid", "stratified", "scaling"
 ]
 SCREENING = ("known-cost", "mo-asha")
-"""Samplers that say how long to train; the others train everything to the top rung."""
+"""Samplers that decide how long to train; the others train everything to the top rung."""
 
 DESIGNS = ("grid", "stratified", "scaling")
-"""Samplers that learn nothing: they go through the space in an order fixed beforehand."""
+"""Samplers that do not learn: they go through the space in an order fixed beforehand."""
 
 REPLICATING = ("grid", "stratified")
-"""Those that train an architecture as often as the study says."""
+"""Samplers that can train an architecture several times, with other seeds."""
 
 
 class SearchConfig(Section):
@@ -223,35 +234,35 @@ class SearchConfig(Section):
     )
     replicates: Count = Field(
         default=1,
-        description="trainings of each architecture, each with its own seed (grid, stratified)",
+        description="trainings of each architecture, with different seeds (grid, stratified)",
     )
     trials: Count = Field(
         default=50,
-        description="trainings, over all sittings, failed ones included; going on from a lower "
-        "rung is one of its own",
+        description="trainings over all sessions, failed ones included; each continuation from a "
+        "lower rung counts as one",
     )
     time: Seconds | None = Field(
-        default=None, description="time over all sittings, such as 45m; no limit if unset"
+        default=None, description="time over all sessions, such as 45m; no limit if unset"
     )
     seed: Seed = Field(default=0, description="seed of every random choice")
     device: Device = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     workers: Count | None = Field(
         default=None,
         le=1024,
-        description="trainings at a time; if unset one a GPU or core, but 1 where latency counts",
+        description="trainings at a time; if unset one for each GPU or core, 1 if latency counts",
     )
     timeout: Seconds = Field(
-        default=86400, description="a candidate that trains longer counts as failed"
+        default=86400, description="a training that takes longer counts as failed"
     )
     zero_cost: bool = Field(
         default=False,
         description="also record scores of untrained networks (synflow, naswot, jacob_cov, snip, "
-        "grad_norm), for `dnsearch confirm` to judge; no sampler uses them",
+        "grad_norm), which `dnsearch confirm` assesses; no sampler uses them",
     )
     start: tuple[Design, ...] = Field(
         default=(),
         strict=False,
-        description="designs to try first, within the limits: preset names, or tables such as "
+        description="designs to train first, within the limits: preset names, or tables such as "
         "{growth_rate = 12}, whose other fields are the first choices of [space]",
     )
     keep_checkpoints: Literal["front", "all"] = Field(
@@ -260,6 +271,7 @@ class SearchConfig(Section):
     )
 
     def model_post_init(self, _: Any) -> None:
+        """Raises ConfigError where the sampler takes no replicates."""
         if self.replicates > 1 and self.sampler not in REPLICATING:
             rule = f"must be 1 with sampler {self.sampler!r}"
             raise ConfigError("replicates", rule, self.replicates, "or take grid or stratified")
@@ -276,17 +288,19 @@ class StudyConfig(Section):
     search: SearchConfig = Field(default_factory=SearchConfig)
 
     def model_post_init(self, _: Any) -> None:
-        self.start_configs(self.space.build(in_channels=1, num_classes=2))  # to check them
+        """Raises ConfigError on a design of ``search.start`` that cannot be, whatever the data."""
+        self.start_configs(self.space.build(in_channels=1, num_classes=2))
 
     @property
     def measures_latency(self) -> bool:
-        """Whether every candidate's latency is needed."""
+        """Whether the study needs every candidate's latency."""
         return "latency_ms" in self.objectives.costs or self.limits.max_latency_ms is not None
 
     def start_configs(self, space: SearchSpace) -> list[ArchConfig]:
-        """The known designs of ``search.start``, with the data's channels and classes.
+        """The designs of ``search.start``, with the space's channels and classes.
 
-        Fields that a table leaves out are the space's first choices.
+        Fields that a table leaves out take the space's first choices. Raises ConfigError naming
+        the design.
         """
         configs = []
         for position, design in enumerate(self.search.start):

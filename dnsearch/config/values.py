@@ -12,11 +12,14 @@ from dnsearch.arch.config import Norm
 from dnsearch.arch.space import TWICE_GROWTH
 
 MOST_CHOICES = 10_000
-"""Of one dimension: a longer range is a slip of the keyboard."""
+"""The most choices of one dimension: a longer range is a typing error."""
 
 
 def parse_choices(value: Any) -> tuple[Any, ...]:
-    """Choices as written: a list, one value, or a range ``{min, max, step}``, ends included."""
+    """Choices from a list, one value, or a range ``{min, max, step}`` that includes both ends.
+
+    Raises ValueError naming the rule that a range breaks.
+    """
     if isinstance(value, Mapping):
         if not {"min", "max"} <= set(value) <= {"min", "max", "step"}:
             raise ValueError("must be a list, or a range {min = .., max = .., step = ..}")
@@ -34,7 +37,10 @@ def parse_choices(value: Any) -> tuple[Any, ...]:
 
 
 def parse_seconds(value: Any) -> Any:
-    """Seconds from a number or from text such as ``90s``, ``45m``, ``1h30m``, ``2d``."""
+    """Seconds from a number or from text such as ``90s``, ``45m``, ``1h30m``, ``2d``.
+
+    Raises ValueError on other text.
+    """
     if not isinstance(value, str):
         return value
     if re.fullmatch(r"\d+(\.\d+)?", value):
@@ -47,12 +53,12 @@ def parse_seconds(value: Any) -> Any:
 
 
 def parse_whole(value: Any) -> Any:
-    """A whole number, also as ``50e6``."""
+    """A whole number from one written as a float, such as ``50e6``; other values as they are."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def parse_init_features(value: Any) -> Any:
-    """A whole number or the paper's ``2x growth``."""
+    """A whole number, or the paper's ``2x growth``. Raises ValueError on anything else."""
     whole = parse_whole(value)
     if value == TWICE_GROWTH or (isinstance(whole, int) and not isinstance(whole, bool)):
         return whole
@@ -60,14 +66,20 @@ def parse_init_features(value: Any) -> Any:
 
 
 def parse_design(value: Any) -> Any:
-    """A known design: what is in it is checked by ``StudyConfig.start_configs``."""
+    """A known design, by name or as a table; ``StudyConfig.start_configs`` checks what is in it.
+
+    Raises ValueError on anything else.
+    """
     if isinstance(value, (str, dict)):
         return value
     raise ValueError("must be a preset's name or a table such as {growth_rate = 12}")
 
 
 def parse_device(value: Any) -> Any:
-    """A device's name; whether it is there is found when a search starts."""
+    """A device's name; whether this machine has it is checked when a search starts.
+
+    Raises ValueError where it cannot be one.
+    """
     if isinstance(value, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         return value
     raise ValueError("must be auto, cpu, cuda or cuda:N")

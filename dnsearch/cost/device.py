@@ -1,4 +1,4 @@
-"""What a network costs on this device, measured: latency, and what a training step keeps."""
+"""Costs that are measured on a device: latency, and the memory that a training step keeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 
 LEAST_SECONDS = 0.2
-"""Time spent on a measurement, at the least; more while it stays unsteady."""
+"""The least time spent on a measurement; more, up to 2 s, while its runs spread too widely."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Latency:
 def measure_latency(
     model: nn.Module, shape: tuple[int, int, int], batch_size: int, device: torch.device
 ) -> Latency:
-    """Times ``batch_size`` images of this (c, h, w) shape through the model in eval mode."""
+    """Times the model, in eval mode, on ``batch_size`` random images of this shape (c, h, w)."""
     images = torch.randn(batch_size, *shape, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     was_training = model.training
@@ -50,17 +50,18 @@ def latencies_of(
     device: str,
     threads: int,
 ) -> list[Latency]:
-    """The latency of each architecture, untrained, on this device with so many CPU threads."""
+    """The latency of each architecture, untrained, on this device with so many CPU threads, for
+    ``batch_size`` images of this shape (c, h, w)."""
     torch.set_num_threads(threads)
     models = (DenseNet(arch).to(device) for arch in archs)
     return [measure_latency(model, shape, batch_size, torch.device(device)) for model in models]
 
 
 def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
-    """Bytes that autograd keeps of one forward pass, each storage once, parameters and buffers
-    aside: what ``Cost.train_bytes`` says of activations."""
+    """Bytes that autograd keeps of one forward pass, parameters and buffers aside, each storage
+    counted once: the part of ``Cost.train_bytes`` that is saved activations."""
     own = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers())}
-    kept: dict[int, torch.Tensor] = {}  # holding the tensors keeps addresses from being reused
+    kept: dict[int, torch.Tensor] = {}  # while the tensors live, no address is used again
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         kept[tensor.untyped_storage().data_ptr()] = tensor.detach()

@@ -2,8 +2,8 @@
 
 Layer ``l`` of a block with ``L`` layers sees ``c + l*k`` channels, so a block's sums are
 ``S = L*c + k*L*(L-1)/2`` input channels: no loop over layers is needed, only one over blocks.
-MACs count one multiply-add of convolutions and of the linear layer as 1 (fvcore calls it a flop).
-Checked to the unit against fvcore's count of the built module (``dnsearch.cost.trace``).
+A multiply-add of a convolution or of the linear layer counts as one MAC (fvcore calls it a flop).
+Tests hold it, to the unit, to fvcore's count of the built network (``dnsearch.cost.trace``).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ BYTES_FP32 = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """What is known of an architecture before training.
+    """The cost of an architecture, known before it is trained.
 
     params: parameters. macs: multiply-adds of one image. activations: elements that convolutions
-    write for one image (Radosavovic et al. 2020, arXiv:2003.13678). train_bytes: bytes that a
-    training step holds: weights, gradients, momentum, averaged weights, saved activations.
+    write for one image (Radosavovic et al. 2020, arXiv:2003.13678). train_bytes: memory of a
+    training step in bytes: weights, gradients, momentum, averaged weights, saved activations.
     """
 
     params: int
@@ -55,8 +55,8 @@ class CostArrays:
 class StageCost:
     """One stage's share, arrays of shape (n,), 0 where an architecture lacks the stage.
 
-    ``saved`` are the bytes that the backward pass needs of one image.
-    ``channels``, ``height`` and ``width`` are those of the stage's output.
+    ``params``, ``macs`` and ``activations`` are as in ``Cost``; ``saved`` is the bytes of one image
+    that are kept for the backward pass; ``channels``, ``height``, ``width`` are the output's.
     """
 
     name: str
@@ -77,10 +77,11 @@ def costs(
     activation_bytes: int = BYTES_FP32,
     kernels: Kernels = "auto",
 ) -> CostArrays:
-    """Costs of many architectures for inputs of this size; all but the size matters to memory only.
+    """Costs of many architectures for inputs of this size, in pixels.
 
-    ``activation_bytes`` is the size of a saved element: 4 in fp32, 2 under bf16 autocast.
-    ``kernels`` are those that will train (see ``arch.kernels``).
+    The other arguments matter to ``train_bytes`` alone: ``activation_bytes`` is the size of a saved
+    element, 4 in fp32 and 2 under bf16 autocast; ``kernels`` are those that will train (see
+    ``arch.kernels``). Inputs that are too small for an architecture are not looked for.
     """
     params = macs = activations = saved = np.zeros(len(archs), dtype=np.int64)
     for stage in stage_costs(archs, height, width, activation_bytes, kernels):
@@ -99,7 +100,10 @@ def cost_of(
     activation_bytes: int = BYTES_FP32,
     kernels: Kernels = "auto",
 ) -> Cost:
-    """The cost of one architecture. Raises ConfigError for an input that is too small for it."""
+    """The cost of one architecture; the arguments are those of ``costs``.
+
+    Raises ConfigError for an input that is too small for it.
+    """
     config.require_size(height, width)
     archs = ArchArrays.of([config])
     return costs(archs, height, width, batch_size, activation_bytes, kernels)[0]
@@ -112,11 +116,11 @@ def stage_costs(
     activation_bytes: int = BYTES_FP32,
     kernels: Kernels = "auto",
 ) -> Iterator[StageCost]:
-    """The costs stage by stage, in the order of the forward pass.
+    """The costs stage by stage, in the order of the forward pass; see ``costs``.
 
-    Names are the module's: stem, denseblock1, transition1, ..., classifier (with the last norm).
+    Stages are named stem, denseblock1, transition1, ..., classifier (which includes the last norm).
     """
-    # Faster kernels keep a block's maps once and compute again what norm and ReLU give.
+    # Faster kernels keep a block's maps once and compute the output of norm and ReLU again.
     lean = (archs.norm == "batch") & (kernels != "reference")
     size = activation_bytes
     stem, h, w = _stem(archs, height, width, size)
@@ -149,7 +153,7 @@ def _stem(archs: ArchArrays, height: int, width: int, size: int) -> tuple[StageC
     weights = np.where(imagenet, 49, 9) * archs.in_channels * out
     h = np.where(imagenet, halve(conv_h), conv_h)
     w = np.where(imagenet, halve(conv_w), conv_w)
-    # The image; in the imagenet stem the norm's input, the rectified output that the pooling
+    # The image; in the imagenet stem also the norm's input, the ReLU's output that the pooling
     # reads, and the pooling's int64 indices.
     saved = size * (archs.in_channels * height * width + imagenet * out * 2 * pixels)
     saved = saved + imagenet * 8 * out * h * w
@@ -174,8 +178,9 @@ def _block(
     weights = np.where(plain, 9 * inputs * k, inputs * bottleneck + layers * 9 * bottleneck * k)
     written = np.where(plain, layers * k, layers * (bottleneck + k))
     out = channels + layers * k
-    # Modules keep each layer's concatenated input and the rectified one, and both sides of norm2;
-    # lean kernels the block's maps and norm2's inputs. Dropout keeps a mask of one byte an element.
+    # Modules keep each layer's input, concatenated, once more after ReLU, and both sides of norm2;
+    # lean kernels keep the block's maps and norm2's inputs. Dropout keeps a mask, a byte for each
+    # new element (torch's own on the CPU, which only "reference" uses: four).
     once = (layers > 0) * out + layers * bottleneck
     kept = np.where(lean, once, 2 * inputs + 2 * layers * bottleneck)
     mask = (archs.drop_rate > 0) * layers * k

@@ -1,11 +1,11 @@
-"""Images on the local disk -> batches on the training device; nothing is ever downloaded.
+"""From images on disk to batches on the training device; nothing is ever downloaded.
 
     prepare(config)       decoded, resized, split and cached arrays, without torch
     prepare_test(config)  the test split, which nothing else opens
     has_test(config)      whether there is one
     had_test(facts, ...)  whether there was one, by a run's data.json
-    DeviceData(data, d)   the arrays on a device, given out in batches
-    Augment(flip, ...)    what is done to training batches
+    DeviceData(data, d)   the arrays on a device, in batches
+    Augment(flip, ...)    the augmentation of training batches
 
 The last two need torch, so they are resolved on first use.
 """

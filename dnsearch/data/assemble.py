@@ -1,4 +1,4 @@
-"""From splits as their files have them to those that are trained on: numbered, split, counted."""
+"""From splits as they are in their files to those for training: classes, hold-out, statistics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dnsearch.data.formats import Split
 from dnsearch.data.split import draw
 from dnsearch.errors import ConfigError, DataError
 
-IMAGES_AT_ONCE = 4096  # bounds the memory of a pass over all images
+IMAGES_AT_ONCE = 4096  # limits the memory that a pass over all images takes
 
 
 def class_names(where: str, split: Split) -> tuple[str, ...]:
-    """The classes of the training split; unnamed ones are called by their numbers, in order.
+    """The names of the training split's classes; their numbers, in order, if they have no names.
 
-    Raises DataError when there are fewer than two.
+    Raises DataError naming ``where`` if there are fewer than two.
     """
     classes = split.classes or tuple(map(str, np.unique(split.labels)))
     if len(classes) < 2:
@@ -28,9 +28,9 @@ def class_names(where: str, split: Split) -> tuple[str, ...]:
 
 
 def number(where: str, split: Split, classes: tuple[str, ...]) -> LabelledImages:
-    """The split with channels first and its labels as positions in ``classes``.
+    """The split as (n, c, h, w), with labels as positions in ``classes``.
 
-    Raises DataError when it has a label or classes that the training split has not.
+    Raises DataError where it has a label or classes that the training split lacks.
     """
     if split.classes not in (None, classes):
         raise DataError(f"{where}: must have the training split's classes, {', '.join(classes)}")
@@ -52,19 +52,19 @@ def _span(numbers: np.ndarray) -> str:
 
 
 def match(where: str, data: LabelledImages, shape: tuple[int, ...]) -> LabelledImages:
-    """The images in the training images' shape (c, h, w): grey ones become RGB where those are.
+    """The images in the training images' shape (c, h, w): grey ones become RGB if those are RGB.
 
-    Raises DataError on another size, or on RGB where the training images are grey.
+    Raises DataError on another size, and on RGB images if the training images are grey.
     """
     channels, height, width = shape
     if data.images.shape[2:] != (height, width):
         got = "x".join(map(str, data.images.shape[2:]))
         raise DataError(
-            f"{where}: images must be {height}x{width} as the training images, got {got}; "
+            f"{where}: images must be {height}x{width} like the training images, got {got}; "
             "set data.image_size to resize them"
         )
     if data.images.shape[1] > channels:
-        raise DataError(f"{where}: images must be grey as the training images, got RGB")
+        raise DataError(f"{where}: images must be grey like the training images, got RGB")
     return LabelledImages(data.images.repeat(channels // data.images.shape[1], axis=1), data.labels)
 
 
@@ -83,7 +83,7 @@ def check_counts(where: str, labels: np.ndarray, classes: tuple[str, ...], least
 def hold_out(
     data: LabelledImages, share: float, rng: np.random.Generator
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Training and validation images: of each class its ``share``, at least one, is held out."""
+    """Training and validation images: this share of each class, at least one image, is held out."""
     held = draw(data.labels, round(share * len(data)), rng, leave=1)
     return data[~held], data[held]
 
@@ -91,7 +91,7 @@ def hold_out(
 def subset(data: LabelledImages, config: DataConfig, rng: np.random.Generator) -> LabelledImages:
     """``config.train_images`` of the training images, each class in proportion; all if unset.
 
-    Raises ConfigError when there are not as many, or fewer are asked for than there are classes.
+    Raises ConfigError where there are fewer, or fewer are asked for than there are classes.
     """
     wanted = config.train_images
     if wanted is None or wanted == len(data):
@@ -107,10 +107,10 @@ def subset(data: LabelledImages, config: DataConfig, rng: np.random.Generator) -
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of (n, c, h, w) uint8, on the scale 0 to 1.
+    """Mean and standard deviation of each channel of (n, c, h, w) uint8, on a scale from 0 to 1.
 
-    Exact, from the counts of the 256 values. A constant channel counts as one step of grey wide,
-    so that dividing by it does no harm.
+    Exact, from the counts of the 256 values. The deviation is at least one step of grey, so that a
+    constant channel can be divided by it.
     """
     chunks = [images[i : i + IMAGES_AT_ONCE] for i in range(0, len(images), IMAGES_AT_ONCE)]
     values = np.arange(256) / 255

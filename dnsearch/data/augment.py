@@ -1,6 +1,6 @@
-"""Random changes to batches of training images, on the device they lie on.
+"""Random changes to batches of training images, on the device that holds them.
 
-Every draw comes from the generator passed in, which must be of that device.
+All draws come from the generator passed in, which must be of that device.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from dnsearch.errors import ConfigError
 
 @dataclass(frozen=True)
 class Augment:
-    """What is done to training images; the fields mean what those of ``[training]`` do.
+    """The augmentation of training images; the fields are those of ``[training]``.
 
-    flip: mirror half of the images. shift: move by up to this many pixels each way, black behind.
-    cutout: side in pixels of a square set to the mean image's grey (arXiv:1708.04552); 0 is off.
+    flip: mirror half of the images. shift: move by up to this many pixels each way, filling with
+    black. cutout: side in pixels of a square set to the mean pixel (DeVries and Taylor 2017,
+    arXiv:1708.04552); 0 is off. Raises ConfigError on a negative number.
     """
 
     flip: bool = False
@@ -32,7 +33,7 @@ class Augment:
                 raise ConfigError(field, "must be 0 or more pixels", getattr(self, field))
 
     def move(self, images: Tensor, generator: Generator) -> Tensor:
-        """Images (n, c, h, w) mirrored and shifted at random; works before normalising only."""
+        """Images (n, c, h, w), not yet normalised, mirrored and shifted at random; black is 0."""
         if not self.flip and not self.shift:
             return images
         count, channels, height, width = images.shape
@@ -47,7 +48,8 @@ class Augment:
         return padded.gather(2, chosen).view(images.shape)
 
     def blank(self, images: Tensor, generator: Generator) -> Tensor:
-        """Normalised images (n, c, h, w) with a square set to 0, in place; edges may cut it off."""
+        """Normalised images (n, c, h, w), each with a square set to 0, in place. The centre of the
+        square is a random pixel, so part of it may lie outside."""
         if not self.cutout:
             return images
         count, _, height, width = images.shape

@@ -1,4 +1,4 @@
-"""Decoded arrays kept on disk, so that a data set is decoded once and processes share its pages."""
+"""Decoded arrays on disk, so that a data set is decoded once and processes share its memory."""
 
 from __future__ import annotations
 
@@ -20,23 +20,27 @@ logger = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """What is kept under one key: arrays by name, and facts that JSON can hold."""
+    """What is stored under one key: arrays by name, and facts in values that JSON can hold."""
 
     arrays: dict[str, np.ndarray]
     facts: dict[str, Any]
 
 
 def cache_key(settings: object, files: tuple[Path, ...]) -> str:
-    """A name for data that these settings make of these files, told by path, size and mtime."""
+    """A name for what these settings make of these files, which are told by path, size and mtime.
+
+    ``settings`` must be values that JSON can hold. Raises OSError where a file is gone.
+    """
     stats = [(os.path.abspath(file), file.stat()) for file in files]
     seen = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(json.dumps([settings, seen]).encode()).hexdigest()[:32]
 
 
 def cached(folder: Path, build: Callable[[], Entry]) -> Entry:
-    """The entry in this folder, its arrays memory-mapped; built and stored there first if need be.
+    """The entry in this folder, its arrays memory-mapped; built and stored there if there is none.
 
-    Where nothing can be written the entry is used from memory. Errors of ``build`` pass through.
+    If it cannot be stored, a warning is logged and the entry stays in memory. Errors of ``build``
+    are raised.
     """
     if (entry := _load(folder)) is not None:
         return entry
@@ -53,7 +57,7 @@ def _load(folder: Path) -> Entry | None:
     """The stored entry; None if there is none or it is damaged."""
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        # mode "c": torch warns about read-only arrays; what is written stays in this process
+        # mode "c": torch warns about read-only arrays; writing changes this process's copy alone
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in facts["arrays"]}
         return Entry(arrays, facts["facts"])
     except (OSError, ValueError, EOFError, KeyError, TypeError):
@@ -61,7 +65,7 @@ def _load(folder: Path) -> Entry | None:
 
 
 def _store(folder: Path, entry: Entry) -> None:
-    """Writes the entry aside, then renames it, so that no process ever sees half of it."""
+    """Writes the entry next to its place, then renames it, so that no process sees half of it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
     try:
@@ -77,7 +81,7 @@ def _store(folder: Path, entry: Entry) -> None:
 
 
 def _publish(aside: Path, folder: Path) -> None:
-    """Renames ``aside`` to ``folder``. A whole entry that another process put there stays."""
+    """Renames ``aside`` to ``folder``, unless another process has put a whole entry there."""
     if folder.exists() and _load(folder) is None:
         shutil.rmtree(folder, ignore_errors=True)
     try:

@@ -19,19 +19,19 @@ class LabelledImages:
         return len(self.labels)
 
     def __getitem__(self, rows: np.ndarray) -> LabelledImages:
-        """Those of a mask or an array of positions, as a copy."""
+        """The images where a mask is true, or at these positions; a copy."""
         return LabelledImages(self.images[rows], self.labels[rows])
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedData:
-    """What a search sees of a data set.
+    """The training and validation images of a data set: all that a search may see.
 
-    mean, std: of each channel of the training images, black being 0 and white 1.
+    mean, std: of each channel of the training images, on a scale from 0 (black) to 1 (white).
     fingerprint: 16 hex digits of classes and images; equal only for equal data.
-    test_split: whether there are test images too, none of which were opened to find out.
-    The arrays may be memory-mapped: another process should call ``prepare`` itself, not be sent
-    a pickled copy.
+    test_split: whether there are test images as well; none are opened to find that out.
+    The arrays may be memory-mapped: another process should call ``prepare`` itself rather than be
+    sent a pickled copy.
     """
 
     name: str
@@ -56,7 +56,7 @@ class PreparedData:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images of each split."""
+        """How many images each split has."""
         return {"train": len(self.train), "validation": len(self.validation)}
 
     def describe(self) -> dict[str, Any]:

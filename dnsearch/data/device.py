@@ -1,4 +1,4 @@
-"""Batches of a prepared data set as tensors on the device that trains."""
+"""Batches of a prepared data set, as tensors on the device that trains."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from dnsearch.data.dataset import LabelledImages, PreparedData
 from dnsearch.data.split import draw
 from dnsearch.errors import ConfigError
 
-FREE_SHARE = 0.4  # of a GPU's free memory that images may take; the rest is for training
+FREE_SHARE = 0.4  # of a GPU's free memory, for images; the rest is for training
 
 
 class DeviceData:
-    """Training and validation images, kept as uint8 on the device where they fit.
+    """Training and validation images, as uint8 on the device if they fit.
 
-    Where they do not, ``resident`` is false: they stay in host memory, where processes share the
-    cache's pages, and each batch is pinned and moved on its own. Batches are the same either way.
-    ``limit``: see ``limited``; None for all images.
+    If not, ``resident`` is false: they stay in host memory, where processes share them through the
+    cache, and each batch is pinned and moved on its own. The batches are the same either way.
+    ``limit`` is the number of images given to ``limited``; None means all.
     """
 
     def __init__(self, data: PreparedData, device: torch.device | str = "cpu") -> None:
@@ -36,10 +36,10 @@ class DeviceData:
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1)
 
     def limited(self, images: int, rng: np.random.Generator) -> DeviceData:
-        """The same with only this many training images, of each class its share.
+        """The same data with only this many training images, each class in proportion.
 
-        They are repeated until an epoch is as long as before: of a training on fewer images only
-        the images differ, not its number of steps. The tensors are shared.
+        They are repeated to an epoch of the same length, so that training on fewer images takes as
+        many steps. The tensors are shared. Raises ConfigError where there are not so many images.
         """
         labels = self._train[1]
         if not 1 <= images <= len(labels):
@@ -52,9 +52,9 @@ class DeviceData:
         return other
 
     def steps(self, batch_size: int) -> int:
-        """Batches of one epoch of training.
+        """How many batches an epoch of training has.
 
-        Raises ConfigError on a batch_size of 1: batch norm can learn nothing from one image.
+        Raises ConfigError on a batch_size of 1: a batch norm cannot learn from a single image.
         """
         if batch_size < 2:
             raise ConfigError("training.batch_size", "must be at least 2", batch_size)
@@ -63,9 +63,9 @@ class DeviceData:
     def batches(
         self, batch_size: int, generator: Generator, augment: Augment | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch in random order: images (n, c, h, w) float32 normalised, labels (n,) int64.
+        """An epoch in random order: images (n, c, h, w) float32 normalised, labels (n,) int64.
 
-        An incomplete last batch is dropped, unless it is the only one. Every random draw is from
+        An incomplete last batch is dropped, unless it is the only one. All random draws are from
         ``generator``, which must be of this device.
         """
         images, labels = self._train
@@ -79,11 +79,11 @@ class DeviceData:
             yield _channels_last(batch), labels[rows]
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every validation image once, in order, as ``batches`` gives them but for the changes."""
+        """All validation images once, in order, without augmentation; else as ``batches``."""
         return self._in_order(*self._validation, batch_size)
 
     def batches_of(self, part: LabelledImages, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """These images, which stay in host memory, as ``validation_batches`` gives its own."""
+        """These images, which stay in host memory, in batches like ``validation_batches``."""
         labels = torch.from_numpy(part.labels).to(self.device)
         return self._in_order(torch.from_numpy(part.images), labels, batch_size)
 
@@ -104,7 +104,7 @@ class DeviceData:
             return images.index_select(0, rows)
         batch = images.index_select(0, rows.cpu())
         if self.device.type == "cuda":
-            batch = batch.pin_memory()  # only pinned memory moves beside computation
+            batch = batch.pin_memory()  # only pinned memory is moved during computation
         return batch.to(self.device, non_blocking=True)
 
     def _normalise(self, images: Tensor) -> Tensor:
@@ -112,12 +112,12 @@ class DeviceData:
 
 
 def _channels_last(images: Tensor) -> Tensor:
-    """The last step of a batch: the others cost up to three times as much in this order."""
+    """The last step for a batch: the steps before take up to three times as long in this layout."""
     return images.contiguous(memory_format=torch.channels_last)
 
 
 def fits(image_bytes: int, device: torch.device) -> bool:
-    """Whether this many bytes of images may lie on the device."""
+    """Whether so many bytes of images may be kept on the device."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)

@@ -1,4 +1,4 @@
-"""Stratified draws: every class keeps its share."""
+"""Stratified random draws: every class keeps its proportion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 
 
 def apportion(sizes: np.ndarray, total: int) -> np.ndarray:
-    """``total`` seats for classes of these sizes: their shares rounded down or up (Hamilton)."""
+    """How many of ``total`` fall to classes of these sizes: their exact shares, rounded down or up
+    so that they sum to ``total`` (the largest remainders up: Hamilton's method)."""
     seats, remainders = np.divmod(sizes * total, sizes.sum())
     largest = np.argsort(-remainders, kind="stable")
     seats[largest[: total - seats.sum()]] += 1
@@ -14,10 +15,11 @@ def apportion(sizes: np.ndarray, total: int) -> np.ndarray:
 
 
 def draw(labels: np.ndarray, total: int, rng: np.random.Generator, leave: int = 0) -> np.ndarray:
-    """A mask (n,) of about ``total`` images, drawn at random in each class's proportion.
+    """A mask (n,) of about ``total`` random images, each class in proportion.
 
-    Every class gives at least one image and keeps at least ``leave``; classes so small that this
-    binds move the number drawn away from ``total``. labels: (n,) in 0..classes-1, none empty.
+    At least one image of every class is drawn and at least ``leave`` are left; where classes are
+    too small for that, the number drawn differs from ``total``. labels: (n,) in 0..classes-1, of
+    every class at least one.
     """
     sizes = np.bincount(labels)
     counts = np.clip(apportion(sizes, total), 1, sizes - leave)

@@ -1,4 +1,4 @@
-"""From settings to arrays ready for training, decoded once and cached. No torch.
+"""From settings to arrays ready for training, decoded once and cached. Imports no torch.
 
 ``prepare`` opens the training and validation images only; ``prepare_test`` alone opens the test
 split.
@@ -20,13 +20,13 @@ from dnsearch.data.dataset import LabelledImages, PreparedData
 from dnsearch.data.formats import Source, open_source
 from dnsearch.errors import DataError
 
-LAYOUT = 1  # of the cache: raised whenever the same settings come to give other arrays
+LAYOUT = 1  # of the cache: to be raised when the same settings give other arrays than before
 
 
 def prepare(config: DataConfig, cache: Path | None = None) -> PreparedData:
-    """Training and validation images of these settings, from the cache or from their files.
+    """The training and validation images of these settings, from the cache or from their files.
 
-    cache: its folder; None is the user's own, see ``cache_root``.
+    cache: its folder; None is the user's, see ``cachedir.cache_root``.
     Raises ConfigError on the settings, DataError on the files.
     """
     source = open_source(config)
@@ -61,9 +61,9 @@ def had_test(described: Mapping[str, Any], config: DataConfig) -> bool:
 
 
 def prepare_test(config: DataConfig, cache: Path | None = None) -> LabelledImages:
-    """The test split, with the size, channels and class numbers that ``prepare`` gives.
+    """The test split, with the size, channels and class numbers of the training images.
 
-    Raises DataError when there is no test split, besides what ``prepare`` raises.
+    Raises DataError where there is no test split, and what ``prepare`` raises.
     """
     source = open_source(config)
     if "test" not in source.files:
@@ -75,7 +75,7 @@ def prepare_test(config: DataConfig, cache: Path | None = None) -> LabelledImage
 
 
 def _name(config: DataConfig) -> str:
-    """``cifar10``, or for the general formats ``flowers (folder)``."""
+    """Such as ``cifar10``, or for general formats ``flowers (folder)``."""
     if config.path is None or config.format not in ("parquet", "folder", "npz"):
         return config.format
     return f"{config.path.resolve().name} ({config.format})"
@@ -87,7 +87,7 @@ def _folder(cache: Path | None, config: DataConfig, files: tuple[Path, ...], *mo
 
 
 def _build(config: DataConfig, source: Source) -> Entry:
-    """Reads training and validation images, or splits the former where there are no latter."""
+    """Reads training and validation images; without a validation split, some are held out."""
     where = f"{_name(config)}, train"
     rng = np.random.default_rng(config.seed)
     split = source.read("train", config.image_size)

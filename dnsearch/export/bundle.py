@@ -1,4 +1,4 @@
-"""A network as a folder of its own: config, weights, preprocessing, and a README."""
+"""A network in a folder of its own: config, weights, preprocessing, and a README."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ PREPROCESSING_FILE = "preprocessing.json"
 
 
 def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candidate:
-    """Writes the network that ``query`` picks into the new folder ``to``, all or nothing.
+    """Writes the network that ``query`` picks into the new folder ``to``, whole or not at all.
 
-    Its weights are the averaged ones that were scored. The written files are loaded again and
-    must give the same outputs. Returns the candidate's row; raises RunError for a query without
-    answer, weights that were not kept, or a folder that is in use.
+    The weights are the averaged ones that were scored. The files are loaded again and must give the
+    same outputs. Returns the candidate's row. Raises RunError where the query finds no candidate,
+    its weights were not kept, or the folder is not empty.
     """
     row = pick(results.candidates, results.study.objectives.costs, query)
     write_bundle(to, _trained(results, run, row), results.data, _readme(results, row))
@@ -44,8 +44,8 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candi
 
 
 def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str) -> None:
-    """Writes a network for images as ``data`` describes them into the new folder ``to``, all or
-    nothing; ``readme`` is the README down to where it says how to load it. See export_network.
+    """Writes a network for the images that ``data`` describes into the new folder ``to``, whole or
+    not at all; ``readme`` is the README without the part on loading. See ``export_network``.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunError(f"{to}: must be a new or empty folder; choose another with --to")
@@ -78,7 +78,8 @@ def _trained(results: Results, run: RunDir, row: Candidate) -> DenseNet:
 
 
 def scored_network(arch: ArchConfig, checkpoint: Path) -> DenseNet:
-    """The network of a training's checkpoint, with the averaged weights that were scored."""
+    """The network in a training's checkpoint, with the averaged weights that were scored, in eval
+    mode. Raises CheckpointError where it cannot be read."""
     model = DenseNet(arch)
     load_weights(model, checkpoint)
     return model.eval()
@@ -102,7 +103,7 @@ def _require_same_outputs(model: DenseNet, folder: Path, shape: list[int]) -> No
     images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         if not torch.equal(load_network(folder)(images), model(images)):
-            raise RunError(f"{folder}: the written network gives other outputs; nothing was kept")
+            raise RunError(f"{folder}: gives other outputs when loaded again; nothing is kept")
 
 
 def _readme(results: Results, row: Candidate) -> str:
@@ -121,8 +122,8 @@ A DenseNet found by dnsearch in the run `{results.name}` (architecture `{row["ke
 | validation error | {error} ({images:,} images; ± one binomial standard error, one seed) |
 {lines}
 
-The error is that of a short training on validation images that the search chose by: expect a fresh
-training to be a little worse, and measure on test images of your own before quoting a figure.
+The error is that of a short training, on the validation images by which the search chose: expect a
+new training to be a little worse, and measure on test images of your own before quoting a figure.
 """
 
 
@@ -137,13 +138,13 @@ model = load_network("{name}")
 logits = model(images)  # (n, {channels}, {height}, {width}) float -> (n, {len(data["classes"])})
 ```
 
-`images` are pixels prepared as `{PREPROCESSING_FILE}` says, `(pixels / 255 - mean) / std`; the
-classes stand there in the order of the logits. `{CONFIG_FILE}` is the architecture and
+`images` are pixels prepared as in `{PREPROCESSING_FILE}`, `(pixels / 255 - mean) / std`; it also
+lists the classes in the order of the logits. `{CONFIG_FILE}` is the architecture and
 `{WEIGHTS_FILE}` the weights{_torchvision(model.config)}.
 """
 
 
 def _torchvision(arch: ArchConfig) -> str:
     if arch.stem == "imagenet" and arch.norm == "batch" and arch.bn_size:
-        return ", under torchvision's names"
+        return ", with torchvision's names"
     return ""

@@ -1,7 +1,7 @@
-"""One network trained in full: from what is asked for to figures and files in its own folder.
+"""The full training of one network, with its result and an export of it in its own folder.
 
-training.json       what is trained, on what, how
-result.json         figures and curve; written last, so there it says that all is done
+training.json       the network, the data set and the recipe
+result.json         errors, costs and curve; written last, so its presence means that all is done
 network/            the network, as ``dnsearch export`` writes one
 """
 
@@ -32,9 +32,9 @@ COSTS = ("macs", "params", "activations")
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of a training that ended: the values of result.json, or why there are none.
+    """The end of a training: the values of result.json, or the reason why it failed.
 
-    again: it was complete before this sitting, which did nothing.
+    again: the training was complete already, and nothing was done.
     """
 
     values: dict[str, Any]
@@ -45,10 +45,10 @@ class Result:
 def train_network(
     training: FullTraining, run: RunDir, device: str, threads: int, watch: Watch
 ) -> Result:
-    """Trains, or goes on training, one network; measures it on the test images and exports it.
+    """Trains a network to the end, measures it on the test images and exports it.
 
-    Raises a DnsearchError for what a user can mend, KeyboardInterrupt when told to stop; a call
-    with the same arguments goes on.
+    Raises a DnsearchError for what a user can correct, and KeyboardInterrupt; a call with the same
+    arguments continues the training.
     """
     with run.lock():
         require_same(training, run, device)
@@ -64,7 +64,7 @@ def train_network(
 
 
 def figures(values: dict[str, Any]) -> dict[str, str]:
-    """The figures of a result by name, as people read them; the test error first, if any."""
+    """The errors and costs in a result as text, by name; the test error first, if there is one."""
     found = {}
     for name in ("test", "validation"):
         if (held := values[name]) is not None:
@@ -100,7 +100,7 @@ def _held(measured: Measured | None) -> dict[str, Any] | None:
 
 def _export(training: FullTraining, run: RunDir, values: dict[str, Any]) -> None:
     to: Path = run.path / NETWORK_FOLDER
-    shutil.rmtree(to, ignore_errors=True)  # of a sitting cut off before it wrote its result
+    shutil.rmtree(to, ignore_errors=True)  # left by a session that ended before it wrote its result
     model = scored_network(training.arch, run.checkpoint(training.arch.key, training.seed))
     write_bundle(to, model, values["images"], _readme(training, values))
 

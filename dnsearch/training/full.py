@@ -1,6 +1,6 @@
-"""The full training of one network, in a folder of its own that an interruption leaves in order.
+"""The full training of one network, in a folder of its own, to be interrupted and continued.
 
-The test images are opened here, once the last epoch is done, and by nothing in a search.
+The test images are opened here when the last epoch is done; a search never opens them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from dnsearch.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class FullTraining:
-    """What is trained. ``name``: what its user calls the network, whose channels and classes are
-    those of ``images``. ``recipe`` has one rung, the epochs."""
+    """What is to be trained: a network, on images, by a recipe, with a seed.
+
+    ``name`` is what the user calls the network. Its channels and classes are those of ``images``,
+    which ``data`` describes. ``recipe`` has a single rung, the epochs.
+    """
 
     name: str
     arch: ArchConfig
@@ -41,7 +44,7 @@ class FullTraining:
         epochs: int,
         seed: int,
     ) -> FullTraining:
-        """Trains a network by a study's recipe, stretched to these epochs, on its images.
+        """The training of a network on a study's images, by its recipe stretched to these epochs.
 
         Raises ConfigError where the images are too small for the network or the recipe.
         """
@@ -54,11 +57,11 @@ class FullTraining:
 
     @property
     def epochs(self) -> int:
+        """Epochs of the whole training."""
         return self.recipe.rungs[-1]
 
     def record(self) -> dict[str, Any]:
-        """All that decides what comes out, in values that JSON can hold; the images themselves are
-        told by their fingerprint."""
+        """All that the result depends on except the images, in values that JSON can hold."""
         return {
             "name": self.name,
             "epochs": self.epochs,
@@ -70,7 +73,7 @@ class FullTraining:
 
 
 class Measured(NamedTuple):
-    """Error (0 to 1) and mean cross-entropy (nats) on so many images."""
+    """Error (0 to 1) and mean cross-entropy (nats) on this number of images."""
 
     error: float
     loss: float
@@ -79,8 +82,8 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out at the end, of the averaged weights in the folder's checkpoint; ``test`` is
-    None where the data set has no test images."""
+    """The result of a full training, of the averaged weights that are in the folder's checkpoint;
+    ``test`` is None where the data set has no test images."""
 
     score: Score
     validation: Measured
@@ -89,9 +92,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Opened:
-    """A training ready to go, for whoever shows it.
+    """A training about to start, for its display.
 
-    progress: epochs done, with the share of the one under way; from any thread.
+    images_an_epoch: those that an epoch trains on. progress: epochs done, with the fraction of the
+    present one; may be called from any thread.
     """
 
     training: FullTraining
@@ -102,18 +106,25 @@ class Opened:
 
 
 class Watch(Protocol):
-    def opened(self, opened: Opened) -> None: ...
+    """What shows a training."""
 
-    def epoch(self, point: CurvePoint) -> None: ...
+    def opened(self, opened: Opened) -> None:
+        """Called once, before the first epoch."""
+        ...
+
+    def epoch(self, point: CurvePoint) -> None:
+        """Called after each epoch."""
+        ...
 
 
 def train_fully(
     training: FullTraining, run: RunDir, device: str, threads: int, watch: Watch
 ) -> Trained | str:
-    """Trains, or goes on training, to the last epoch; a text says why that cannot be.
+    """Trains to the last epoch, from the start or from the folder's checkpoint, and measures on the
+    test images. Where training fails, the reason is returned.
 
-    The folder's lock is held, and ``require_same`` was content. Raises a DnsearchError for what a
-    user can mend, and KeyboardInterrupt, after which a call with the same arguments goes on.
+    The caller holds the folder's lock and has called ``require_same``. Raises a DnsearchError for
+    what a user can correct, and KeyboardInterrupt; calling again continues the training.
     """
     record(training, run, device, threads)
     set_up(device, threads)
@@ -157,7 +168,7 @@ def _opened(training: FullTraining, trainer: Trainer, threads: int) -> Opened:
 
 
 def record(training: FullTraining, run: RunDir, device: str, threads: int) -> None:
-    """Writes what is trained, on what, and where."""
+    """Writes training.json, data.json and environment.json. Raises RunError."""
     write_json(run.training_file, training.record())
     write_json(run.path / "data.json", training.images.describe())
     machine = {"device_kind": _kind(device), "devices": [device], "threads_a_worker": threads}
@@ -165,16 +176,16 @@ def record(training: FullTraining, run: RunDir, device: str, threads: int) -> No
 
 
 def require_same(training: FullTraining, run: RunDir, device: str) -> None:
-    """Raises RunError where the folder holds anything that this training would not go with."""
+    """Raises RunError where the folder has a search, or another training that has begun."""
     if run.database.is_file():
         raise RunError(f"{run.path}: holds a search; choose another --name")
     if not any(run.path.glob("checkpoints/*/*.pt")):
-        return  # nothing was found yet that could differ
+        return  # it has no result yet
     before = run.read_json(run.training_file.name)
     changed = changes(before, training.record())
     if changed:
         raise RunError(
-            f"{run.path}: was trained otherwise ({'; '.join(changed)}); "
+            f"{run.path}: holds another training ({'; '.join(changed)}); "
             "change it back, or give this training another --name"
         )
     seen = run.read_json("data.json", "fingerprint")["fingerprint"]
@@ -186,8 +197,8 @@ def require_same(training: FullTraining, run: RunDir, device: str) -> None:
     there, kind = run.read_json("environment.json", "device_kind")["device_kind"], _kind(device)
     if there != kind:
         raise RunError(
-            f"{run.path}: was trained on {there}, and this would go on with {kind}, which gives "
-            "other figures; set --device, or give this training another --name"
+            f"{run.path}: was trained on {there}, and would continue on {kind}, which gives other "
+            "results; set --device, or give this training another --name"
         )
 
 
@@ -198,5 +209,5 @@ def _kind(device: str) -> str:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
-    free = ("name", "data.path")  # the first says nothing, of the second the fingerprint does
+    free = ("name", "data.path")  # neither changes the result: images are told by fingerprint
     return differences(before, now, free)

@@ -1,8 +1,8 @@
-"""The parts of training that are choices: the learning rate, the optimiser, averaged weights.
+"""The training recipe: learning rate, optimiser, averaged weights.
 
-The rate warms up, stays constant, and falls to 0 only at the end of the top rung. So a lower rung
-is the beginning of a longer training, and going on from its checkpoint loses nothing; scoring
-averaged weights stands in for the decay that lower rungs lack.
+The rate warms up, stays constant, and falls to 0 only at the end of the top rung. So training to a
+lower rung is the beginning of a longer training, which can be continued without loss. Averaged
+weights are scored, which makes up for the decay that lower rungs lack.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dnsearch.config import TrainingConfig
 
 
 def learning_rate(recipe: TrainingConfig, epochs_done: float) -> float:
-    """The rate after this many epochs (a step in the middle of one counts as its fraction)."""
+    """The learning rate after this many epochs, with fractions for the steps within one."""
     top = recipe.rungs[-1]
     warm = 1.0 if recipe.warmup == 0 else min(1.0, epochs_done / recipe.warmup)
     falling = recipe.decay * top
@@ -26,7 +26,7 @@ def learning_rate(recipe: TrainingConfig, epochs_done: float) -> float:
 
 
 def make_optimiser(model: nn.Module, recipe: TrainingConfig) -> torch.optim.SGD:
-    """SGD with Nesterov momentum (Sutskever et al. 2013); norms and biases are not decayed."""
+    """SGD with Nesterov momentum (Sutskever et al. 2013), without decay of norms and biases."""
     decayed = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -45,8 +45,9 @@ def make_optimiser(model: nn.Module, recipe: TrainingConfig) -> torch.optim.SGD:
 class AveragedWeights:
     """An exponential moving average of a model's weights and running statistics.
 
-    ``model`` is the averaged copy, in eval mode. Early on the decay is (1 + t) / (10 + t), so that
-    the first, random weights are forgotten soon (as in TensorFlow's ExponentialMovingAverage).
+    ``model`` is the averaged copy, in eval mode. In the first steps t the decay is at most
+    (1 + t) / (10 + t), so that the random initial weights are soon forgotten (as in TensorFlow's
+    ExponentialMovingAverage).
     """
 
     def __init__(self, model: DenseNet, decay: float) -> None:
@@ -62,7 +63,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes in the model's weights as they are now."""
+        """Averages in the model's present weights; to be called after every step."""
         self.steps += 1
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         mine, theirs = zip(*self._floats, strict=True)
@@ -70,7 +71,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def copy_counters(self) -> None:
-        """Whole numbers (batches seen) are copied, not averaged; only a saved file needs them."""
+        """Copies what is not averaged, the counts of batches; only a saved file needs them."""
         for mine, theirs in self._pairs:
             if not mine.is_floating_point():
                 mine.copy_(theirs)

@@ -1,4 +1,4 @@
-"""``Score``: what one training run found. Imports no torch: the search and the reports read it."""
+"""``Score``: the result of one training. Imports no torch, for the search and the reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The end of one epoch: mean training loss over it, then validation with averaged weights."""
+    """The end of an epoch, numbered from 1: mean training loss over it in nats, then error (0 to 1)
+    and loss (nats) of the averaged weights on the validation images."""
 
     epoch: int
     train_loss: float
@@ -19,15 +20,15 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Score:
-    """One training run's result; a figure that is missing is None and ``failure`` says why.
+    """The result of one training. A missing figure is None; ``failure`` says why there is no error.
 
-    rung: epochs asked for in all; ``curve`` tells how many were done. error: share of validation
-    images that are wrong, 0 to 1. loss, train_loss: mean cross-entropy in nats, on validation with
-    averaged weights and over the last training epoch. seconds: wall-clock time of training and
-    validation, lower rungs and interrupted sittings included. images_per_second: training images.
-    latency_ms: of one forward pass, where it was asked for. test_error, test_loss: of so many
-    test_images, which only ``dnsearch confirm`` has opened. zero_cost: ``training.zerocost``'s, by
-    name, where they were asked for.
+    rung: epochs asked for, of which ``curve`` has those that were done. error: share of validation
+    images that are misclassified, 0 to 1. loss, train_loss: mean cross-entropy in nats, of the
+    averaged weights on the validation images and over the last epoch of training. seconds:
+    wall-clock time of training and validation, lower rungs and earlier sessions included.
+    images_per_second: training images. latency_ms: of one forward pass, if asked for. test_error,
+    test_loss: on so many test_images, in trainings of ``dnsearch confirm``. zero_cost: the scores
+    of ``training.zerocost`` by name, if asked for.
     """
 
     rung: int
@@ -46,13 +47,15 @@ class Score:
     failure: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
+        """All fields in values that JSON can hold; ``from_dict`` reads them back."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Score:
+        """The score with these fields. Raises KeyError without a curve, TypeError on others."""
         curve = tuple(CurvePoint(**point) for point in values["curve"])
         return cls(**{**values, "curve": curve})
 
     def failed(self, reason: str) -> Score:
-        """This score as a failure: what was measured stays, the result goes."""
+        """This score as a failure for this reason: without error and loss, the rest as it was."""
         return replace(self, error=None, loss=None, test_error=None, test_loss=None, failure=reason)

@@ -1,7 +1,7 @@
-"""One trainer for the short proxy and for full training.
+"""The trainer of one network, for a few epochs in a search or for a full training.
 
-An epoch's order, augmentation and dropout are drawn from (seed, epoch) alone, so a training that
-goes on from a checkpoint does what an uninterrupted one does, to the last bit on the same device.
+All that is random in an epoch depends on the seed and the epoch alone. So a training that is
+continued from a checkpoint equals an uninterrupted one bit for bit, on the same device.
 """
 
 from __future__ import annotations
@@ -23,29 +23,30 @@ from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
 from dnsearch.errors import CheckpointError, RunError
-from dnsearch.seeds import derived_seed
+from dnsearch.seeds import epoch_seed, weights_seed
 from dnsearch.training.device import is_out_of_memory, uses_bf16
 from dnsearch.training.recipe import AveragedWeights, learning_rate, make_optimiser
 from dnsearch.training.score import CurvePoint, Score
 
 DIVERGED = 10
-"""A mean training loss of this many times the loss of guessing counts as diverged."""
+"""A training has diverged when its mean loss is this many times the loss of guessing."""
 
 REMEDY = "a lower training.learning_rate or a training.clip_norm may help"
 
 VALIDATION_BATCH = 500
+"""Images evaluated at a time."""
 
 SAVE_SECONDS = 10
-"""A long training saves its state about this often, so an interruption costs little."""
+"""A training saves its state after an epoch if this long ago it last did."""
 
 
 class TrainingFailed(Exception):
-    """Ends one training; its text becomes ``Score.failure``."""
+    """Ends a training; its text becomes ``Score.failure``."""
 
 
 @dataclass
 class _Spent:
-    """What a training took so far, over all its sittings; seconds of epochs exclude validation."""
+    """The cost of a training so far, over all sessions; epoch_seconds are without validation."""
 
     seconds: float = 0.0
     epoch_seconds: float = 0.0
@@ -53,17 +54,17 @@ class _Spent:
 
 
 def initial_network(arch: ArchConfig, seed: int) -> DenseNet:
-    """The network with the weights that a training with this seed begins with, on the CPU."""
+    """The network as a training with this seed begins with it, on the CPU."""
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
-        torch.default_generator.manual_seed(derived_seed(seed))
+        torch.default_generator.manual_seed(weights_seed(seed))
         return DenseNet(arch)
 
 
 class Trainer:
-    """Trains one architecture on one device and scores it.
+    """Trains one architecture with one seed, on the device of ``data``, and scores it.
 
-    ``checkpoint`` is where the state lies: if a file of the same architecture, seed and recipe is
-    there, training goes on from it; the state is saved there at the end. None keeps nothing.
+    ``checkpoint`` is the file that the state is saved in, and continued from if it is there and of
+    the same architecture, seed, recipe and images. With None nothing is saved.
     """
 
     def __init__(
@@ -87,14 +88,15 @@ class Trainer:
 
     @property
     def epoch(self) -> int:
-        """Epochs done."""
+        """How many epochs are done."""
         return len(self.curve)
 
     def train(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None = None) -> Score:
-        """Trains until ``epochs`` are done in all.
+        """Trains until ``epochs`` are done in all, those of the checkpoint included.
 
-        Divergence, non-finite losses and lack of memory are the score's ``failure``. Raises
-        CheckpointError for an unreadable checkpoint and RunError for one that cannot be written.
+        ``on_epoch`` is called after each. Divergence, losses that are not finite and lack of memory
+        become the score's ``failure``. Raises CheckpointError for a checkpoint that cannot be read
+        and RunError for one that cannot be written.
         """
         failure = None
         try:
@@ -137,9 +139,9 @@ class Trainer:
                 saved = time.perf_counter()
 
     def _train_epoch(self, epoch: int) -> float:
-        """Mean training loss over the epoch, nats."""
+        """Trains for an epoch, numbered from 0; its mean training loss, in nats."""
         started = time.perf_counter()
-        seed = derived_seed(self.seed, epoch)
+        seed = epoch_seed(self.seed, epoch)
         generator = torch.Generator(self.device).manual_seed(seed)
         total = torch.zeros((), device=self.device)
         batch_size = self.recipe.batch_size
@@ -173,8 +175,8 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, images: LabelledImages | None = None) -> tuple[float, float]:
-        """Error (0 to 1) and mean cross-entropy (nats) of the averaged weights on these images,
-        by default those of validation."""
+        """Error (0 to 1) and mean cross-entropy (nats) of the averaged weights on these images, or
+        on the validation images."""
         wrong = torch.zeros((), device=self.device)
         loss = torch.zeros((), device=self.device)
         count = 0
@@ -206,7 +208,7 @@ class Trainer:
             )
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for a training to go on from a file."""
+        """What a checkpoint must have in common with this training to be continued."""
         recipe = self.recipe.model_dump(mode="json")
         own = {"arch": self.arch.to_dict(), "seed": self.seed, "recipe": recipe}
         return {**own, "images": self.data.limit}
@@ -227,11 +229,12 @@ class Trainer:
         with rundir.atomic(self.checkpoint) as aside:
             try:
                 torch.save(state, aside)
-            except RuntimeError as error:  # what torch makes of a full disk
+            except RuntimeError as error:  # what torch raises on a full disk
                 raise RunError(f"{self.checkpoint}: cannot be written: {error}") from None
 
     def resume(self, epochs: int) -> None:
-        """Takes up the checkpoint's state, unless it is another training's or too far on."""
+        """Loads the checkpoint's state; not if there is none, it is another training's, or it has
+        more than ``epochs``. Raises CheckpointError where it cannot be read."""
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         state = _read(self.checkpoint, self.device)
@@ -249,7 +252,7 @@ class Trainer:
 def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except Exception:  # torch raises half a dozen types, in words for programmers
+    except Exception:  # torch raises half a dozen types, in programmers' terms
         raise CheckpointError(f"{path}: cannot be read as a checkpoint; remove it") from None
 
 

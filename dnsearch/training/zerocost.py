@@ -1,10 +1,10 @@
-"""Zero-cost scores: what a network says of itself before its first step, from one batch of images.
+"""Zero-cost scores of an untrained network, from one batch of images.
 
-Each is such that higher is said to mean a better network. All look at the network as it trains:
-plain modules, batch norm on the batch's own statistics. A score that is not a finite number is
-None. Abdelfattah et al. 2021 (arXiv:2101.08134) compare them; "their code" below is
-github.com/SamsungLabs/zero-cost-nas. As there, ``synflow``, ``snip`` and ``grad_norm`` are over the
-weights of convolutions and linear layers, so neither norms nor biases count.
+Of each a higher value is said to mean a better network. All take the network as it trains: plain
+modules, batch norm with the batch's statistics. A score that is not a finite number is None.
+Abdelfattah et al. 2021 (arXiv:2101.08134) compare them; "their code" below is
+github.com/SamsungLabs/zero-cost-nas. As there, ``synflow``, ``snip`` and ``grad_norm`` sum over the
+weights of convolutions and linear layers, without norms and biases.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.LayerN
 def zero_cost_scores(
     arch: ArchConfig, images: Tensor, labels: Tensor, seed: int
 ) -> dict[str, float | None]:
-    """All ``SCORES`` of the network that a ``Trainer`` with this seed would begin with.
+    """All ``SCORES`` of the network that a ``Trainer`` with this seed would begin with, by name.
 
     ``images`` (n, c, h, w) float32 normalised, ``labels`` (n,) int64 on the same device. Dropout is
-    left out: it would add luck of its own. The global generators stay as they were.
+    left out: it would add noise of its own. Global random generators are not changed.
 
     Raises ConfigError for images smaller than ``arch.least_size``.
     """
@@ -56,9 +56,8 @@ def zero_cost_scores(
 
 
 def one_batch(data: DeviceData, size: int = BATCH) -> tuple[Tensor, Tensor]:
-    """Training images (size, c, h, w) without augmentation and labels (size,), the same each time.
-
-    All images where there are fewer. Raises ConfigError on a size of 1.
+    """Training images (size, c, h, w) without augmentation and labels (size,), the same every time;
+    all images where there are fewer. Raises ConfigError on a size of 1.
     """
     generator = torch.Generator(data.device).manual_seed(0)
     return next(data.batches(size, generator))
@@ -69,8 +68,8 @@ def synflow(model: nn.Module, images: Tensor) -> float | None:
     image of ones gets from the absolute values of all parameters (Tanaka et al. 2020,
     arXiv:2006.05467).
 
-    Only the shape of ``images`` (n, c, h, w) is used. As in their code norms of any kind are left
-    out, not set to evaluation, and numbers are doubles: densenet264 reaches e^458 of their e^709.
+    Only the shape of ``images`` (n, c, h, w) is used. As in their code all norms are left out and
+    numbers are doubles: densenet264 reaches e^458, and a double holds up to e^709.
     """
     model = _without_norms(copy.deepcopy(model).double())
     with torch.no_grad():
@@ -85,7 +84,7 @@ def naswot(model: nn.Module, images: Tensor) -> float | None:
     """Log determinant of the kernel (n, n) that counts the ReLU units that two images agree on,
     both on or both off (Mellor et al. 2021, arXiv:2006.04647v3).
 
-    ``images`` is (n, c, h, w). None where two images have the same code.
+    ``images`` is (n, c, h, w). None where all units of two images agree.
     """
     codes = _ReluCodes(len(images), images.device)
     with torch.no_grad(), codes:
@@ -98,7 +97,7 @@ def jacob_cov(model: nn.Module, images: Tensor) -> float | None:
     images of the gradient of the summed logits in the pixels (Mellor et al. 2020,
     arXiv:2006.04647v1, and their code).
 
-    ``images`` is (n, c, h, w). Gradients that are all alike give the least values.
+    ``images`` is (n, c, h, w). The score is least where all gradients are alike.
     """
     pixels = images.detach().clone().requires_grad_()
     (jacobian,) = torch.autograd.grad(copy.deepcopy(model)(pixels).sum(), pixels)
@@ -117,15 +116,15 @@ def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float | None:
 
 
 def grad_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float | None:
-    """Euclidean norm of the gradient of the mean cross-entropy in nats in all weights, as the paper
-    says; their code sums the norms of layers. ``images`` (n, c, h, w), ``labels`` (n,)."""
+    """Euclidean norm of the gradient of the mean cross-entropy in nats in all weights, as in the
+    paper; their code sums the norms of layers. ``images`` (n, c, h, w), ``labels`` (n,)."""
     pairs = _loss_gradients(model, images, labels)
     return _finite(torch.stack([g.square().sum() for _, g in pairs]).sum().sqrt())
 
 
 class _ReluCodes(TorchFunctionMode):
-    """Sees every ReLU while it is entered, be it a module or a function; hooks on modules would
-    miss the one before the classifier. ``kernel`` (n, n): units that two images agree on."""
+    """While entered, records every ReLU, module or function; hooks would miss the function before
+    the classifier. ``kernel`` (n, n): the number of units that two images agree on."""
 
     def __init__(self, images: int, device: torch.device) -> None:
         super().__init__()
@@ -153,7 +152,7 @@ def _without_norms(model: nn.Module) -> nn.Module:
 def _loss_gradients(
     model: nn.Module, images: Tensor, labels: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
-    model = copy.deepcopy(model)  # a pass in training mode moves running statistics
+    model = copy.deepcopy(model)  # a forward pass in training mode changes running statistics
     return _with_gradients(model, lambda: F.cross_entropy(model(images), labels))
 
 

@@ -33,7 +33,7 @@ configs = st.builds(
         ({"bn_size": -1}, "bn_size must be an integer from 0 to 64"),
         ({"compression": 0}, r"compression must lie in \(0, 1\]"),
         ({"compression": float("nan")}, "compression must be a finite number"),
-        ({"compression": 0.003}, "leaves no channel behind a transition"),
+        ({"compression": 0.003}, "leaves no channel after a transition"),
         ({"drop_rate": 1}, r"drop_rate must lie in \[0, 1\)"),
         ({"norm": "layer"}, "norm must be one of batch, group, got 'layer'"),
         ({"stem": "none"}, "stem must be one of imagenet, cifar"),

@@ -50,7 +50,7 @@ def test_flags_and_a_config_file_agree(dnsearch):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ([], r"network must be one of densenet121, .*, a config.json, or given by flags"),
+        ([], r"network must be one of densenet121, .*, a config.json, or given by options"),
         (
             ["densenet12"],
             r"network must be a known preset, got 'densenet12'; did you mean .*121'\?",
@@ -63,7 +63,7 @@ def test_flags_and_a_config_file_agree(dnsearch):
         ),
         (
             ["densenet121", "--input", "3x8x8"],
-            r"input size must be at least 29x29 for 4 blocks behind the imagenet stem, got '8x8'.*",
+            r"input size must be at least 29x29 for 4 blocks after the imagenet stem, got '8x8'.*",
         ),
         (
             ["--growth-rate", "4096"],

@@ -94,7 +94,7 @@ def test_what_is_told_and_written(dnsearch):
     lines = out.splitlines()
     assert lines[0].startswith("net: k=4 blocks 1-2 bn 2 drop 0.1 (")
     assert lines[0].endswith("; 3 epochs on 1 CPU thread")
-    assert "128 training and 32 validation images, 1x8x8, 3 classes; test images wait" in lines[1]
+    assert "128 training and 32 validation images, 1x8x8, 3 classes; test images are" in lines[1]
     assert [line.split()[0] for line in lines[2:5]] == ["1/3", "2/3", "3/3"]
     assert lines[-2] == (
         "next:      dnsearch train net.json --name net-seed1 --study toy.toml --epochs 3 --seed 1 "
@@ -126,7 +126,7 @@ def test_an_interruption_changes_nothing(dnsearch, monkeypatch):
     assert not Path("reports/net/result.json").exists()
     code, out, _ = dnsearch(*TRAIN)
     assert code == 0
-    assert "3 epochs on 1 CPU thread, going on after epoch 1\n" in out
+    assert "3 epochs on 1 CPU thread, continuing after epoch 1\n" in out
     assert timeless(result()) == timeless(result("straight"))
     ours, theirs = (Path(f"reports/{n}/network/model.safetensors") for n in ("net", "straight"))
     assert ours.read_bytes() == theirs.read_bytes()
@@ -177,7 +177,7 @@ def test_another_training_under_the_same_name(dnsearch, refused, change, told):
     dnsearch(*TRAIN)
     options = change()
     assert refused(*TRAIN, *(options if isinstance(options, list) else [])) == (
-        f"reports/net: was trained otherwise ({told}); change it back, or give this training "
+        f"reports/net: holds another training ({told}); change it back, or give this training "
         "another --name"
     )
 
@@ -243,7 +243,7 @@ def test_a_preset_is_not_hidden_by_a_folder_of_its_name(refused):
     """Such as that of its own training, where --to is the present folder."""
     Path("densenet121").mkdir()
     told = refused("train", "densenet121", "--study", "toy.toml", "--to", ".")
-    assert told.startswith("input size must be at least 29x29 for 4 blocks behind the imagenet")
+    assert told.startswith("input size must be at least 29x29 for 4 blocks after the imagenet")
 
 
 def test_divergence_is_one_line(dnsearch):
@@ -283,7 +283,7 @@ def test_folders_of_searches_and_trainings_are_told_apart(dnsearch, refused, tra
         (["net.json", "--device", "tpu"], r"--device must be auto, cpu, cuda or .*, got 'tpu'"),
         (["net.json", "--device", "cuda:99"], r"search.device must be a device of this .*"),
         (["net.json", "--name", "a b"], r"a run's name must be .* got 'a b'; choose another .*"),
-        (["densenet121"], r"input size must be at least 29x29 for 4 blocks behind the imagenet .*"),
+        (["densenet121"], r"input size must be at least 29x29 for 4 blocks after the imagenet .*"),
         (["net.json", "--to", "net.json"], r"net.json/net: cannot be written: .*"),
     ],
 )

@@ -76,7 +76,7 @@ def test_other_splits_follow_the_training_images(tmp_path, draw_classes):
 def test_colour_after_grey_is_refused(tmp_path, draw_classes):
     draw_classes(tmp_path / "train", {"a": 2, "b": 2}, mode="L")
     draw_classes(tmp_path / "val", {"a": 1, "b": 1}, mode="RGB")
-    with pytest.raises(DataError, match="validation: images must be grey as the training images"):
+    with pytest.raises(DataError, match="validation: images must be grey like the training images"):
         prepare(config(tmp_path))
 
 

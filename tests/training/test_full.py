@@ -60,7 +60,7 @@ def test_channels_and_classes_are_the_images_and_the_rate_spans_the_epochs(train
 
 def test_images_too_small(study):
     images = prepare(study.data)
-    with pytest.raises(ConfigError, match="input size must be at least 29x29 for 4 blocks behind"):
+    with pytest.raises(ConfigError, match="input size must be at least 29x29 for 4 blocks after"):
         FullTraining.of("toy", PRESETS["densenet121"], study, images, 1, 0)
     wide = study.model_copy(update={"training": TrainingConfig(shift=8)})
     with pytest.raises(ConfigError, match=r"training\.shift must be less than .* 8 pixels, got 8"):
@@ -146,7 +146,7 @@ def test_a_folder_is_this_trainings_own(training, run):
     require_same(training, run, "cpu")
     train_fully(training, run, "cpu", 1, Silent())
     require_same(training, run, "cpu")
-    with pytest.raises(RunError, match="was trained on cpu, and this would go on with cuda"):
+    with pytest.raises(RunError, match="was trained on cpu, and would continue on cuda"):
         require_same(training, run, "cuda:0")
     run.database.touch()
     with pytest.raises(RunError, match="holds a search; choose another --name"):

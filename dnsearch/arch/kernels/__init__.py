@@ -1,8 +1,8 @@
 """Faster ways to compute a DenseNet than its own modules, with the same weights and results.
 
-``model.kernels`` names the fastest that may be used. What it does not support (group norm, modules
-that were changed or have hooks, a device or a type it does not know; in ``cpu`` dropout) is left to
-the next simpler one, down to the modules.
+``model.kernels`` names the fastest that may be used. What that does not support is left to the next
+simpler one, down to the modules: group norm, modules that were changed or have hooks, other devices
+and types; for ``cpu`` also dropout.
 
 - ``reference``: the modules as they stand in ``arch.plain``.
 - ``portable``: each block as one autograd function of torch operations, which keeps a fraction of

@@ -1,14 +1,15 @@
-"""A dense block, and what reads all of it, as one autograd function.
+"""A dense block, with the transition or last norm that reads all of it, as one autograd function.
 
-One buffer holds the block's maps, a row of channels for each pixel; every layer writes its own
-behind those that it read. Kept for the pass back are the buffer, what the 1x1 convolutions gave and
-a few numbers a channel; what norm and ReLU gave is computed again (Pleiss et al. 2017,
-arXiv:1707.06990).
+One buffer holds the block's maps, a row of channels for each pixel; every layer writes its new maps
+after those that it read. Kept for the backward pass are the buffer, the outputs of the 1x1
+convolutions and a few numbers a channel; the outputs of norm and ReLU are computed again (Pleiss et
+al. 2017, arXiv:1707.06990).
 
-The batch statistics of a map are the same for all that read it, so they are taken once. With
-y = relu(a (x - mean) + bias), a = weight / std, and g the gradient of y where y > 0, that of x is
-a (g - E[g] - (x - mean) E[g (x - mean)] / var). Only a g needs every pixel for every reader; the
-two expectations are summed over the readers, and taken off when the map's own layer is reached.
+The batch statistics of a map are the same for all its readers, so they are taken once. With
+y = relu(a (x - mean) + bias), a = weight / std, and g the gradient of y where y > 0, the gradient
+of x is a (g - E[g] - (x - mean) E[g (x - mean)] / var). Only the term a g has to be computed at
+every pixel for every reader; the two expectations are summed over the readers, and subtracted once
+the backward pass reaches the layer that made the map.
 """
 
 from __future__ import annotations
@@ -34,19 +35,19 @@ from dnsearch.arch.kernels.operations import (
 
 
 class Layer(NamedTuple):
-    """What a layer's pass back starts from; z, its norm and weight1 where it has a bottleneck."""
+    """What a layer's backward pass needs; weight1, z and norm2 only where it has a bottleneck."""
 
     norm: Norm
     weight1: Tensor | None  # of the 1x1 convolution
-    z: Tensor | None
+    z: Tensor | None  # its output
     norm2: Norm | None
     weight3: Tensor  # of the 3x3 convolution
-    mask: Tensor | None  # of what dropout left
-    share: float  # that dropout leaves
+    mask: Tensor | None  # true where dropout kept the value
+    share: float  # that dropout keeps
 
 
 class Kept(NamedTuple):
-    """What a stage's pass back starts from."""
+    """What a stage's backward pass needs."""
 
     shape: Shape
     buffer: Tensor
@@ -67,18 +68,18 @@ class Stage:
     conv: Any = None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) -> a transition's (n, c', h // 2, w // 2), or (n, c) behind the last."""
+        """(n, c, h, w) -> (n, c', h // 2, w // 2) with a transition, (n, c') with the last norm."""
         device = x.device.type
         if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
             x = x.to(torch.get_autocast_dtype(device))
         parameters = list(self.parameters())
-        with torch.autocast(device, enabled=False):  # from here on types are chosen by hand
+        with torch.autocast(device, enabled=False):  # types are chosen explicitly here
             if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters)):
                 return cast(Tensor, _Function.apply(self, x, *parameters))
             return Forward(self, x, keep=False).run()[0]
 
     def parameters(self) -> Iterator[Tensor]:
-        """In the order of the gradients that ``Backward`` gives."""
+        """All parameters, in the order in which ``Backward`` returns their gradients."""
         for layer in self.layers:
             yield from (layer.norm1.weight, layer.norm1.bias, layer.conv1.weight)
             if hasattr(layer, "conv2"):
@@ -113,7 +114,7 @@ _SAVED = object()
 
 
 class Forward:
-    """One pass forward through a stage; without ``keep``, one that no pass back follows."""
+    """The forward pass of a stage; ``keep`` what the backward pass needs, if one will follow."""
 
     def __init__(self, stage: Stage, x: Tensor, keep: bool) -> None:
         n, _, height, width = x.shape
@@ -128,12 +129,13 @@ class Forward:
         self.learners: list[tuple[Any, Norm]] = []
 
     def run(self) -> tuple[Tensor, Kept]:
+        """The stage's output, and what its backward pass needs. Updates running statistics."""
         self._write(rows(self.x))
         layers = [self._layer(layer) for layer in self.stage.layers]
         norm, conv = self._norm(self.stage.norm, self.statistics), self.stage.conv
         window = self.shape[1:] if conv is None else (2, 2)
         out = self.operations.pool(self.buffer, norm, self.shape, window)
-        if conv is not None:  # a mean of four pixels commutes with it, and leaves it a quarter
+        if conv is not None:  # pooling first is the same, and leaves it a quarter of the work
             n, height, width = self.shape
             out = image(out @ matrix(conv.weight, out).T, (n, height // 2, width // 2))
         if self.learners:
@@ -165,7 +167,7 @@ class Forward:
         return Layer(norm, weight1, z, norm2, weight3, mask, 1 - layer.drop_rate)
 
     def _bottleneck(self, layer: Any, x: Tensor, norm: Norm) -> tuple[Tensor, Tensor | None, Norm]:
-        """relu(norm2(z)), z to keep, and norm2."""
+        """relu(norm2(z)), z if it is to be kept, and norm2."""
         weight = layer.conv1.weight.flatten(1)
         if self.keep or _by_batch(layer.norm2):
             z, statistics = self.operations.product(x, norm, matrix(weight, x))
@@ -176,7 +178,7 @@ class Forward:
         return self.operations.folded(x, norm, weight.to(x.dtype), bias.to(x.dtype)), None, norm2
 
     def _norm(self, module: Any, statistics: Tensor) -> Norm:
-        """The module at work on maps of these batch statistics."""
+        """The norm of this module, for maps with these batch statistics."""
         by_batch = _by_batch(module)
         if not by_batch:
             mean, var = module.running_mean, module.running_var
@@ -197,7 +199,7 @@ class Forward:
 
 
 class Backward:
-    """The pass back through a stage."""
+    """The backward pass of a stage."""
 
     def __init__(self, operations: Operations, kept: Kept) -> None:
         self.operations, self.kept = operations, kept
@@ -249,7 +251,7 @@ class Backward:
         return rows(dy), dweight
 
     def _whole(self, maps: slice) -> Tensor:
-        """The gradient of these maps, (n, c, h, w), once all that read them have been here."""
+        """The gradient of these maps, (n, c, h, w), once all their readers have added to it."""
         x, mean = self.kept.buffer[:, maps], self.kept.mean[maps]
         return image(self.operations.whole(self.gradient.of(maps), x, mean), self.kept.shape)
 
@@ -278,5 +280,5 @@ def _learn(learners: list[tuple[Any, Norm]], pixels: int) -> None:
 
 
 def matrix(weight: Tensor, like: Tensor) -> Tensor:
-    """A 1x1 convolution's weight, (out, in), in the type of what it is to be multiplied with."""
+    """A 1x1 convolution's weight, (out, in), in the type of the maps it is multiplied with."""
     return weight.flatten(1).to(like.dtype)

@@ -1,4 +1,4 @@
-"""Compiles ``cpu.cpp`` for the CPU at hand, once, into the user's cache folder."""
+"""Compiles ``cpu.cpp`` for this machine's CPU, once, into the user's cache folder."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def compiler() -> list[str]:
 
 
 def build(scalar: str = "float") -> Path:
-    """The library for ``float`` or ``double``, compiled now (some seconds) unless it is there.
+    """The library for ``float`` or ``double``; compiled now, in some seconds, if it is not there.
 
-    Raises KernelError where there is no compiler or it does not take the source.
+    Raises KernelError where there is no compiler, it fails, or the cache cannot be written.
     """
     path = _library_path(scalar)
     if path.is_file():
@@ -50,7 +50,7 @@ def build(scalar: str = "float") -> Path:
 
 
 def _library_path(scalar: str) -> Path:
-    """Named by all that it depends on: source, flags, and what the compiler says of the CPU."""
+    """Named by all that it depends on: source, flags, and what the compiler says about the CPU."""
     target = _run([*compiler(), "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
     parts = (SOURCE.read_text(), target, scalar, *FLAGS, *_openmp())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
@@ -70,8 +70,8 @@ def _compile(scalar: str, path: Path) -> None:
 
 
 def _openmp() -> list[str]:
-    """torch's own OpenMP runtime where it brings one: two in a process fight for the cores. What
-    clang makes does not run on it."""
+    """Links torch's own OpenMP runtime where torch has one: two runtimes in one process compete for
+    the cores. Code compiled by clang does not work with it."""
     if "clang" in compiler()[0]:
         return ["-fopenmp"]
     torch = importlib.util.find_spec("torch")

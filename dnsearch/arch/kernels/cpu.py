@@ -1,7 +1,7 @@
 """Forward and backward of a whole DenseNet as one C++ call each (``cpu.cpp``), in fp32 or float64.
 
 Kept for the backward pass are each block's buffer and the outputs of its 1x1 convolutions (Pleiss
-et al. 2017, arXiv:1707.06990). Results repeat to the last bit for the same number of threads.
+et al. 2017, arXiv:1707.06990). With the same number of threads, results are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ class _Shape(ctypes.Structure):
 
 
 def serves(config: ArchConfig) -> bool:
-    """Whether there is a way through such a network: batch norm, without dropout."""
+    """Whether these kernels can train such a network: one with batch norm and without dropout."""
     return config.norm == "batch" and not config.drop_rate
 
 
 def available(dtype: torch.dtype) -> bool:
-    """Whether the kernels are compiled; they are now (some seconds, once a machine) if need be."""
+    """Whether the kernels can be had for this type; compiles them if need be (once, in seconds)."""
     return dtype in _SCALARS and _library(dtype) is not None
 
 
@@ -59,19 +59,20 @@ def _library(dtype: torch.dtype) -> ctypes.CDLL | None:
 
 
 def supports(model: PlainDenseNet, images: Tensor) -> bool:
-    """Training, or inference without autograd, of plain tensors in fp32 or float64 on the CPU, by
-    modules as the config builds them, without dropout."""
+    """Whether these kernels can compute the model on these images: in training, or in inference
+    without autograd; plain tensors in fp32 or float64 on the CPU; modules as the config builds
+    them, without dropout."""
     return _network(model, images) is not None
 
 
 def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
-    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c); None where it does not
-    support them. There are no second derivatives."""
+    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c), or None where they do not
+    support them. Second derivatives raise RuntimeError."""
     network = _network(model, images)
     if network is None:
         return None
     if model.config.stem == "imagenet":
-        if not model.training:  # half the time, but less exact on the way back
+        if not model.training:  # takes half the time, but makes gradients less exact
             images = images.contiguous(memory_format=torch.channels_last)
         for name in _IMAGENET_STEM:
             images = model.features.get_submodule(name)(images)
@@ -95,7 +96,7 @@ def _network(model: PlainDenseNet, images: Tensor) -> _Network | None:
         and images.shape[1] == config.in_channels
         and (model.training or not gradients)
         and not (config.stem == "cifar" and images.requires_grad and gradients)
-        # A batch of one may have maps of one pixel, which have no variance: torch's error.
+        # A batch of one may have maps of a single pixel, on which torch raises its own error.
         and len(images) > (1 if model.training else 0)
         and not torch.is_autocast_enabled("cpu")
         and torch._C._get_tracing_state() is None
@@ -110,7 +111,7 @@ def _network(model: PlainDenseNet, images: Tensor) -> _Network | None:
 
 
 def _is_plain(tensor: Tensor) -> bool:
-    """Whether there is memory behind it that may be pointed to."""
+    """Whether its memory can be passed on as a pointer."""
     plain = type(tensor) in (Tensor, nn.Parameter)
     return plain and not is_functorch_wrapped_tensor(tensor)
 
@@ -127,7 +128,7 @@ class _Network(NamedTuple):
 
     @classmethod
     def of(cls, model: PlainDenseNet, modules: list[nn.Module]) -> _Network | None:
-        """None where norms have settings of their own, such as frozen statistics."""
+        """None where the norms differ in their settings, as with frozen statistics."""
         stem = _IMAGENET_STEM if model.config.stem == "imagenet" else ()
         skipped = {id(model.features.get_submodule(name)) for name in stem}
         leaves = [m for m in modules if m._parameters and id(m) not in skipped]
@@ -146,7 +147,7 @@ class _Network(NamedTuple):
         )
 
     def saved_size(self, shape: Sequence[int]) -> int:
-        """Numbers that a training step on images of this shape keeps."""
+        """How many numbers a training step on images of this shape keeps for the backward pass."""
         size = ctypes.c_int64()
         self.call("saved_size", shape, self.weights, ctypes.byref(size))
         return size.value

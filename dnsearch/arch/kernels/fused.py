@@ -1,8 +1,9 @@
-"""The kernels of ``triton``; importing it needs Triton.
+"""The Triton kernels of ``arch.kernels.triton``; importing this module needs Triton.
 
 Each program takes a tile of rows (pixels, channels); strides are those between rows. weight, bias,
-mean, var and eps are a norm's, w is the weight of a 1x1 convolution. P, C and K are a tile's rows,
-its columns, and what a product sums over at a time. Only products are of less than 32 bits.
+mean, var and eps are a norm's, w is the weight of a 1x1 convolution. P and C are the rows and
+columns of a tile, K the channels that a product sums over at a time. All but the factors of
+products is computed in 32 bits or more.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from triton import language as tl  # pyright: ignore
 
 @jit
 def _place(columns, P: tl.constexpr, C: tl.constexpr):
-    """This program's tile: which from the top, its rows, its columns."""
-    across = tl.cdiv(columns, C)  # programs side by side read the same rows, one from memory
+    """This program's tile: its number from the top, its rows, its columns."""
+    across = tl.cdiv(columns, C)  # programs side by side read the same rows, once from memory
     down = tl.program_id(0) // across
     return down, down * P + tl.arange(0, P), tl.program_id(0) % across * C + tl.arange(0, C)
 
@@ -43,7 +44,7 @@ def _relu(x):
 
 @jit
 def _norm(weight, bias, mean, var, eps, c, channels):
-    """Mean, 1 / std, scale and bias of channels c of a norm; beyond its last, such that y = 0."""
+    """Mean, 1 / std, scale and bias of channels c of a norm; past the last one, such that y = 0."""
     inside = c < channels
     rstd = 1 / tl.sqrt(tl.load(var + c, mask=inside, other=1.0) + eps)
     scale = tl.load(weight + c, mask=inside, other=0.0) * rstd
@@ -53,7 +54,7 @@ def _norm(weight, bias, mean, var, eps, c, channels):
 
 @jit
 def _leave(sums, down, c, channels, first, second):
-    """Puts a tile's sums into (tiles, 2, channels)."""
+    """Stores a tile's two sums in ``sums``, (tiles, 2, channels)."""
     sums += down * 2 * channels + c
     tl.store(sums, first, mask=c < channels)
     tl.store(sums + channels, second, mask=c < channels)
@@ -61,8 +62,8 @@ def _leave(sums, down, c, channels, first, second):
 
 @jit
 def _leave_moments(sums, down, p, c, x, pixels, channels, P: tl.constexpr):
-    """Of a tile's x, 0 beyond the last pixel: the sum, and the squares about the tile's own mean,
-    since 32 bits are too few for E[x^2] - E[x]^2."""
+    """Stores the sum of a tile's x (0 past the last pixel) and the sum of squares about the tile's
+    own mean, since E[x^2] - E[x]^2 would lose too much in 32 bits."""
     count = tl.minimum(pixels - down * P, P)
     first = tl.sum(x, 0)
     apart = tl.where(_inside(p, c, pixels, channels), x - (first / count)[None, :], 0.0)
@@ -74,7 +75,7 @@ def _through(
     dy, x, dx, sums, down, p, c, weight, bias, mean, var, eps, pixels, channels, stride, dx_stride,
     ADD: tl.constexpr,
 ):  # fmt: skip
-    """Takes a tile's dy through ReLU and norm to dx and sums; dy is 0 beyond the last pixel."""
+    """From a tile's dy (0 past the last pixel) back through ReLU and norm: dx and sums."""
     mean, rstd, scale, bias = _norm(weight, bias, mean, var, eps, c, channels)
     x = _load(x, p, stride, c, pixels, channels).to(tl.float32) - mean
     g = tl.where(x * scale + bias <= 0, 0.0, dy)
@@ -90,6 +91,7 @@ def _through(
 
 @jit
 def statistics(x, sums, pixels, channels, stride, P: tl.constexpr, C: tl.constexpr):
+    """The moments of each tile of x; ``moments`` joins them."""
     down, p, c = _place(channels, P, C)
     x = _load(x, p, stride, c, pixels, channels).to(tl.float32)
     _leave_moments(sums, down, p, c, x, pixels, channels, P)
@@ -97,7 +99,7 @@ def statistics(x, sums, pixels, channels, stride, P: tl.constexpr, C: tl.constex
 
 @jit
 def moments(sums, out, tiles, channels, pixels, P: tl.constexpr, T: tl.constexpr, C: tl.constexpr):
-    """Mean and variance by what all tiles of P rows left (Chan, Golub, LeVeque 1983)."""
+    """Mean and variance from the moments of all tiles of P rows (Chan, Golub, LeVeque 1983)."""
     c = tl.program_id(0) * C + tl.arange(0, C)
     first = tl.zeros((C,), tl.float64)
     for tile in range(0, tiles, T):
@@ -120,7 +122,7 @@ def total(
     sums, out, expected, weight, var, eps, share, tiles, channels, stride,
     ADD: tl.constexpr, T: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """The sums of all tiles, and what they make expected, which is set or added to."""
+    """The sums over all tiles; ``expected`` is set to their part, or has it added (ADD)."""
     c = tl.program_id(0) * C + tl.arange(0, C)
     first = tl.zeros((C,), tl.float32)
     second = tl.zeros((C,), tl.float32)
@@ -146,7 +148,7 @@ def whole(
     dx, x, out, mean, expected, pixels, channels, stride, dx_stride, expected_stride,
     P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """dx - expected[0] - (x - mean) expected[1]."""
+    """The finished gradient, dx - expected[0] - (x - mean) expected[1]."""
     _, p, c = _place(channels, P, C)
     inside = c < channels
     first = tl.load(expected + c, mask=inside)
@@ -183,7 +185,7 @@ def pool_backward(
     height, width, window_height, window_width,
     ADD: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """dx, which is set or added to, and sums from the gradient of windows."""
+    """dx, which is set or added to (ADD), and sums, from the gradient of the windows' means."""
     place, p, c = _place(channels, P, C)
     down, across = height // window_height, width // window_width
     i, j = p // width % height // window_height, p % width // window_width
@@ -202,7 +204,7 @@ def product(
     x, w, z, sums, plus, weight, bias, mean, var, eps, pixels, channels, outputs, stride,
     P: tl.constexpr, C: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """z = relu(norm(x)) w^T and its sums; with plus, relu(z + plus) instead."""
+    """z = relu(norm(x)) w^T and its moments; if ``plus`` is given, relu(z + plus) alone."""
     down, p, o = _place(outputs, P, C)
     total = tl.zeros((P, C), tl.float32)
     for k in range(0, channels, K):
@@ -228,7 +230,7 @@ def product_backward(
     dz, w, x, dx, sums, weight, bias, mean, var, eps, pixels, channels, outputs, stride, dx_stride,
     P: tl.constexpr, C: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """dx, which is added to, and sums from dy = dz w."""
+    """Adds to dx the gradient through dy = dz w, and stores its sums."""
     down, p, c = _place(channels, P, C)
     dy = tl.zeros((P, C), tl.float32)
     for k in range(0, outputs, K):
@@ -248,7 +250,7 @@ def product_weight(
     dz, x, out, weight, bias, mean, var, eps, pixels, channels, outputs, stride,
     P: tl.constexpr, C: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """dz^T y over this program's share of the pixels."""
+    """dz^T y over this program's share of the pixels, with y = relu(norm(x))."""
     _, o, c = _place(channels, P, C)
     mean, _, scale, bias = _norm(weight, bias, mean, var, eps, c, channels)
     part = tl.program_id(1)

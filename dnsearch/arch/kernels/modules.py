@@ -18,8 +18,11 @@ _SETTINGS = (
 
 
 def untouched(model: PlainDenseNet) -> list[nn.Module] | None:
-    """The modules of ``model.features`` in their order; None where one was replaced, pruned,
-    parametrised, hooked or set otherwise, so that only calling them gives the right result."""
+    """The modules of ``model.features`` in their order, if they are as the config builds them.
+
+    None where one was replaced, pruned or parametrised, has a hook or another setting: then only
+    calling the modules gives the right result.
+    """
     modules = list(model.features.modules())
     expected = _expected(model.config)
     if len(modules) != len(expected):

@@ -12,55 +12,61 @@ Shape = tuple[int, int, int]
 """Images, height and width of the pixels in a matrix of rows."""
 
 Window = tuple[int, int]
+"""Height and width of a pooling window, which is also its stride."""
 
 
 class Norm(NamedTuple):
-    """A batch norm at work: weight, bias and the statistics it goes by, (c,) each."""
+    """A batch norm in use: weight, bias and the statistics it normalises by, (c,) each."""
 
     weight: Tensor
     bias: Tensor
     mean: Tensor
     var: Tensor
     eps: float
-    by_batch: bool  # the statistics are the batch's, so that the gradient goes through them too
+    by_batch: bool  # the statistics are the batch's, so the gradient flows through them too
 
     @property
     def rstd(self) -> Tensor:
+        """1 / standard deviation, (c,)."""
         return (self.var + self.eps).rsqrt()
 
     @property
     def scale(self) -> Tensor:
+        """The factor of x, (c,): norm(x) = scale x + shift."""
         return self.weight * self.rstd
 
     @property
     def shift(self) -> Tensor:
+        """What is added to scale x, (c,)."""
         return self.bias - self.mean * self.scale
 
 
 class Gradient(NamedTuple):
-    """Of maps x, in the making: dx - expected[0] - (x - mean) expected[1], once all readers are in.
+    """The gradient of maps x while their readers add to it; at the end it is
+    dx - expected[0] - (x - mean) expected[1].
 
-    dx is (pixels, c), expected (2, c).
+    dx is (pixels, c), expected (2, c). See ``arch.kernels.block``.
     """
 
     dx: Tensor
     expected: Tensor
 
     def of(self, maps: slice) -> Gradient:
+        """The part of these channels, a view."""
         return Gradient(self.dx[:, maps], self.expected[:, maps])
 
 
 class Operations:
-    """What a block is computed with.
+    """What a block is computed with, here by torch.
 
-    x and the like are rows (pixels, c), with a stride where they lie in a block's buffer; weights
-    of 1x1 convolutions are (out, in). Statistics are (2, c), mean and biased variance, and sums are
-    (2, c), the gradients of a norm's bias and weight: both of 32 bits or more.
+    x, y, z and their gradients are rows (pixels, c), strided where they are part of a block's
+    buffer; weights of 1x1 convolutions are (out, in). Statistics are (2, c), mean and biased
+    variance; sums are (2, c), the gradients of a norm's bias and weight. Both have 32 bits or more.
     """
 
     def statistics(self, x: Tensor) -> Tensor:
         """Mean and biased variance of each channel."""
-        unused = x.new_zeros(x.shape[1], dtype=wide(x.dtype))  # but it sets the result's type
+        unused = x.new_zeros(x.shape[1], dtype=wide(x.dtype))  # sets the result's type
         return torch.stack(torch.batch_norm_update_stats(_column(x), unused, unused, 0.0))
 
     def normalise(self, x: Tensor, norm: Norm) -> Tensor:
@@ -104,7 +110,7 @@ class Operations:
         return rows(dx), sums
 
     def whole(self, gradient: Gradient, x: Tensor, mean: Tensor) -> Tensor:
-        """The gradient of x that this one comes to, without a stride."""
+        """The finished gradient of x, contiguous."""
         dx, expected = gradient
         constant = expected[0] - mean * expected[1]
         return torch.addcmul(dx, x, expected[1], value=-1).sub_(constant).to(dx.dtype)
@@ -116,7 +122,7 @@ class Operations:
     def pool_backward(
         self, dp: Tensor, x: Tensor, norm: Norm, shape: Shape, window: Window
     ) -> tuple[Gradient, Tensor]:
-        """The gradient of x, to which others will add, and sums."""
+        """The gradient of x, to which other readers will add, and sums."""
         y = self.normalise(x, norm)
         n, height, width = shape
         pooled = n, height // window[0], width // window[1]
@@ -130,12 +136,12 @@ class Operations:
 
 
 def _masked(dy: Tensor, y: Tensor) -> Tensor:
-    """g in the place of dy: 0 where the ReLU let nothing through."""
+    """The gradient before the ReLU, in the memory of dy: 0 where y is 0."""
     return torch.ops.aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
 
 
 def _sums(g: Tensor, x: Tensor, norm: Norm, expected: Tensor) -> Tensor:
-    """The sums; adds to the expectations what the norm takes off if it goes by the batch."""
+    """The sums; adds to the expectations what a norm by batch statistics subtracts."""
     _, sums = _batch_norm_backward(g, x, norm, False, [False, True, True])
     if norm.by_batch:
         scales = torch.stack([norm.scale, norm.scale * norm.rstd])
@@ -154,12 +160,12 @@ def _batch_norm_backward(
 
 
 def _column(x: Tensor) -> Tensor:
-    """(n, c) -> (1, c, n, 1), channels-last: what torch's batch norms take without a copy."""
+    """(n, c) -> (1, c, n, 1), channels-last, as torch's batch norms take it without a copy."""
     return x.T[None, :, :, None]
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """What numbers a channel are held in."""
+    """The type of statistics and sums of maps of this type."""
     return torch.promote_types(dtype, torch.float32)
 
 

@@ -1,8 +1,8 @@
 """Each dense block as one autograd function of torch operations, for batch norm on CPU and CUDA.
 
-It keeps a fraction of the activations that the modules do (see ``arch.kernels.block``). The modules
-give weights and settings only: hooks on those behind the stem do not run. Dropout draws what the
-reference draws for channels-last images.
+It keeps a fraction of the activations that the modules keep (see ``arch.kernels.block``). Only the
+weights and settings of modules after the stem are used; the modules themselves are not called.
+Dropout draws what the reference draws for channels-last images.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from dnsearch.arch.plain import PlainDenseNet
 
 
 def supports(model: PlainDenseNet, images: Tensor) -> bool:
-    """Batch norm and modules as the config builds them, some images, on the CPU or CUDA."""
-    some = images.numel() > 0  # torch refuses statistics of nothing
+    """Whether it can compute the model: batch norm, modules as the config builds them, at least one
+    image, on the CPU or CUDA."""
+    some = images.numel() > 0  # torch's batch norm raises on an empty batch
     known = model.config.norm == "batch" and images.device.type in ("cpu", "cuda")
     return some and known and untouched(model) is not None
 
 
 def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
-    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c); None where it does not
+    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c), or None where it does not
     support them."""
     if not supports(model, images):
         return None
@@ -31,7 +32,7 @@ def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
 
 
 def run(model: PlainDenseNet, images: Tensor, operations: Operations) -> Tensor:
-    """The same, with these operations inside the blocks."""
+    """The same for images and a model that are supported, blocks computed by these operations."""
     x, layers = images, []
     for module in model.features.children():
         if isinstance(module, nn.ModuleDict):

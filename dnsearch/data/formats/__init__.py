@@ -45,7 +45,7 @@ READERS: dict[str, Callable[[Path], Source]] = {
 
 
 def open_source(config: DataConfig) -> Source:
-    """The data set that the settings name: its files are found, their images not yet read.
+    """The data set of these settings: its files are found, but no image is read yet.
 
     Raises ConfigError on data.path, DataError on what lies there.
     """

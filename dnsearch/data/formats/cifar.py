@@ -17,7 +17,7 @@ from dnsearch.data.formats.images import resize_all
 from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
 from dnsearch.errors import DataError
 
-RECONSTRUCT = np.zeros(0).__reduce__()[0]  # the function that every pickled array names
+RECONSTRUCT = np.zeros(0).__reduce__()[0]  # the function that a pickled array calls
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,  # NumPy 1, as in the published files
     ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
@@ -28,7 +28,7 @@ ALLOWED = {
 
 @dataclass(frozen=True)
 class Layout:
-    """The names inside one of the two sets."""
+    """The names of files, and of entries in them, in CIFAR-10 or CIFAR-100."""
 
     folder: str
     train: tuple[str, ...]
@@ -38,6 +38,7 @@ class Layout:
     class_names: str
 
     def parts(self, split: SplitName) -> tuple[str, ...]:
+        """The names of the files of a split; there is no validation split."""
         return self.train if split == "train" else self.test
 
 
@@ -60,7 +61,10 @@ CIFAR100 = Layout(
 
 
 def open_cifar(path: Path, layout: Layout) -> Source:
-    """The set in this .tar.gz, in this folder, or in the folder of its usual name inside it."""
+    """The data set in this .tar.gz, in this folder, or in its usual folder inside this one.
+
+    Raises DataError naming missing files.
+    """
     if path.is_file():
         both: SplitFiles = {"train": (path,), "test": (path,)}
         return Source(both, partial(_read_split, path, layout))
@@ -140,12 +144,13 @@ def _load(where: Path, content: bytes) -> Any:
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Builds plain Python values and NumPy arrays, and refuses every other class or function.
+    """Unpickles plain Python values and NumPy arrays only.
 
-    A pickle may name any function to be called; those from outside must not choose.
+    A pickle can call any function it names, so one from elsewhere could run any code.
     """
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
+        """The class or function of this name. Raises DataError unless it is in ``ALLOWED``."""
         try:
             return ALLOWED[module_name, global_name]
         except KeyError:

@@ -1,4 +1,4 @@
-"""A folder of pictures: one sub-folder a class, or train/, val/ and test/ with those in each."""
+"""A folder of pictures: a sub-folder for each class, or train/, val/, test/ with those in each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ EXTENSIONS = frozenset(
 
 
 def open_folder(path: Path) -> Source:
-    """The pictures below this folder; a class is named as its sub-folder, in sorted order."""
+    """The pictures in this folder. Classes are named by their sub-folders, in sorted order.
+
+    Raises DataError where there are no such sub-folders, or a split has no pictures.
+    """
     if not path.is_dir():
         raise DataError(f"{path}: must be a folder with one sub-folder a class, got a file")
     roots = _split_roots(path)
@@ -34,7 +37,7 @@ def open_folder(path: Path) -> Source:
 
 
 def _split_roots(path: Path) -> dict[SplitName, Path]:
-    """The folder of each split; all of it is for training unless train/ has sub-folders itself."""
+    """The folder of each split; without sub-folders in train/ the whole is for training."""
     if not _subfolders(path / "train"):
         return {"train": path}
     found: dict[SplitName, Path] = {}
@@ -45,14 +48,14 @@ def _split_roots(path: Path) -> dict[SplitName, Path]:
 
 
 def _subfolders(path: Path) -> list[Path]:
-    """Sub-folders by name, without hidden ones; none if there is no such folder."""
+    """Sub-folders in order of their names, without hidden ones; none if there is no such folder."""
     if not path.is_dir():
         return []
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _pictures(root: Path, classes: tuple[str, ...]) -> tuple[Path, ...]:
-    """Every picture of the split by class and name. Raises DataError on classes unknown so far."""
+    """The pictures of a split, by class and name. Raises DataError on other classes than these."""
     folders = _subfolders(root)
     if unknown := [folder.name for folder in folders if folder.name not in classes]:
         raise DataError(

@@ -30,7 +30,10 @@ UNSIGNED_BYTE = 8
 
 
 def open_idx(folder: Path, classes: tuple[str, ...]) -> Source:
-    """The IDX files of this folder, such as train-images-idx3-ubyte.gz, labelled by ``classes``."""
+    """The IDX files in this folder, such as train-images-idx3-ubyte.gz; label i is ``classes[i]``.
+
+    Raises DataError where one is missing.
+    """
     files: SplitFiles = {}
     for split, prefixes in PREFIXES.items():
         images, labels = (_find(folder, prefixes, part) for part in ("images-idx3", "labels-idx1"))
@@ -62,9 +65,9 @@ def _read_split(
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
-    """The unsigned bytes of an IDX file, with this many dimensions.
+    """The unsigned bytes in an IDX file, an array of this many dimensions.
 
-    Raises DataError naming the file when it is damaged, cut short or something else.
+    Raises DataError naming the file where it is damaged, incomplete or of another format.
     """
     content = _decompress(path)
     magic = (UNSIGNED_BYTE << 8) | dimensions

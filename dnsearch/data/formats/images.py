@@ -1,4 +1,4 @@
-"""Pictures to arrays: decode, resize, stack. All through Pillow."""
+"""From pictures to arrays, by Pillow: decode, resize, stack."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ EIGHT_BIT_MODES = (*GREY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK"
 
 
 class Encoded(NamedTuple):
-    """A picture not yet decoded; ``name`` is what errors call it."""
+    """A picture that is not decoded yet: a file or bytes. ``name`` is for error messages."""
 
     name: str
     data: Path | bytes
 
 
 def decode(picture: Encoded, size: int | None) -> np.ndarray:
-    """The picture as (h, w, 1) or (h, w, 3) uint8, upright, without its alpha channel.
+    """The picture as (h, w, 1) or (h, w, 3) uint8, upright, without alpha channel; with a size,
+    its largest centred square, resized to that.
 
-    Raises DataError naming the picture when Pillow cannot read it or it has more than 8 bits.
+    Raises DataError naming the picture if Pillow cannot read it or it has more than 8 bits.
     """
     file = io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data
     try:
@@ -47,12 +48,12 @@ def decode(picture: Encoded, size: int | None) -> np.ndarray:
 
 
 def read_pictures(pictures: Iterable[Encoded], size: int | None) -> np.ndarray:
-    """The pictures as (n, h, w, c): RGB if any is, grey ones then in three equal channels.
+    """The pictures as (n, h, w, c); if any is RGB all are, the grey ones with equal channels.
 
-    Raises DataError as ``decode`` does, and naming data.image_size when sizes differ.
+    Raises DataError as ``decode`` does, and where their sizes differ.
     """
     arrays: list[np.ndarray] = []
-    for picture in pictures:  # in one thread: a pool of them was slower on every size tried
+    for picture in pictures:  # in one thread: a pool was slower for all sizes tried
         array = decode(picture, size)
         if arrays and array.shape[:2] != arrays[0].shape[:2]:
             raise DataError(
@@ -72,7 +73,7 @@ def _stack(arrays: list[np.ndarray]) -> np.ndarray:
 
 
 def resize_all(images: np.ndarray, size: int | None) -> np.ndarray:
-    """Images (n, h, w, c) as (n, size, size, c); as they are if size is None."""
+    """Images (n, h, w, c) resized to (n, size, size, c); as they are if size is None."""
     if size is None or images.shape[1:3] == (size, size):
         return images
     resized = np.empty((len(images), size, size, images.shape[3]), np.uint8)
@@ -85,8 +86,8 @@ def resize_all(images: np.ndarray, size: int | None) -> np.ndarray:
 def _fit(image: Image.Image, size: int) -> Image.Image:
     """The largest centred square of the image, resized.
 
-    Bilinear, because it does both ways well: Pillow widens it when shrinking, so that nothing
-    aliases, and it stays smooth when growing, where a box filter would leave blocks.
+    Bilinear, because it is good both ways: when shrinking, Pillow widens the filter so that nothing
+    aliases; when enlarging it is smooth, where a box filter would show blocks.
     """
     return ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
 

@@ -21,7 +21,10 @@ NAMES: dict[SplitName, tuple[tuple[str, str], ...]] = {
 
 
 def open_npz(path: Path) -> Source:
-    """The arrays of this file. Only its list of names is read here."""
+    """The arrays in this file, of which only the names are read yet.
+
+    Raises DataError where it has no training images and labels.
+    """
     known = _names(path)
     pairs: dict[SplitName, tuple[str, str]] = {}
     for split, candidates in NAMES.items():

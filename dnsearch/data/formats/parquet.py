@@ -1,4 +1,4 @@
-"""Parquet in the Hugging Face layout: a column of encoded pictures and one of class numbers."""
+"""Parquet as Hugging Face has it: a column of encoded pictures and one of class numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ ROWS_AT_ONCE = 1024
 
 
 def open_parquet(path: Path) -> Source:
-    """One file, all for training, or a folder of train-*, validation-* and test-*.parquet files."""
+    """One file, all for training, or a folder of train-*, validation-* and test-*.parquet files.
+
+    Raises DataError where a folder has no file for training.
+    """
     if path.is_file():
         files: SplitFiles = {"train": (path,)}
     else:
@@ -48,7 +51,7 @@ def _read_split(files: SplitFiles, split: SplitName, size: int | None) -> Split:
 
 @dataclass(frozen=True)
 class Table:
-    """One Parquet file: which columns are its images and labels; class names if it has them."""
+    """A Parquet file: the names of its image and label columns; its class names if it has any."""
 
     path: Path
     image: str
@@ -56,7 +59,7 @@ class Table:
     classes: tuple[str, ...] | None
 
     def read_labels(self) -> np.ndarray:
-        """(n,) int64."""
+        """The labels, (n,) int64. Raises DataError where one is missing."""
         batches = [batch.column(self.label) for batch in self._batches(self.label)]
         if any(batch.null_count for batch in batches):
             raise DataError(f"{self.path}: column {self.label!r} must have a number in every row")
@@ -64,7 +67,7 @@ class Table:
         return np.concatenate([np.empty(0, np.int64), *arrays])
 
     def read_pictures(self) -> Iterator[Encoded]:
-        """The encoded pictures row by row."""
+        """The encoded pictures, row by row. Raises DataError where one is missing."""
         row = 0
         for batch in self._batches(self.image):
             for data in batch.column(self.image).field("bytes").to_pylist():

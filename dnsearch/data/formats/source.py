@@ -1,4 +1,4 @@
-"""What every reader gives: where the splits of a data set lie, and a function that reads one."""
+"""What every format's reader returns: the files of each split, and a function that reads one."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SplitFiles = dict[SplitName, tuple[Path, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split as its files have it.
+    """A split as it is in its files.
 
     images: (n, h, w, c) uint8 with c = 1 (grey) or 3 (RGB); labels: (n,) int64. With ``classes``
-    label i means ``classes[i]``; without, labels are any integers and their digits are the names.
+    label i means ``classes[i]``; without, labels are any integers, which name the classes.
     """
 
     images: np.ndarray
@@ -30,10 +30,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set on disk, not yet read.
+    """A data set on disk that is not read yet.
 
-    files: of each split that there is, those that ``read`` opens for it.
-    read: (split, size) -> Split, its images resized to size x size unless size is None.
+    files: for each split that exists, the files that ``read`` opens for it.
+    read: (split, size) -> Split, with images resized to size x size unless size is None.
     """
 
     files: SplitFiles
@@ -43,9 +43,9 @@ class Source:
 def checked_split(
     where: object, images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...] | None = None
 ) -> Split:
-    """The split of these arrays; grey images may come as (n, h, w), labels as (n, 1).
+    """The split with these arrays; grey images may be (n, h, w), labels (n, 1).
 
-    Raises DataError naming ``where`` when the arrays are no images and labels that belong together.
+    Raises DataError naming ``where`` if the arrays cannot be images and their labels.
     """
     shape = (*images.shape, 1) if images.ndim == 3 else images.shape
     if images.dtype != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3):
@@ -61,7 +61,7 @@ def checked_split(
         )
     if len(images) != len(labels):
         raise DataError(
-            f"{where}: images and labels must be equally many, "
+            f"{where}: there must be as many labels as images, "
             f"got {len(images)} images and {len(labels)} labels"
         )
     if images.size == 0:
