@@ -35,11 +35,6 @@ def _digits(value: float, digits: int) -> str:
     return text.removesuffix("." + "0" * decimals) if decimals else text
 
 
-def counted(number: int, thing: str) -> str:
-    """``1 worker``, ``2 workers``."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def duration(seconds: float) -> str:
     """``0.8 s``, ``42 s``, ``3 min 20 s``, ``1 h 05 min``."""
     if not math.isfinite(seconds):

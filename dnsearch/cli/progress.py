@@ -14,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dnsearch.analysis.metrics import METRICS, counted, duration, format_value
+from dnsearch.analysis.metrics import METRICS, duration, format_value
+from dnsearch.text import counted
 from dnsearch.config import SCREENING, StudyConfig
 from dnsearch.search.engine import Progress
 from dnsearch.search.session import Opened

@@ -94,9 +94,7 @@ def command(
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
     notes += [*plan.notes(), *plan.compile_kernels(config.training)]
     typed = shlex.join(["dnsearch", *sys.argv[1:]])
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # sent by schedulers; ends as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # from schedulers: as Ctrl-C
     try:
         with make_watch(run.name, notes) as watch:
             result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)

@@ -31,7 +31,7 @@ PREPROCESSING_FILE = "preprocessing.json"
 
 
 def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candidate:
-    """Writes the network that ``query`` picks into the new folder ``to``, as a whole or not at all.
+    """Writes the network that ``query`` picks into the new folder ``to``, whole or not at all.
 
     The weights are the averaged ones that were scored. The files are loaded again and must give the
     same outputs. Returns the candidate. Raises RunError where the query finds no candidate,
@@ -44,10 +44,8 @@ def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candi
 
 
 def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str) -> None:
-    """Writes a network for the images that ``data`` describes into the new folder ``to``, as a
-    whole or not at all; ``readme`` is the README without the part on loading.
-
-    Raises as ``export_network``.
+    """Writes a network for the images that ``data`` describes into the new folder ``to``, whole or
+    not at all; ``readme`` is the README without the part on loading. See ``export_network``.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunError(f"{to}: must be a new or empty folder; choose another with --to")
@@ -104,9 +102,7 @@ def _require_same_outputs(model: DenseNet, folder: Path, shape: list[int]) -> No
     images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         if not torch.equal(load_network(folder)(images), model(images)):
-            raise RunError(
-                f"{folder}: the network gives other outputs when loaded; nothing is kept"
-            )
+            raise RunError(f"{folder}: gives other outputs when loaded again; nothing is kept")
 
 
 def _readme(results: Results, candidate: Candidate) -> str:

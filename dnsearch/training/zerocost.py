@@ -116,8 +116,8 @@ def snip(model: nn.Module, images: Tensor, labels: Tensor) -> float | None:
 
 
 def grad_norm(model: nn.Module, images: Tensor, labels: Tensor) -> float | None:
-    """Euclidean norm of the gradient of the mean cross-entropy in nats, over all weights at once as
-    in the paper; their code sums the norms of layers. ``images`` (n, c, h, w), ``labels`` (n,)."""
+    """Euclidean norm of the gradient of the mean cross-entropy in nats in all weights, as in the
+    paper; their code sums the norms of layers. ``images`` (n, c, h, w), ``labels`` (n,)."""
     pairs = _loss_gradients(model, images, labels)
     return _finite(torch.stack([g.square().sum() for _, g in pairs]).sum().sqrt())
 
