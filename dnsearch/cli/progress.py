@@ -15,12 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dnsearch.analysis.metrics import METRICS, duration, format_value
-from dnsearch.text import counted
 from dnsearch.config import SCREENING, StudyConfig
 from dnsearch.search.engine import Progress
 from dnsearch.search.session import Opened
 from dnsearch.search.store import Record
 from dnsearch.search.weights import front
+from dnsearch.text import counted
 
 MOST_SHOWN = 8
 """Rows of the front that are shown; the report has them all."""
