@@ -59,7 +59,7 @@ class Search:
 
     def __init__(
         self, folder, evaluator=None, space=SPACE, limits=None, costs=("macs",), rungs=(3,),
-        clock=time.monotonic, error="error", **search,
+        clock=time.monotonic, error=Problem.error, **search,
     ):  # fmt: skip
         self.config = SearchConfig(**{"sampler": "random", "trials": 12} | search)
         study = parse_study(space)
