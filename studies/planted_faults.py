@@ -290,8 +290,8 @@ FAULTS = (
     Fault(
         "every epoch sees the images in the same order",
         "dnsearch/training/trainer.py",
-        "seed = derived_seed(self.seed, epoch)",
-        "seed = derived_seed(self.seed, 0)",
+        "seed = epoch_seed(self.seed, epoch)",
+        "seed = epoch_seed(self.seed, 0)",
         "tests/training",
     ),
     Fault(

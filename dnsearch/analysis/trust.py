@@ -145,7 +145,7 @@ def rank_correlations(
 
     ``signal`` is (n, seeds, rungs), such as errors or losses; ``top`` (n, seeds) the errors at the
     top rung, ``log_cost`` (n,); NaN where missing. Taus are means over the ordered pairs of seeds:
-    of one seed with itself they would flatter, as both share initialisation and order of images.
+    of one seed with itself they would be too high: both share initialisation and order of images.
     Where ``signal`` is the error, the last entry is the noise ceiling: full training against full
     training. Intervals are of bootstraps over architectures, the trend in cost held fixed.
     """

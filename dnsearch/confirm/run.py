@@ -1,7 +1,7 @@
 """Training some candidates of a search again, in full and with fresh seeds, on the test images.
 
-What the search measured decided whom it took, so its errors flatter those it took; these trainings
-know nothing of it. They are a study of their own in the run's storage.
+The search's own errors decided which networks it recommends, so they are biased low for those
+(selection bias); these training runs are independent of them. They are a study of their own in the run's storage.
 """
 
 from __future__ import annotations

@@ -61,22 +61,19 @@ def test_the_last_hypervolume_is_that_of_the_front_shown(tmp_path):
     )
     told = digest(read_results(run))
     errors = defaultdict(list)
-    for key, error in zip(told.candidates["key"], told.candidates["error"], strict=True):
-        errors[key].append(error)
+    for candidate in told.candidates:
+        errors[candidate.key].append(candidate.error)
     assert {len(each) for each in errors.values()} == {3}
-    shown = [
-        [sum(errors[key]) / 3, macs]
-        for key, macs in zip(told.front["key"], told.front["macs"], strict=True)
-    ]
+    shown = [[sum(errors[each.key]) / 3, each.cost.macs] for each in told.front]
     reference = list(told.reference.values())
     assert told.hypervolume == told.volumes[-1] == pytest.approx(hypervolume(shown, reference))
-    every = told.candidates[["error", "macs"]].to_numpy(float)
+    every = [[each.error, each.cost.macs] for each in told.candidates]
     assert told.hypervolume < 0.99 * hypervolume(every, reference)  # of the luckiest seeds
-    assert set(told.front["key"]) == {
+    assert {each.key for each in told.front} == {
         record.job.arch.key
         for record in front_of_records(StudyStore(run, read_only=True).records())
     }
-    assert list(told.front["key"]) == list(front_of(told.candidates, ("macs",))["key"])
+    assert list(told.front) == front_of(told.candidates, ("macs",))
 
 
 class LastFirst(FakeEvaluator):

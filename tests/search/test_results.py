@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from dnsearch.analysis.candidates import State, figures
 from dnsearch.config import parse_study
 from dnsearch.report.digest import digest
 from dnsearch.rundir import RunDir
@@ -70,24 +71,25 @@ def test_a_training_and_its_promotions_are_one_candidate_that_was_paid_once(sear
     table = results.candidates
     assert evaluator.promoted > 5
     assert len(evaluator.submitted) == 40
-    found = dict(zip(zip(table["key"], table["seed"], strict=True), table["rung"], strict=True))
+    found = {(each.key, each.seed): each.rung for each in table}
     assert found == dict(evaluator.epochs)
     assert len(table) == len(found) == 40 - evaluator.promoted
-    macs = dict(zip(table["key"], table["macs"], strict=True))
+    macs = {each.key: each.cost.macs for each in table}
     images = results.data["images"]["train"]
     spent = sum(3 * macs[key] * images * epochs for (key, _), epochs in evaluator.epochs.items())
     told = digest(results)
-    assert told.train_macs == table["train_macs"].sum() == spent
-    assert told.counts["candidates"] == len(found)
-    assert told.counts["finished"] == sum(epochs == 9 for epochs in evaluator.epochs.values()) > 0
+    assert told.train_macs == figures(table, "train_macs").sum() == spent
+    assert sum(told.counts.values()) == len(found)
+    ended = sum(epochs == 9 for epochs in evaluator.epochs.values())
+    assert told.counts[State.FINISHED] == ended > 0
 
 
 def test_a_promotion_whose_worker_died_stands_beside_what_was_trained_before(searched):
     evaluator = Counting(unlucky=(1, 3))
     table = searched(evaluator).candidates
-    failed = table[table["state"] == "failed"]
+    failed = [each for each in table if each.state is State.FAILED]
     assert len(failed) == 2
-    assert (failed["train_macs"] == 0).all()
-    for key, seed in zip(failed["key"], failed["seed"], strict=True):
-        (before,) = table[(table["key"] == key) & (table["state"] != "failed")].to_dict("records")
-        assert (before["seed"], before["rung"]) == (seed, evaluator.epochs[key, seed])
+    assert all(each.train_macs == 0 for each in failed)
+    for each in failed:
+        (before,) = (o for o in table if o.key == each.key and o.state is not State.FAILED)
+        assert (before.seed, before.rung) == (each.seed, evaluator.epochs[each.key, each.seed])

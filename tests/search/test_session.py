@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dnsearch.cli import main
+from dnsearch.analysis.candidates import State
 from dnsearch.config import parse_study
 from dnsearch.confirm.run import Request, confirm
 from dnsearch.rundir import RunDir
@@ -53,8 +54,8 @@ def study(tmp_path, monkeypatch):
 
 def outcome(name):
     """What was trained and what came out, times aside."""
-    frame = read_results(RunDir.find(name)).candidates
-    return frame[["key", "seed", "state", "error", "loss"]].to_dict("records")
+    found = read_results(RunDir.find(name)).measured
+    return [(each.key, each.seed, each.state, repr(each.error), repr(each.loss)) for each in found]
 
 
 def run(*arguments):
@@ -123,8 +124,8 @@ def test_a_search_sees_no_test_image_and_a_confirmation_minimises_on_them(mislab
     folder = RunDir(tmp_path / "run")
     search(mislabelled, folder, lambda _: None, lambda _: None)
     results = read_results(folder)
-    assert list(results.candidates["state"]) == ["finished"] * 2
-    assert results.candidates["error"].max() < 0.1
+    assert [each.state for each in results.candidates] == [State.FINISHED] * 2
+    assert max(each.error for each in results.candidates) < 0.1
     for record in StudyStore(folder, read_only=True).records():
         assert record.score.test_error is record.score.test_loss is record.score.test_images is None
         assert record.values[0] == record.score.error

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy
 
 from dnsearch.errors import RunError
+from dnsearch.report.columns import row_of
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.parameters import distributions
@@ -149,7 +150,7 @@ def test_reading_leaves_no_trace(tmp_path, statements):
     for path in (*run.path.iterdir(), run.path):
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        assert len(read_results(run, beliefs=True).candidates) > 20
+        assert len(read_results(run).measured) > 20
         assert contents(run.path) == before
         assert {statement.split()[0] for statement in statements} == {"SELECT", "PRAGMA"}
         store = StudyStore(run, read_only=True)
@@ -262,7 +263,8 @@ def test_the_example_reads_as_the_version_that_wrote_it_had_it():
     found = read_results(EXAMPLE)
     written = pd.read_csv(EXAMPLE.path / "candidates.csv", keep_default_na=False, na_values=["NaN"])
     for name in ("number", "key", "state", "rung", "seed", "error", "loss", "finished_after"):
-        assert [str(v) for v in found.candidates[name]] == [str(v) for v in written[name]]
+        read = [str(row_of(candidate)[name]) for candidate in found.measured]
+        assert read == [str(value) for value in written[name]]
     summary = json.loads((EXAMPLE.path / "summary.json").read_text())
     assert found.seconds == summary["search_seconds"]
     assert contents(EXAMPLE.path) == before

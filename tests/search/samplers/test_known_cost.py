@@ -242,7 +242,7 @@ def test_a_rung_first_heard_of_late_is_taken_up():
 def test_promotions_are_the_same_evidence_once():
     sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
     promoted = [outcome(sampler, 0, 5, rung) for rung in RUNGS]
-    rows = sampler.learner._error_rows(promoted)
+    rows = sampler.learner.error_rows(promoted)
     assert sorted(rows.level) == [0, 1, 2]
     assert len(set(rows.training)) == 1
 
@@ -271,7 +271,7 @@ def test_seeds_of_an_architecture_are_their_mean_with_as_much_less_noise():
     sampler = KnownCostSampler(SPACE, MODEL)
     outcomes = replicated(sampler, [2, 1, 3, 1])
     features = sampler.learner.features.points
-    found = Surrogate(sampler.learner._error_rows(outcomes), KNOWN).predict(features)
+    found = Surrogate(sampler.learner.error_rows(outcomes), KNOWN).predict(features)
 
     def kernel(a, b):
         r = np.sqrt(5) * np.linalg.norm((a[:, None] - b) / KNOWN.scale, axis=2)
@@ -303,7 +303,7 @@ def test_the_order_of_trials_says_nothing():
         for seed, rung in ((0, 3), (1, 1), (0, 9), (1, 9))  # both were promoted
     ]
     shuffled = [outcomes[i] for i in np.random.default_rng(0).permutation(len(outcomes))]
-    rows = [sampler.learner._error_rows(told) for told in (outcomes, shuffled)]
+    rows = [sampler.learner.error_rows(told) for told in (outcomes, shuffled)]
     assert [len(each) for each in rows] == [18, 18]  # of six trainings, at three rungs
     features = sampler.learner.features.points
     one, other = (Surrogate(each, lower).predict(features) for each in rows)

@@ -3,8 +3,9 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
-from dnsearch.search.samplers import surrogate as module
-from dnsearch.search.samplers.surrogate import Parameters, Rows, Surrogate, fit, sample
+from dnsearch.search.samplers.covariance import JITTER, Covariance, Parameters, Rows
+from dnsearch.search.samplers.hyperparameters import Normal, Posterior, State, fit, sample
+from dnsearch.search.samplers.surrogate import Surrogate
 
 
 def planted(rng, trainings=40, dimensions=3, noise=0.02, lower=0.03, tells=True):
@@ -26,28 +27,28 @@ def surface(features):
 def test_the_gradient_is_the_derivative():
     rng = np.random.default_rng(0)
     rows, _ = planted(rng, trainings=12)
-    covariance = module._Covariance(rows, 2)
-    mean, sd = module._prior(3, 1)
-    vector = mean + 0.5 * sd * rng.standard_normal(len(mean))
-    value = rows.value - rows.value.mean()
-    _, gradient = covariance.loss(vector, value)
-    expected = approx_fprime(vector, lambda v: covariance.loss(v, value)[0], 1e-6)
+    posterior = Posterior(rows, rng, 2)
+    vector = posterior.mean + 0.5 * posterior.sd * rng.standard_normal(len(posterior.mean))
+    _, gradient = posterior.loss(vector)
+    expected = approx_fprime(vector, lambda v: posterior.loss(v)[0], 1e-6)
     assert gradient == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
 def test_the_loss_is_the_density_of_the_rows_and_the_prior():
     rng = np.random.default_rng(1)
     rows, _ = planted(rng, trainings=8)
-    covariance = module._Covariance(rows, 2)
-    mean, sd = module._prior(3, 1)
-    value = rows.value - rows.value.mean()
-    losses, densities = [], []
+    posterior = Posterior(rows, rng, 2)
+    mean, sd, value = posterior.mean, posterior.sd, rows.value - rows.centre
+    losses, fast, densities, priors = [], [], [], []
     for vector in (mean, mean + 0.3 * sd):
-        losses.append(covariance.loss(vector, value)[0])
-        matrix = covariance.matrix(Parameters.unpack(vector, 3))
-        prior = -0.5 * np.sum(((vector - mean) / sd) ** 2)
-        densities.append(multivariate_normal(cov=matrix).logpdf(value) + prior)
-    assert losses[0] - losses[1] == pytest.approx(densities[1] - densities[0])
+        losses.append(posterior.loss(vector)[0])
+        fast.append(posterior.likelihood(vector))
+        matrix = Covariance(rows, 2).matrix(Parameters.unpack(vector, 3))
+        priors.append(-0.5 * np.sum(((vector - mean) / sd) ** 2))
+        densities.append(multivariate_normal(cov=matrix).logpdf(value))
+    prior, density = np.diff(priors), np.diff(densities)
+    assert -np.diff(losses) == pytest.approx(density + prior)
+    assert np.diff(fast) == pytest.approx(density, rel=1e-5)
 
 
 def test_the_posterior_is_that_of_textbook_conditioning():
@@ -59,17 +60,14 @@ def test_the_posterior_is_that_of_textbook_conditioning():
     # One covariance of everything at once, from the code that the rows' own covariance uses; the
     # new rows are trainings of their own, so their noise is on the diagonal alone.
     joint = rows.and_also(new, np.zeros(4))
-    matrix = module._Covariance(joint, 2).matrix(parameters)
+    matrix = Covariance(joint, 2).matrix(parameters)
     old, fresh = slice(0, len(rows)), slice(len(rows), None)
     weights = np.linalg.solve(matrix[old, old], matrix[old, fresh])
     centre = np.mean(rows.value[rows.level == 0])
     assert mean == pytest.approx(centre + weights.T @ (rows.value - centre), abs=1e-6)
-    noise = parameters.noise[0] ** 2 + module.JITTER
+    noise = parameters.noise[0] ** 2 + JITTER
     covariance = matrix[fresh, fresh] - matrix[fresh, old] @ weights - noise * np.eye(4)
     assert sd**2 == pytest.approx(np.diag(covariance), abs=1e-6)
-    together = Surrogate(rows, parameters).joint(new)
-    assert together[0] == pytest.approx(mean)
-    assert together[1] == pytest.approx(covariance, abs=1e-6)
 
 
 def test_a_planted_surface_and_its_noise_are_recovered():
@@ -87,14 +85,15 @@ def test_a_planted_surface_and_its_noise_are_recovered():
 def test_steps_draw_from_prior_times_likelihood(monkeypatch):
     rng = np.random.default_rng(8)
     rows, _ = planted(rng, trainings=3)
-    posterior = module._Posterior(rows, rng, 2)
+    posterior = Posterior(rows, rng, 2)
     at, width = posterior.mean + posterior.sd, 0.7 * posterior.sd
     likelihood = lambda vector: -0.5 * np.sum(((vector - at) / width) ** 2)  # noqa: E731
-    monkeypatch.setattr(posterior, "_likelihood", likelihood)
-    vector, found = posterior.mean, []
+    monkeypatch.setattr(posterior, "likelihood", likelihood)
+    around = Normal(posterior.mean + 0.5 * posterior.sd, np.diag(0.8 * posterior.sd))
+    state, found = State(posterior.mean, likelihood(posterior.mean)), []
     for _ in range(10_000):
-        vector = posterior.step(vector)
-        found.append((vector - posterior.mean) / posterior.sd)
+        state = posterior.step(state, around)
+        found.append((state.vector - posterior.mean) / posterior.sd)
     variance = 1 / (1 + 0.7**-2)  # of the product of two normals
     assert np.mean(found, axis=0) == pytest.approx(variance * 0.7**-2, abs=0.1)
     assert np.std(found, axis=0) == pytest.approx(variance**0.5, abs=0.06)
