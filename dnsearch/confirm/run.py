@@ -1,7 +1,8 @@
 """Training some candidates of a search again, in full and with fresh seeds, on the test images.
 
 The search's own errors decided which networks it recommends, so they are biased low for those
-(selection bias); these training runs are independent of them. They are a study of their own in the run's storage.
+(selection bias); these training runs are independent of them. They are a study of their own in the
+run's storage.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a trial costs in Optuna's storages: time, and SQLite's commits, which each wait for the disk.
+"""What a trial costs in Optuna's storages: time, and SQLite's commits, which wait for the disk.
 
 python studies/performance/optuna_storage.py
 

@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from dnsearch.cli import main
 from dnsearch.analysis.candidates import State
+from dnsearch.cli import main
 from dnsearch.config import parse_study
 from dnsearch.confirm.run import Request, confirm
 from dnsearch.rundir import RunDir
