@@ -59,6 +59,15 @@ class PreparedData:
         """How many images each split has."""
         return {"train": len(self.train), "validation": len(self.validation)}
 
+    @property
+    def class_counts(self) -> dict[str, list[int]]:
+        """How many images of each class each split has, in the order of ``classes``."""
+        splits = {"train": self.train, "validation": self.validation}
+        return {
+            name: np.bincount(split.labels, minlength=self.num_classes).tolist()
+            for name, split in splits.items()
+        }
+
     def describe(self) -> dict[str, Any]:
         """The data set in values that JSON can hold: what a run keeps as ``data.json``."""
         return {
@@ -66,6 +75,7 @@ class PreparedData:
             "shape": list(self.shape),
             "classes": list(self.classes),
             "images": self.counts,
+            "class_counts": self.class_counts,
             "mean": list(self.mean),
             "std": list(self.std),
             "fingerprint": self.fingerprint,

@@ -33,6 +33,7 @@ def test_splits_and_describes(toy):
     assert data.train.labels.dtype == np.int64
     described = json.loads(json.dumps(data.describe()))
     assert described["images"] == {"train": 30, "validation": 10}
+    assert described["class_counts"] == {"train": [7, 7, 8, 8], "validation": [3, 3, 2, 2]}
     assert described["fingerprint"] == data.fingerprint
     assert described["test_split"] is True
 
