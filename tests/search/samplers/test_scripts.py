@@ -211,6 +211,27 @@ def test_enqueued_trials_are_pending():
     assert study.trials[1].params == cheapest
 
 
+def test_an_enqueued_trial_is_pending_before_it_has_told():
+    study = study_of(SMALL)
+    study.enqueue_trial({"growth_rate": 4, "depth1": 1})  # what would be chosen first
+    first, second = study.ask(), study.ask()
+    assert suggest(second, SMALL) != suggest(first, SMALL)
+
+
+def test_a_training_to_a_lower_rung_may_still_go_on():
+    study = study_of(SMALL, rungs=(1, 3))
+    points = [{"growth_rate": k, "depth1": d} for k in (4, 8) for d in (1, 2)]
+    for point, rung in zip(points, (1, 3, 3, 3), strict=True):
+        study.enqueue_trial({**point, "rung": rung})
+    below, *others = [study.ask() for _ in points]
+    for trial in (below, *others):
+        suggest(trial, SMALL, (1, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for trial in others:
+            study.tell(trial, (0.3, 1e4))
+
+
 def test_constraints_of_a_script_keep_a_trial_from_being_what_others_must_beat():
     sampler = KnownCostSampler(SPACE, MODEL)
     study = optuna.create_study(directions=["minimize"] * 2, sampler=sampler)
