@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,8 +17,9 @@ from dnsearch.analysis.trust import Interval, binomial_standard_error
 from dnsearch.arrays import Floats
 from dnsearch.confirm.certificate import Certificate
 from dnsearch.confirm.draws import mean_draws, sureness
-from dnsearch.confirm.signals import certificate, fresh_error, padded
+from dnsearch.confirm.signals import certificate, padded
 from dnsearch.confirm.verdict import Verdict, judge
+from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs
 
 if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no need of
     from dnsearch.search.results import Results
@@ -147,9 +147,11 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     """What was confirmed with training runs of so many ``epochs``, by default of the length that
     most have, of several the longest; None where nothing was."""
     if epochs is None:
-        epochs = _usual_epochs(results.confirmed)
+        epochs = usual_epochs(results.confirmed)
     searched = _by_key(results.candidates)
-    fresh = {key: own for key, own in _fresh(results.confirmed, epochs).items() if key in searched}
+    fresh = {
+        key: own for key, own in fresh_runs(results.confirmed, epochs).items() if key in searched
+    }
     if not fresh:
         return None
     runs, records = [searched[key] for key in fresh], list(fresh.values())
@@ -159,8 +161,8 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     rng = np.random.default_rng(SEED)
     draws = mean_draws(padded([_errors(own) for own in records]), tests, noise, rng)
     networks = _networks(results, runs, records, draws)
-    recommended = picks.recommend(results.candidates, results.study.objectives.costs)
-    pick = recommended["least-error"].key if recommended else ""
+    recommended = results.search_picks.get(picks.LEAST_ERROR)
+    pick = recommended.key if recommended else ""
     return Confirmed(
         networks=networks,
         epochs=epochs,
@@ -173,25 +175,10 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     )
 
 
-def _usual_epochs(records: Sequence[Record]) -> int:
-    """Of the most training runs, of several lengths the longest; 0 where there is none."""
-    counts = Counter(record.job.rung for record in records)
-    return max(counts, key=lambda length: (counts[length], length), default=0)
-
-
 def _by_key(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
     found: dict[str, list[Candidate]] = {}
     for candidate in candidates:
         found.setdefault(candidate.key, []).append(candidate)
-    return found
-
-
-def _fresh(records: Sequence[Record], epochs: int) -> dict[str, list[Record]]:
-    """Training runs of this length by network; of one that failed and was repeated the last."""
-    last = {(r.job.arch.key, r.job.seed): r for r in records if r.job.rung == epochs}
-    found: dict[str, list[Record]] = {}
-    for (key, _), record in last.items():
-        found.setdefault(key, []).append(record)
     return found
 
 
@@ -208,7 +195,7 @@ def _networks(
     """From the training runs in the search, the fresh ones, and the draws (s, n) of what the mean
     test errors may be. Those within all limits whose costs are known are compared."""
     costs = results.study.objectives.costs
-    front = {member.key for member in picks.front(results.candidates, costs)}
+    front = {member.key for member in picks.front(results.searched, costs)}
     full = [[run for run in own if run.state in (State.FINISHED, State.UNFIT)] for own in runs]
     first = [(ended or own)[0] for ended, own in zip(full, runs, strict=True)]
     values = np.stack([figures(first, name) for name in costs], axis=1)

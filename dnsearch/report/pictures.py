@@ -16,7 +16,7 @@ from dnsearch.report.series import (
     importance_series,
     volume_series,
 )
-from dnsearch.text import agreeing, counted, listed, sentence
+from dnsearch.text import agreeing, capitalised, counted, listed, sentence
 
 
 def pictures(digest: Digest) -> list[Picture]:
@@ -30,8 +30,8 @@ def pictures(digest: Digest) -> list[Picture]:
 def _front(digest: Digest, cost: str) -> Picture:
     series = front_series(digest, cost)
     reading = (
-        "Lower and further left is better: nothing found lies below the line. Both axes are "
-        "logarithmic."
+        "Lower and further left is better: no network lies below the line, which joins the front. "
+        "Both axes are logarithmic."
     )
     if len(digest.costs) > 1:
         reading += " Blue points off the line are on the front through another cost."
@@ -41,7 +41,7 @@ def _front(digest: Digest, cost: str) -> Picture:
         )
     return Picture(
         anchor=f"front-{cost}",
-        title=f"Validation error against {METRICS[cost].label}",
+        title=capitalised(f"{series.title} against {METRICS[cost].label}"),
         reading=reading,
         figure=front_figure(series) if len(series.costs) else None,
         note=_left_out(digest, series),

@@ -16,7 +16,7 @@ from dnsearch.confirm.verdict import (
     Standing,
     Verdict,
 )
-from dnsearch.report.digest import sure
+from dnsearch.report.answer import sure
 from dnsearch.report.parts import error_interval
 from dnsearch.text import agreeing, capitalised, counted, listed, sentence
 

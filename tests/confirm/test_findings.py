@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dnsearch.analysis.candidates import State
+from dnsearch.analysis.candidates import State, by_network
 from dnsearch.analysis.picks import front
 from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.config import TrainingConfig
@@ -74,7 +74,7 @@ def test_intervals_are_students_of_the_pooled_seed_noise():
 def test_the_searchs_seed_noise_counts_as_four_degrees_of_freedom():
     given = retrained(seeds=1)
     noise = 0.05
-    predictions = Predictions((), np.empty((0, 0)), noise)
+    predictions = Predictions((), np.empty((0, 0)), noise, 4000, 9)
     found = confirmed(results(searched(), given, predict=lambda: predictions))
     reach = stats.t.ppf(0.95, 4) * noise
     assert Note(Caveat.SEARCH_NOISE) in found.notes
@@ -91,7 +91,7 @@ def test_the_searchs_seed_noise_counts_as_four_degrees_of_freedom():
 
 def test_one_second_seed_gives_no_wild_regret():
     """Of one degree of freedom Student's t has no mean."""
-    predictions = Predictions((), np.empty((0, 0)), 0.03)
+    predictions = Predictions((), np.empty((0, 0)), 0.03, 4000, 9)
     given = [*retrained(seeds=1), fresh(0, 999, 0.5)]
     found = confirmed(results(searched(), given, predict=lambda: predictions))
     assert sorted(network.seeds for network in found.networks)[-2:] == [1, 2]
@@ -163,7 +163,7 @@ def test_of_several_seeds_the_search_tells_their_mean_and_the_first():
         [0.25 - 0.02 * i for i in range(8)]
     )
     assert [network.candidate for network in found.networks] == runs[1:9]
-    members = {member.key for member in front(runs, ("macs",))}
+    members = {member.key for member in front(by_network(runs, 4000), ("macs",))}
     assert {network.key for network in found.networks if network.front} == members
 
 
