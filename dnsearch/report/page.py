@@ -32,6 +32,7 @@ from dnsearch.report.scaling import section as scaling_section
 from dnsearch.report.style import LOOKS
 from dnsearch.report.summary import plain, summary
 from dnsearch.report.table import candidate_table
+from dnsearch.report.words import WORDS
 from dnsearch.rundir import write_json, write_text
 from dnsearch.text import counted
 
@@ -111,6 +112,7 @@ def _content(
         "failures": _failures(digest),
         "pictures": pictures(digest),
         "table": candidate_table(digest),
+        "words": WORDS,
         "settings": to_toml(results.study),
         "about": {"Data": _pairs(results.data), "Environment": _pairs(results.environment)},
     }
