@@ -38,9 +38,11 @@ class Candidate:
     """One training run; two of the same architecture with different seeds are two candidates.
 
     number: of the trial in its Optuna study. rung: epochs trained. images: training images it was
-    given. preset: name of the published network that the architecture is, else empty. error: share
-    (0 to 1) of validation images that are wrong; error_se: its binomial standard error. loss,
-    train_loss: nats. seconds: wall clock of the training. train_macs: compute spent, 3 x macs x
+    given. preset: name of the published network that the architecture is, else empty. error: on the
+    validation images (0 to 1), as ``objectives.error`` has it; error_se: its standard error by the
+    choice of images. top1_error: share of them that are wrong, where ``error`` is another.
+    class_errors: how many of each class are wrong, of trainings to the top rung. loss, train_loss:
+    nats. seconds: wall clock of the training. train_macs: compute spent, 3 x macs x
     images x epochs (forward and backward). finished_after: seconds of search time, over all
     sittings, when it was told. failure: reason, empty where there is none. zero_cost: scores at
     initialisation by name, None where they were not asked for.
@@ -62,6 +64,8 @@ class Candidate:
     preset: str = ""
     error: float = math.nan
     error_se: float = math.nan
+    top1_error: float = math.nan
+    class_errors: tuple[int, ...] | None = None
     loss: float = math.nan
     train_loss: float = math.nan
     latency_ms: float = math.nan

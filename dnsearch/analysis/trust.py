@@ -89,18 +89,6 @@ class Noise:
         return max(1, math.ceil(ratio * correlation / (1 - correlation)))
 
 
-def binomial_standard_error(error: ArrayLike, images: int) -> Floats:
-    """Standard error of a share of wrong images, ``sqrt(p (1 - p) / n)``, same shape as ``error``.
-
-    It covers the choice of validation images alone, not the seed of the training. Shares closer
-    than one image to 0 or 1 count as one image away: none wrong of 100 is no proof of 0.
-    """
-    if images < 2:
-        return np.full(np.shape(error), np.nan)
-    share = np.clip(np.asarray(error, dtype=np.float64), 1 / images, 1 - 1 / images)
-    return np.sqrt(share * (1 - share) / images)
-
-
 def kendall_tau(x: ArrayLike, y: ArrayLike) -> float:
     """Kendall's tau-b of two arrays (n,); rows with a NaN are left out.
 

@@ -2,6 +2,8 @@
 
 training.json       the network, the data set and the recipe
 result.json         errors, costs and curve; written last, so its presence means that all is done
+confusion-test.npy, confusion-validation.npy
+                    images by true and by predicted class, (classes, classes)
 network/            the network, as ``dnsearch export`` writes one
 """
 
@@ -13,18 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from dnsearch.analysis.metrics import METRICS, format_error, format_value
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.cost.formula import cost_of
 from dnsearch.export.bundle import scored_network, write_bundle
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.training.full import (
     FullTraining,
-    Measured,
     Trained,
     Watch,
     require_same,
     train_fully,
 )
+from dnsearch.training.measured import Measured, write_confusion
 
 RESULT_FILE, NETWORK_FOLDER = "result.json", "network"
 COSTS = ("macs", "params", "activations")
@@ -58,6 +59,9 @@ def train_network(
         if isinstance(trained, str):
             return Result({}, failure=trained)
         values = _values(training, trained, run)
+        for name, found in (("validation", trained.validation), ("test", trained.test)):
+            if found is not None:
+                write_confusion(found, run.path / f"confusion-{name}.npy")
         _export(training, run, values)
         write_json(run.path / RESULT_FILE, values)
         return Result(values)
@@ -94,8 +98,15 @@ def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, 
 def _held(measured: Measured | None) -> dict[str, Any] | None:
     if measured is None:
         return None
-    error = float(binomial_standard_error(measured.error, measured.images))
-    return {**measured._asdict(), "standard_error": error}
+    return {
+        "error": measured.error,
+        "standard_error": measured.error_se,
+        "top1_error": measured.top1_error,
+        "loss": measured.loss,
+        "images": measured.images,
+        "class_errors": measured.class_errors,
+        "class_images": measured.class_images,
+    }
 
 
 def _export(training: FullTraining, run: RunDir, values: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from dnsearch.report.style import (
     padded_range,
 )
 from dnsearch.report.verdict import signal_label
+from dnsearch.training.measured import least_error
 
 _LONGEST_NAME = 24
 """Letters beside a figure that is 400 pixels wide."""
@@ -67,8 +68,9 @@ class ErrorSeries(NamedTuple):
 
 
 def error_series(confirmed: Confirmed) -> ErrorSeries:
-    """What the picture of test errors shows; an error of no image counts as half an image."""
-    cost, floor = confirmed.cost, 0.5 / max(1, confirmed.test_images)
+    """What the picture of test errors shows; 0 is drawn as half of the smallest error above it."""
+    images = np.array(confirmed.class_images or [confirmed.test_images])
+    cost, floor = confirmed.cost, least_error(confirmed.error, images)
     tested = [network for network in confirmed.networks if network.test.is_known]
     known = [n for n in tested if math.isfinite(n.candidate.figure(cost))]
     off, on = ([n for n in known if n.front is front] for front in (False, True))

@@ -99,8 +99,8 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
     """What the picture of validation error against this cost shows."""
     known = [each for each in digest.finished if math.isfinite(each.figure(cost))]
     costs, errors = figures(known, cost), figures(known, "error")
-    # A log axis has no place for 0: an error of no image is drawn as half an image.
-    errors = np.maximum(errors, 0.5 / digest.results.validation_images)
+    # A log axis has no place for 0: it is drawn as half of the smallest error above it.
+    errors = np.maximum(errors, digest.results.least_error)
     values = np.stack([errors, costs], axis=1)
     step = np.unique(values[pareto.nondominated(values)][:, ::-1], axis=0)
     picks: dict[int, list[str]] = {}

@@ -13,16 +13,18 @@ import numpy as np
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, State, figures, finished
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
-from dnsearch.config import StudyConfig, load_study
+from dnsearch.arrays import Ints
+from dnsearch.config import ErrorName, StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import Predictions, described, predict_errors
 from dnsearch.search.store import Record, StudyStore
+from dnsearch.training.measured import binomial_standard_error, least_error, read_confusion
+from dnsearch.training.score import Score
 
 
 class PublishedNetwork(NamedTuple):
@@ -43,7 +45,9 @@ class Results:
     dimension explains. data: name, classes, image shape, numbers of images a split. predict:
     computes ``predictions``, which takes seconds where many candidates were trained, so it is only
     called for whoever asks for these or for ``candidates``. confirmed: what ``dnsearch confirm``
-    trained, in the order it finished, none of which is in ``measured``.
+    trained, in the order it finished, none of which is in ``measured``. confusion: of a candidate
+    whose weights are kept, validation images by true and by predicted class, (classes, classes);
+    None where it is not known.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Results:
     seconds: float
     predict: Callable[[], Predictions | None] = lambda: None
     confirmed: tuple[Record, ...] = ()
+    confusion: Callable[[Candidate], np.ndarray | None] = lambda _: None
 
     @cached_property
     def predictions(self) -> Predictions | None:
@@ -94,6 +99,20 @@ class Results:
         """How many images errors are measured on."""
         return int(self.data["images"]["validation"])
 
+    @property
+    def class_images(self) -> Ints | None:
+        """Validation images of each class, (classes,); None of runs that did not count them."""
+        counts = self.data.get("class_counts", {}).get("validation")
+        return None if counts is None else np.array(counts, dtype=np.int64)
+
+    @property
+    def least_error(self) -> float:
+        """What stands for a validation error of 0 on a logarithmic scale: half of the smallest
+        error that these images can show."""
+        counts = self.class_images
+        images = np.array([self.validation_images]) if counts is None else counts
+        return least_error(self.study.objectives.error, images)
+
 
 def read_results(run: RunDir) -> Results:
     """The run as it stands, whether or not it is being searched at this moment.
@@ -107,8 +126,10 @@ def read_results(run: RunDir) -> Results:
     model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
+    kind = study.objectives.error
     measured = [
-        _candidate(record, model, data["images"], names) for record in _latest(store.records())
+        _candidate(record, model, data["images"], names, kind)
+        for record in _latest(store.records())
     ]
     return Results(
         name=run.name,
@@ -121,6 +142,7 @@ def read_results(run: RunDir) -> Results:
         seconds=store.seconds,
         predict=functools.cache(functools.partial(_predict, run, study, store, model, data)),
         confirmed=tuple(sorted(store.log(CONFIRM).records(), key=lambda r: r.finished_after)),
+        confusion=lambda each: read_confusion(run.confusion(each.key, each.seed)),
     )
 
 
@@ -144,12 +166,18 @@ def _latest(records: list[Record]) -> list[Record]:
 
 
 def _candidate(
-    record: Record, model: CostModel, images: Mapping[str, int], preset_names: Mapping[str, str]
+    record: Record,
+    model: CostModel,
+    images: Mapping[str, int],
+    preset_names: Mapping[str, str],
+    kind: ErrorName,
 ) -> Candidate:
     job, score = record.job, record.score
     cost = model.cost(job.arch)
-    error = math.nan if score.error is None else score.error
-    measured = ("error", "loss", "train_loss", "latency_ms", "seconds", "images_per_second")
+    measured = (
+        *("error", "top1_error", "loss", "train_loss"),
+        *("latency_ms", "seconds", "images_per_second"),
+    )
     known = {name: getattr(score, name) for name in measured}
     return Candidate(
         arch=job.arch,
@@ -160,7 +188,8 @@ def _candidate(
         seed=score.seed,
         images=job.images or images["train"],
         preset=preset_names.get(job.arch.key, ""),
-        error_se=float(binomial_standard_error(error, images["validation"])),
+        error_se=_standard_error(score, images["validation"], kind),
+        class_errors=score.class_errors,
         train_macs=3.0 * cost.macs * images["train"] * len(score.curve),
         finished_after=record.finished_after,
         failure=score.failure or "",
@@ -168,6 +197,15 @@ def _candidate(
         zero_cost=score.zero_cost,
         **{name: float(value) for name, value in known.items() if value is not None},
     )
+
+
+def _standard_error(score: Score, images: int, kind: ErrorName) -> float:
+    """The one that was stored; of older scores and of recorded ones the binomial."""
+    if score.error_se is not None:
+        return score.error_se
+    if score.error is None or kind == "balanced":
+        return math.nan
+    return float(binomial_standard_error(score.error, images))
 
 
 def _state(record: Record) -> State:

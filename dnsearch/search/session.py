@@ -42,6 +42,7 @@ def local_workers(
         latency_batch=study.objectives.latency_batch if timed else None,
         test=test,
         zero_cost=study.search.zero_cost and not test,
+        error=study.objectives.error,
     )
     evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
     try:
@@ -88,6 +89,7 @@ def search(
     """
     data = prepare(study.data)
     study.training.require_room(*data.shape[1:])
+    study.objectives.require_classes(data.num_classes)
     plan = plan_workers(study.search, alone=study.measures_latency)
     channels, *_ = data.shape
     space = study.space.build(channels, data.num_classes)

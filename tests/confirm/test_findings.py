@@ -12,13 +12,13 @@ from scipy import stats
 
 from dnsearch.analysis.candidates import State
 from dnsearch.analysis.picks import front
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.config import TrainingConfig
 from dnsearch.confirm.certificate import Kind, View
 from dnsearch.confirm.findings import Caveat, Note, confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.confirm.signals import same_schedule, short_errors
 from dnsearch.search.predictions import Predictions
+from dnsearch.training.measured import binomial_standard_error
 from dnsearch.training.recipe import learning_rate
 
 from .invented import NAN, RUNGS, TESTS, arch, candidate, curve, fresh, results
@@ -288,6 +288,7 @@ def test_other_programs_get_the_same_figures():
     assert list(record) == [
         "epochs",
         "test_images",
+        "class_images",
         "pick",
         "regret",
         "candidates",
