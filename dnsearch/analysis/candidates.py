@@ -10,8 +10,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from dnsearch.analysis.metrics import error_label
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arrays import Floats
+from dnsearch.config import ErrorName
 from dnsearch.cost.formula import Cost
 from dnsearch.training.score import CurvePoint
 
@@ -41,7 +43,8 @@ class Candidate:
     given. preset: name of the published network that the architecture is, else empty. error: on the
     validation images (0 to 1), as ``objectives.error`` has it; error_se: its standard error by the
     choice of images. top1_error: share of them that are wrong, where ``error`` is another.
-    class_errors: how many of each class are wrong, of trainings to the top rung. loss, train_loss:
+    class_errors: how many of each class are wrong, of trainings to the top rung. error_kind:
+    ``objectives.error``. loss, train_loss:
     nats. seconds: wall clock of the training. train_macs: compute spent, 3 x macs x
     images x epochs (forward and backward). finished_after: seconds of search time, over all
     sittings, when it was told. failure: reason, empty where there is none. zero_cost: scores at
@@ -66,6 +69,7 @@ class Candidate:
     error_se: float = math.nan
     top1_error: float = math.nan
     class_errors: tuple[int, ...] | None = None
+    error_kind: ErrorName = "top1"
     loss: float = math.nan
     train_loss: float = math.nan
     latency_ms: float = math.nan
@@ -90,6 +94,11 @@ class Candidate:
     def name(self) -> str:
         """The published network's name, or a short description of the architecture."""
         return self.preset or self.arch.describe()
+
+    @property
+    def error_name(self) -> str:
+        """What ``error`` is called, such as ``balanced validation error``."""
+        return error_label(self.error_kind)
 
     @property
     def counts(self) -> bool:

@@ -120,7 +120,7 @@ for {candidate.rung} epochs on {data["images"]["train"]:,} images of {data["name
 
 | figure | value |
 | --- | --- |
-| validation error | {error} ({images:,} images; ± one binomial standard error, one seed) |
+| {candidate.error_name} | {error} ({images:,} images; ± one standard error, one seed) |
 {lines}
 
 The error is that of a short training, on the validation images by which the search chose: expect a

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dnsearch.analysis.metrics import METRICS, format_error, format_value
+from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
 from dnsearch.cost.formula import cost_of
 from dnsearch.export.bundle import scored_network, write_bundle
 from dnsearch.rundir import RunDir, write_json
@@ -70,10 +70,16 @@ def train_network(
 def figures(values: dict[str, Any]) -> dict[str, str]:
     """The errors and costs in a result as text, by name; the test error first, if there is one."""
     found = {}
-    for name in ("test", "validation"):
+    for name, label in error_labels(values).items():
         if (held := values[name]) is not None:
-            found[f"{name} error"] = format_error(held["error"], held["standard_error"])
+            found[label] = format_error(held["error"], held["standard_error"])
     return found | {METRICS[n].label: format_value(n, values["cost"][n]) for n in COSTS}
+
+
+def error_labels(values: dict[str, Any]) -> dict[str, str]:
+    """What the errors in a result are called, by ``test`` and ``validation``."""
+    kind = values.get("objectives", {}).get("error", "top1")  # missing in older results
+    return {images: error_label(kind, images) for images in ("test", "validation")}
 
 
 def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, Any]:
@@ -118,9 +124,9 @@ def _export(training: FullTraining, run: RunDir, values: dict[str, Any]) -> None
 
 def _readme(training: FullTraining, values: dict[str, Any]) -> str:
     shown = figures(values)
-    for name in ("test", "validation"):
+    for name, label in error_labels(values).items():
         if (held := values[name]) is not None:
-            shown[f"{name} error"] += f" ({held['images']:,} images)"
+            shown[label] += f" ({held['images']:,} images)"
     lines = "\n".join(f"| {name} | {text} |" for name, text in shown.items())
     data = values["images"]
     opened = "The test images were opened once, when the training was complete.\n"
@@ -133,5 +139,5 @@ A DenseNet trained by dnsearch for {training.epochs} epochs on {data["images"]["
 | --- | --- |
 {lines}
 
-Errors are those of the averaged weights, ± one binomial standard error; another seed may differ by
-more. {opened if values["test"] else "The data set has no test images."}"""
+Errors are those of the averaged weights, ± one standard error by the choice of images; another seed
+may differ by more. {opened if values["test"] else "The data set has no test images."}"""

@@ -31,7 +31,10 @@ COLUMNS = {
     "rung": "epochs trained",
     "images": "training images it was given",
     "seed": "seed of the training",
-    "error": "validation error, 0 to 1; empty where failed",
+    "error": "validation error, 0 to 1, as objectives.error has it; empty where failed",
+    "top1_error": "share of validation images whose class is wrong, where error is another",
+    "class_errors": "list of wrong validation images, by class in the order of data.json's "
+    "classes; under top5 those whose class is not among the five likeliest; null where unknown",
     "loss": "validation loss, nats",
     "train_loss": "mean training loss of the last epoch, nats",
     "seconds": "wall-clock seconds of this training",

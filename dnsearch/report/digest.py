@@ -139,7 +139,7 @@ def _reference(results: Results, done: Sequence[Candidate]) -> dict[str, float]:
     space = results.study.space.build(channels, classes)
     ended = [(c.finished_after, c.latency_ms) for c in done if c.arch in space]
     first = reference.first_latency(ended)
-    least = baseline(results.data).error
+    least = baseline(results.data, results.study.objectives.error).error
     return reference.reference_point(
         results.study, (channels, height, width), classes, first, least
     )
@@ -151,8 +151,8 @@ def error_of(candidate: Candidate) -> str:
     if candidate.is_predicted:
         ends = ("predicted_error", "predicted_low", "predicted_high")
         value, low, high = (format_value("error", candidate.figure(end)) for end in ends)
-        return f"{value} ({low.removesuffix(' %')} to {high}) predicted validation error"
-    return f"{format_error(candidate.error, candidate.error_se)} validation error"
+        return f"{value} ({low.removesuffix(' %')} to {high}) predicted {candidate.error_name}"
+    return f"{format_error(candidate.error, candidate.error_se)} {candidate.error_name}"
 
 
 def figures_of(candidate: Candidate, costs: tuple[str, ...] = ()) -> str:
@@ -217,6 +217,7 @@ def summary(digest: Digest) -> dict[str, Any]:
         "run": results.name,
         "answer": answer(digest),
         "objectives": ["error", *digest.costs],
+        "error_kind": results.study.objectives.error,
         "hypervolume": digest.hypervolume,
         "hypervolume_axis": results.study.objectives.axis,
         "reference_point": digest.reference,

@@ -51,7 +51,7 @@ def front_figure(series: FrontSeries) -> go.Figure:
     _preset_lines(figure, series.untrained, spans)
     (x_low, x_high), (y_low, y_high) = spans
     figure.update_xaxes(axis(series.cost), **log_ticks(x_low, x_high, series.cost))
-    figure.update_yaxes(log_axis("error", y_low, y_high, "validation error"))
+    figure.update_yaxes(log_axis("error", y_low, y_high, series.error))
     _annotate(figure, series, spans)
     return figure
 

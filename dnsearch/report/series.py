@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dnsearch.analysis import pareto
 from dnsearch.analysis.candidates import COSTS, Candidate, figures
-from dnsearch.analysis.metrics import format_error, format_value
+from dnsearch.analysis.metrics import error_label, format_error, format_value
 from dnsearch.arrays import Floats
 from dnsearch.report.digest import Digest
 
@@ -36,7 +36,7 @@ class FrontSeries(NamedTuple):
     front of these two alone, cheapest first. ``picks`` maps positions to the pick's names.
     ``presets`` maps positions of trained presets to their names. ``missing`` counts finished
     candidates without this cost. ``predicted`` (n, 3): the predicted error and the ends of its 90 %
-    interval, NaN where there is none.
+    interval, NaN where there is none. ``error``: what the error is called.
     """
 
     cost: str
@@ -50,6 +50,7 @@ class FrontSeries(NamedTuple):
     untrained: list[PresetLine]
     missing: int
     predicted: Floats
+    error: str
 
 
 class VolumeSeries(NamedTuple):
@@ -85,7 +86,7 @@ def hover_text(candidate: Candidate) -> str:
     known = [format_value(name, value) for name, value in values if math.isfinite(value)]
     lines = [
         f"<b>{escape(candidate.name)}</b>  {escape(candidate.key)}",
-        f"validation error {format_error(candidate.error, candidate.error_se)}",
+        f"{candidate.error_name} {format_error(candidate.error, candidate.error_se)}",
         " · ".join(known[:2]),
         " · ".join(known[2:]),
         f"{format_value('rung', candidate.rung)} in {format_value('seconds', candidate.seconds)}",
@@ -118,6 +119,7 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
         untrained=_untrained(digest, cost, costs),
         missing=len(digest.finished) - len(known),
         predicted=np.stack([figures(known, name) for name in _PREDICTED], axis=1),
+        error=error_label(digest.results.study.objectives.error),
     )
 
 

@@ -190,6 +190,7 @@ def _candidate(
         preset=preset_names.get(job.arch.key, ""),
         error_se=_standard_error(score, images["validation"], kind),
         class_errors=score.class_errors,
+        error_kind=kind,
         train_macs=3.0 * cost.macs * images["train"] * len(score.curve),
         finished_after=record.finished_after,
         failure=score.failure or "",

@@ -101,15 +101,14 @@ def search(
     points, costs = feasible_points(space, model, rng)
     if study.search.sampler == "scaling":
         require_span(costs.macs)
+    least = baseline(data.describe(), study.objectives.error).error
     problem = Problem(
         points,
         model,
         study.objectives.costs,
         study.training.rungs,
         study.objectives.axis,
-        reference_point(
-            study, data.shape, data.num_classes, baseline_error=baseline(data.describe()).error
-        ),
+        reference_point(study, data.shape, data.num_classes, baseline_error=least),
         data.counts["train"],
     )
     with run.lock():
