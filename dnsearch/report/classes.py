@@ -25,13 +25,17 @@ WORST = 20
 DRAWN = 20
 """The most classes whose confusion matrix is drawn."""
 
+BESIDE = 12
+"""The most classes whose table and confusion matrix fit beside each other."""
+
 FREQUENT = 10
 """Confusions that are listed where the matrix is not drawn."""
 
 
 class NetworkClasses(NamedTuple):
     """One network by class: ``picks`` say what it is recommended for. ``picture`` is of its
-    confusion matrix, or ``confusions`` lists the most frequent; neither where it is unknown."""
+    confusion matrix, or ``confusions`` lists the most frequent; neither where it is unknown.
+    ``wide``: whether they need the page's width."""
 
     picks: str
     name: str
@@ -39,6 +43,7 @@ class NetworkClasses(NamedTuple):
     classes: Table
     picture: Picture | None
     confusions: Table | None
+    wide: bool = False
 
 
 class ClassSection(NamedTuple):
@@ -102,6 +107,7 @@ def _network(
         classes=_classes(candidate, names, images, confusion, _test_shares(candidate, confirmed)),
         picture=_picture(place, names, confusion) if confusion is not None and drawn else None,
         confusions=_frequent(names, confusion) if confusion is not None and not drawn else None,
+        wide=len(there) > BESIDE,
     )
 
 
@@ -128,7 +134,7 @@ def _classes(
     there = np.flatnonzero(images)
     order = there[np.lexsort([-images[there], -wrong[there] / images[there]])]
     columns = ["class", "images", "wrong", "error"]
-    columns += ["taken for"] if confusion is not None else []
+    columns += ["mostly taken for"] if confusion is not None else []
     columns += ["test error"] if tested is not None else []
     rows = []
     for place in map(int, order[:WORST]):

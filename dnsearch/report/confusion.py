@@ -81,4 +81,8 @@ def _hover(names: Sequence[str], counts: np.ndarray, shares: np.ndarray) -> list
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1].rstrip()}…"
+    """Cut in the middle: names that begin alike often end differently."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    half = _LONGEST_NAME // 2
+    return f"{name[: half - 1].rstrip()}…{name[-half:].lstrip()}"

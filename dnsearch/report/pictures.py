@@ -72,8 +72,10 @@ def _progress(digest: Digest) -> Picture:
     words = rules(digest.results.study)
     log = digest.results.study.objectives.axis == "log"
     unit = "decades of cost (log axis)" if log else "cost (linear axis)"
+    error = error_label(digest.results.study.objectives.error)
     point = ", ".join(
-        f"{METRICS[name].label} {format_value(name, value)} ({words[name]})"
+        f"{error if name == 'error' else METRICS[name].label} {format_value(name, value)} "
+        f"({words[name]})"
         for name, value in digest.reference.items()
     )
     return Picture(
