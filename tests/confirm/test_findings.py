@@ -13,8 +13,8 @@ from scipy import stats
 from dnsearch.analysis.candidates import State
 from dnsearch.analysis.picks import front
 from dnsearch.config import TrainingConfig
-from dnsearch.confirm.certificate import Kind, View
 from dnsearch.confirm import findings
+from dnsearch.confirm.certificate import Kind, View
 from dnsearch.confirm.findings import Caveat, Note, confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.confirm.signals import same_schedule, short_errors
