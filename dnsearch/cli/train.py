@@ -156,12 +156,12 @@ def _of_run(run: RunDir, query: str) -> Asked:
 
 def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
     from dnsearch.analysis.metrics import duration
-    from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, figures
+    from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, error_labels, figures
 
     done = f"{values['epochs']} epochs in {duration(values['seconds'])} of training"
     click.echo(f"\n{'finished before' if again else 'finished'}: {done}")
     shown = figures(values)
-    for name in ("test error", "validation error"):
+    for name in error_labels(values).values():
         click.echo(f"           {shown.pop(name, 'no test images, so no')} {name}")
     click.echo(f"           {', '.join(shown.values())}")
     click.echo(f"result:    {run.path / RESULT_FILE}")

@@ -25,12 +25,13 @@ from dnsearch.config.study import (
     StudyConfig,
     TrainingConfig,
 )
-from dnsearch.config.values import Format
+from dnsearch.config.values import ErrorName, Format
 
 __all__ = [
     "DESIGNS",
     "SCREENING",
     "DataConfig",
+    "ErrorName",
     "Format",
     "LimitsConfig",
     "ObjectivesConfig",

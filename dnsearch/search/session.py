@@ -43,6 +43,7 @@ def local_workers(
         latency_batch=study.objectives.latency_batch if timed else None,
         test=test,
         zero_cost=study.search.zero_cost and not test,
+        error=study.objectives.error,
     )
     evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
     try:
@@ -89,6 +90,7 @@ def search(
     """
     data = prepare(study.data)
     study.training.require_room(*data.shape[1:])
+    study.objectives.require_classes(data.num_classes)
     plan = plan_workers(study.search, alone=study.measures_latency)
     channels, *_ = data.shape
     space = study.space.build(channels, data.num_classes)
@@ -99,15 +101,14 @@ def search(
     points, costs = feasible_points(space, model, rng)
     if study.search.sampler == "scaling":
         require_span(costs.macs)
+    least = baseline(data.describe(), study.objectives.error).error
     problem = Problem(
         points,
         model,
         study.objectives.costs,
         study.training.rungs,
         study.objectives.axis,
-        reference_point(
-            study, data.shape, data.num_classes, baseline_error=baseline(data.describe()).error
-        ),
+        reference_point(study, data.shape, data.num_classes, baseline_error=least),
         data.counts["train"],
     )
     with run.lock():
