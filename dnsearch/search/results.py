@@ -31,6 +31,7 @@ from dnsearch.seeds import derived_seed
 from dnsearch.training.measured import (
     binomial_standard_error,
     effective_images,
+    least_error,
     read_confusion,
 )
 from dnsearch.training.score import Score
@@ -101,8 +102,11 @@ class Results:
 
     @property
     def least_error(self) -> float:
-        """What stands for a validation error of 0 on a logarithmic scale."""
-        return HALF / self.effective_images
+        """What stands for a validation error of 0 on a logarithmic scale: half of the smallest
+        error that these images can show."""
+        counts = self.class_images
+        images = np.array([self.validation_images]) if counts is None else counts
+        return least_error(self.study.objectives.error, images)
 
     @property
     def _test_images(self) -> float:

@@ -15,8 +15,9 @@ from dnsearch.analysis.trust import wilson_interval
 from dnsearch.config import StudyConfig
 from dnsearch.report.classes import class_section
 from dnsearch.report.confusion import confusion_figure
-from dnsearch.report.digest import Digest, digest, summary
+from dnsearch.report.digest import Digest, digest
 from dnsearch.report.page import candidates_csv, render
+from dnsearch.report.summary import summary
 from dnsearch.search.results import Results
 from tests.confirm.invented import confirmation
 
