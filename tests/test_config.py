@@ -35,7 +35,7 @@ REFUSED = [
     ("[space]\ngrowht = 4", r"space.growht is no known key; did you mean 'growth_rate'\?"),
     ("[space]\ntrials = 4", r"space.trials is no known key here; put it in \[search\]"),
     ("[limits]\nmax_mac = 4", r"limits.max_mac is no known key; did you mean 'max_macs'\?"),
-    ("[data.x.y]\na = 1", r"data.x is no known key; known are format, .*"),
+    ("[data.x.y]\na = 1", r"data.x is no known key; known are background, .*"),
     # wrong types
     ("space = 3", r"space must be a table of keys, got 3"),
     ("[[space]]", r"space must be a table of keys, got \[\{\}\]"),

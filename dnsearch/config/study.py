@@ -17,6 +17,7 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
 from dnsearch.config.values import (
     Choices,
+    Colour,
     CostName,
     Count,
     Design,
@@ -57,16 +58,45 @@ class DataConfig(Section):
         le=4096,
         description="side in pixels that images are resized to; not resized if unset",
     )
+    label: str | None = Field(
+        default=None, description="parquet: column of labels; found by its name and type if unset"
+    )
+    image: str | None = Field(
+        default=None, description="parquet: column of pictures; found by its type if unset"
+    )
+    background: Colour = Field(
+        default="white",
+        description='colour behind transparent parts of pictures, such as "black" or "#808080"',
+    )
+    skip_bad: bool = Field(
+        default=False,
+        description="leave out pictures that cannot be read, instead of refusing the data",
+    )
     validation: Share = Field(
         default=0.2,
         gt=0,
         description="share of the training images held out if there is no validation split",
+    )
+    test: Share | None = Field(
+        default=None,
+        gt=0,
+        description="share of the training images held out as test images, which no search sees, "
+        "if there is no test split; none if unset",
     )
     train_images: Count | None = Field(
         default=None,
         description="number of training images to use, each class in proportion; all if unset",
     )
     seed: Seed = Field(default=0, description="seed of the split")
+
+    def model_post_init(self, _: Any) -> None:
+        """Raises ConfigError where nothing is left to train on, or format has no such key."""
+        if self.validation + (self.test or 0) >= 1:
+            raise ConfigError("test", "must leave training images beside validation", self.test)
+        for name in ("label", "image"):
+            if getattr(self, name) is not None and self.format != "parquet":
+                rule = f"must be unset for format {self.format!r}, which has no columns"
+                raise ConfigError(name, rule, getattr(self, name))
 
 
 class SpaceConfig(Section):
@@ -201,6 +231,13 @@ class TrainingConfig(Section):
         """Raises ConfigError where the rungs do not increase."""
         if list(self.rungs) != sorted(set(self.rungs)):
             raise ConfigError("rungs", "must increase", list(self.rungs))
+
+    def require_images(self, count: int) -> None:
+        """Raises ConfigError where the study asks for batches larger than all these training images
+        together. (The default one then takes them all.)"""
+        if self.batch_size > count and "batch_size" in self.model_fields_set:
+            rule = f"must be at most {count}, the training images there are"
+            raise ConfigError("training.batch_size", rule, self.batch_size)
 
     def require_room(self, height: int, width: int) -> None:
         """Raises ConfigError where augmentation could blank an image of this size, in pixels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -75,6 +76,17 @@ def parse_design(value: Any) -> Any:
     raise ValueError("must be a preset's name or a table such as {growth_rate = 12}")
 
 
+def parse_colour(value: Any) -> Any:
+    """A colour as CSS writes it. Raises ValueError on anything else."""
+    from PIL import ImageColor
+
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            ImageColor.getrgb(value)
+            return value
+    raise ValueError("must be a colour such as 'white' or '#808080'")
+
+
 def parse_device(value: Any) -> Any:
     """A device's name; whether this machine has it is checked when a search starts.
 
@@ -96,6 +108,7 @@ InitFeatures = Annotated[
     BeforeValidator(parse_choices),
 ]
 Design = Annotated[str | dict[str, Any], BeforeValidator(parse_design)]
+Colour = Annotated[str, BeforeValidator(parse_colour)]
 Device = Annotated[str, BeforeValidator(parse_device)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]

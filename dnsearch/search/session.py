@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
-from dnsearch.data import PreparedData, prepare
+from dnsearch.data import PreparedData, check_test, is_cheap_to_check, prepare
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json, write_text
 from dnsearch.search.design import require_span
@@ -57,8 +57,8 @@ MakeEvaluator = Callable[
 
 @dataclass(frozen=True)
 class Opened:
-    """A search ready to go, for whoever wants to tell of it before it starts. ``notes``: what slows
-    it down on this machine."""
+    """A search ready to go, for whoever wants to tell of it before it starts. ``notes``: what is
+    doubtful about the images, and what slows the search down on this machine."""
 
     run: RunDir
     data: PreparedData
@@ -86,8 +86,9 @@ def search(
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
     """
-    data = prepare(study.data)
+    data = prepared(study)
     study.training.require_room(*data.shape[1:])
+    study.training.require_images(len(data.train))
     plan = plan_workers(study.search, alone=study.measures_latency)
     channels, *_ = data.shape
     space = study.space.build(channels, data.num_classes)
@@ -116,7 +117,7 @@ def search(
             proposer = Proposer(store, problem, study.search, start)
             keeper = Keeper(run, study)
             engine = Engine(store, proposer, evaluator, problem, study.search)
-            notes = (*plan.notes(), *plan.compile_kernels(study.training))
+            notes = (*data.notes, *plan.notes(), *plan.compile_kernels(study.training))
             records = tuple(store.records())
             opened(Opened(run, data, plan, space.size, len(points), records, notes))
 
@@ -131,6 +132,22 @@ def search(
                 return INTERRUPTED
             finally:
                 keeper.tidy(store.records(), _keys_of(evaluator.running()))
+
+
+def prepared(study: StudyConfig) -> PreparedData:
+    """The images of a study. Where it takes no time to find out, their notes say whether the test
+    split can be used later; one that cannot counts as none.
+
+    Raises ConfigError and DataError.
+    """
+    data = prepare(study.data)
+    if not data.test_split or not is_cheap_to_check(study.data):
+        return data
+    found = check_test(study.data)
+    if found.reason is None:
+        return replace(data, notes=(*data.notes, *found.notes))
+    note = f"no test split that can be used: {found.reason}"
+    return replace(data, test_split=False, notes=(*data.notes, note))
 
 
 def _keys_of(running: list[Running]) -> set[str]:

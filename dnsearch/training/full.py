@@ -1,6 +1,7 @@
 """The full training of one network, in a folder of its own, to be interrupted and continued.
 
-The test images are opened here when the last epoch is done; a search never opens them.
+That the test images can be read is made sure of before the first epoch; the network is shown them
+when the last epoch is done. What is wrong with them costs the test error, not the training.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import DataConfig, StudyConfig, TrainingConfig, differences
-from dnsearch.data import DeviceData, PreparedData, prepare_test
+from dnsearch.data import DeviceData, PreparedData, check_test, prepare_test
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json
 from dnsearch.training.device import is_out_of_memory, set_up
@@ -83,11 +84,12 @@ class Measured(NamedTuple):
 @dataclass(frozen=True)
 class Trained:
     """The result of a full training, of the averaged weights that are in the folder's checkpoint;
-    ``test`` is None where the data set has no test images."""
+    ``test`` is None where there is no test error, and ``untested`` says why."""
 
     score: Score
     validation: Measured
     test: Measured | None
+    untested: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Opened:
     """A training about to start, for its display.
 
     images_an_epoch: those that an epoch trains on. progress: epochs done, with the fraction of the
-    present one; may be called from any thread.
+    present one; may be called from any thread. notes: what there is to say of the test images.
     """
 
     training: FullTraining
@@ -103,6 +105,7 @@ class Opened:
     threads: int
     images_an_epoch: int
     progress: Callable[[], float]
+    notes: tuple[str, ...] = ()
 
 
 class Watch(Protocol):
@@ -127,6 +130,7 @@ def train_fully(
     what a user can correct, and KeyboardInterrupt; calling again continues the training.
     """
     record(training, run, device, threads)
+    notes = _notes_on_test(training)
     set_up(device, threads)
     try:
         data = DeviceData(training.images, device)
@@ -137,25 +141,42 @@ def train_fully(
         if not is_out_of_memory(error):
             raise
         return f"out of memory on {device} before the first image"
-    watch.opened(_opened(training, trainer, threads))
+    watch.opened(_opened(training, trainer, threads, notes))
     score = trainer.train(training.epochs, watch.epoch)
     if score.failure is not None:
         return score.failure
     assert score.error is not None
     assert score.loss is not None
-    return Trained(
-        score=score,
-        validation=Measured(score.error, score.loss, len(training.images.validation)),
-        test=_test(training, trainer) if training.images.test_split else None,
-    )
+    validation = Measured(score.error, score.loss, len(training.images.validation))
+    tested = _test(training, trainer)
+    if isinstance(tested, str):
+        return Trained(score, validation, None, tested)
+    return Trained(score, validation, tested)
 
 
-def _test(training: FullTraining, trainer: Trainer) -> Measured:
-    images = prepare_test(training.data)
-    return Measured(*trainer.evaluate(images), len(images))
+def _notes_on_test(training: FullTraining) -> tuple[str, ...]:
+    if not training.images.test_split:
+        return ()
+    found = check_test(training.data)
+    if found.reason is None:
+        return found.notes
+    return (f"there will be no test error: {found.reason}",)
 
 
-def _opened(training: FullTraining, trainer: Trainer, threads: int) -> Opened:
+def _test(training: FullTraining, trainer: Trainer) -> Measured | str:
+    """The test error, or why there is none."""
+    if not training.images.test_split:
+        return "the data set has no test images"
+    try:
+        images = prepare_test(training.data)
+        return Measured(*trainer.evaluate(images), len(images))
+    except Exception as error:  # nothing that is wrong with test images may cost the training
+        return str(error) or type(error).__name__
+
+
+def _opened(
+    training: FullTraining, trainer: Trainer, threads: int, notes: tuple[str, ...]
+) -> Opened:
     batch_size = training.recipe.batch_size
     steps = trainer.data.steps(batch_size)
     return Opened(
@@ -164,6 +185,7 @@ def _opened(training: FullTraining, trainer: Trainer, threads: int) -> Opened:
         threads=threads,
         images_an_epoch=min(steps * batch_size, len(training.images.train)),
         progress=lambda: trainer.averaged.steps / steps,
+        notes=notes,
     )
 
 
@@ -210,4 +232,15 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     free = ("name", "data.path")  # neither changes the result: images are told by fingerprint
-    return differences(before, now, free)
+    return differences(_with_newer_keys(before, now), now, free)
+
+
+def _with_newer_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """An earlier record with the defaults of keys that were not there when it was written."""
+    filled = dict(before)
+    for name, section in (("data", DataConfig()), ("training", TrainingConfig())):
+        if name in before and name in now:
+            defaults = section.model_dump(mode="json")
+            known = {key: defaults[key] for key in now[name] if key in defaults}
+            filled[name] = known | before[name]
+    return filled

@@ -198,7 +198,7 @@ def test_no_test_images(dnsearch):
     code, out, _ = dnsearch(*TRAIN)
     assert code == 0
     assert "3 classes; there are no test images\n" in out
-    assert "no test images, so no test error" in out
+    assert "no test error: the data set has no test images" in out
     assert result()["test"] is None
 
 

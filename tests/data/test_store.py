@@ -48,8 +48,16 @@ def test_statistics_are_of_the_training_images(npz_file, labelled):
 
 
 def test_constant_images_have_a_usable_std(npz_file):
-    path = npz_file(x_train=np.zeros((8, 2, 2), np.uint8), y_train=np.arange(8) % 2)
-    assert prepare(config(path)).std == (1 / 255,)
+    images = np.zeros((8, 2, 2, 3), np.uint8)
+    images[..., 0] = np.arange(8)[:, None, None]  # the other channels are constant
+    path = npz_file(x_train=images, y_train=np.arange(8) % 2)
+    assert prepare(config(path)).std[1:] == (1 / 255, 1 / 255)
+
+
+def test_images_that_are_all_alike_teach_nothing(npz_file):
+    path = npz_file(x_train=np.full((8, 2, 2), 9, np.uint8), y_train=np.arange(8) % 2)
+    with pytest.raises(DataError, match="train: images must differ, but all 8 are alike"):
+        prepare(config(path))
 
 
 def test_own_validation_split_is_used(npz_file, labelled):
@@ -121,10 +129,11 @@ def test_prepare_never_opens_a_test_file(tmp_path, idx_file, labelled):
     for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
         (tmp_path / name).write_bytes(b"corrupt")
     settings = DataConfig(format="mnist", path=tmp_path)
-    with pytest.raises(DataError, match="class '4' has 0"):  # mnist has ten classes, not four
-        prepare(settings)
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_file(np.arange(40) % 10))
-    assert prepare(settings).num_classes == 10
+    data = prepare(settings)
+    assert data.classes == ("0", "1", "2", "3")
+    assert data.notes == (
+        "4 of 10 classes occur in the training images; 4, 5, 6, 7, 8, 9 have none",
+    )
     with pytest.raises(DataError, match="t10k-images-idx3-ubyte"):
         prepare_test(settings)
 
@@ -138,7 +147,8 @@ def test_no_test_split(npz_file, labelled):
 def test_a_test_split_that_comes_later_is_seen(tmp_path, idx_file):
     """The decoded images are in the cache by then; they are the same, and so is what names them."""
     settings = DataConfig(format="mnist", path=tmp_path)
-    parts = {"images-idx3": np.zeros((20, 2, 2), np.uint8), "labels-idx1": np.arange(20) % 10}
+    images = np.arange(80, dtype=np.uint8).reshape(20, 2, 2)
+    parts = {"images-idx3": images, "labels-idx1": np.arange(20) % 10}
     for name, part in parts.items():
         (tmp_path / f"train-{name}-ubyte").write_bytes(idx_file(part))
     before = prepare(settings)
@@ -202,8 +212,12 @@ def test_label_out_of_range(tmp_path, idx_file, labelled):
     images, labels = labelled()
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_file(images))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_file(labels + 9))
-    with pytest.raises(DataError, match="mnist, train: labels must be among 0 to 9, got 10"):
-        prepare(DataConfig(format="mnist", path=tmp_path))
+    with pytest.raises(
+        DataError, match="fashion-mnist, train: labels must be among 0 to 9, got 10"
+    ):
+        prepare(DataConfig(format="fashion-mnist", path=tmp_path))
+    letters = prepare(DataConfig(format="mnist", path=tmp_path))  # as EMNIST's, under other names
+    assert letters.classes == ("9", "10", "11", "12")
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
