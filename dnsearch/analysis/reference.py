@@ -2,9 +2,10 @@
 
 The study may name it (``objectives.reference``); what it leaves open follows these rules. A point
 chosen from the results, such as 1.1 times the worst, moves while a search runs, and with it
-every volume already reported. Here the error is that of guessing, and each cost is 1.1 times the
-largest that the study allows: its limit, or the most expensive architecture of its space. Latency
-alone is unknown before it is measured; without a limit its reference is 10 times ``first_latency``.
+every volume already reported. Here the error is that of always giving the same answer
+(``analysis.baseline``), and each cost is 1.1 times the largest that the study allows: its limit, or
+the most expensive architecture of its space. Latency alone is unknown before it is measured;
+without a limit its reference is 10 times ``first_latency``.
 """
 
 from __future__ import annotations
@@ -22,20 +23,26 @@ MARGIN = 1.1
 
 FIRST_LATENCIES = 10.0
 
+LEAST_REFERENCE = 1e-4
+"""Where all validation images are of one class, always naming that is never wrong."""
+
 
 def reference_point(
     study: StudyConfig,
     image_shape: tuple[int, int, int],
     classes: int,
     first_latency_ms: float = math.nan,
+    baseline_error: float | None = None,
 ) -> dict[str, float]:
     """The reference by objective, ``error`` first, then the study's costs in their order.
 
-    ``image_shape`` is (channels, height, width). A latency not yet known is NaN.
+    ``image_shape`` is (channels, height, width). A latency not yet known is NaN. baseline_error:
+    ``analysis.baseline``'s; unless given, that of guessing among so many ``classes``.
     """
     channels, height, width = image_shape
     largest = largest_costs(study.space.build(channels, classes), height, width)
-    point = {"error": 1 - 1 / classes}
+    guessing = 1 - 1 / classes if baseline_error is None else baseline_error
+    point = {"error": max(guessing, LEAST_REFERENCE)}
     for name in study.objectives.costs:
         limit = getattr(study.limits, f"max_{name}")
         if name == "latency_ms":
@@ -80,7 +87,7 @@ def largest_costs(space: SearchSpace, height: int, width: int) -> dict[str, int]
 
 def rules(study: StudyConfig) -> dict[str, str]:
     """How each figure of the reference point was chosen, in words."""
-    words = {"error": "that of guessing"}
+    words = {"error": "that of always giving the same answer"}
     for name in study.objectives.costs:
         if name in study.objectives.reference:
             continue

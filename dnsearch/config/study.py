@@ -163,7 +163,8 @@ class ObjectivesConfig(Section):
     reference: dict[str, float] = Field(
         default_factory=dict,
         description="reference point of the hypervolume, such as {error = 0.5, macs = 5e6}; by "
-        "default the error of guessing, and 1.1 times the largest cost allowed",
+        "default the error of always giving the same answer, and 1.1 times the largest cost "
+        "allowed",
     )
 
     def model_post_init(self, _: Any) -> None:

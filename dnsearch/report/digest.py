@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.analysis import picks, reference
+from dnsearch.analysis.baseline import baseline
 from dnsearch.analysis.candidates import Candidate, State, figures, finished, state_counts
 from dnsearch.analysis.confidence import best_probability, expected_regret
 from dnsearch.analysis.metrics import format_error, format_value
@@ -138,7 +139,10 @@ def _reference(results: Results, done: Sequence[Candidate]) -> dict[str, float]:
     space = results.study.space.build(channels, classes)
     ended = [(c.finished_after, c.latency_ms) for c in done if c.arch in space]
     first = reference.first_latency(ended)
-    return reference.reference_point(results.study, (channels, height, width), classes, first)
+    least = baseline(results.data).error
+    return reference.reference_point(
+        results.study, (channels, height, width), classes, first, least
+    )
 
 
 def error_of(candidate: Candidate) -> str:

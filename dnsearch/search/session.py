@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dnsearch.analysis.baseline import baseline
 from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
 from dnsearch.data import PreparedData, check_test, is_cheap_to_check, prepare
@@ -105,7 +106,9 @@ def search(
         study.objectives.costs,
         study.training.rungs,
         study.objectives.axis,
-        reference_point(study, data.shape, data.num_classes),
+        reference_point(
+            study, data.shape, data.num_classes, baseline_error=baseline(data.describe()).error
+        ),
         data.counts["train"],
     )
     with run.lock():

@@ -68,7 +68,7 @@ def test_the_first_latency_is_that_of_whatever_finished_first():
 def test_rules_name_every_figure():
     mixed = study(objectives={"costs": ["macs", "latency_ms"]}, limits={"max_macs": 50_000})
     assert reference.rules(mixed) == {
-        "error": "that of guessing",
+        "error": "that of always giving the same answer",
         "macs": "1.1 times limits.max_macs or the largest in the search space, the lesser of them",
         "latency_ms": "10 times that of the first candidate of the space that finished",
     }

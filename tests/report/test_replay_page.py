@@ -163,7 +163,7 @@ def test_the_summary_is_that_of_the_replays():
 def test_the_page_tells_axis_reference_unit_and_table():
     page = Reader(render(invented()))
     for words in (
-        "90.00 %, that of guessing",
+        "90.00 %, that of always giving the same answer",
         "1.1 times the largest in the search space",
         "that of all 162 architectures together",
         "an architecture trained to 9 epochs",
