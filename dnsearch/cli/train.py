@@ -75,9 +75,6 @@ def command(
     asked = _asked(network)
     notes: list[str] = []
     config = _study(asked, study, notes)
-    if epochs is None:
-        epochs = LONGER * config.training.rungs[-1]
-        notes.append(f"{epochs} epochs, {LONGER} times the top rung; --epochs sets another number")
     run = RunDir.named(asked.folder if name is None else name, to)
     config = override(config, workers=1, **({} if device is None else {"device": device}))
 
@@ -86,6 +83,11 @@ def command(
 
     plan = plan_workers(config.search)
     images = prepare(config.data)
+    if study is not None:
+        config.training.require_images(len(images.train))
+    if epochs is None:
+        epochs = LONGER * config.sized(len(images.train)).training.rungs[-1]
+        notes.append(f"{epochs} epochs, {LONGER} times the top rung; --epochs sets another number")
 
     from dnsearch.cli.watch import make_watch
     from dnsearch.export import train_network

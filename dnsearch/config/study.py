@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from dnsearch.arch.kernels import Kernels
 from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
 from dnsearch.config.values import (
+    AUTO_RUNGS,
     Choices,
     Colour,
     CostName,
@@ -26,6 +28,7 @@ from dnsearch.config.values import (
     InitFeatures,
     Norms,
     Numbers,
+    Rungs,
     Seconds,
     Seed,
     Share,
@@ -182,13 +185,18 @@ class ObjectivesConfig(Section):
                 raise ConfigError(field, rule, value)
 
 
+AUTO_STEPS = 375
+"""Steps of the top rung, at least, where ``rungs`` is auto: as many as the quickstart's takes."""
+
+
 class TrainingConfig(Section):
     """How a candidate is trained and scored."""
 
-    rungs: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
+    rungs: Rungs = Field(
         default=(1, 3, 9),
-        description="epochs of each rung, increasing; known-cost and mo-asha may stop a candidate "
-        "at a lower rung, the other samplers train all to the last",
+        description="epochs of each rung, increasing, or auto: 1, 3 and 9 epochs, or as many times "
+        "that as the last needs for 375 steps; known-cost and mo-asha may stop a candidate at a "
+        "lower rung, the other samplers train all to the last",
     )
     batch_size: Count = Field(default=128, ge=2, description="images in a step, at least 2")
     learning_rate: float = Field(
@@ -232,6 +240,14 @@ class TrainingConfig(Section):
         """Raises ConfigError where the rungs do not increase."""
         if list(self.rungs) != sorted(set(self.rungs)):
             raise ConfigError("rungs", "must increase", list(self.rungs))
+
+    def sized(self, images: int) -> TrainingConfig:
+        """With rungs for so many training images, where they were left open."""
+        if self.rungs != AUTO_RUNGS:
+            return self
+        steps = max(1, images // self.batch_size)
+        first = math.ceil(AUTO_STEPS / (9 * steps))
+        return self.model_copy(update={"rungs": (first, 3 * first, 9 * first)})
 
     def require_images(self, count: int) -> None:
         """Raises ConfigError where the study asks for batches larger than all these training images
@@ -333,6 +349,10 @@ class StudyConfig(Section):
     def measures_latency(self) -> bool:
         """Whether the study needs every candidate's latency."""
         return "latency_ms" in self.objectives.costs or self.limits.max_latency_ms is not None
+
+    def sized(self, images: int) -> StudyConfig:
+        """With rungs for so many training images, where the study leaves them open."""
+        return self.model_copy(update={"training": self.training.sized(images)})
 
     def start_configs(self, space: SearchSpace) -> list[ArchConfig]:
         """The designs of ``search.start``, with the space's channels and classes.
