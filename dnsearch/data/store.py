@@ -6,6 +6,7 @@ images, and ``check_test`` says whether it can.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import multiprocessing
@@ -177,8 +178,7 @@ def _folder(
     try:
         root = cache or cache_root()
     except RuntimeError:
-        if multiprocessing.parent_process() is None:  # once, not by every worker
-            logger.warning("images are decoded anew each time: no home folder; set DNSEARCH_CACHE")
+        say_no_cache()
         return None
     present: list[SplitName] = [split for split in splits if split in source.files]
     files = tuple(file for split in present for file in source.files[split])
@@ -189,6 +189,13 @@ def _folder(
 
     settings = config.model_dump(mode="json", exclude={"path"})
     return root / "data" / cache_key([LAYOUT, settings, *more], files, all_labels)
+
+
+@functools.cache
+def say_no_cache() -> None:
+    """Logs, once and not in every worker, that there is no place for a cache."""
+    if multiprocessing.parent_process() is None:
+        logger.warning("images are decoded anew each time: no home folder; set DNSEARCH_CACHE")
 
 
 class _Training(NamedTuple):

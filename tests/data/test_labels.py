@@ -1,4 +1,4 @@
-"""Which column holds the labels, whatever their type, and how splits and shards agree on classes."""
+"""Which column holds the labels, of whatever type, and how splits and shards agree on classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dnsearch.config import DataConfig
+from dnsearch.config import DataConfig, parse_study
 from dnsearch.data import check_test, prepare, prepare_test
 from dnsearch.errors import ConfigError, DataError
 
@@ -135,7 +135,7 @@ def test_chosen_columns_must_be_there(write):
         with pytest.raises(ConfigError, match=rf"data\.{key} must be one of the columns"):
             prepare(wrong)
     with pytest.raises(ConfigError, match="label must be unset for format 'npz'"):
-        DataConfig(format="npz", label="y")
+        parse_study('[data]\nformat = "npz"\nlabel = "y"')
 
 
 def test_pictures_may_be_plain_bytes_and_which_is_settled_by_the_study(tmp_path, encoded, random):
@@ -149,7 +149,7 @@ def test_pictures_may_be_plain_bytes_and_which_is_settled_by_the_study(tmp_path,
     config = DataConfig(format="parquet", path=tmp_path / "x.parquet")
     assert prepare(config).shape == (1, 6, 6)
     pq.write_table(table.append_column("right", pa.array(right)), tmp_path / "x.parquet")
-    with pytest.raises(DataError, match="one column of pictures .*left, right.*set data.image"):
+    with pytest.raises(DataError, match=r"one column of pictures .*left, right.*set data\.image"):
         prepare(config)
     chosen = [config.model_copy(update={"image": name}) for name in ("left", "right")]
     assert len({prepare(each).fingerprint for each in chosen}) == 2
@@ -206,7 +206,10 @@ def test_other_splits_are_matched_by_name(write):
     [
         (pa.array([-1] * ROWS), r"test: has no labels, as all are -1 \(hidden"),
         (pa.array(NUMBERS), "test: labels must be among cat, dog and owl, got '0'"),
-        (pa.array(["cat"] * 11 + ["cow"]), "test: labels must be among cat, dog and owl, got 'cow'"),
+        (
+            pa.array(["cat"] * 11 + ["cow"]),
+            "labels must be among cat, dog and owl, got 'cow'",
+        ),
     ],
 )
 def test_a_test_split_of_other_labels_is_told_and_costs_nothing_else(write, labels, told):

@@ -112,13 +112,14 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in EXTENSIONS
 
 
-def _descend(path: Path, known: Iterable[str] = ()) -> Path:
+def _descend(path: Path, split: SplitName | None = None, known: Iterable[str] = ()) -> Path:
     """The folder in this one, and so on, as long as it is alone and has folders in it: archives
-    unpack so. One called by a split's name or a ``known`` one is not entered."""
+    unpack so. One called by another ``split``'s name or by a ``known`` one is not entered."""
     seen = {path.resolve()}
     while len(inner := _subfolders(path)) == 1:
         (only,) = inner
-        if split_called(only.name) or only.name in known or not _subfolders(only):
+        other = split_called(only.name) not in (None, split)
+        if other or only.name in known or not _subfolders(only):
             break
         if only.resolve() in seen or any(map(_is_picture, _entries(path))):
             break
@@ -142,10 +143,10 @@ def _layout(path: Path) -> Layout:
         roots = {split: found[0] for split, found in called.items()}
         roots["train"] = training
         unknown = tuple(folder for folder in folders if folder not in roots.values())
-        train = _descend(training)
+        train = _descend(training, "train")
         classes = [folder.name for folder in _subfolders(train)]
         for split, root in roots.items():
-            roots[split] = train if split == "train" else _descend(root, classes)
+            roots[split] = train if split == "train" else _descend(root, split, classes)
         return Layout(roots, unknown)
     roots = {"train": path}
     others: tuple[SplitName, ...] = ("validation", "test")
@@ -154,6 +155,11 @@ def _layout(path: Path) -> Layout:
             inner = {each.name for each in _subfolders(folder)}
             if inner and inner <= names - {folder.name}:
                 roots.setdefault(split, folder)
+    if folders and all(split_called(each.name) and _subfolders(each) for each in folders):
+        raise DataError(
+            f"{path}: must hold a training split, has {listed([each.name for each in folders])}"
+            f" (known names are {known_spellings()})"
+        )
     return Layout(roots, ())
 
 

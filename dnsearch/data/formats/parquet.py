@@ -73,9 +73,8 @@ def _find(path: Path) -> tuple[SplitFiles, tuple[str, ...]]:
     used = {file for files in found.values() for file in files} | folders.keys()
     if not found and tables:
         others = (entry.name for entry in entries if entry not in tables)
-        note = (
-            f"no split in the names of files: {listed([t.name for t in tables][:5])} for training"
-        )
+        names = listed([table.name for table in tables][:5])
+        note = f"no split in the names of files, so all are for training: {names}"
         return {"train": tuple(tables)}, (note, *unused("file", others))
     inner = [entry for entry in entries if entry.is_dir()]
     if not found and len(inner) == 1:
