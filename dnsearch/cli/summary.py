@@ -87,7 +87,7 @@ def print_answer(found: Digest) -> None:
     """The network to take with its figures, what is as good and cheaper, and the baseline; or why
     there is none."""
     if found.answer is None:
-        _print("", none_to_recommend(found))
+        click.echo(none_to_recommend(found))
         return
     _print_network("take:", found.answer, found)
     _print("", _noise(found.answer, found))
