@@ -52,7 +52,7 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
             f"{images.name}: {images.counts['train']:,} training and "
             f"{images.counts['validation']:,} validation images, {channels}x{height}x{width}, "
             f"{images.num_classes} classes; {tests}{kind}",
-            *(f"note: {note}" for note in notes),
+            *(f"note: {note}" for note in (*notes, *opened.notes)),
         )
     )
 

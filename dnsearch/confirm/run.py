@@ -19,7 +19,14 @@ from dnsearch.analysis.candidates import Candidate, figures, finished
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points
 from dnsearch.config import StudyConfig
-from dnsearch.data import LabelledImages, PreparedData, has_test, prepare, prepare_test
+from dnsearch.data import (
+    LabelledImages,
+    PreparedData,
+    check_test,
+    has_test,
+    prepare,
+    prepare_test,
+)
 from dnsearch.data.assemble import fingerprint
 from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir, confusion_file
@@ -88,6 +95,9 @@ def confirm(
     data = prepare(study.data)
     if not has_test(study.data):
         raise DataError(f"{data.name}: must have test images to confirm on; give it a test split")
+    tests = check_test(study.data)
+    if tests.reason is not None:
+        raise DataError(f"cannot confirm without test images: {tests.reason}")
     plan = plan_workers(study.search)
     archs = chosen(results, request.top, request.sample)
     problem = Problem(
@@ -116,6 +126,7 @@ def confirm(
             left = [job for job in jobs if (job.arch.key, job.seed) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
             notes = (*plan.notes(), *plan.compile_kernels(study.training)) if left else ()
+            notes = (*tests.notes, *notes)
             counts = len(archs), len(jobs), len(left)
             opened(Opened(request, data, plan, *counts, seconds, notes))
             trials = {"trials": len(done) + len(left), "time": None}

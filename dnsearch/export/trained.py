@@ -16,6 +16,7 @@ from typing import Any
 
 from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
 from dnsearch.cost.formula import cost_of
+from dnsearch.data import check_test
 from dnsearch.export.bundle import scored_network, write_bundle
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.training.full import (
@@ -54,7 +55,9 @@ def train_network(
     with run.lock():
         require_same(training, run, device)
         if (run.path / RESULT_FILE).is_file() and (run.path / NETWORK_FOLDER).is_dir():
-            return Result(run.read_json(RESULT_FILE, "validation", "test", "cost"), again=True)
+            values = run.read_json(RESULT_FILE, "validation", "test", "cost")
+            if values["test"] is not None or not _can_test(training):
+                return Result(values, again=True)
         trained = train_fully(training, run, device, threads, watch)
         if isinstance(trained, str):
             return Result({}, failure=trained)
@@ -65,6 +68,11 @@ def train_network(
         _export(training, run, values)
         write_json(run.path / RESULT_FILE, values)
         return Result(values)
+
+
+def _can_test(training: FullTraining) -> bool:
+    """Whether there are test images that can be used, of a training that had none."""
+    return training.images.test_split and check_test(training.data).reason is None
 
 
 def figures(values: dict[str, Any]) -> dict[str, str]:
@@ -91,6 +99,7 @@ def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, 
         **training.record(),
         "cost": cost,
         "test": _held(trained.test),
+        "untested": trained.untested,
         "validation": _held(trained.validation),
         "train_loss": score.train_loss,
         "seconds": score.seconds,
@@ -129,7 +138,8 @@ def _readme(training: FullTraining, values: dict[str, Any]) -> str:
             shown[label] += f" ({held['images']:,} images)"
     lines = "\n".join(f"| {name} | {text} |" for name, text in shown.items())
     data = values["images"]
-    opened = "The test images were opened once, when the training was complete.\n"
+    tested = "The network was shown the test images once, when the training was complete."
+    untested = f"There is no test error: {values['untested']}."
     return f"""# {training.name}
 
 A DenseNet trained by dnsearch for {training.epochs} epochs on {data["images"]["train"]:,} images of
@@ -140,4 +150,5 @@ A DenseNet trained by dnsearch for {training.epochs} epochs on {data["images"]["
 {lines}
 
 Errors are those of the averaged weights, ± one standard error by the choice of images; another seed
-may differ by more. {opened if values["test"] else "The data set has no test images."}"""
+may differ by more. {tested if values["test"] else untested}
+"""

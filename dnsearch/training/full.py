@@ -1,6 +1,7 @@
 """The full training of one network, in a folder of its own, to be interrupted and continued.
 
-The test images are opened here when the last epoch is done; a search never opens them.
+That the test images can be read is made sure of before the first epoch; the network is shown them
+when the last epoch is done. What is wrong with them costs the test error, not the training.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, differences
-from dnsearch.data import DeviceData, PreparedData, prepare_test
+from dnsearch.data import DeviceData, PreparedData, check_test, prepare_test
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json
 from dnsearch.training.device import is_out_of_memory, set_up
@@ -81,11 +82,12 @@ class FullTraining:
 @dataclass(frozen=True)
 class Trained:
     """The result of a full training, of the averaged weights that are in the folder's checkpoint;
-    ``test`` is None where the data set has no test images."""
+    ``test`` is None where there is no test error, and ``untested`` says why."""
 
     score: Score
     validation: Measured
     test: Measured | None
+    untested: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Opened:
     """A training about to start, for its display.
 
     images_an_epoch: those that an epoch trains on. progress: epochs done, with the fraction of the
-    present one; may be called from any thread.
+    present one; may be called from any thread. notes: what there is to say of the test images.
     """
 
     training: FullTraining
@@ -101,6 +103,7 @@ class Opened:
     threads: int
     images_an_epoch: int
     progress: Callable[[], float]
+    notes: tuple[str, ...] = ()
 
 
 class Watch(Protocol):
@@ -125,6 +128,7 @@ def train_fully(
     what a user can correct, and KeyboardInterrupt; calling again continues the training.
     """
     record(training, run, device, threads)
+    notes = _notes_on_test(training)
     set_up(device, threads)
     try:
         data = DeviceData(training.images, device)
@@ -136,23 +140,39 @@ def train_fully(
         if not is_out_of_memory(error):
             raise
         return f"out of memory on {device} before the first image"
-    watch.opened(_opened(training, trainer, threads))
+    watch.opened(_opened(training, trainer, threads, notes))
     score = trainer.train(training.epochs, watch.epoch)
     if score.failure is not None:
         return score.failure
     assert trainer.measured is not None
-    return Trained(
-        score=score,
-        validation=trainer.measured,
-        test=_test(training, trainer) if training.images.test_split else None,
-    )
+    tested = _test(training, trainer)
+    if isinstance(tested, str):
+        return Trained(score, trainer.measured, None, tested)
+    return Trained(score, trainer.measured, tested)
 
 
-def _test(training: FullTraining, trainer: Trainer) -> Measured:
-    return trainer.evaluate(prepare_test(training.data))
+def _notes_on_test(training: FullTraining) -> tuple[str, ...]:
+    if not training.images.test_split:
+        return ()
+    found = check_test(training.data)
+    if found.reason is None:
+        return found.notes
+    return (f"there will be no test error: {found.reason}",)
 
 
-def _opened(training: FullTraining, trainer: Trainer, threads: int) -> Opened:
+def _test(training: FullTraining, trainer: Trainer) -> Measured | str:
+    """The test error, or why there is none."""
+    if not training.images.test_split:
+        return "the data set has no test images"
+    try:
+        return trainer.evaluate(prepare_test(training.data))
+    except Exception as error:  # nothing that is wrong with test images may cost the training
+        return str(error) or type(error).__name__
+
+
+def _opened(
+    training: FullTraining, trainer: Trainer, threads: int, notes: tuple[str, ...]
+) -> Opened:
     batch_size = training.recipe.batch_size
     steps = trainer.data.steps(batch_size)
     return Opened(
@@ -161,6 +181,7 @@ def _opened(training: FullTraining, trainer: Trainer, threads: int) -> Opened:
         threads=threads,
         images_an_epoch=min(steps * batch_size, len(training.images.train)),
         progress=lambda: trainer.averaged.steps / steps,
+        notes=notes,
     )
 
 
@@ -219,4 +240,15 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     free = ("name", "data.path")  # neither changes the result: images are told by fingerprint
-    return differences(before, now, free)
+    return differences(_with_newer_keys(before, now), now, free)
+
+
+def _with_newer_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """An earlier record with the defaults of keys that were not there when it was written."""
+    filled = dict(before)
+    for name, section in (("data", DataConfig()), ("training", TrainingConfig())):
+        if name in before and name in now:
+            defaults = section.model_dump(mode="json")
+            known = {key: defaults[key] for key in now[name] if key in defaults}
+            filled[name] = known | before[name]
+    return filled
