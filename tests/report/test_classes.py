@@ -39,8 +39,8 @@ def matrix(classes: int = 6) -> np.ndarray:
 
 
 def results(classes: list[str] = NAMES, error: str = "top1", **changes) -> Results:
-    """A run of one network with these classes; those after the sixth have no image."""
-    images = IMAGES + [0] * (len(classes) - 6)
+    """A run of one network with these classes; those after the sixth have 700 images each."""
+    images = IMAGES + [700] * (len(classes) - 6)
     data = synthetic.DATA | {
         "classes": classes,
         "class_counts": {"train": images, "validation": images},
@@ -49,7 +49,7 @@ def results(classes: list[str] = NAMES, error: str = "top1", **changes) -> Resul
     given = {"confusion": lambda _: matrix(len(classes))} | changes
     wrong = WRONG + (0,) * (len(classes) - 6)
     found = synthetic.results(1, data=data, study=study, **given)
-    return synthetic.changed(found, 0, class_errors=wrong, error_kind=error)
+    return synthetic.changed(found, 0, error=0.01, class_errors=wrong, error_kind=error)
 
 
 def section(found: Results, confirmed=None):
@@ -134,6 +134,16 @@ def test_runs_that_did_not_count_have_no_section():
     assert "Errors by class" not in render(digest(found))
 
 
+def test_where_none_is_recommended_the_least_error_shows_why():
+    """It names one class alone, which a page of no answer must be able to tell."""
+    found = synthetic.changed(results(), 0, error=0.5, class_errors=(0, 200, 60, 30, 10, 0))
+    told = digest(found)
+    assert not told.picks
+    (network,) = class_section(told).networks
+    assert network.picks == "least error, not recommended"
+    assert [row.cells[2].text for row in network.classes.rows] == ["100.0 %"] * 4 + ["0.0 %"]
+
+
 def test_test_errors_of_fresh_seeds_stand_beside():
     found = results()
     key = digest(found).picks["knee"].key
@@ -182,7 +192,7 @@ def test_other_programs_read_the_same():
     ],
 )
 def test_the_error_is_called_what_it_is(kind, name):
-    page = Reader(render(digest(results(error=kind))))
+    page = Reader(render(digest(results([*NAMES, "ant", "bee", "fly", "gnat"], error=kind))))
     titles = [
         figure["layout"].get("yaxis", {}).get("title", {}).get("text") for figure in page.figures
     ]
