@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
 
 from dnsearch.arrays import Floats
 
@@ -51,6 +54,33 @@ def expected_regret(draws: ArrayLike, allowed: ArrayLike, chosen: int) -> float:
     errors = np.asarray(draws, np.float64)
     inside = np.asarray(allowed, bool)
     return float((errors[:, chosen] - errors[:, inside].min(axis=1)).mean())
+
+
+def binomial_interval(error: ArrayLike, images: ArrayLike, level: float) -> tuple[Any, Any]:
+    """Between which ends the error on new images lies, given the share ``error`` (0 to 1) that is
+    wrong of so many ``images``, whole number or not: Clopper and Pearson's (1934,
+    doi:10.1093/biomet/26.4.404), which holds the true one with at least this probability."""
+    n = np.asarray(images, np.float64)
+    wrong = np.clip(np.asarray(error, np.float64), 0, 1) * n
+    tail = (1 - level) / 2
+    with np.errstate(invalid="ignore"):
+        low = np.where(wrong > 0, betaincinv(np.maximum(wrong, 1e-9), n - wrong + 1, tail), 0.0)
+        right = np.maximum(n - wrong, 1e-9)
+        high = np.where(wrong < n, betaincinv(wrong + 1, right, 1 - tail), 1.0)
+    return low, high
+
+
+def on_new_images(
+    error: ArrayLike, low: ArrayLike, high: ArrayLike, images: ArrayLike, level: float = LEVEL
+) -> tuple[Floats, Floats]:
+    """The interval (n,) and (n,) of each error on new images, from its interval on so many
+    ``images`` that were measured: how far either end is away is joined with how far it is for the
+    choice of images, as a sum of squares (Zou and Donner 2008, doi:10.1002/sim.3095)."""
+    middle = np.asarray(error, np.float64)
+    least, most = binomial_interval(middle, images, level)
+    below = np.hypot(middle - np.asarray(low), middle - np.minimum(least, middle))
+    above = np.hypot(np.asarray(high) - middle, np.maximum(most, middle) - middle)
+    return np.maximum(middle - below, 0.0), np.minimum(middle + above, 1.0)
 
 
 def _along_one_cost(errors: Floats, cost: Floats) -> Floats:

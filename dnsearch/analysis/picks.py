@@ -1,33 +1,39 @@
-"""Which candidates to recommend, and how a user names one: the same for report, export and CLI.
+"""Which networks to recommend, and how a user names one: the same for report, export and CLI.
 
-A pick is ``knee``, ``least-error`` or ``least-cost`` (of the Pareto front), a candidate's key, or
-bounds joined by commas, such as ``macs<=50e6`` or ``macs<=50M,params<=1e5``: the least error
-among the finished candidates within them. Picks follow predicted errors where there are any: the
-least of many measured errors is a lucky one.
+A pick is ``least-error`` (the least predicted error within the limits), ``as-good`` (the cheapest
+that is as good within the noise), ``knee`` or ``least-cost`` of the Pareto front, a network's key,
+or bounds joined by commas, such as ``macs<=50e6`` or ``macs<=50M,params<=1e5``: the least predicted
+error among the finished networks within them.
+
+Everywhere here ``networks`` are candidates joined by ``candidates.by_network``, and where a network
+stands is its predicted error and its costs: of the front, of what is recommended, in tables and in
+pictures.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import shorten
-from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from dnsearch.analysis import pareto
 from dnsearch.analysis.candidates import Candidate, figures, finished, state_counts
 from dnsearch.analysis.metrics import format_value
+from dnsearch.analysis.predictions import Predictions
 from dnsearch.errors import ConfigError, RunError, nearest
 
-RULES: Mapping[str, Callable[[pareto.Floats], int]] = MappingProxyType(
-    {
-        "knee": pareto.knee,
-        "least-error": pareto.least_error,
-        "least-cost": pareto.least_cost,
-    }
-)
-"""The picks a report recommends, by name; the first is the one it puts first."""
+LEAST_ERROR, AS_GOOD, KNEE, LEAST_COST = RULES = ("least-error", "as-good", "knee", "least-cost")
+"""The picks a report recommends, by name; the first is the answer."""
+
+TOLERANCE = 0.01
+"""Share of its own size by which an error may be larger and count as good, or the seed noise where
+that is more."""
+
+NONE_BETTER = "none is shown to be better than always giving the same answer"
 
 BOUNDED = ("params", "macs", "activations", "train_bytes", "latency_ms", "depth", "error")
 """What a query may bound."""
@@ -37,71 +43,113 @@ _PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _EXAMPLE = "write bounds such as 'macs<=50e6'"
 
 
-def objective_values(candidates: Sequence[Candidate], costs: Sequence[str]) -> pareto.Floats:
-    """The candidates' objectives, (n, 1 + costs), as ``dnsearch.analysis.pareto`` takes them."""
-    return np.stack([figures(candidates, name) for name in ("error", *costs)], axis=1)
+def positions(networks: Sequence[Candidate], costs: Sequence[str]) -> pareto.Floats:
+    """Where the networks stand, (n, 1 + costs), as ``dnsearch.analysis.pareto`` takes it: predicted
+    errors and costs; NaN for what did not finish."""
+    found = np.stack([figures(networks, name) for name in ("predicted_error", *costs)], axis=1)
+    found[[not network.counts for network in networks]] = np.nan
+    return found
 
 
-def front(candidates: Sequence[Candidate], costs: Sequence[str]) -> list[Candidate]:
-    """The finished candidates that no other one dominates, cheapest first, an architecture once.
-
-    An architecture that was trained with several seeds counts by their mean, lest one lucky seed
-    stand for it; the candidate returned is its best.
-    """
-    done = _cheapest_first(finished(candidates), costs)
-    values = objective_values(done, costs)
-    values[:, 0] = _seed_means(done)
-    best: dict[str, Candidate] = {}
-    for member in np.flatnonzero(pareto.nondominated(values)):
-        best.setdefault(done[member].key, done[member])
-    return list(best.values())
+def front(networks: Sequence[Candidate], costs: Sequence[str]) -> list[Candidate]:
+    """The finished networks that no other one dominates, cheapest first."""
+    ordered = _cheapest_first(finished(networks), costs)
+    return [ordered[i] for i in np.flatnonzero(pareto.nondominated(positions(ordered, costs)))]
 
 
-def recommend(candidates: Sequence[Candidate], costs: Sequence[str]) -> dict[str, Candidate]:
-    """The recommended candidates by the names of ``RULES``, of the front of predicted errors; empty
-    while there is none."""
-    done = _cheapest_first(finished(candidates), costs)
-    values = objective_values(done, costs)
-    values[:, 0] = _predicted(done)
-    members = np.flatnonzero(pareto.nondominated(values))
-    if not len(members):
+def is_better(network: Candidate, baseline: float) -> bool:
+    """Whether its error on new images is shown to be below this baseline: its interval does not
+    reach it."""
+    return network.new_high < baseline
+
+
+def recommend(
+    networks: Sequence[Candidate],
+    costs: Sequence[str],
+    baseline: float = 1.0,
+    predictions: Predictions | None = None,
+) -> dict[str, Candidate]:
+    """The recommended networks by the names of ``RULES``, all on the front and better than the
+    ``baseline`` error; empty while there is none. There is an ``as-good`` one only where it is
+    cheaper than that of least error."""
+    members = [each for each in front(networks, costs) if is_better(each, baseline)]
+    if not members:
         return {}
-    return {name: done[members[rule(values[members])]] for name, rule in RULES.items()}
+    values = positions(members, costs)
+    best = members[pareto.least_error(values)]
+    cheaper = as_good(best, members, costs, predictions)
+    return {
+        LEAST_ERROR: best,
+        **({AS_GOOD: cheaper[0].network} if cheaper else {}),
+        KNEE: members[pareto.knee(values)],
+        LEAST_COST: members[pareto.least_cost(values)],
+    }
 
 
-def _cheapest_first(candidates: Sequence[Candidate], costs: Sequence[str]) -> list[Candidate]:
+class AsGood(NamedTuple):
+    """A network that is cheaper than another and as good as it within the noise. probability: of
+    an error at most 1 + tolerance times the other's; NaN where only measured errors are compared.
+    """
+
+    network: Candidate
+    probability: float
+    tolerance: float
+
+
+def as_good(
+    best: Candidate,
+    networks: Sequence[Candidate],
+    costs: Sequence[str],
+    predictions: Predictions | None = None,
+) -> list[AsGood]:
+    """Those of the networks that cost less than ``best`` in the first cost and no more in any, and
+    are as good with a probability of at least one half; the cheapest first."""
+    noise = predictions.seed_noise if predictions else 0.0
+    tolerance, own = max(TOLERANCE, noise), [best.figure(name) for name in costs]
+    found = []
+    for other in _cheapest_first(networks, costs):
+        theirs = [other.figure(name) for name in costs]
+        if not (theirs[0] < own[0] and all(a <= b for a, b in zip(theirs, own, strict=True))):
+            continue
+        if predictions and {best.key, other.key} <= predictions.place.keys():
+            probability = float(predictions.as_good(best.key, [other.key], tolerance)[0])
+        else:
+            allowed = (1 + tolerance) * best.predicted_error
+            probability = math.nan if other.predicted_error <= allowed else 0.0
+        if not probability < 0.5:
+            found.append(AsGood(other, probability, tolerance))
+    return found
+
+
+def _cheapest_first(networks: Sequence[Candidate], costs: Sequence[str]) -> list[Candidate]:
     """By cost, then by error; what was not measured comes last."""
-    keys = [figures(candidates, name) for name in ("error", *reversed(costs))]
-    return [candidates[i] for i in np.lexsort(keys)]
+    keys = [figures(networks, name) for name in ("predicted_error", *reversed(costs))]
+    return [networks[i] for i in np.lexsort(keys)]
 
 
-def _seed_means(done: Sequence[Candidate]) -> pareto.Floats:
-    return pareto.seed_means([candidate.key for candidate in done], figures(done, "error"))
+def pick(
+    networks: Sequence[Candidate],
+    recommended: Mapping[str, Candidate],
+    costs: Sequence[str],
+    query: str,
+) -> Candidate:
+    """The network that a user names, among which are the ``recommended`` ones (``recommend``).
 
-
-def _predicted(done: Sequence[Candidate]) -> pareto.Floats:
-    """The predicted error of each finished candidate, the mean over its seeds where there is
-    none."""
-    predicted = figures(done, "predicted_error")
-    return np.where(np.isfinite(predicted), predicted, _seed_means(done))
-
-
-def pick(candidates: Sequence[Candidate], costs: Sequence[str], query: str) -> Candidate:
-    """The candidate a user names.
-
-    Raises ConfigError for a query that cannot be read and RunError where no candidate answers it;
+    Raises ConfigError for a query that cannot be read and RunError where no network answers it;
     either says what there is.
     """
+    if query == AS_GOOD and recommended:
+        return recommended.get(AS_GOOD, recommended[LEAST_ERROR])
     if query in RULES:
-        recommended = recommend(candidates, costs)
         if not recommended:
-            raise RunError(f"there is no {query} pick: {_why_none(candidates)}")
+            why = NONE_BETTER if front(networks, costs) else _why_none(networks)
+            raise RunError(f"there is no {query} pick: {why}")
         return recommended[query]
-    return _by_key(candidates, query) if is_key(query) else _within(candidates, costs, query)
+    return by_key(networks, query) if is_key(query) else _within(networks, costs, query)
 
 
 def is_key(query: str) -> bool:
-    """Whether a query names a candidate by its key, not by what is known of it."""
+    """Whether a query names a network by its key, not by what is known of it."""
     return query not in RULES and not re.search("[<>=]", query)
 
 
@@ -126,27 +174,27 @@ def parse_bounds(query: str) -> dict[str, float]:
     return bounds
 
 
-def _within(candidates: Sequence[Candidate], costs: Sequence[str], query: str) -> Candidate:
-    done = finished(candidates)
-    predicted = dict(zip(done, _predicted(done), strict=True))
-    left = done
+def _within(networks: Sequence[Candidate], costs: Sequence[str], query: str) -> Candidate:
+    left = finished(networks)
     for name, bound in parse_bounds(query).items():
-        inside = [candidate for candidate in left if candidate.figure(name) <= bound]
+        figure = "predicted_error" if name == "error" else name
+        inside = [candidate for candidate in left if candidate.figure(figure) <= bound]
         if not inside:
-            known = figures(left, name)
+            known = figures(left, figure)
             known = known[np.isfinite(known)]
-            reason = f"none has a known {name}" if left else _why_none(candidates)
+            reason = f"none has a known {name}" if left else _why_none(networks)
             if len(known):
                 reason = f"the least {name} left is {format_value(name, known.min())}"
             raise RunError(f"no finished candidate has {query}: {reason}")
         left = inside
     # A cost that was not measured must not rule out a candidate that is asked for by another.
-    values = np.nan_to_num(objective_values(left, costs), nan=np.finfo(float).max)
-    values[:, 0] = [predicted[candidate] for candidate in left]
+    values = np.nan_to_num(positions(left, costs), nan=np.finfo(float).max)
     return left[pareto.least_error(values)]
 
 
-def _by_key(candidates: Sequence[Candidate], key: str) -> Candidate:
+def by_key(candidates: Sequence[Candidate], key: str) -> Candidate:
+    """The network with this key, or the only one whose key begins so. Raises RunError where there
+    is none, and where it failed."""
     found = [each for each in candidates if key and each.key.startswith(key)]
     if not found:
         raise RunError(

@@ -1,16 +1,20 @@
-"""Weights from files: torchvision's ``.pth`` (old and new), safetensors, and dnsearch's own.
+"""Weights from files: torchvision's ``.pth`` (old and new), safetensors, checkpoints of other
+people and dnsearch's own.
 
 Pickled files are opened with ``weights_only=True``, so that no file can run code.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -19,64 +23,88 @@ from torch import Tensor
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.arch.presets import preset
+from dnsearch.arch.weights import Found, find_weights
 from dnsearch.errors import CheckpointError, ConfigError, DnsearchError
+from dnsearch.text import agreeing, counted
 
 Layer = Literal["stem", "classifier"]
 _KEYS = {"stem": ("features.conv0.weight",), "classifier": ("classifier.weight", "classifier.bias")}
 _FIELD = {"stem": "in_channels", "classifier": "num_classes"}
 
-# torchvision's files from before 2018 have denselayer1.norm.1.weight for denselayer1.norm1.weight.
-_OLD_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+_UNREADABLE = "cannot be read as weights"
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """The state dict in a file, on the CPU, with today's keys.
+    """The state dict of the DenseNet in a file, on the CPU, with today's names.
 
-    Accepts a state dict, one wrapped as ``state_dict`` or ``model``, DataParallel's ``module.``
-    prefix, and dnsearch's training checkpoints, whose averaged weights it takes.
-    Raises CheckpointError naming the file when it is missing, unreadable or holds no weights.
+    However it was saved (``arch.weights``): bare, under any key of a checkpoint, with any prefix,
+    as of DataParallel, torch.compile or Lightning; of a network and its average (dnsearch's own
+    training checkpoints, EMA) the average.
+    Raises CheckpointError naming the file when it is missing, unreadable or holds no such weights.
     """
-    path = Path(path)
+    return _read(Path(path)).weights
+
+
+def _read(path: Path) -> Found:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such weights file")
     try:
-        if path.suffix == ".safetensors":
-            content: Any = safetensors.torch.load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # torch raises half a dozen types, in words for programmers
+        return find_weights(_content(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        try:
+            return safetensors.torch.load_file(path)
+        except Exception:  # half a dozen types, in words for programmers
+            raise CheckpointError(f"{_UNREADABLE}; it is damaged or another kind of file") from None
+    try:
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that a file looks like TorchScript
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        refused = re.search(r"Unsupported (?:global|class): (?:GLOBAL )?([\w.]+)", str(error))
+        if refused is None and "TorchScript" not in str(error):
+            raise CheckpointError(f"{_UNREADABLE}; it is damaged or another kind of file") from None
+        what = f"a Python object, {refused[1]}," if refused else "a TorchScript program"
         raise CheckpointError(
-            f"{path}: cannot be read as weights; it is damaged, another kind of file, or holds "
-            "more than tensors"
+            f"{_UNREADABLE}; it holds {what} which could run code, such as a whole model; where it "
+            "was made, write torch.save(model.state_dict(), PATH)"
         ) from None
-    for wrapper in ("averaged", "state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(key, str) and torch.is_tensor(value) for key, value in content.items()
-    ):
-        raise CheckpointError(f"{path}: must hold a state dict (names to tensors)")
-    return {_OLD_KEY.sub(r"\1\2.", key.removeprefix("module.")): v for key, v in content.items()}
+
+
+def _harmless() -> list[Any]:
+    """Types beside torch's that checkpoints often hold and that cannot run code: numbers of NumPy,
+    as of a best score, and argparse's options."""
+    scalar: Any = np._core.multiarray.scalar  # pyright: ignore
+    names = "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"
+    kinds = [type(np.dtype(code)) for code in (*np.typecodes["All"],) if code not in "OSUVMm"]
+    return [argparse.Namespace, np.dtype, *kinds, *((scalar, name) for name in names)]
 
 
 def load_weights(model: DenseNet, path: Path | str, reinitialise: Collection[Layer] = ()) -> None:
-    """Loads a file's weights into the network, all of them or, where any does not fit, none.
+    """Loads a file's weights (see ``read_weights``) into the network, all of them or, where any
+    does not fit, none.
 
     ``reinitialise`` names layers that keep the values they have, for transfer to other classes
     (``"classifier"``) or channels (``"stem"``). Counters that files from before 2018 lack become 0.
-    Raises CheckpointError naming the first entry that is missing, unknown or of another shape.
+    Raises CheckpointError naming the first entries that are missing, unknown or of another shape.
     """
-    weights, own = read_weights(path), model.state_dict()
     if isinstance(reinitialise, str) or not set(reinitialise) <= _KEYS.keys():
         raise ConfigError("reinitialise", "must be a list of 'stem' and 'classifier'", reinitialise)
+    (weights, place), own = _read(Path(path)), model.state_dict()
+    if "classifier" in reinitialise:
+        weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
     for layer in reinitialise:
         weights |= {key: own[key] for key in _KEYS[layer]}
     for key, value in own.items():
         if key.endswith("num_batches_tracked"):
             weights.setdefault(key, torch.zeros_like(value))
-    _require_same_names(path, own, weights)
+    _require_same_names(f"{path}{f' ({place})' if place else ''}", own, weights)
     for key, value in own.items():
         if weights[key].shape != value.shape:
             raise CheckpointError(_misshapen(path, key, weights[key], value))
@@ -84,19 +112,28 @@ def load_weights(model: DenseNet, path: Path | str, reinitialise: Collection[Lay
 
 
 def _require_same_names(
-    path: Path | str, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+    where: str, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
 ) -> None:
-    missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    if missing:
-        raise CheckpointError(
-            f"{path}: {len(missing)} weights of this network are missing, first {missing[0]!r}; "
-            "is it another architecture's file?"
-        )
+    missing = [name for name in own if name not in weights]
+    unknown = [name for name in weights if name not in own]
+    if not missing and not unknown:
+        return
+    parts = (
+        [f"lacks {counted(len(missing), 'weight')} of this network{_few(missing)}"]
+        if missing
+        else []
+    )
     if unknown:
-        raise CheckpointError(
-            f"{path}: holds {len(unknown)} weights this network lacks, first {unknown[0]!r}; "
-            "is it another architecture's file?"
-        )
+        others = agreeing(len(unknown), "another one", f"{len(unknown)} others")
+        parts.append(f"holds {others}{_few(unknown)}")
+    hint = "is it another architecture's file?"
+    if all(name.startswith("classifier.") for name in (*missing, *unknown)):
+        hint = "pass reinitialise=['classifier'] to train this layer anew"
+    raise CheckpointError(f"{where}: {' and '.join(parts)}; {hint}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return f" ({', '.join(map(repr, names[:3]))}{', ...' * (len(names) > 3)})"
 
 
 def _misshapen(path: Path | str, key: str, given: Tensor, wanted: Tensor) -> str:

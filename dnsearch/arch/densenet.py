@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dnsearch.arch import kernels
 from dnsearch.arch.config import ArchConfig
-from dnsearch.arch.plain import PlainDenseNet
+from dnsearch.arch.plain import PlainDenseNet, is_traced
 
 
 class DenseNet(PlainDenseNet):
@@ -26,8 +26,13 @@ class DenseNet(PlainDenseNet):
 
         Raises ConfigError where ``kernels`` is no known name.
         """
-        fast = kernels.pooled_features(self, images, self.kernels)
-        return super().pooled_features(images) if fast is None else fast
+        if torch.jit.is_scripting():  # pyright: ignore
+            return self._by_modules(images)
+        return self._fastest(images)
+
+    def _fastest(self, images: Tensor) -> Tensor:
+        fast = None if is_traced(images) else kernels.pooled_features(self, images, self.kernels)
+        return self._by_modules(images) if fast is None else fast
 
     def use_kernels(
         self, name: kernels.Kernels, device: torch.device, bf16: bool = False

@@ -93,7 +93,8 @@ class Transition(nn.Sequential):
 class PlainDenseNet(nn.Module):
     """The network of a config: images (n, in_channels, h, w) -> logits (n, num_classes).
 
-    Calling it raises ConfigError for images smaller than ``config.least_size``.
+    Calling it raises ConfigError for images smaller than ``config.least_size``, unless it is traced
+    or compiled.
     """
 
     def __init__(self, config: ArchConfig) -> None:
@@ -125,14 +126,29 @@ class PlainDenseNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, num_classes) of images (n, in_channels, h, w)."""
-        height, width = images.shape[-2:]
-        self.config.require_size(int(height), int(width))
+        if not torch.jit.is_scripting():  # pyright: ignore
+            self._require_size(images)
         return self.classifier(self.pooled_features(images))
+
+    def _require_size(self, images: Tensor) -> None:
+        """A tracer would keep the answer for all sizes, or stop at the question."""
+        if not is_traced(images):
+            height, width = images.shape[-2:]
+            self.config.require_size(height, width)
 
     def pooled_features(self, images: Tensor) -> Tensor:
         """What the classifier reads of images (n, in_channels, h, w): (n, c)."""
+        return self._by_modules(images)
+
+    def _by_modules(self, images: Tensor) -> Tensor:
         features = F.relu(self.features(images), inplace=True)
         return F.adaptive_avg_pool2d(features, 1).flatten(1)
+
+
+def is_traced(images: Tensor) -> bool:
+    """Whether a call is recorded, not run: by tracing, torch.compile, torch.export or torch.fx."""
+    traced: bool = torch.jit.is_tracing()  # pyright: ignore
+    return traced or torch.compiler.is_compiling() or not isinstance(images, Tensor)
 
 
 def _initialise(module: nn.Module) -> None:

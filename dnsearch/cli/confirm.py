@@ -81,6 +81,9 @@ def command(
         reason = confirm(folder, replace(results, study=study), request, opened, display.show)
 
     from dnsearch.cli.pages import write_page
+    from dnsearch.cli.summary import print_answer
+    from dnsearch.report.answer import export_command
+    from dnsearch.report.digest import digest
 
     results = replace(results, confirmed=read_results(folder).confirmed)
     shown, found = findings(results, request.epochs)
@@ -88,11 +91,13 @@ def command(
     click.echo(f"\n{reason}")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {shlex.join(['dnsearch', *sys.argv[1:]])}")
+    print_answer(digest(results))
     if found is not None:
         _print(found)
     click.echo(f"report:    {folder.report}")
-    if found is not None and found.pick:
-        click.echo(f"train on:  dnsearch train {shlex.quote(f'{run}:{found.pick}')}")
+    if results.picks:
+        click.echo(f"export:    {export_command(run)}")
+        click.echo(f"train on:  dnsearch train {shlex.quote(f'{run}:least-error')}")
     if reason == INTERRUPTED:
         return 130
     return 0 if found is not None and found.best_first else 1

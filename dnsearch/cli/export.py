@@ -13,19 +13,56 @@ from dnsearch.rundir import RunDir
 @click.argument("run")
 @click.option(
     "--pick",
-    default="knee",
+    default="least-error",
     show_default=True,
-    help='least-error, knee, least-cost, a key of the report, or bounds such as "macs<=50e6".',
+    help="least-error, as-good, knee, least-cost, a key of the report, or bounds such as "
+    '"macs<=50e6".',
+)
+@click.option(
+    "--train", is_flag=True, help="Train it in full first, as `dnsearch train` does, where need be."
 )
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder to write.")
-def command(run: str, pick: str, to: Path) -> None:
-    """Write one network of RUN into a folder: config.json, weights, a README that loads it."""
+@click.pass_context
+def command(context: click.Context, run: str, pick: str, to: Path, train: bool) -> int:
+    """Write one network of RUN into a folder: config.json, weights, a README that loads it.
+
+    Without --pick it is the answer: the least predicted error within the limits.
+    """
     folder = RunDir.find(run)
 
-    from dnsearch.export import export_network
+    from dnsearch.analysis.picks import is_better
+    from dnsearch.export.bundle import export_network, weights_of
     from dnsearch.search.results import read_results
 
-    found = export_network(read_results(folder), folder, pick, to)
-    click.echo(
-        f"{found.name} ({found.key}) written to {to}; {to / 'README.md'} says how to load it"
-    )
+    results = read_results(folder)
+    network = results.pick(pick)
+    if train and weights_of(results, folder, network) is None:
+        return _train(context, run, network.key, to)
+    written = export_network(results, folder, pick, to)
+    length = f"{written.weights.epochs} epochs"
+    click.echo(f"{network.name} ({network.key}, {length}) written to {to}")
+    if network.counts and not is_better(network, results.baseline.error):
+        click.echo(
+            f"note: it is no better than {results.baseline.words}, which is wrong for "
+            f"{100 * results.baseline.error:.2f} %"
+        )
+    click.echo(f"{to / 'README.md'} says how to load it")
+    return 0
+
+
+def _train(context: click.Context, run: str, key: str, to: Path) -> int:
+    """Trains the network in full in a folder of its own, and copies what that exports."""
+    import shutil
+
+    from dnsearch.cli import train
+    from dnsearch.errors import RunError
+    from dnsearch.export.trained import NETWORK_FOLDER
+
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise RunError(f"{to}: must be a new or empty folder; choose another with --to")
+    name = f"{RunDir.find(run).name}-{key}"
+    code = context.invoke(train.command, network=f"{run}:{key}", name=name)
+    if code == 0:
+        shutil.copytree(RunDir.named(name).path / NETWORK_FOLDER, to, dirs_exist_ok=True)
+        click.echo(f"written to {to}")
+    return code

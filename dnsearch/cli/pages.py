@@ -18,7 +18,8 @@ def write_page(
     scaling: Scaling | None = None,
     confirmed: Confirmed | None = None,
 ) -> Path:
-    """Writes ``report.html`` and the files beside it into the run's folder; the page's path.
+    """Writes ``report.html`` and the files beside it into the run's folder, and notes its answer;
+    the page's path.
 
     scaling, confirmed: what `dnsearch scale` and `dnsearch confirm` have just found; by default
     what they find of the run as it stands. Raises RunError where a file cannot be written.
@@ -26,11 +27,15 @@ def write_page(
     from dnsearch.confirm.findings import confirmed as findings
     from dnsearch.report.page import write_report
     from dnsearch.scaling.recorded import recorded_scaling
+    from dnsearch.search.answers import answers, change, note_answer
     from dnsearch.search.results import read_results
 
-    return write_report(
+    page = write_report(
         results,
         run.path,
         confirmed or findings(results),
         scaling or recorded_scaling(results, run, read_results),
+        change(results, answers(run)),
     )
+    note_answer(results, run)
+    return page

@@ -75,11 +75,14 @@ def command(
 
     from dnsearch.cli.pages import write_page
     from dnsearch.cli.summary import print_summary
+    from dnsearch.search.answers import answers, change
     from dnsearch.search.results import read_results
 
     results = read_results(run)
+    changed = change(results, answers(run))
     write_page(results, run)
-    found = print_summary(results, run, reason, shlex.join(["dnsearch", *sys.argv[1:]]))
+    typed = shlex.join(["dnsearch", *sys.argv[1:]])
+    found = print_summary(results, run, reason, typed, changed)
     return 0 if found or reason in (INTERRUPTED, TIME_IS_UP) else 1
 
 

@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 
 import click
 
-from dnsearch.analysis.candidates import Candidate, State
+from dnsearch.analysis.candidates import Basis, Candidate, State
 from dnsearch.analysis.metrics import duration, format_value
+from dnsearch.analysis.picks import LEAST_ERROR
 from dnsearch.confirm.run import default_request, expected_duration
 from dnsearch.data import had_test
-from dnsearch.report.digest import Digest, digest, error_of, export_command, sureness_of
+from dnsearch.report.answer import (
+    change_of,
+    confirm_change_of,
+    error_of,
+    export_command,
+    none_to_recommend,
+    sure,
+    sureness_of,
+)
+from dnsearch.report.digest import Digest, digest
 from dnsearch.rundir import RUNS, RunDir
+from dnsearch.search.answers import Change
 from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
 from dnsearch.search.results import Results
 from dnsearch.text import counted
 
-PICK = "knee"
-"""What is recommended where the user has named no bound."""
 
-LEAST_ERROR = "least-error"
-
-
-def print_summary(results: Results, run: RunDir, reason: str, command: str) -> bool:
+def print_summary(
+    results: Results, run: RunDir, reason: str, command: str, change: Change | None = None
+) -> bool:
     """Prints why the search ended, the recommended network, the report and the next commands.
 
-    ``command`` is what was typed. Returns whether there is a network to recommend.
+    ``command`` is what was typed; ``change``: how the answer differs from an earlier one. Returns
+    whether there is a network to recommend.
     """
-    found = digest(results)
+    found = digest(results, change)
     click.echo(f"\n{reason}: {_done(found)} in {duration(results.seconds)} of search")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {command}")
     if reason == TIME_IS_UP:
         click.echo("to go on:  the same command with a longer --time")
-    if found.picks:
-        _print_picks(found)
-    else:
-        click.echo("no network to recommend")
+    print_answer(found)
     click.echo(f"report:    {run.report}")
     if found.picks:
         named = run.path.parent == Path(RUNS)
         name = run.name if named else str(run.path)
-        click.echo(f"export:    {export_command(name, PICK)}")
+        click.echo(f"export:    {export_command(name)}")
         _print_confirm(results, name)
-        click.echo(f"train on:  dnsearch train {shlex.quote(f'{name}:{PICK}')}")
+        click.echo(f"train on:  dnsearch train {shlex.quote(f'{name}:{LEAST_ERROR}')}")
     return bool(found.picks)
 
 
@@ -76,28 +83,47 @@ def _print_confirm(results: Results, name: str) -> None:
     )
 
 
-def _print_picks(found: Digest) -> None:
-    knee, best = found.picks[PICK], found.picks[LEAST_ERROR]
-    _print_pick("take:", knee, "the knee of the front", found)
-    click.echo(f"           {_noise(knee, found)}")
-    if best.key != knee.key:
-        _print_pick("or:", best, "if only error counts", found)
-    if sure := sureness_of(found):
-        click.echo(f"           {sure}")
+def print_answer(found: Digest) -> None:
+    """The network to take with its figures, what is as good and cheaper, and the baseline; or why
+    there is none."""
+    if found.answer is None:
+        _print("", none_to_recommend(found))
+        return
+    _print_network("take:", found.answer, found)
+    _print("", _noise(found.answer, found))
+    if how_sure := sureness_of(found):
+        _print("", how_sure)
+    if found.as_good:
+        network, chance, tolerance = found.as_good
+        _print_network("as good:", network, found)
+        sure_of = "" if math.isnan(chance) else f" {sure(chance)}"
+        _print("", f"within the noise (an error at most {100 * tolerance:.2g} % larger{sure_of})")
+    _print("baseline:", f"{found.baseline.words}: {format_value('error', found.baseline.error)}")
+    if found.changed_from:
+        _print("", confirm_change_of(found))
+    if found.change:
+        _print("", change_of(found))
+
+
+def _print(label: str, text: str) -> None:
+    click.echo(f"{label:<11}{text}")
 
 
 def _noise(candidate: Candidate, found: Digest) -> str:
-    """How much a measured error depends on chance."""
-    predictions, trainings = found.results.predictions, f"{candidate.rung}-epoch trainings"
-    if predictions is not None:
-        points = 100 * predictions.seed_noise * candidate.error
-        return f"from {trainings}, whose errors differ by {points:.1f} points (sd) between seeds"
-    points = 200 * candidate.error_se
-    return f"from {trainings}; the choice of images alone moves errors by up to {points:.1f} points"
+    """How much the error depends on chance."""
+    joint = found.results.joint
+    trained = f"{candidate.rung}-epoch training runs"
+    if joint is None or not candidate.is_predicted:
+        return f"from {trained} with one seed"
+    points = 100 * joint.seed_noise * candidate.predicted_error
+    if candidate.basis is Basis.CONFIRMED:
+        trained = f"those of {joint.epochs} epochs that dnsearch confirm made, and {trained}"
+    return f"from {trained}; seeds move errors by {points:.1f} points (sd)"
 
 
-def _print_pick(verb: str, candidate: Candidate, why: str, found: Digest) -> None:
+def _print_network(label: str, candidate: Candidate, found: Digest) -> None:
     shown = ["macs", "params", *(cost for cost in found.costs if cost == "latency_ms")]
     figures = ", ".join(format_value(name, candidate.figure(name)) for name in shown)
-    click.echo(f"{verb:<11}{candidate.name}  ({candidate.key}, {why})")
-    click.echo(f"           {error_of(candidate)}, {figures}")
+    _print(label, f"{candidate.name}  ({candidate.key})")
+    _print("", error_of(candidate, found))
+    _print("", figures)

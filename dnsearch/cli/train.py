@@ -158,16 +158,15 @@ def _of_run(run: RunDir, query: str) -> Asked:
 
 def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
     from dnsearch.analysis.metrics import duration
-    from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, figures
+    from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, error_labels, figures
 
     done = f"{values['epochs']} epochs in {duration(values['seconds'])} of training"
     click.echo(f"\n{'finished before' if again else 'finished'}: {done}")
     shown = figures(values)
     if values["test"] is None:
-        click.echo(
-            f"           no test error: {values.get('untested', 'there are no test images')}"
-        )
-    for name in ("test error", "validation error"):
+        why = values.get("untested") or "the data set has no test images"
+        click.echo(f"           no test error: {why}")
+    for name in error_labels(values).values():
         if name in shown:
             click.echo(f"           {shown.pop(name)} {name}")
     click.echo(f"           {', '.join(shown.values())}")

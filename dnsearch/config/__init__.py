@@ -26,7 +26,7 @@ from dnsearch.config.study import (
     StudyConfig,
     TrainingConfig,
 )
-from dnsearch.config.values import AUTO_RUNGS, Format
+from dnsearch.config.values import AUTO_RUNGS, ErrorName, Format
 
 __all__ = [
     "AUTO_RUNGS",
@@ -34,6 +34,7 @@ __all__ = [
     "DESIGNS",
     "SCREENING",
     "DataConfig",
+    "ErrorName",
     "Format",
     "LimitsConfig",
     "ObjectivesConfig",

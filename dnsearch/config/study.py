@@ -24,6 +24,7 @@ from dnsearch.config.values import (
     Count,
     Design,
     Device,
+    ErrorName,
     Format,
     InitFeatures,
     Norms,
@@ -152,9 +153,18 @@ class LimitsConfig(Section):
     )
 
 
-class ObjectivesConfig(Section):
-    """The costs to keep low beside the validation error."""
+TOP5_CLASSES = 6
+"""The fewest classes of which five guesses can miss one."""
 
+
+class ObjectivesConfig(Section):
+    """The error to keep low, and the costs beside it."""
+
+    error: ErrorName = Field(
+        default="top1",
+        description="top1: share of images whose class is wrong; balanced: mean of the classes' "
+        "errors, so that rare ones count as much; top5: class not among the five likeliest",
+    )
     costs: Annotated[tuple[CostName, ...], Field(strict=False, min_length=1)] = Field(
         default=("macs",), description="one or more of params, macs, activations, latency_ms"
     )
@@ -183,6 +193,12 @@ class ObjectivesConfig(Section):
                 rule = "must be above 0"
                 rule += " and at most 1" if name == "error" else ""
                 raise ConfigError(field, rule, value)
+
+    def require_classes(self, classes: int) -> None:
+        """Raises ConfigError where the error means nothing with so many classes."""
+        if self.error == "top5" and classes < TOP5_CLASSES:
+            rule = f"needs at least {TOP5_CLASSES} classes, and these images have {classes}"
+            raise ConfigError("objectives.error", rule, self.error, "take top1 or balanced")
 
 
 AUTO_STEPS = 375
@@ -217,6 +233,11 @@ class TrainingConfig(Section):
     )
     label_smoothing: Share = Field(
         default=0.0, description="share of the target spread over all classes"
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="balanced: an image counts in the training loss in inverse proportion to how "
+        "many there are of its class",
     )
     clip_norm: float = Field(
         default=0.0, ge=0, description="largest norm of the gradient; 0 is off"

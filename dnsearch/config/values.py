@@ -141,6 +141,7 @@ Device = Annotated[str, BeforeValidator(parse_device)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 CostName = Literal["params", "macs", "activations", "latency_ms"]
+ErrorName = Literal["top1", "balanced", "top5"]
 
 Format = Literal[
     "fashion-mnist-16k",

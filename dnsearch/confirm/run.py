@@ -8,7 +8,6 @@ run's storage.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +30,7 @@ from dnsearch.data import (
 from dnsearch.data.assemble import fingerprint
 from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir
+from dnsearch.search.confirmed import best_run
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import CONFIRM, Job
@@ -38,7 +38,7 @@ from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.results import Results
 from dnsearch.search.session import MakeEvaluator, local_workers, require_same_images
-from dnsearch.search.store import StudyStore
+from dnsearch.search.store import Record, StudyStore
 from dnsearch.seeds import derived_seed
 
 LONGER = 3
@@ -48,7 +48,7 @@ CONFIRM_SEEDS = 1
 """Sets the seeds apart from those of the search."""
 
 FOLDER = "confirm"
-"""Within the run's: weights of trainings under way."""
+"""Within the run's: weights of training runs under way, and of each network the best."""
 
 
 @dataclass(frozen=True)
@@ -135,16 +135,25 @@ def confirm(
             engine = Engine(store, queue, evaluator, problem, budget, before=before)
 
             def tell(progress: Progress) -> None:
-                for record in progress.finished:  # its score is stored: the weights have served
-                    folder.checkpoint(record.job.arch.key, record.job.seed).unlink(missing_ok=True)
+                if progress.finished:
+                    _tidy(folder, store.records(), progress.finished)
                 show(progress)
 
             try:
                 reason = engine.run(tell)
             except KeyboardInterrupt:
                 return INTERRUPTED
-        shutil.rmtree(folder.path, ignore_errors=True)
         return reason
+
+
+def _tidy(folder: RunDir, records: Sequence[Record], finished: Sequence[Record]) -> None:
+    """Of the networks that these finished training runs are of, keeps the weights of
+    ``confirmed.best_run`` alone; their scores are stored."""
+    for key in {record.job.arch.key for record in finished}:
+        best = best_run(records, key)
+        kept = None if best is None else best.job.seed
+        for seed in {record.job.seed for record in records if record.job.arch.key == key} - {kept}:
+            folder.checkpoint(key, seed).unlink(missing_ok=True)
 
 
 def _require_same_tests(
@@ -175,7 +184,7 @@ def chosen(results: Results, top: int, sample: int) -> list[ArchConfig]:
     the front of the rest. Raises RunError where nothing was trained.
     """
     costs = results.study.objectives.costs
-    best = _front_members(results.candidates, costs, top)
+    best = _front_members(results.searched, costs, top)
     if not best:
         raise RunError(f"{results.name}: no candidate is finished yet, so there is none to confirm")
     trained = [each for each in results.candidates if math.isfinite(each.error)]

@@ -12,6 +12,7 @@ from dnsearch.analysis.candidates import Candidate, State
 from dnsearch.arrays import Floats
 from dnsearch.config import TrainingConfig
 from dnsearch.confirm.certificate import Certificate, certify
+from dnsearch.search.confirmed import fresh_error
 from dnsearch.training.score import CurvePoint
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
@@ -87,12 +88,6 @@ def _zero_cost(scores: Sequence[Mapping[str, float | None] | None]) -> dict[str,
     names = dict.fromkeys(name for one in scores for name in one or ())
     found = {name: [(one or {}).get(name) for one in scores] for name in names}
     return {name: np.array(values, np.float64) for name, values in found.items()}
-
-
-def fresh_error(record: Record) -> float:
-    """The share (0 to 1) of test images that are wrong, NaN where the training failed."""
-    error = record.score.test_error
-    return math.nan if error is None else error
 
 
 def padded(lists: Sequence[Sequence[float]]) -> Floats:

@@ -6,14 +6,15 @@ import math
 import shutil
 import tempfile
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from dnsearch.analysis.candidates import Candidate
-from dnsearch.analysis.metrics import METRICS, format_error, format_value
-from dnsearch.analysis.picks import front
+from dnsearch.analysis.candidates import Candidate, finished
+from dnsearch.analysis.metrics import METRICS, duration, format_error, format_value
+from dnsearch.analysis.picks import LEAST_ERROR
 from dnsearch.arch.checkpoint import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -23,29 +24,131 @@ from dnsearch.arch.checkpoint import (
 )
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
+from dnsearch.confirm.run import FOLDER as CONFIRM_FOLDER
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, write_json, write_text
+from dnsearch.search.answers import note_answer
+from dnsearch.search.confirmed import best_run, fresh_error
 from dnsearch.search.results import Results
 
 PREPROCESSING_FILE = "preprocessing.json"
 
 
-def export_network(results: Results, run: RunDir, query: str, to: Path) -> Candidate:
+EXPORT_FILE = "export.json"
+LONGER = 10
+"""Times the top rung: how long ``dnsearch train`` trains a network that is to be used."""
+
+
+class Exported(NamedTuple):
+    """The network, and the training run whose weights were written."""
+
+    network: Candidate
+    weights: Weights
+
+
+class Weights(NamedTuple):
+    """A training run's weights: its file, epochs, seed and validation error (0 to 1) with its
+    standard error; ``confirmed`` says that it was one of `dnsearch confirm`, with its
+    ``test_error``."""
+
+    file: Path
+    epochs: int
+    seed: int
+    error: float
+    error_se: float
+    confirmed: bool = False
+    test_error: float = math.nan
+
+
+def export_network(results: Results, run: RunDir, query: str, to: Path) -> Exported:
     """Writes the network that ``query`` picks into the new folder ``to``, whole or not at all.
 
-    The weights are the averaged ones that were scored. The files are loaded again and must give the
-    same outputs. Returns the candidate. Raises RunError where the query finds no candidate,
-    its weights were not kept, or the folder is not empty.
+    The weights are the averaged ones that were scored; of a confirmed network those of the run of
+    least validation error that `dnsearch confirm` made. The files are loaded again and must give
+    the same outputs. ``export.json`` says which network it is, of which run, and when it was
+    written. Raises RunError where the query finds no network, its weights were not kept, or the
+    folder is not empty.
     """
-    candidate = results.pick(query)
-    model = _trained(results, run, candidate)
-    write_bundle(to, model, results.data, _readme(results, candidate))
-    return candidate
+    network = results.pick(query)
+    weights = weights_of(results, run, network)
+    if weights is None:
+        raise RunError(_not_kept(results, run, network))
+    model = scored_network(network.arch, weights.file)
+    record = _record(results, network, weights, query)
+    write_bundle(to, model, results.data, _readme(results, network, weights, record), record)
+    note_answer(results, run, to if query == LEAST_ERROR else None)
+    return Exported(network, weights)
 
 
-def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str) -> None:
+def weights_of(results: Results, run: RunDir, network: Candidate) -> Weights | None:
+    """The weights to export of this network, None where none were kept."""
+    best = best_run(results.confirmed, network.key)
+    if best is not None:
+        file = RunDir(run.path / CONFIRM_FOLDER).checkpoint(network.key, best.job.seed)
+        if file.is_file():
+            error, se = (
+                math.nan if value is None else value
+                for value in (best.score.error, best.score.error_se)
+            )
+            return Weights(file, best.job.rung, best.job.seed, error, se, True, fresh_error(best))
+    for each in sorted(results.measured, key=lambda each: each.error):
+        file = run.checkpoint(each.key, each.seed)
+        if each.key == network.key and each.state is network.state and file.is_file():
+            return Weights(file, each.rung, each.seed, each.error, each.error_se)
+    return None
+
+
+def _not_kept(results: Results, run: RunDir, network: Candidate) -> str:
+    seconds = network.seconds / max(1, network.rung)
+    epochs = LONGER * results.study.training.rungs[-1]
+    length = f" in about {duration(epochs * seconds)}" if math.isfinite(seconds) else ""
+    return (
+        f"{run.path}: the weights of {network.key} were not kept; `dnsearch train "
+        f"{run.name}:{network.key}` trains it in full ({epochs} epochs{length}), and so does "
+        "--train"
+    )
+
+
+def _record(results: Results, network: Candidate, weights: Weights, query: str) -> dict[str, Any]:
+    """The values of ``export.json``."""
+    known = {name: _known(network.figure(name)) for name in _FIGURES}
+    return {
+        "run": results.name,
+        "pick": query,
+        "key": network.key,
+        "name": network.name,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "training_runs": len(finished(results.measured)),
+        "basis": str(network.basis),
+        **known,
+        "baseline_error": results.baseline.error,
+        "weights": {
+            "epochs": weights.epochs,
+            "seed": weights.seed,
+            "validation_error": _known(weights.error),
+            "test_error": _known(weights.test_error),
+            "from": "dnsearch confirm" if weights.confirmed else "the search",
+        },
+    }
+
+
+_FIGURES = ("predicted_error", "predicted_low", "predicted_high", "new_low", "new_high")
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def write_bundle(
+    to: Path,
+    model: DenseNet,
+    data: Mapping[str, Any],
+    readme: str,
+    record: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a network for the images that ``data`` describes into the new folder ``to``, whole or
-    not at all; ``readme`` is the README without the part on loading. See ``export_network``.
+    not at all; ``readme`` is the README without the part on loading, ``record`` the values of
+    ``export.json``. See ``export_network``.
     """
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunError(f"{to}: must be a new or empty folder; choose another with --to")
@@ -55,25 +158,14 @@ def write_bundle(to: Path, model: DenseNet, data: Mapping[str, Any], readme: str
             folder = Path(aside) / "export"
             folder.mkdir()
             _write(folder, model, data, readme + _how_to_load(model, data, to.name))
+            if record:
+                write_json(folder / EXPORT_FILE, record)
             _require_same_outputs(model, folder, data["shape"])
             if to.is_dir():
                 to.rmdir()
             shutil.move(folder, to)
     except OSError as error:
         raise RunError(f"{to}: cannot be written: {error.strerror or error}") from None
-
-
-def _trained(results: Results, run: RunDir, candidate: Candidate) -> DenseNet:
-    checkpoint = run.checkpoint(candidate.key, candidate.seed)
-    if not checkpoint.is_file():
-        members = front(results.measured, results.study.objectives.costs)
-        on_front = any(member.key == candidate.key for member in members)
-        why = "are missing" if on_front else "were not kept, as it is not on the front"
-        raise RunError(
-            f"{checkpoint}: the weights of {candidate.key} {why}; pick another candidate, or "
-            "search anew (--name) with keep_checkpoints = 'all'"
-        )
-    return scored_network(candidate.arch, checkpoint)
 
 
 def scored_network(arch: ArchConfig, checkpoint: Path) -> DenseNet:
@@ -105,27 +197,42 @@ def _require_same_outputs(model: DenseNet, folder: Path, shape: list[int]) -> No
             raise RunError(f"{folder}: gives other outputs when loaded again; nothing is kept")
 
 
-def _readme(results: Results, candidate: Candidate) -> str:
+def _readme(
+    results: Results, network: Candidate, weights: Weights, record: Mapping[str, Any]
+) -> str:
     data, images = results.data, results.validation_images
-    error = format_error(candidate.error, candidate.error_se)
+    error = format_error(weights.error, weights.error_se)
     shown = ("params", "macs", "activations", "latency_ms")
-    known = [n for n in shown if math.isfinite(candidate.figure(n))]
-    lines = "\n".join(
-        f"| {METRICS[n].label} | {format_value(n, candidate.figure(n))} |" for n in known
-    )
-    return f"""# {candidate.name}
+    known = [n for n in shown if math.isfinite(network.figure(n))]
+    rows = [
+        (network.error_name, f"{error} ({images:,} images)"),
+        *([("test error", format_error(weights.test_error))] if weights.confirmed else []),
+        ("predicted error of another training run", _predicted(network)),
+        (results.baseline.words, format_value("error", results.baseline.error)),
+        *((METRICS[n].label, format_value(n, network.figure(n))) for n in known),
+    ]
+    lines = "\n".join(f"| {name} | {text} |" for name, text in rows)
+    by = "`dnsearch confirm`" if weights.confirmed else "the search"
+    return f"""# {network.name}
 
-A DenseNet found by dnsearch in the run `{results.name}` (architecture `{candidate.key}`), trained
-for {candidate.rung} epochs on {data["images"]["train"]:,} images of {data["name"]}.
+A DenseNet found by dnsearch in the run `{results.name}` (architecture `{network.key}`, picked by
+`{record["pick"]}` on {record["written"]}, after {record["training_runs"]} training runs). The
+weights are those that {by} trained for {weights.epochs} epochs with seed {weights.seed}, on
+{data["images"]["train"]:,} images of {data["name"]}.
 
 | figure | value |
 | --- | --- |
-| validation error | {error} ({images:,} images; ± one binomial standard error, one seed) |
 {lines}
 
-The error is that of a short training, on the validation images by which the search chose: expect a
-new training to be a little worse, and measure on test images of your own before quoting a figure.
+The validation images are those by which the search chose: measure on test images of your own before
+quoting a figure.
 """
+
+
+def _predicted(network: Candidate) -> str:
+    value = format_value("error", network.predicted_error)
+    low, high = (format_value("error", end) for end in (network.new_low, network.new_high))
+    return f"{value} ({low.removesuffix(' %')} to {high} on new images)"
 
 
 def _how_to_load(model: DenseNet, data: Mapping[str, Any], name: str) -> str:

@@ -30,8 +30,13 @@ COLUMNS = {
     "latency_ms": "measured milliseconds of one forward pass, empty where not asked for",
     "rung": "epochs trained",
     "images": "training images it was given",
-    "seed": "seed of the training",
-    "error": "validation error, 0 to 1; empty where failed",
+    "seeds": "finished training runs of this network; its errors, losses, latency and seconds are "
+    "their means",
+    "seed": "seed of the training run, of several the one with the least validation error",
+    "error": "validation error, 0 to 1, as objectives.error has it; empty where failed",
+    "top1_error": "share of validation images whose class is wrong, where error is another",
+    "class_errors": "list of wrong validation images, by class in the order of data.json's "
+    "classes; under top5 those whose class is not among the five likeliest; null where unknown",
     "loss": "validation loss, nats",
     "train_loss": "mean training loss of the last epoch, nats",
     "seconds": "wall-clock seconds of this training",
@@ -39,11 +44,15 @@ COLUMNS = {
     "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
     "finished_after": "seconds of search time, over all sittings, when this candidate was told",
     "failure": "reason, empty where there is none",
-    "predicted_error": "predicted error in the mean over seeds, by all training runs together; "
-    "empty where there is none, as for what was not trained to the end",
-    "predicted_low": "lower end of its 90 % interval",
+    "predicted_error": "predicted error in the mean over seeds; empty for what did not finish",
+    "basis": "what it follows from: measured (the network's own training runs), search (all of the "
+    "search's), confirmed (these and those of dnsearch confirm, on the test images)",
+    "predicted_low": "lower end of its 90 % interval on the images that were measured; empty where "
+    "it is the network's own mean",
     "predicted_high": "upper end",
-    "front_probability": "probability of being on the front of all finished candidates",
+    "new_low": "lower end of its 90 % interval on new images of the same kind",
+    "new_high": "upper end",
+    "front_probability": "probability of being on the front of all finished networks",
     "zero_cost": "scores at initialisation by name, null where they were not asked for",
     "curve": "list of {epoch, train_loss, error, loss}",
 }
@@ -57,6 +66,7 @@ def row_of(candidate: Candidate) -> dict[str, Any]:
         "key": candidate.key,
         "name": candidate.name,
         "state": str(candidate.state),
+        "basis": str(candidate.basis) if candidate.counts else "",
         "block_config": "-".join(map(str, candidate.arch.block_config)),
         "depth": candidate.arch.depth,
         "curve": [asdict(point) for point in candidate.curve],

@@ -1,4 +1,4 @@
-"""The Pareto front's picture: validation error against one cost, both logarithmic."""
+"""The Pareto front's picture: predicted error against one cost, both logarithmic."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dnsearch.analysis.metrics import format_value
 from dnsearch.arrays import Floats
 from dnsearch.report import labels
 from dnsearch.report.series import FrontSeries, PresetLine
@@ -31,27 +32,28 @@ _EXTENTS = ((300, 330), (960, 380))
 _HEIGHT = 500
 NEAR_PRESETS = "published network, not trained here"
 FAR_PRESETS = "published networks, far off"
-_SHAPES = {"least-error": 15, "knee": 12, "least-cost": 11}
+_SHAPES = {"least-error": 15, "as-good": 13, "knee": 12, "least-cost": 11}
 
 
 def front_figure(series: FrontSeries) -> go.Figure:
-    """Validation error against one cost, both logarithmic."""
+    """Predicted error against one cost, both logarithmic."""
     figure = go.Figure(layout=layout(_HEIGHT, showlegend=True))
     spans = _spans(series)
     other = ~series.on_front
     dense = len(series.costs) > 400
-    _points(figure, series, other, "candidate", OTHER, 4 if dense else 7, 0.35 if dense else 0.55)
+    _points(figure, series, other, "network", OTHER, 4 if dense else 7, 0.35 if dense else 0.55)
     _frame(figure, spans)
     _step_line(figure, series.step, spans)
     _points(figure, series, series.on_front, "Pareto front", FRONT, 7 if dense else 9, 1.0)
-    _predicted(figure, series)
+    _intervals(figure, series)
+    _baseline(figure, series, spans)
     _trained_presets(figure, series)
     for position, names in series.picks.items():
         _pick(figure, series, position, names)
     _preset_lines(figure, series.untrained, spans)
     (x_low, x_high), (y_low, y_high) = spans
     figure.update_xaxes(axis(series.cost), **log_ticks(x_low, x_high, series.cost))
-    figure.update_yaxes(log_axis("error", y_low, y_high, "validation error"))
+    figure.update_yaxes(log_axis("error", y_low, y_high, series.title))
     _annotate(figure, series, spans)
     return figure
 
@@ -63,7 +65,8 @@ def _spans(series: FrontSeries) -> Spans:
     """The axes' ends around the points, with room for labels below and beside the front."""
     shown = [line.cost for line in series.untrained if line.near]
     costs = np.concatenate([series.costs, shown])
-    return padded_range(costs, 0.12, 0.08), padded_range(series.errors, 0.22, 0.1)
+    errors = [*series.errors, *([series.baseline.error] if series.shows_baseline else [])]
+    return padded_range(costs, 0.12, 0.08), padded_range(np.array(errors), 0.22, 0.1)
 
 
 def _points(
@@ -88,21 +91,50 @@ def _points(
     )
 
 
-def _predicted(figure: go.Figure, series: FrontSeries) -> None:
-    """Of the front, the predicted error with its interval."""
-    chosen = np.flatnonzero(series.on_front & np.isfinite(series.predicted[:, 0]))
+def _intervals(figure: go.Figure, series: FrontSeries) -> None:
+    """Of the front, the interval of each error."""
+    chosen = np.flatnonzero(series.on_front & np.isfinite(series.interval[:, 0]))
     if not len(chosen):
         return
-    middle, low, high = series.predicted[chosen].T
+    low, high = series.interval[chosen].T
+    errors = series.errors[chosen]
     figure.add_scatter(
         x=series.costs[chosen],
-        y=middle,
+        y=errors,
         mode="markers",
-        name="predicted error, 90 %",
+        name="90 % on these images",
         marker={"color": FRONT, "size": 8, "symbol": "line-ew-open"},
-        error_y=error_bars(middle, low, high, FRONT, thickness=1, width=0),
+        error_y=error_bars(errors, low, high, FRONT, thickness=1, width=0),
         opacity=0.6,
         hoverinfo="skip",
+    )
+
+
+def _baseline(figure: go.Figure, series: FrontSeries, spans: Spans) -> None:
+    """The baseline as a line, or where that is far above all networks as a note at the top."""
+    (left, right), (_, top) = spans
+    found = series.baseline
+    words = f"{escape(found.words)}: {format_value('error', found.error)}"
+    if series.shows_baseline:
+        figure.add_scatter(
+            x=[left, right],
+            y=[found.error] * 2,
+            mode="lines",
+            line={"color": OTHER, "width": 1.5, "dash": "dash"},
+            name=words,
+            hovertext=words,
+            hoverinfo="text",
+        )
+        return
+    figure.add_annotation(
+        x=1,
+        y=np.log10(top),
+        xref="paper",
+        text=f"{words} ↑",
+        showarrow=False,
+        xanchor="right",
+        yanchor="bottom",
+        font={"size": 12},
     )
 
 

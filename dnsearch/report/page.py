@@ -13,43 +13,38 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from dnsearch.analysis.candidates import COSTS, Candidate, State
-from dnsearch.analysis.metrics import METRICS, format_error, format_value
+from dnsearch.analysis import picks
+from dnsearch.analysis.candidates import COSTS, Basis, Candidate, State
+from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
 from dnsearch.config import to_toml
 from dnsearch.confirm.findings import Confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.data import had_test
 from dnsearch.errors import DnsearchError
+from dnsearch.report.answer import answer, ends, export_command, sure
 from dnsearch.report.certificate import section as confirmed_section
+from dnsearch.report.classes import class_section
 from dnsearch.report.columns import COLUMNS, row_of
-from dnsearch.report.digest import (
-    Digest,
-    answer,
-    digest,
-    error_of,
-    export_command,
-    plain,
-    summary,
-    sure,
-    sureness_of,
-)
+from dnsearch.report.digest import Digest, digest
 from dnsearch.report.html import render_template
 from dnsearch.report.parts import error_interval
 from dnsearch.report.pictures import pictures
 from dnsearch.report.scaling import section as scaling_section
 from dnsearch.report.style import LOOKS
+from dnsearch.report.summary import plain, summary
 from dnsearch.report.table import candidate_table
+from dnsearch.report.words import WORDS
 from dnsearch.rundir import write_json, write_text
 from dnsearch.text import counted
 
 if TYPE_CHECKING:
     from dnsearch.scaling.study import Scaling
+    from dnsearch.search.answers import Change
     from dnsearch.search.results import Results
 
 
 class Card(NamedTuple):
-    """A recommended network; one that wins in several ways has one card. ``error`` is followed by
-    what it is."""
+    """A recommended network; ``error`` is followed by what it is."""
 
     labels: list[str]
     colour: str
@@ -66,14 +61,15 @@ def write_report(
     folder: Path,
     confirmed: Confirmed | None = None,
     scaling: Scaling | str | None = None,
+    change: Change | None = None,
 ) -> Path:
     """Writes the three files into ``folder``, made if need be, and returns the page's path.
 
-    confirmed: what ``dnsearch confirm`` found. scaling: what ``dnsearch scale`` found, or why that
-    cannot be told. Each file is replaced whole, so a reader never sees half of one. Raises RunError
-    where that fails.
+    change: how the answer differs from an earlier one. confirmed: what ``dnsearch confirm`` found.
+    scaling: what ``dnsearch scale`` found, or why that cannot be told. Each file is replaced whole,
+    so a reader never sees half of one. Raises RunError where that fails.
     """
-    found = digest(results)
+    found = digest(results, change)
     record = plain(confirmed_record(confirmed)) if confirmed else None
     write_json(folder / "summary.json", summary(found) | {"confirmed": record})
     write_text(folder / "candidates.csv", candidates_csv(found))
@@ -83,13 +79,13 @@ def write_report(
 
 
 def candidates_csv(digest: Digest) -> str:
-    """All candidates by ``COLUMNS``, with ``front``; curves as JSON text."""
+    """The networks, and the training runs that did not finish, by ``COLUMNS``, with ``front``;
+    curves as JSON text."""
     rows = [
-        row_of(candidate) | {"front": candidate in digest.on_front}
-        for candidate in digest.candidates
+        row_of(candidate) | {"front": candidate in digest.on_front} for candidate in digest.networks
     ]
     for row in rows:
-        row |= {name: json.dumps(row[name]) for name in ("curve", "zero_cost")}
+        row |= {name: json.dumps(row[name]) for name in ("class_errors", "curve", "zero_cost")}
     table = pd.DataFrame(rows, columns=[*COLUMNS, "front"])
     return table.to_csv(index=False, lineterminator="\n")
 
@@ -105,20 +101,20 @@ def _content(
     digest: Digest, confirmed: Confirmed | None, scaling: Scaling | str | None
 ) -> dict[str, Any]:
     results = digest.results
-    checked = confirmed_section(confirmed) if confirmed else None
-    more = f" Confirmed with fresh seeds: {checked.answer}" if checked else ""
     return {
         "kind": "report",
         "name": results.name,
-        "answer": f"{answer(digest)}{more}",
+        "answer": answer(digest),
         "facts": _facts(digest),
         "cards": _cards(digest, confirmed),
         "trust": _trust(digest, confirmed),
-        "confirmed": checked,
+        "confirmed": confirmed_section(confirmed) if confirmed else None,
         "scaling": scaling_section(scaling) if scaling else None,
+        "classes": class_section(digest, confirmed),
         "failures": _failures(digest),
         "pictures": pictures(digest),
         "table": candidate_table(digest),
+        "words": WORDS,
         "settings": to_toml(results.study),
         "about": {"Data": _pairs(results.data), "Environment": _pairs(results.environment)},
     }
@@ -141,49 +137,55 @@ def _facts(digest: Digest) -> list[str]:
     return facts
 
 
+CARDS = (picks.LEAST_ERROR, picks.AS_GOOD)
+"""The picks that are shown at large; the others are marks in the picture."""
+
+
 def _cards(digest: Digest, confirmed: Confirmed | None) -> list[Card]:
-    grouped: dict[Candidate, list[str]] = {}
-    for name, candidate in digest.picks.items():
-        grouped.setdefault(candidate, []).append(name)
     cards = []
-    for candidate, (first, *others) in grouped.items():
-        error, percent, what = error_of(candidate).partition(" %")
+    for pick in CARDS:
+        if (candidate := digest.picks.get(pick)) is None:
+            continue
         told = dict.fromkeys((*digest.costs, *COSTS, "depth", "seconds"))
         known = [(n, candidate.figure(n)) for n in told if math.isfinite(candidate.figure(n))]
+        predicted = "predicted " if candidate.is_predicted else ""
         cards.append(
             Card(
-                labels=[LOOKS[name].label for name in (first, *others)],
-                colour=LOOKS[first].colour,
+                labels=[LOOKS[n].label for n, each in digest.picks.items() if each is candidate],
+                colour=LOOKS[pick].colour,
                 name=candidate.name,
                 key=candidate.key,
-                error=error + percent,
-                what=what,
-                figures=_estimate(candidate)
+                error=format_value("error", candidate.predicted_error),
+                what=f"{predicted}{digest.error_name}",
+                figures=_estimate(candidate, digest)
                 + _tested(candidate, confirmed)
                 + [_labelled(name, value) for name, value in known],
-                command=export_command(digest.results.name, first),
+                command=export_command(digest.results.name, pick),
             )
         )
     return cards
 
 
-def _estimate(candidate: Candidate) -> list[tuple[str, str]]:
-    """What was measured where the error told is predicted, and how sure its place on the front
-    is."""
-    if not candidate.is_predicted:
-        return []
-    return [
-        ("measured", format_error(candidate.error, candidate.error_se)),
-        ("on the front", sure(candidate.front_probability).removeprefix("with ")),
-    ]
+def _estimate(candidate: Candidate, digest: Digest) -> list[tuple[str, str]]:
+    """The intervals of the error, what it was measured to be, how sure its place on the front is,
+    and the baseline."""
+    found = [("on new images", ends(candidate.new_low, candidate.new_high))]
+    if candidate.is_predicted:
+        own = ends(candidate.predicted_low, candidate.predicted_high)
+        found += [
+            (f"on these {digest.images:,} images", own),
+            ("measured", format_error(candidate.error, candidate.error_se)),
+            ("on the front", sure(candidate.front_probability).removeprefix("with ")),
+        ]
+    return [*found, (digest.baseline.words, format_value("error", digest.baseline.error))]
 
 
 def _tested(candidate: Candidate, confirmed: Confirmed | None) -> list[tuple[str, str]]:
     """What fresh seeds and the test images said."""
     network = confirmed.network(candidate.key) if confirmed else None
-    if network is None or not network.test.is_known:
+    if confirmed is None or network is None or not network.test.is_known:
         return []
-    return [("test error", error_interval(network.test))]
+    return [(error_label(confirmed.error, "test"), error_interval(network.test))]
 
 
 def _labelled(name: str, value: float) -> tuple[str, str]:
@@ -194,24 +196,36 @@ def _labelled(name: str, value: float) -> tuple[str, str]:
 
 def _trust(digest: Digest, confirmed: Confirmed | None) -> list[str]:
     """How much the errors can be trusted, in plain sentences."""
-    if not digest.picks:
+    best = digest.answer
+    if best is None:
         return []
-    knee, images = digest.picks["knee"], digest.results.validation_images
-    epochs, spread = format_value("rung", knee.rung), 100 * knee.error_se
-    most = Counter(candidate.key for candidate in digest.finished).most_common(1)[0][1]
+    images, epochs = digest.results.validation_images, format_value("rung", best.rung)
+    most = max(network.seeds for network in digest.finished)
     often = "once, with one seed" if most == 1 else f"up to {most} times, with a seed each"
     return [
-        f"Errors are measured on {images:,} validation images; the ± is the binomial standard "
-        "error of that count alone.",
-        f"Each candidate was trained {often}, for a short time ({epochs}): longer training lowers "
+        _measured(digest, images),
+        f"Each network was trained {often}, for a short time ({epochs}): longer training lowers "
         "all errors and may change their order, and so would another seed.",
-        f"Treat networks whose errors differ by less than two standard errors, about "
-        f"{2 * spread:.1f} points near the knee, as equally good, and prefer the cheaper one.",
-        "The measured errors on the front are biased low, because they decided which networks are "
-        "on it (selection bias).",
-        *_pooled(digest),
+        "The least of many measured errors is biased low, because it decided which network is "
+        "taken (selection bias).",
+        *_predicted(digest),
         *_unseen(digest, confirmed),
     ]
+
+
+def _measured(digest: Digest, images: int) -> str:
+    """What the errors are, and what their ± is of."""
+    counts, kind = digest.results.class_images, digest.results.study.objectives.error
+    told = f"Errors are measured on {images:,} validation images"
+    if kind == "balanced" and counts is not None:
+        there = counts[counts > 0]
+        return (
+            f"{told} and are the mean of the errors of {counted(len(there), 'class', 'classes')}, "
+            f"the smallest with {counted(int(there.min()), 'image')}; the ± is the standard error "
+            "of these counts alone."
+        )
+    what = " and count those whose class is not among the five likeliest" if kind == "top5" else ""
+    return f"{told}{what}; the ± is the binomial standard error of that count alone."
 
 
 def _unseen(digest: Digest, confirmed: Confirmed | None) -> list[str]:
@@ -229,17 +243,23 @@ def _unseen(digest: Digest, confirmed: Confirmed | None) -> list[str]:
     ]
 
 
-def _pooled(digest: Digest) -> list[str]:
-    """What the surrogate makes of all training runs together."""
-    how_sure = sureness_of(digest)
-    if not how_sure:
-        return []
+def _predicted(digest: Digest) -> list[str]:
+    """What predicted errors are, and what their two intervals hold."""
+    assert digest.answer
+    if not digest.answer.is_predicted:
+        return [
+            "With so few networks trained, predicted errors are the measured ones; the interval "
+            "holds the choice of images, not the seed."
+        ]
+    evidence = "training runs"
+    if digest.answer.basis is Basis.CONFIRMED:
+        evidence += ", those of dnsearch confirm among them,"
     return [
-        "Predicted errors correct for most of that: a model of all training runs together "
-        "predicts each network's error in the mean over seeds on these images, with a 90 % "
-        "interval, and the recommended networks are chosen by it. "
-        f"{digest.picks['least-error'].name} is {how_sure}; networks that were not "
-        "trained may be better still.",
+        f"Predicted errors correct for most of that: a model of all {evidence} together predicts "
+        "each network's error in the mean over seeds. Of the two 90 % intervals that on these "
+        f"images holds for the {digest.images:,} {digest.measured_on} images alone, on which "
+        "networks are compared; that on new images adds that others would have been drawn. "
+        "Networks that were not trained may be better still."
     ]
 
 

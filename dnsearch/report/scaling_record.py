@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from dnsearch.analysis.metrics import METRICS
 from dnsearch.analysis.trust import Interval
-from dnsearch.report.digest import plain
 from dnsearch.report.forecast import sentences
 from dnsearch.report.scaling_reasons import (
     caveats,
@@ -16,6 +15,7 @@ from dnsearch.report.scaling_reasons import (
     why_refused,
     why_unknown,
 )
+from dnsearch.report.summary import plain
 from dnsearch.scaling.costlaw import CostLaw, TooFewMeasured
 from dnsearch.scaling.extrapolation import LawStudy
 from dnsearch.scaling.growth import Growth

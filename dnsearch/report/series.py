@@ -10,12 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.analysis import pareto
+from dnsearch.analysis.baseline import Baseline
 from dnsearch.analysis.candidates import COSTS, Candidate, figures
 from dnsearch.analysis.metrics import format_error, format_value
+from dnsearch.analysis.picks import positions
 from dnsearch.arrays import Floats
+from dnsearch.report.answer import ends
 from dnsearch.report.digest import Digest
 
-_PREDICTED = ("predicted_error", "predicted_low", "predicted_high")
+_INTERVAL = ("predicted_low", "predicted_high")
+
+BASELINE_IN_SIGHT = 3.0
+"""Times the largest error of a network: a baseline above that would press all points together."""
 
 NEAR_DECADES = 0.4
 """Untrained presets farther beyond the candidates than this start hidden."""
@@ -30,13 +36,13 @@ class PresetLine(NamedTuple):
 
 
 class FrontSeries(NamedTuple):
-    """Validation error (0 to 1) against one cost, of the finished candidates that have it.
+    """Predicted error (0 to 1) against one cost, of the finished networks that have it.
 
     ``on_front`` marks the front of all objectives; ``step`` is (points, 2), cost and error, the
     front of these two alone, cheapest first. ``picks`` maps positions to the pick's names.
     ``presets`` maps positions of trained presets to their names. ``missing`` counts finished
-    candidates without this cost. ``predicted`` (n, 3): the predicted error and the ends of its 90 %
-    interval, NaN where there is none.
+    networks without this cost. ``interval`` (n, 2): the ends of the 90 % interval on the images
+    that were measured, NaN where there is none. ``title``: of the errors' axis.
     """
 
     cost: str
@@ -49,7 +55,14 @@ class FrontSeries(NamedTuple):
     presets: dict[int, str]
     untrained: list[PresetLine]
     missing: int
-    predicted: Floats
+    interval: Floats
+    baseline: Baseline
+    title: str
+
+    @property
+    def shows_baseline(self) -> bool:
+        """Whether it is near enough to the networks to be drawn where it is."""
+        return bool(self.baseline.error <= BASELINE_IN_SIGHT * self.errors.max(initial=0.0))
 
 
 class VolumeSeries(NamedTuple):
@@ -77,7 +90,7 @@ class ImportanceSeries(NamedTuple):
     shares: Floats
 
 
-def hover_text(candidate: Candidate) -> str:
+def hover_text(candidate: Candidate, error_name: str = "validation error") -> str:
     """What a point tells when pointed at, in plotly's little HTML; the text in it is escaped."""
     arch = candidate.arch
     shape = f"k={arch.growth_rate} blocks {'-'.join(map(str, arch.block_config))}"
@@ -85,7 +98,8 @@ def hover_text(candidate: Candidate) -> str:
     known = [format_value(name, value) for name, value in values if math.isfinite(value)]
     lines = [
         f"<b>{escape(candidate.name)}</b>  {escape(candidate.key)}",
-        f"validation error {format_error(candidate.error, candidate.error_se)}",
+        _predicted(candidate, error_name),
+        _measured(candidate),
         " · ".join(known[:2]),
         " · ".join(known[2:]),
         f"{format_value('rung', candidate.rung)} in {format_value('seconds', candidate.seconds)}",
@@ -95,14 +109,28 @@ def hover_text(candidate: Candidate) -> str:
     return "<br>".join(line for line in lines if line)
 
 
+def _predicted(candidate: Candidate, error_name: str) -> str:
+    if not candidate.is_predicted:
+        return ""
+    told = format_value("error", candidate.predicted_error)
+    low, high = candidate.predicted_low, candidate.predicted_high
+    return f"predicted {error_name} {told} ({ends(low, high)})"
+
+
+def _measured(candidate: Candidate) -> str:
+    told = format_error(candidate.error, candidate.error_se)
+    seeds = f" (mean of {candidate.seeds} seeds)" if candidate.seeds > 1 else ""
+    return f"measured {candidate.error_name} {told}{seeds}"
+
+
 def front_series(digest: Digest, cost: str) -> FrontSeries:
-    """What the picture of validation error against this cost shows."""
+    """What the picture of predicted error against this cost shows."""
     known = [each for each in digest.finished if math.isfinite(each.figure(cost))]
-    costs, errors = figures(known, cost), figures(known, "error")
-    # A log axis has no place for 0: an error of no image is drawn as half an image.
-    errors = np.maximum(errors, 0.5 / digest.results.validation_images)
-    values = np.stack([errors, costs], axis=1)
+    values = positions(known, [cost])
+    least = digest.least_error  # a log axis has no place for 0
     step = np.unique(values[pareto.nondominated(values)][:, ::-1], axis=0)
+    step[:, 1] = np.maximum(step[:, 1], least)
+    errors, costs = np.maximum(values[:, 0], least), values[:, 1]
     picks: dict[int, list[str]] = {}
     for name, candidate in digest.picks.items():
         picks.setdefault(known.index(candidate), []).append(name)
@@ -111,14 +139,22 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
         costs=costs,
         errors=errors,
         on_front=np.array([each in digest.on_front for each in known], dtype=bool),
-        hover=[hover_text(each) for each in known],
+        hover=[hover_text(each, digest.error_name) for each in known],
         step=step,
         picks=picks,
         presets={place: each.preset for place, each in enumerate(known) if each.preset},
         untrained=_untrained(digest, cost, costs),
         missing=len(digest.finished) - len(known),
-        predicted=np.stack([figures(known, name) for name in _PREDICTED], axis=1),
+        interval=np.stack([figures(known, name) for name in _INTERVAL], axis=1),
+        baseline=digest.baseline,
+        title=error_title(digest),
     )
+
+
+def error_title(digest: Digest) -> str:
+    """What a network's error is, such as ``predicted validation error``."""
+    predicted = any(network.is_predicted for network in digest.finished)
+    return f"{'predicted ' if predicted else ''}{digest.error_name}"
 
 
 def _untrained(digest: Digest, cost: str, costs: Floats) -> list[PresetLine]:

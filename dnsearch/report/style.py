@@ -32,6 +32,7 @@ class Look(NamedTuple):
 LOOKS: Mapping[str, Look] = MappingProxyType(
     {
         "least-error": Look("least error", "#0a9370", "star"),
+        "as-good": Look("as good, cheaper", "#7a6ff0", "hexagon"),
         "knee": Look("knee", "#d55e00", "diamond"),
         "least-cost": Look("least cost", "#b8578f", "square"),
     }

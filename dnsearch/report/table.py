@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.analysis.candidates import COSTS, Candidate, State, figures
-from dnsearch.analysis.metrics import METRICS, MISSING
+from dnsearch.analysis.metrics import METRICS, MISSING, error_label
 from dnsearch.report.digest import Digest
 from dnsearch.report.style import LOOKS
 
 _SHORT_REASON = 60
+PREDICTED = "predicted (%)"
 
 
 class Column(NamedTuple):
@@ -43,11 +44,13 @@ class CandidateRow(NamedTuple):
 
 
 class CandidateTable(NamedTuple):
-    """The columns, a row a candidate, and the states there are to filter by."""
+    """The columns, a row a network or a training run that did not finish, the states there are to
+    filter by, and the header of the column that the rows are sorted by."""
 
     columns: list[Column]
     rows: list[CandidateRow]
     states: list[State]
+    sorted_by: str
 
 
 def candidate_table(digest: Digest) -> CandidateTable:
@@ -56,7 +59,7 @@ def candidate_table(digest: Digest) -> CandidateTable:
     Those that were only screened, or saw fewer images, come last: their errors are no match for the
     others.
     """
-    rows = sorted(digest.candidates, key=_order)
+    rows = sorted(digest.networks, key=_order)
     cells = dict(
         [_texts("key", [c.key for c in rows]), _texts("architecture", [c.name for c in rows])]
     )
@@ -74,12 +77,15 @@ def candidate_table(digest: Digest) -> CandidateTable:
         CandidateRow(list(line), c in digest.on_front, c.state, picks.get(c, []), c.failure)
         for c, line in zip(rows, zip(*cells.values(), strict=True), strict=True)
     ]
-    return CandidateTable(list(cells), lines, [s for s, count in digest.counts.items() if count])
+    states = [state for state, count in digest.counts.items() if count]
+    sorted_by = PREDICTED if digest.finished else "measured (%)"
+    return CandidateTable(list(cells), lines, states, sorted_by)
 
 
 def _order(candidate: Candidate) -> tuple[bool, bool, float]:
+    told = candidate.predicted_error if candidate.counts else candidate.error
     less = candidate.state in (State.SCREENED, State.PARTIAL)
-    return less, math.isnan(candidate.error), candidate.error
+    return less, math.isnan(told), told
 
 
 def _texts(label: str, texts: Sequence[str]) -> tuple[Column, list[SortedCell]]:
@@ -94,14 +100,28 @@ def shortened(reason: str) -> str:
 
 def _numbers(digest: Digest, rows: Sequence[Candidate]) -> list[tuple[Column, list[SortedCell]]]:
     errors, spread = figures(rows, "error"), figures(rows, "error_se")
-    found = [
-        (Column("error (%)", hint=METRICS["error"].label), _cells(errors, 100 * errors, 2)),
-        (Column("± (%)", hint="binomial standard error"), _cells(spread, 100 * spread, 2)),
-    ]
     predicted = figures(rows, "predicted_error")
-    if np.isfinite(predicted).any():
-        hint = "in the mean over seeds, by all trainings together"
-        found.append((Column("predicted (%)", hint=hint), _cells(predicted, 100 * predicted, 2)))
+    label = error_label(digest.results.study.objectives.error)
+    found = []
+    if digest.finished:
+        hint = f"predicted {digest.error_name} in the mean over seeds: where the network stands"
+        found.append((Column(PREDICTED, hint=hint), _cells(predicted, 100 * predicted, 2)))
+        found.append((Column("on new images (%)", hint="its 90 % interval"), _intervals(rows)))
+    found += [
+        (Column("measured (%)", hint=label), _cells(errors, 100 * errors, 2)),
+        (
+            Column("± (%)", hint="standard error by the choice of images"),
+            _cells(spread, 100 * spread, 2),
+        ),
+    ]
+    top1 = figures(rows, "top1_error")
+    if np.isfinite(top1).any():
+        hint = "share of validation images whose class is wrong"
+        found.append((Column("top-1 (%)", hint=hint), _cells(top1, 100 * top1, 2)))
+    seeds = figures(rows, "seeds")
+    if seeds.max(initial=1) > 1:
+        hint = "training runs of which the measured error is the mean"
+        found.append((Column("seeds", hint=hint), _cells(seeds, seeds, 0)))
     for name in dict.fromkeys((*digest.costs, *COSTS)):
         values = figures(rows, name)
         if np.isfinite(values).any():
@@ -114,6 +134,16 @@ def _numbers(digest: Digest, rows: Sequence[Candidate]) -> list[tuple[Column, li
         (Column("train time (s)", hint=METRICS["seconds"].label), _cells(seconds, seconds, 1))
     )
     return found
+
+
+def _intervals(rows: Sequence[Candidate]) -> list[SortedCell]:
+    """What lies between the ends on new images, sorted by the upper one."""
+    return [
+        SortedCell(f"{100 * row.new_low:.1f}–{100 * row.new_high:.1f}", row.new_high)
+        if row.counts
+        else SortedCell(MISSING, None)
+        for row in rows
+    ]
 
 
 def _cost(name: str, values: NDArray[np.float64]) -> tuple[Column, list[SortedCell]]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.metrics import duration, format_value
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, StudyConfig
 from dnsearch.cost.formula import Cost
@@ -109,7 +108,7 @@ def check(
     elif test is not None:
         known = tuple(dict.fromkeys((*known, *test.notes)))
     each = max(1, len(data.train) // study.training.batch_size)
-    spread = float(binomial_standard_error(SHOWN_AT, len(data.validation)))
+    spread = math.sqrt(SHOWN_AT * (1 - SHOWN_AT) / len(data.validation))
     macs = outset.costs.macs
     order = np.argsort(macs, kind="stable")
     ends = [int(order[0]), int(order[-1])]
@@ -124,7 +123,7 @@ def check(
     found = Check(
         outset=outset,
         test=test,
-        baseline=baseline(data.describe()),
+        baseline=baseline(data.describe(), study.objectives.error),
         steps={rung: rung * each for rung in study.training.rungs},
         difference=2 * math.sqrt(2) * spread,
         cheapest=points[0],

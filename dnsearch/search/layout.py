@@ -38,7 +38,8 @@ def job_of(trial: FrozenTrial, study: str) -> Job:
 
 def images_of(trial: FrozenTrial) -> int | None:
     """The training images that a trial was limited to; None is all."""
-    return trial.user_attrs.get(JOB, trial.user_attrs).get("images")
+    told = trial.user_attrs.get(JOB)
+    return (told if isinstance(told, Mapping) else trial.user_attrs).get("images")
 
 
 def score_attribute(
@@ -58,10 +59,13 @@ def score_attribute(
 
 
 def score_told(trial: FrozenTrial) -> Mapping[str, Any] | None:
-    """What ``score_attribute`` made, for old runs too; None where the trial carries no score."""
+    """What ``score_attribute`` made, for old runs too; None where the trial carries no score, or
+    one that a script noted under the same name."""
     told, attrs = trial.user_attrs.get(SCORE), trial.user_attrs
-    if not isinstance(told, str):
-        return told
+    if isinstance(told, Mapping):
+        return told if CHECKSUM in told else None
+    if not isinstance(told, str) or "score_sha256" not in attrs:
+        return None
     return {
         "score": json.loads(told),
         "values": attrs["values"],

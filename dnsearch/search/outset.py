@@ -40,6 +40,7 @@ class Outset:
         data = _prepared(study)
         study.training.require_room(*data.shape[1:])
         study.training.require_images(len(data.train))
+        study.objectives.require_classes(data.num_classes)
         study = study.sized(len(data.train))
         plan = plan_workers(study.search, alone=study.measures_latency)
         channels, *_ = data.shape

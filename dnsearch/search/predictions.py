@@ -8,17 +8,17 @@ it takes back most of what the luckiest of many has gained by being picked.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnsearch.analysis.confidence import DRAWS, LEVEL, front_probability
+from dnsearch.analysis.confidence import DRAWS
+from dnsearch.analysis.predictions import HALF, Predictions
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.arrays import Floats
 from dnsearch.rundir import cpu_cores
@@ -34,13 +34,10 @@ from dnsearch.search.samplers.pathwise import TrainedErrors
 from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
-PREDICTED = ("predicted_error", "predicted_low", "predicted_high", "front_probability")
-"""What is predicted of a ``Candidate``."""
-
 LEAST = 5
 """Full trainings; of fewer the surrogate would tell its prior, not the data."""
 
-METHOD = 1
+METHOD = 2
 """Of making draws: raised by whatever changes them, so that older ones are not taken for new."""
 
 SETTINGS = 20
@@ -51,61 +48,24 @@ MOST_THREADS = 8
 """Each holds two matrices of all candidates."""
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """Of the candidates with these ``keys``, (n,): draws (s, n) of the error that a candidate has
-    in the mean over seeds, trained to the top rung; ``seed_noise``, the standard deviation of log
-    error that one seed adds."""
-
-    keys: tuple[str, ...]
-    draws: Floats
-    seed_noise: float
-
-    @cached_property
-    def error(self) -> Floats:
-        """The median of each, (n,)."""
-        return self.quantiles(0.5)[0]
-
-    def interval(self, level: float = LEVEL) -> tuple[Floats, Floats]:
-        """Where each lies with this probability, (n,) and (n,)."""
-        low, high = self.quantiles((1 - level) / 2, (1 + level) / 2)
-        return low, high
-
-    def quantiles(self, *shares: float) -> Floats:
-        """(shares, n); between two draws on the straight line."""
-        ordered = np.sort(self.draws, axis=0)  # numpy sorts far faster than it finds quantiles
-        below, part = np.divmod(np.array(shares)[:, None] * (len(ordered) - 1), 1)
-        below = below[:, 0].astype(np.intp)
-        least, most = ordered[below], ordered[np.minimum(below + 1, len(ordered) - 1)]
-        return least + part * (most - least)
-
-
-def described(predictions: Predictions, keys: Sequence[str], costs: Floats) -> dict[str, Floats]:
-    """The figures of ``PREDICTED``, (n,) each, for the candidates with these keys (n,), which must
-    be among the predicted ones, and costs (n, d)."""
-    place = {key: i for i, key in enumerate(predictions.keys)}
-    which = [place[key] for key in keys]
-    ends = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    error, low, high = predictions.quantiles(0.5, *ends)[:, which]
-    chance = front_probability(predictions.draws[:, which], costs)
-    return dict(zip(PREDICTED, (error, low, high, chance), strict=True))
-
-
 def predict_errors(
     store: StudyStore,
     space: SearchSpace,
     model: CostModel,
     rungs: tuple[int, ...],
+    images: float,
     seed: int = 0,
     file: Path | None = None,
 ) -> Predictions | None:
-    """Predictions of every candidate of the space that was trained to the top rung; None while
-    there are fewer than ``LEAST``.
+    """Predictions of every candidate that was trained to the top rung and scored on so many
+    validation ``images``; None while there are fewer than ``LEAST`` of the space.
 
-    What takes long is kept in ``file`` and read from there as long as it fits. 2,000 candidates
-    take 2 to 5 s on two cores.
+    A network outside the space is predicted by its own training runs and the seed noise alone. What
+    takes long is kept in ``file`` and read from there as long as it fits. 2,000 candidates take 2
+    to 7 s on two cores.
     """
-    evidence = _evidence(store, space, model, rungs, seed)
+    half = HALF / images
+    evidence = _evidence(store, space, model, rungs, seed, half)
     if evidence is None:
         return None
     draws = Draws.read(file, evidence.checksum) if file else None
@@ -113,7 +73,36 @@ def predict_errors(
         draws = evidence.draws()
         if file:
             draws.write(file, evidence.checksum)
-    return Predictions(evidence.keys, draws.errors, draws.seed_noise)
+    known = np.maximum(draws.errors - half, 0.0)
+    keys, others = _outside(store, rungs, evidence.keys, half, draws.seed_noise, seed)
+    return Predictions(
+        (*evidence.keys, *keys),
+        np.hstack([known, np.maximum(others - half, 0.0)]),
+        draws.seed_noise,
+        images,
+        rungs[-1],
+    )
+
+
+def _outside(
+    store: StudyStore,
+    rungs: tuple[int, ...],
+    inside: Sequence[str],
+    half: float,
+    noise: float,
+    seed: int,
+) -> tuple[list[str], Floats]:
+    """The finished networks that the surrogate does not know, and draws of their errors (s, n)."""
+    logs: dict[str, list[float]] = {}
+    for record in store.records():
+        key, error = record.job.arch.key, record.score.error
+        if key in inside or record.values is None or error is None or record.job.rung != rungs[-1]:
+            continue
+        logs.setdefault(key, []).append(math.log(error + half))
+    rng = np.random.default_rng(derived_seed("predictions outside the space", seed))
+    mean = np.array([np.mean(own) for own in logs.values()])
+    spread = noise / np.sqrt([len(own) for own in logs.values()])
+    return list(logs), np.exp(mean + spread * rng.standard_normal((DRAWS, len(logs))))
 
 
 class _Evidence(NamedTuple):
@@ -159,7 +148,12 @@ class _Evidence(NamedTuple):
 
 
 def _evidence(
-    store: StudyStore, space: SearchSpace, model: CostModel, rungs: tuple[int, ...], seed: int
+    store: StudyStore,
+    space: SearchSpace,
+    model: CostModel,
+    rungs: tuple[int, ...],
+    seed: int,
+    half: float,
 ) -> _Evidence | None:
     """None where too few candidates were trained to the top rung."""
     outcomes = History(rungs, counts_for_nothing).of(store.logs[SEARCH].study)
@@ -168,7 +162,7 @@ def _evidence(
     if len(params) < LEAST:
         return None
     points = Points.at(space, list(params.values()))
-    learner = Learner(points, model.of_points(points), model, rungs, seed)
+    learner = Learner(points, model.of_points(points), model, rungs, seed, started=half)
     rows = learner.error_rows(finished)
     trainings = [key for key, _ in dict.fromkeys(outcome.training for outcome in finished)]
     tops = {trainings[number]: i for i, number in enumerate(rows.training[rows.level == 0])}

@@ -12,17 +12,31 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnsearch.analysis import picks
-from dnsearch.analysis.candidates import Candidate, State, figures, finished
-from dnsearch.analysis.trust import binomial_standard_error
+from dnsearch.analysis.baseline import Baseline, baseline
+from dnsearch.analysis.candidates import Candidate, State, by_network, figures, finished
+from dnsearch.analysis.confidence import DRAWS
+from dnsearch.analysis.predictions import HALF, Predictions
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
-from dnsearch.config import StudyConfig, load_study
+from dnsearch.arrays import Ints
+from dnsearch.config import ErrorName, StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
+from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs, with_confirmed
 from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.predictions import Predictions, described, predict_errors
+from dnsearch.search.predictions import predict_errors
 from dnsearch.search.store import Record, StudyStore
+from dnsearch.seeds import derived_seed
+from dnsearch.training.measured import (
+    binomial_standard_error,
+    effective_images,
+    read_confusion,
+)
+from dnsearch.training.score import Score
+
+USUAL_NOISE = 0.05
+"""Standard deviation of log error over seeds where nothing is known of it."""
 
 
 class PublishedNetwork(NamedTuple):
@@ -38,12 +52,15 @@ class Results:
     """A run as it stands.
 
     measured: the training runs in the order they finished; one that went on from a lower rung is
-    one. ``candidates`` are the same with predicted errors. presets: those whose stem and depth fit
-    the images, trained or not. importance: by objective, the share of its variance that each
-    dimension explains. data: name, classes, image shape, numbers of images a split. predict:
-    computes ``predictions``, which takes seconds where many candidates were trained, so it is only
-    called for whoever asks for these or for ``candidates``. confirmed: what ``dnsearch confirm``
-    trained, in the order it finished, none of which is in ``measured``.
+    one. ``candidates`` are the same with the search's predicted errors, ``networks`` what answers
+    are made of: joined over seeds, with the confirmation's evidence where there is any. presets:
+    those whose stem and depth fit the images, trained or not. importance: by objective, the share
+    of its variance that each dimension explains. data: name, classes, image shape, numbers of
+    images a split. predict: computes ``predictions``, which takes seconds where many candidates
+    were trained, so it is only called for whoever asks for these or for what follows from them.
+    confirmed: what ``dnsearch confirm`` trained, in the order it finished, none of which is in
+    ``measured``. confusion: of a candidate whose weights are kept, validation images by true and by
+    predicted class, (classes, classes); None where it is not known.
     """
 
     name: str
@@ -56,6 +73,7 @@ class Results:
     seconds: float
     predict: Callable[[], Predictions | None] = lambda: None
     confirmed: tuple[Record, ...] = ()
+    confusion: Callable[[Candidate], np.ndarray | None] = lambda _: None
 
     @cached_property
     def predictions(self) -> Predictions | None:
@@ -63,26 +81,114 @@ class Results:
         return self.predict()
 
     @cached_property
+    def joint(self) -> Predictions | None:
+        """What the search's training runs and the fresh ones say together; the search's predictions
+        where nothing was confirmed, None while there are none."""
+        epochs = usual_epochs(self.confirmed)
+        found = {
+            key: [error for error in map(fresh_error, own) if math.isfinite(error)]
+            for key, own in fresh_runs(self.confirmed, epochs).items()
+        }
+        images = self._test_images
+        before = self.predictions or self._from_own_runs()
+        tests = {key: errors for key, errors in found.items() if errors}
+        if not images or before is None or not any(key in before.place for key in tests):
+            return self.predictions
+        costs = {c.key: math.log(c.figure(self._log_cost)) for c in self.measured}
+        log_cost = np.array([costs[key] for key in before.keys])
+        rng = np.random.default_rng(derived_seed("confirmed", self.study.search.seed))
+        return with_confirmed(before, tests, log_cost, images, epochs, rng)
+
+    @property
+    def least_error(self) -> float:
+        """What stands for a validation error of 0 on a logarithmic scale."""
+        return HALF / self.effective_images
+
+    @property
+    def _test_images(self) -> float:
+        """How many images a test error is worth; 0 where there is none."""
+        for record in self.confirmed:
+            if record.score.test_images:
+                by_class = record.score.test_class_images or [record.score.test_images]
+                return effective_images(self.study.objectives.error, by_class)
+        return 0.0
+
+    @property
+    def _log_cost(self) -> str:
+        """The first cost that is known of all candidates."""
+        return next((c for c in self.study.objectives.costs if c != "latency_ms"), "macs")
+
+    def _from_own_runs(self) -> Predictions | None:
+        """Where the search has too few training runs for a surrogate: each network's own mean, with
+        the seed noise that is usual; None where there is none."""
+        runs: dict[str, list[float]] = {}
+        for candidate in finished(self.measured):
+            runs.setdefault(candidate.key, []).append(candidate.error)
+        if not runs:
+            return None
+        images = self.effective_images
+        half = HALF / images
+        mean = np.array([np.mean(np.log(np.array(own) + half)) for own in runs.values()])
+        spread = USUAL_NOISE / np.sqrt([len(own) for own in runs.values()])
+        rng = np.random.default_rng(derived_seed("own runs", self.study.search.seed))
+        draws = np.exp(mean + spread * rng.standard_normal((DRAWS, len(runs)))) - half
+        epochs = self.study.training.rungs[-1]
+        return Predictions(tuple(runs), np.maximum(draws, 0.0), USUAL_NOISE, images, epochs)
+
+    @cached_property
     def candidates(self) -> Sequence[Candidate]:
-        """All training runs, the finished ones with predicted errors where there are any."""
-        found = self.predictions
-        keys = set(found.keys) if found else set()
-        known = [each for each in finished(self.measured) if each.key in keys]
+        """All training runs, the finished ones with predicted errors where there are any, by the
+        search alone: what confirms it must not depend on what was confirmed so far."""
+        return self._described(self.predictions)
+
+    @cached_property
+    def searched(self) -> Sequence[Candidate]:
+        """``candidates`` by network."""
+        return by_network(self.candidates, self.effective_images)
+
+    @cached_property
+    def networks(self) -> Sequence[Candidate]:
+        """Networks by all that is known of them: the finished training runs of each as one, with
+        its predicted error; the training runs that did not finish as they are."""
+        return by_network(self._described(self.joint), self.effective_images)
+
+    def _described(self, found: Predictions | None) -> Sequence[Candidate]:
+        known = [each for each in finished(self.measured) if found and each.key in found.place]
         if found is None or not known:
             return self.measured
         costs = np.stack([figures(known, name) for name in self.study.objectives.costs], axis=1)
-        columns = described(found, [each.key for each in known], costs)
+        columns = found.described([each.key for each in known], costs)
         filled = {
-            each: replace(each, **dict(zip(columns, map(float, values), strict=True)))
+            each: replace(
+                each, basis=found.basis, **dict(zip(columns, map(float, values), strict=True))
+            )
             for each, *values in zip(known, *columns.values(), strict=True)
         }
         return [filled.get(each, each) for each in self.measured]
 
+    @cached_property
+    def baseline(self) -> Baseline:
+        """Of a network that has learnt nothing."""
+        return baseline(self.data, self.study.objectives.error)
+
+    @cached_property
+    def picks(self) -> Mapping[str, Candidate]:
+        """The recommended networks by the names of ``analysis.picks.RULES``."""
+        costs = self.study.objectives.costs
+        return picks.recommend(self.networks, costs, self.baseline.error, self.joint)
+
+    @cached_property
+    def search_picks(self) -> Mapping[str, Candidate]:
+        """What the search alone would recommend."""
+        costs = self.study.objectives.costs
+        return picks.recommend(self.searched, costs, self.baseline.error, self.predictions)
+
     def pick(self, query: str) -> Candidate:
-        """The candidate that a user names (``analysis.picks.pick``, which says what it raises); one
+        """The network that a user names (``analysis.picks.pick``, which says what it raises); one
         named by its key needs no predictions."""
-        known = self.measured if picks.is_key(query) else self.candidates
-        return picks.pick(known, self.study.objectives.costs, query)
+        if picks.is_key(query):
+            return picks.by_key(by_network(self.measured, self.effective_images), query)
+        return picks.pick(self.networks, self.picks, self.study.objectives.costs, query)
 
     @property
     def archs(self) -> dict[str, ArchConfig]:
@@ -93,6 +199,19 @@ class Results:
     def validation_images(self) -> int:
         """How many images errors are measured on."""
         return int(self.data["images"]["validation"])
+
+    @property
+    def class_images(self) -> Ints | None:
+        """Validation images of each class, (classes,); None of runs that did not count them."""
+        counts = self.data.get("class_counts", {}).get("validation")
+        return None if counts is None else np.array(counts, dtype=np.int64)
+
+    @property
+    def effective_images(self) -> float:
+        """How many images a validation error is worth as a share of them."""
+        counts = self.class_images
+        images = [self.validation_images] if counts is None else counts
+        return effective_images(self.study.objectives.error, images)
 
 
 def read_results(run: RunDir) -> Results:
@@ -107,8 +226,10 @@ def read_results(run: RunDir) -> Results:
     model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
+    kind = study.objectives.error
     measured = [
-        _candidate(record, model, data["images"], names) for record in _latest(store.records())
+        _candidate(record, model, data["images"], names, kind)
+        for record in _latest(store.records())
     ]
     return Results(
         name=run.name,
@@ -121,6 +242,7 @@ def read_results(run: RunDir) -> Results:
         seconds=store.seconds,
         predict=functools.cache(functools.partial(_predict, run, study, store, model, data)),
         confirmed=tuple(sorted(store.log(CONFIRM).records(), key=lambda r: r.finished_after)),
+        confusion=lambda each: read_confusion(run.confusion(each.key, each.seed)),
     )
 
 
@@ -129,7 +251,9 @@ def _predict(
 ) -> Predictions | None:
     space = study.space.build(data["shape"][0], len(data["classes"]))
     rungs, seed = study.training.rungs, study.search.seed
-    return predict_errors(store, space, model, rungs, seed, run.predictions_file)
+    counts = data.get("class_counts", {}).get("validation", [data["images"]["validation"]])
+    images = effective_images(study.objectives.error, counts)
+    return predict_errors(store, space, model, rungs, images, seed, run.predictions_file)
 
 
 def _latest(records: list[Record]) -> list[Record]:
@@ -144,13 +268,19 @@ def _latest(records: list[Record]) -> list[Record]:
 
 
 def _candidate(
-    record: Record, model: CostModel, images: Mapping[str, int], preset_names: Mapping[str, str]
+    record: Record,
+    model: CostModel,
+    images: Mapping[str, int],
+    preset_names: Mapping[str, str],
+    kind: ErrorName,
 ) -> Candidate:
     job, score = record.job, record.score
     cost = model.cost(job.arch)
-    error = math.nan if score.error is None else score.error
-    measured = ("error", "loss", "train_loss", "latency_ms", "seconds", "images_per_second")
-    known = {name: getattr(score, name) for name in measured}
+    measured = (
+        *("error", "top1_error", "loss", "train_loss"),
+        *("latency_ms", "seconds", "images_per_second"),
+    )
+    known: dict[str, Any] = {name: getattr(score, name) for name in measured}
     return Candidate(
         arch=job.arch,
         cost=cost,
@@ -160,14 +290,25 @@ def _candidate(
         seed=score.seed,
         images=job.images or images["train"],
         preset=preset_names.get(job.arch.key, ""),
-        error_se=float(binomial_standard_error(error, images["validation"])),
+        error_se=_standard_error(score, images["validation"], kind),
+        class_errors=score.class_errors,
+        error_kind=kind,
         train_macs=3.0 * cost.macs * images["train"] * len(score.curve),
         finished_after=record.finished_after,
         failure=score.failure or "",
         curve=score.curve,
         zero_cost=score.zero_cost,
-        **{name: float(value) for name, value in known.items() if value is not None},
+        **{name: value for name, value in known.items() if value is not None},
     )
+
+
+def _standard_error(score: Score, images: int, kind: ErrorName) -> float:
+    """The one that was stored; of older scores and of recorded ones the binomial."""
+    if score.error_se is not None:
+        return score.error_se
+    if score.error is None or kind == "balanced":
+        return math.nan
+    return float(binomial_standard_error(score.error, images))
 
 
 def _state(record: Record) -> State:

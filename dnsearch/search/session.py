@@ -39,6 +39,7 @@ def local_workers(
         latency_batch=study.objectives.latency_batch if timed else None,
         test=test,
         zero_cost=study.search.zero_cost and not test,
+        error=study.objectives.error,
     )
     evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
     try:
@@ -87,15 +88,14 @@ def search(
     """
     outset = Outset.of(study)
     study, data, plan = outset.study, outset.data, outset.plan
+    least = baseline(data.describe(), study.objectives.error).error
     problem = Problem(
         outset.points,
         outset.model,
         study.objectives.costs,
         study.training.rungs,
         study.objectives.axis,
-        reference_point(
-            study, data.shape, data.num_classes, baseline_error=baseline(data.describe()).error
-        ),
+        reference_point(study, data.shape, data.num_classes, baseline_error=least),
         data.counts["train"],
     )
     with run.lock():

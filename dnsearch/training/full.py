@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from dnsearch.arch.config import ArchConfig
-from dnsearch.config import DataConfig, StudyConfig, TrainingConfig, differences
+from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, differences
 from dnsearch.data import DeviceData, PreparedData, check_test, prepare_test
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json
 from dnsearch.training.device import is_out_of_memory, set_up
+from dnsearch.training.measured import Measured
 from dnsearch.training.score import CurvePoint, Score
 from dnsearch.training.trainer import Trainer
 
@@ -25,7 +26,8 @@ class FullTraining:
     """What is to be trained: a network, on images, by a recipe, with a seed.
 
     ``name`` is what the user calls the network. Its channels and classes are those of ``images``,
-    which ``data`` describes. ``recipe`` has a single rung, the epochs.
+    which ``data`` describes. ``recipe`` has a single rung, the epochs. ``error`` is the kind that
+    is measured.
     """
 
     name: str
@@ -34,6 +36,7 @@ class FullTraining:
     images: PreparedData
     recipe: TrainingConfig
     seed: int
+    error: ErrorName = "top1"
 
     @classmethod
     def of(
@@ -47,14 +50,16 @@ class FullTraining:
     ) -> FullTraining:
         """The training of a network on a study's images, by its recipe stretched to these epochs.
 
-        Raises ConfigError where the images are too small for the network or the recipe.
+        Raises ConfigError where the images are too small for the network or the recipe, or the
+        classes too few for the kind of error.
         """
         channels, height, width = images.shape
         arch = arch.replace(in_channels=channels, num_classes=images.num_classes)
         arch.require_size(height, width)
         study.training.require_room(height, width)
+        study.objectives.require_classes(images.num_classes)
         recipe = study.training.model_copy(update={"rungs": (epochs,)})
-        return cls(name, arch, study.data, images, recipe, seed)
+        return cls(name, arch, study.data, images, recipe, seed, study.objectives.error)
 
     @property
     def epochs(self) -> int:
@@ -70,15 +75,8 @@ class FullTraining:
             "network": self.arch.to_dict(),
             "data": self.data.model_dump(mode="json"),
             "training": self.recipe.model_dump(mode="json", exclude={"rungs"}),
+            "objectives": {"error": self.error},
         }
-
-
-class Measured(NamedTuple):
-    """Error (0 to 1) and mean cross-entropy (nats) on this number of images."""
-
-    error: float
-    loss: float
-    images: int
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,8 @@ def train_fully(
     try:
         data = DeviceData(training.images, device)
         checkpoint = run.checkpoint(training.arch.key, training.seed)
-        trainer = Trainer(training.arch, data, training.recipe, training.seed, checkpoint)
+        own = training.arch, data, training.recipe, training.seed, checkpoint, training.error
+        trainer = Trainer(*own)
         trainer.resume(training.epochs)
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -145,9 +144,8 @@ def train_fully(
     score = trainer.train(training.epochs, watch.epoch)
     if score.failure is not None:
         return score.failure
-    assert score.error is not None
-    assert score.loss is not None
-    validation = Measured(score.error, score.loss, len(training.images.validation))
+    assert trainer.measured is not None
+    validation = trainer.measured
     tested = _test(training, trainer)
     if isinstance(tested, str):
         return Trained(score, validation, None, tested)
@@ -168,8 +166,7 @@ def _test(training: FullTraining, trainer: Trainer) -> Measured | str:
     if not training.images.test_split:
         return "the data set has no test images"
     try:
-        images = prepare_test(training.data)
-        return Measured(*trainer.evaluate(images), len(images))
+        return trainer.evaluate(prepare_test(training.data))
     except Exception as error:  # nothing that is wrong with test images may cost the training
         return str(error) or type(error).__name__
 
@@ -204,7 +201,7 @@ def require_same(training: FullTraining, run: RunDir, device: str) -> None:
     if not any(run.path.glob("checkpoints/*/*.pt")):
         return  # it has no result yet
     before = run.read_json(run.training_file.name)
-    changed = changes(before, training.record())
+    changed = changes(with_defaults(before), training.record())
     if changed:
         raise RunError(
             f"{run.path}: holds another training ({'; '.join(changed)}); "
@@ -224,6 +221,18 @@ def require_same(training: FullTraining, run: RunDir, device: str) -> None:
         )
 
 
+def with_defaults(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of ``FullTraining.record`` with the settings that are newer than it, which had the
+    effect of their defaults."""
+    study = StudyConfig().model_dump(mode="json")
+    newer = {
+        "data": study["data"],
+        "training": {name: value for name, value in study["training"].items() if name != "rungs"},
+        "objectives": {"error": study["objectives"]["error"]},
+    }
+    return {**record, **{name: {**had, **record.get(name, {})} for name, had in newer.items()}}
+
+
 def _kind(device: str) -> str:
     """``cpu`` or ``cuda``."""
     return device.partition(":")[0]
@@ -232,15 +241,4 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     free = ("name", "data.path")  # neither changes the result: images are told by fingerprint
-    return differences(_with_newer_keys(before, now), now, free)
-
-
-def _with_newer_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """An earlier record with the defaults of keys that were not there when it was written."""
-    filled = dict(before)
-    for name, section in (("data", DataConfig()), ("training", TrainingConfig())):
-        if name in before and name in now:
-            defaults = section.model_dump(mode="json")
-            known = {key: defaults[key] for key in now[name] if key in defaults}
-            filled[name] = known | before[name]
-    return filled
+    return differences(before, now, free)

@@ -1,5 +1,7 @@
+import argparse
 import re
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -19,18 +21,132 @@ def model():
     return model
 
 
+OPTIMISER = {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": [{"lr": 0.1}]}
+
+
+def scrambled(weights):
+    return {name: value + 1 for name, value in weights.items()}
+
+
 def assert_same(model, other):
     torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
-    "wrap", [dict, lambda w: {"state_dict": w}, lambda w: {"model": w, "n": 1}]
+    "wrap",
+    [
+        dict,
+        lambda w: {"state_dict": w},
+        lambda w: {"model": w, "n": 1},
+        lambda w: {
+            "epoch": 3,
+            "model_state_dict": w,
+            "optimizer_state_dict": OPTIMISER,
+            "loss": 0.4,
+        },
+        lambda w: {"net": w, "acc": np.float64(93.1), "args": argparse.Namespace(lr=0.1)},
+        lambda w: {"whatever": {"else": {"weights": w}}},
+        lambda w: {**w, "epoch": 3},
+        lambda w: {"model": scrambled(w), "ema": {"decay": 0.99, "module": w}},
+        lambda w: {"state_dict": scrambled(w), "state_dict_ema": w},
+        lambda w: {"model": w, "best": dict(w)},
+        lambda w: {**w, **{f"alias.{name}": value for name, value in w.items()}},
+    ],
 )
 def test_pth_files_also_wrapped(model, tmp_path, wrap):
     torch.save(wrap(model.state_dict()), tmp_path / "w.pth")
     other = DenseNet(model.config)
     load_weights(other, tmp_path / "w.pth")
     assert_same(model, other)
+
+
+@pytest.mark.parametrize(
+    "rename",
+    [
+        "module.{}".format,
+        "_orig_mod.{}".format,
+        "model._orig_mod.{}".format,
+        "module._orig_mod.module.net.{}".format,
+        "module.densenet121.{}".format,
+        "backbones.0.{}".format,
+        lambda name: name.replace("features.", "features.module.", 1),
+        lambda name: name.replace("features.", "model.features._orig_mod.").replace(
+            "cl", "model.cl"
+        ),
+        lambda name: name.replace("classifier.", "classifier.1."),
+    ],
+)
+def test_prefixes_are_seen_through(model, tmp_path, rename):
+    """Also where what wraps the network has weights of its own."""
+    saved = {rename(key): value for key, value in model.state_dict().items()}
+    if not any(name.startswith(("features.", "classifier.")) for name in saved):
+        saved |= {"n_averaged": torch.tensor(3), "criterion.weight": torch.ones(7)}
+    torch.save({"state_dict": saved}, tmp_path / "w.pth")
+    other = DenseNet(model.config)
+    load_weights(other, tmp_path / "w.pth")
+    assert_same(model, other)
+
+
+def test_the_average_is_taken_of_a_network_and_its_average(model, tmp_path):
+    saved = {f"model.{key}": value for key, value in scrambled(model.state_dict()).items()}
+    saved |= {f"ema_model.module.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"state_dict": saved}, tmp_path / "w.ckpt")
+    other = DenseNet(model.config)
+    load_weights(other, tmp_path / "w.ckpt")
+    assert_same(model, other)
+
+
+def test_several_networks_are_named(model, tmp_path):
+    saved = {f"student.{key}": value for key, value in scrambled(model.state_dict()).items()}
+    saved |= {f"teacher.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"state_dict": saved}, tmp_path / "w.pth")
+    with pytest.raises(
+        CheckpointError,
+        match=r"w\.pth: holds 2 networks \(key 'state_dict', prefix 'student\.' and .*'teacher\.",
+    ):
+        read_weights(tmp_path / "w.pth")
+
+
+def test_what_does_not_fit_is_named_with_where_it_was(model, tmp_path):
+    saved = {f"module.{key}": value for key, value in model.state_dict().items()}
+    saved["module.head.weight"] = saved.pop("module.classifier.weight")
+    torch.save({"net": saved}, tmp_path / "w.pth")
+    with pytest.raises(
+        CheckpointError,
+        match=r"w\.pth \(key 'net', prefix 'module\.'\): lacks 1 weight of this network "
+        r"\('classifier\.weight'\) and holds another one \('head\.weight'\); is it another",
+    ):
+        load_weights(model, tmp_path / "w.pth")
+    del saved["module.head.weight"], saved["module.classifier.bias"]
+    torch.save(saved, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"pass reinitialise=\['classifier'\]"):
+        load_weights(model, tmp_path / "w.pth")
+    load_weights(model, tmp_path / "w.pth", reinitialise=["classifier"])
+
+
+def test_a_head_of_several_layers_is_left_for_transfer(model, tmp_path):
+    saved = {k: v for k, v in model.state_dict().items() if not k.startswith("classifier.")}
+    saved |= {f"classifier.{i}.weight": torch.ones(3, 3) for i in (0, 2)}
+    torch.save(saved, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"holds 2 others \('classifier.0.weight'.*reinit"):
+        load_weights(model, tmp_path / "w.pth")
+    load_weights(model, tmp_path / "w.pth", reinitialise=["classifier"])
+
+
+def test_other_peoples_networks_are_named(tmp_path):
+    torch.save({"model": {"layer1.0.conv1.weight": torch.ones(1)}}, tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match=r"its 1 tensor is called 'layer1.0.conv1.weight';"):
+        read_weights(tmp_path / "resnet.pth")
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")
+def test_a_whole_model_is_refused_with_what_to_do(model, tmp_path):
+    torch.save(model, tmp_path / "model.pth")
+    torch.save({"model": model, "epoch": 3}, tmp_path / "checkpoint.pth")
+    torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pth"))  # pyright: ignore
+    for name in ("model.pth", "checkpoint.pth", "script.pth"):
+        with pytest.raises(CheckpointError, match=r"cannot.*run code.*torch\.save\(model\.state_"):
+            read_weights(tmp_path / name)
 
 
 def test_old_torchvision_keys(model, tmp_path):
@@ -98,9 +214,11 @@ def test_only_known_layers_are_reinitialised(model, tmp_path, reinitialise):
 
 def test_another_architecture_is_named(model, tmp_path):
     torch.save(model.state_dict(), tmp_path / "w.pth")
-    with pytest.raises(CheckpointError, match="weights of this network are missing, first 'feat"):
+    with pytest.raises(
+        CheckpointError, match=r"lacks 10 weights of this network \('feat.*, \.\.\.\); is it ano"
+    ):
         load_weights(DenseNet(model.config.replace(block_config=(2, 3))), tmp_path / "w.pth")
-    with pytest.raises(CheckpointError, match="weights this network lacks, first 'feat"):
+    with pytest.raises(CheckpointError, match=r"w\.pth: holds 12 others \('features"):
         load_weights(DenseNet(model.config.replace(block_config=(2, 1))), tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="must have shape"):
         load_weights(DenseNet(model.config.replace(growth_rate=5)), tmp_path / "w.pth")

@@ -135,7 +135,10 @@ def results(
         "name": "invented",
         "study": parse_study(f"[training]\nrungs = {list(RUNGS)}\n{study}"),
         "environment": {},
-        "data": {"images": {"train": 8000, "validation": 4000}},
+        "data": {
+            "images": {"train": 8000, "validation": 4000},
+            "classes": [str(digit) for digit in range(10)],
+        },
         "measured": candidates,
         "presets": [],
         "importance": {},

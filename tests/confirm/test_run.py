@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 import pytest
 
+from dnsearch.analysis.candidates import by_network
 from dnsearch.analysis.picks import front
 from dnsearch.config import parse_study
 from dnsearch.confirm.findings import confirmed
@@ -184,7 +185,7 @@ def many(count=60, seed=3):
 
 def test_the_front_and_others_over_all_costs_are_chosen():
     candidates = many()
-    members = {member.key for member in front(candidates, ("macs",))}
+    members = {member.key for member in front(by_network(candidates, 4000), ("macs",))}
     keys = [arch.key for arch in chosen(results(candidates), top=len(members), sample=3)]
     assert set(keys[: len(members)]) == members
     assert len(set(keys)) == len(keys) == len(members) + 3
@@ -197,7 +198,7 @@ def test_the_front_and_others_over_all_costs_are_chosen():
 
 def test_a_large_front_gives_its_recommended_and_ends():
     candidates = many()
-    members = [member.key for member in front(candidates, ("macs",))]
+    members = [member.key for member in front(by_network(candidates, 4000), ("macs",))]
     keys = [arch.key for arch in chosen(results(candidates), top=5, sample=0)]
     assert len(members) > 5
     assert len(set(keys)) == 5
@@ -207,11 +208,13 @@ def test_a_large_front_gives_its_recommended_and_ends():
 
 def test_a_small_front_is_filled_with_the_next():
     candidates = [*many(12), *(candidate(12 + i, 0.9 - 0.01 * i) for i in range(12))]
-    members = {member.key for member in front(candidates, ("macs",))}
+    members = {member.key for member in front(by_network(candidates, 4000), ("macs",))}
     keys = [arch.key for arch in chosen(results(candidates), top=len(members) + 2, sample=0)]
     rest = [each for each in candidates if each.key not in members]
     assert set(keys[: len(members)]) == members
-    assert set(keys[len(members) :]) <= {member.key for member in front(rest, ("macs",))}
+    assert set(keys[len(members) :]) <= {
+        member.key for member in front(by_network(rest, 4000), ("macs",))
+    }
     assert len(keys) == len(members) + 2
 
 

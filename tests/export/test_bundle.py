@@ -1,6 +1,7 @@
 import contextlib
 import json
 import re
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -37,6 +38,10 @@ start = ["densenet-40-12"]
 """
 
 
+KEPT = "macs<=1e9"
+"""The least error of all, however bad."""
+
+
 @contextlib.contextmanager
 def in_this_process(study, data, run, plan):
     """Trains in earnest, but starts no workers."""
@@ -71,20 +76,25 @@ def run(tmp_path_factory):
 def test_the_exported_network_gives_the_recorded_error(run, tmp_path):
     """Read back alone and put to the validation images: the figure in the report, exactly."""
     results = read_results(run)
-    candidate = export_network(results, run, "least-error", tmp_path / "net")
+    candidate, weights = export_network(results, run, KEPT, tmp_path / "net")
     model = load_network(tmp_path / "net")
     data = DeviceData(prepare(results.study.data))
     with torch.inference_mode():
         wrong = [(model(x).argmax(1) != y).sum().item() for x, y in data.validation_batches(500)]
-    assert sum(wrong) / 48 == candidate.error
+    assert sum(wrong) / 48 == candidate.error == weights.error
     assert model.config == candidate.arch
 
 
 def test_the_folder_holds_all_that_is_needed(run, tmp_path):
     results = read_results(run)
-    candidate = export_network(results, run, "knee", tmp_path / "net")
+    candidate, weights = export_network(results, run, KEPT, tmp_path / "net")
     names = {path.name for path in (tmp_path / "net").iterdir()}
-    assert names == {"config.json", "model.safetensors", "preprocessing.json", "README.md"}
+    model = {"config.json", "model.safetensors", "preprocessing.json"}
+    assert names == {*model, "README.md", "export.json"}
+    told = json.loads((tmp_path / "net" / "export.json").read_text())
+    assert (told["key"], told["pick"], told["run"]) == (candidate.key, KEPT, "s")
+    assert told["weights"]["seed"] == weights.seed
+    assert datetime.fromisoformat(told["written"]) <= datetime.now(UTC)
     preprocessing = json.loads((tmp_path / "net" / "preprocessing.json").read_text())
     assert preprocessing["shape"] == [1, 8, 8]
     assert len(preprocessing["classes"]) == 3
@@ -94,7 +104,7 @@ def test_the_folder_holds_all_that_is_needed(run, tmp_path):
 
 
 def test_the_readmes_lines_run(run, tmp_path, monkeypatch):
-    export_network(read_results(run), run, "knee", tmp_path / "net")
+    export_network(read_results(run), run, KEPT, tmp_path / "net")
     monkeypatch.chdir(tmp_path)
     text = (tmp_path / "net" / "README.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
@@ -113,17 +123,19 @@ def test_presets_from_outside_the_space_can_be_exported(tmp_path):
     assert load_network(tmp_path / "net").config == candidate.arch
 
 
-def test_missing_weights_and_those_not_kept_are_told_apart(run, tmp_path):
+def test_where_weights_were_not_kept_the_message_says_what_to_type(run, tmp_path):
     results = read_results(run)
     kept = {path.parent.name for path in (run.path / "checkpoints").glob("*/*.pt")}
     off = results.archs.keys() - kept
     assert off
     for key in off:
-        with pytest.raises(RunError, match="were not kept, as it is not on the front"):
+        again = rf"`dnsearch train s:{key}` trains it in full \(10 epochs in about \d"
+        with pytest.raises(RunError, match=f"the weights of {key} were not kept; {again}"):
             export_network(results, run, key, tmp_path / "net")
     elsewhere = RunDir(tmp_path / "elsewhere")
-    with pytest.raises(RunError, match="are missing"):
-        export_network(results, elsewhere, "knee", tmp_path / "net")
+    with pytest.raises(RunError, match="were not kept"):
+        export_network(results, elsewhere, KEPT, tmp_path / "net")
+    assert not (tmp_path / "net").exists()
 
 
 def test_weights_off_the_front_are_not_kept(run):

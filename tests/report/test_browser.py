@@ -28,7 +28,7 @@ const click = (label) => {
 };
 const found = { up: click("MACs (M)"), down: click("MACs (M)") };
 found.sorted = headers.filter((h) => h.ariaSort).map((h) => [h.textContent.trim(), h.ariaSort]);
-found.errors_down = (click("error (%)"), click("error (%)"));
+found.errors_down = (click("measured (%)"), click("measured (%)"));
 document.getElementById("filter-front").click();
 found.front = cells(0).length;
 document.getElementById("filter-front").click();

@@ -15,14 +15,16 @@ import pandas as pd
 import pytest
 from plotly.offline import get_plotlyjs
 
+from dnsearch.analysis.predictions import Predictions
 from dnsearch.config import StudyConfig, to_toml
 from dnsearch.cost.formula import Cost
 from dnsearch.errors import RunError
+from dnsearch.report.answer import answer, export_command
 from dnsearch.report.columns import COLUMNS
-from dnsearch.report.digest import answer, digest, export_command, summary
+from dnsearch.report.digest import digest
 from dnsearch.report.page import candidates_csv, render, write_report
+from dnsearch.report.summary import summary
 from dnsearch.report.table import candidate_table, shortened
-from dnsearch.search.predictions import Predictions
 from dnsearch.search.results import Results
 
 from . import synthetic
@@ -103,12 +105,13 @@ def test_all_text_is_escaped():
     assert page.text.count(evil) >= 3
 
 
-def test_the_answer_comes_first_and_names_the_knee():
+def test_the_answer_is_the_least_error_beside_the_baseline():
     found = digest(STATES["usual"]())
-    knee, best = found.picks["knee"], found.picks["least-error"]
+    best = min(found.finished, key=lambda network: network.error)
     text = answer(found)
-    assert text.startswith(f"Take {knee.name}: {100 * knee.error:.2f} ± ")
-    assert f"If only error counts, {best.name}:" in text
+    assert text.startswith(f"Take {best.name}: {100 * best.error:.2f} % validation error (")
+    assert "Guessing has an error of 90.00 %." in text
+    assert found.picks["knee"] is not best
 
 
 @pytest.mark.parametrize(
@@ -127,8 +130,8 @@ def test_the_answer_where_there_is_no_network(state, words):
 def test_one_network_that_wins_everything_has_one_card():
     page = read(STATES["one"]())
     assert page.tags.count("article") == 1
-    assert "--pick knee" in page.text
-    assert "--pick least-error" not in page.text
+    assert "dnsearch export quickstart --to quickstart-network" in page.text
+    assert "--pick" not in page.text
 
 
 def test_export_command_is_safe_to_paste():
@@ -147,7 +150,8 @@ def test_summary_tells_what_the_table_holds():
     counts = {"candidates": 20, "finished": 18, "screened": 0, "partial": 0}
     counts |= {"failed": 0, "unfit": 2}
     assert told["counts"] == counts
-    assert list(told["picks"]) == ["knee", "least-error", "least-cost"]
+    assert list(told["picks"]) == ["least-error", "knee", "least-cost"]
+    assert told["baseline"] == {"error": 0.9, "answer": ""}
     for record in (*told["front"], *told["picks"].values()):
         candidate = known[record["key"]]
         error = candidate.error
@@ -167,13 +171,11 @@ def test_predictions_stand_on_the_cards_and_correct_the_least_error():
         cost = Cost(100, (1 + place) * 100_000, 100, 100)
         measured = synthetic.changed(measured, place, error=error, cost=cost)
     keys = tuple(candidate.key for candidate in measured.candidates)
-    found = dataclasses.replace(measured, predict=lambda: Predictions(keys, draws, 0.03))
-    for place, (error, chance) in enumerate(((0.2, 1.0), (0.1675, 1.0), (0.16, 0.75))):
-        figures = {"predicted_error": error, "predicted_low": 0.14, "predicted_high": 0.21}
-        found = synthetic.changed(found, place, front_probability=chance, **figures)
+    predictions = Predictions(keys, draws, 0.03, 4000, 9)
+    found = dataclasses.replace(measured, predict=lambda: predictions)
     told, names = digest(found), [candidate.name for candidate in measured.candidates]
-    assert [member.name for member in told.front] == names[:2]  # as measured
-    assert told.picks["least-error"].name == names[2]  # as predicted
+    assert [member.name for member in told.front] == names  # .2, .1675 and .16 at rising costs
+    assert told.picks["least-error"].name == names[2]
     assert told.sureness is not None
     chance, regret, among = told.sureness
     assert (chance, among) == (0.75, 3)
@@ -181,7 +183,9 @@ def test_predictions_stand_on_the_cards_and_correct_the_least_error():
     page = render(told)
     assert "the best of 3 networks trained with probability 0.75; expected regret 0." in page
     assert "predicted validation error" in page
-    assert "predicted" not in render(digest(measured)).partition("Validation error against")[0]
+    unpredicted = render(digest(measured)).partition("Validation error against")[0]
+    assert "predicted validation error" not in unpredicted
+    assert "predicted errors are the measured ones" in unpredicted
 
 
 def test_two_trials_of_the_same_number_are_two_cards():
@@ -189,8 +193,9 @@ def test_two_trials_of_the_same_number_are_two_cards():
     found = synthetic.results(12)
     for place in range(12):
         found = synthetic.changed(found, place, number=0)
-    picks = {candidate.key for candidate in digest(found).picks.values()}
-    assert read(found).tags.count("article") == len(picks) > 1
+    picks = digest(found).picks
+    assert len({network.key for network in picks.values()}) > 1
+    assert read(found).tags.count("article") == 1 + ("as-good" in picks)
 
 
 def test_csv_round_trip():
@@ -198,19 +203,19 @@ def test_csv_round_trip():
     read_back = pd.read_csv(io.StringIO(candidates_csv(digest(results))), dtype={"key": str})
     assert list(read_back.columns) == [*COLUMNS, "front"]
     for name in ("error", "macs", "seconds", "growth_rate", "depth"):
-        wanted = [candidate.figure(name) for candidate in results.candidates]
+        wanted = [candidate.figure(name) for candidate in results.networks]
         np.testing.assert_array_equal(read_back[name], wanted)
-    assert list(read_back["key"]) == [candidate.key for candidate in results.candidates]
-    assert list(read_back["state"]) == [candidate.state.value for candidate in results.candidates]
+    assert list(read_back["key"]) == [candidate.key for candidate in results.networks]
+    assert list(read_back["state"]) == [candidate.state.value for candidate in results.networks]
     assert read_back["block_config"][0].count("-") == 2
-    curves = [[vars(point) for point in each.curve] for each in results.candidates]
+    curves = [[vars(point) for point in each.curve] for each in results.networks]
     assert [json.loads(curve) for curve in read_back["curve"]] == curves
 
 
 def test_table_is_best_first_with_units_in_its_headers():
     found = candidate_table(digest(STATES["usual"]()))
     labels = [column.label for column in found.columns]
-    assert labels[:5] == ["key", "architecture", "state", "error (%)", "± (%)"]
+    assert labels[:5] == ["key", "architecture", "state", "predicted (%)", "on new images (%)"]
     assert "MACs (M)" in labels
     assert "params (k)" in labels
     errors = [row.cells[3].sort for row in found.rows]

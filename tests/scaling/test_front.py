@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dnsearch.analysis.candidates import Basis
 from dnsearch.scaling.front import _trend_of_others, front_of
 from dnsearch.scaling.trainings import trainings_of
 
@@ -70,7 +71,9 @@ def test_near_are_those_of_least_predicted_error():
     keys = sorted({run.key for run in runs})
     # the better half in turn with the other, by a prediction that is far from what was measured
     told = {key: 0.01 if number % 2 else 0.5 for number, key in enumerate(keys)}
-    predicted = front_of([replace(run, predicted_error=told[run.key]) for run in runs], "macs")
+    predicted = front_of(
+        [replace(run, predicted_error=told[run.key], basis=Basis.SEARCH) for run in runs], "macs"
+    )
     near = {run.key for run, one in zip(runs, predicted.near, strict=True) if one}
     assert near == {key for key in keys if told[key] == 0.01}
     np.testing.assert_array_equal(predicted.fitted, measured.fitted)

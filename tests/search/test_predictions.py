@@ -40,7 +40,7 @@ def searched(trials, seed):
     config = SearchConfig(sampler="random", trials=trials, seed=seed)
     proposer = Proposer(store, problem, config, [])
     Engine(store, proposer, FakeEvaluator(score=noisy), problem, config).run(lambda progress: None)
-    return store.records(), predict_errors(store, space, model, (3,))
+    return store.records(), predict_errors(store, space, model, (3,), 4000)
 
 
 def test_they_are_nearer_to_the_truth_than_what_was_measured():

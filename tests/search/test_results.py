@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -93,3 +94,26 @@ def test_a_promotion_whose_worker_died_stands_beside_what_was_trained_before(sea
     for each in failed:
         (before,) = (o for o in table if o.key == each.key and o.state is not State.FAILED)
         assert (before.seed, before.rung) == (each.seed, evaluator.epochs[each.key, each.seed])
+
+
+def test_standard_errors_of_scores_that_have_none(searched, tmp_path):
+    """Of older runs the binomial one; of a balanced error nothing is made up."""
+    (first, *_) = searched(Counting()).measured
+    images = read_results(RunDir(tmp_path / "run")).validation_images
+    assert first.error_se == pytest.approx((first.error * (1 - first.error) / images) ** 0.5)
+    assert first.error_name == "validation error"
+    study = tmp_path / "run" / "study.toml"
+    study.write_text(study.read_text().replace('error = "top1"', 'error = "balanced"'))
+    (first, *_) = read_results(RunDir(tmp_path / "run")).measured
+    assert math.isnan(first.error_se)
+    assert first.error_name == "balanced validation error"
+
+
+def test_what_a_score_tells_by_class_is_read_back(searched):
+    class Telling(Counting):
+        def completed(self, timeout):
+            told = {"error_se": 0.125, "top1_error": 0.25, "class_errors": (3, 0, 1)}
+            return [(job, replace(score, **told)) for job, score in super().completed(timeout)]
+
+    (first, *_) = searched(Telling()).measured
+    assert (first.error_se, first.top1_error, first.class_errors) == (0.125, 0.25, (3, 0, 1))

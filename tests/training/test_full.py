@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,16 @@ from dnsearch.arch import PRESETS, ArchConfig
 from dnsearch.config import DataConfig, StudyConfig, TrainingConfig
 from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, RunError
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RunDir, write_json
 from dnsearch.training import full
-from dnsearch.training.full import FullTraining, changes, require_same, train_fully
+from dnsearch.training.full import (
+    FullTraining,
+    changes,
+    record,
+    require_same,
+    train_fully,
+    with_defaults,
+)
 from tests.cache import make_cache
 
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar")
@@ -158,10 +166,10 @@ def test_records_of_before_a_key_was_known_are_of_its_default(training):
     before = training.record()
     before["data"] = {k: v for k, v in before["data"].items() if k not in ("test", "skip_bad")}
     del before["training"]["flip"]
-    assert changes(before, training.record()) == []
+    assert changes(with_defaults(before), training.record()) == []
     now = training.record()
     now["data"]["skip_bad"] = True
-    assert changes(before, now) == ["data.skip_bad: false -> true"]
+    assert changes(with_defaults(before), now) == ["data.skip_bad: false -> true"]
 
 
 def test_a_training_that_fails_never_opens_the_test_images(training, run, monkeypatch):
@@ -203,3 +211,20 @@ def test_a_folder_is_this_trainings_own(training, run):
     run.database.touch()
     with pytest.raises(RunError, match="holds a search; choose another --name"):
         require_same(training, run, "cpu")
+
+
+def test_a_training_from_before_a_setting_goes_on_with_its_default(training, run):
+    record(training, run, "cpu", 1)
+    run.checkpoint(training.arch.key, 0).parent.mkdir(parents=True)
+    run.checkpoint(training.arch.key, 0).touch()
+    old = run.read_json("training.json")
+    del old["objectives"], old["training"]["class_weights"]
+    write_json(run.training_file, old)
+    require_same(training, run, "cpu")
+    weights = training.recipe.model_copy(update={"class_weights": "balanced"})
+    for other, told in (
+        (replace(training, recipe=weights), 'training.class_weights: "none" -> "balanced"'),
+        (replace(training, error="balanced"), 'objectives.error: "top1" -> "balanced"'),
+    ):
+        with pytest.raises(RunError, match=told):
+            require_same(other, run, "cpu")

@@ -2,7 +2,8 @@
 
 ``model.kernels`` names the fastest that may be used. What that does not support is left to the next
 simpler one, down to the modules: group norm, modules that were changed or have hooks, other devices
-and types; for ``cpu`` also dropout.
+and types; for ``cpu`` also dropout. A call that is traced, compiled, exported or transformed goes
+through the modules.
 
 - ``reference``: the modules as they stand in ``arch.plain``.
 - ``portable``: each block as one autograd function of torch operations, which keeps a fraction of
@@ -39,11 +40,16 @@ def pooled_features(model: PlainDenseNet, images: Tensor, kernels: str) -> Tenso
     None where the modules themselves have to be called: with ``reference``, and where neither these
     kernels nor simpler ones support the model or the images. Raises ConfigError on unknown names.
     """
+    if kernels == "reference":
+        return None
+    if kernels not in _SIMPLER:
+        hint = nearest(str(kernels), {*_SIMPLER, "reference"})
+        raise ConfigError("kernels", "must name kernels", kernels, hint)
+    from dnsearch.arch.kernels.modules import is_watched
+
+    if is_watched(images):
+        return None
     while kernels != "reference":
-        if kernels not in _SIMPLER:
-            known = {*_SIMPLER, "reference"}
-            hint = nearest(str(kernels), known)
-            raise ConfigError("kernels", "must name kernels", kernels, hint)
         found = importlib.import_module(f"{__name__}.{kernels}").pooled_features(model, images)
         if found is not None:
             return found

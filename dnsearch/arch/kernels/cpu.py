@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.autograd.function import once_differentiable
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.kernels.build import build
-from dnsearch.arch.kernels.modules import untouched
+from dnsearch.arch.kernels.modules import is_watched, untouched
 from dnsearch.arch.plain import PlainDenseNet
 from dnsearch.errors import KernelError
 
@@ -87,11 +86,9 @@ def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
 
 def _network(model: PlainDenseNet, images: Tensor) -> _Network | None:
     config, gradients = model.config, torch.is_grad_enabled()
-    weight = model.classifier.weight
     if not (
         serves(config)
-        and images.device.type == "cpu" == weight.device.type
-        and images.dtype == weight.dtype
+        and images.device.type == "cpu"
         and images.ndim == 4
         and images.shape[1] == config.in_channels
         and (model.training or not gradients)
@@ -99,21 +96,13 @@ def _network(model: PlainDenseNet, images: Tensor) -> _Network | None:
         # A batch of one may have maps of a single pixel, on which torch raises its own error.
         and len(images) > (1 if model.training else 0)
         and not torch.is_autocast_enabled("cpu")
-        and torch._C._get_tracing_state() is None
-        and not torch.compiler.is_compiling()
-        and _is_plain(images)
-        and _is_plain(weight)
+        and not is_watched(images)
         and available(images.dtype)
     ):
         return None
     modules = untouched(model)
-    return None if modules is None else _Network.of(model, modules)
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether its memory can be passed on as a pointer."""
-    plain = type(tensor) in (Tensor, nn.Parameter)
-    return plain and not is_functorch_wrapped_tensor(tensor)
+    network = None if modules is None else _Network.of(model, modules)
+    return network if network is not None and network.is_like(images) else None
 
 
 class _Network(NamedTuple):
@@ -132,7 +121,7 @@ class _Network(NamedTuple):
         stem = _IMAGENET_STEM if model.config.stem == "imagenet" else ()
         skipped = {id(model.features.get_submodule(name)) for name in stem}
         leaves = [m for m in modules if m._parameters and id(m) not in skipped]
-        norms = [m for m in leaves if isinstance(m, nn.BatchNorm2d)]
+        norms: list[Any] = [m for m in leaves if isinstance(m, nn.BatchNorm2d)]
         settings = {(m.eps, m.momentum, m.training, m.running_mean is None) for m in norms}
         epsilon, momentum = norms[0].eps, norms[0].momentum
         if settings != {(epsilon, momentum, model.training, False)} or momentum is None:
@@ -140,10 +129,18 @@ class _Network(NamedTuple):
         return cls(
             model.config,
             [p for m in leaves for p in m._parameters.values() if p is not None],
-            [m.get_buffer(name) for m in norms for name in ("running_mean", "running_var")],
-            [m.get_buffer("num_batches_tracked") for m in norms],
+            [m._buffers[name] for m in norms for name in ("running_mean", "running_var")],
+            [m._buffers["num_batches_tracked"] for m in norms],
             epsilon,
             momentum,
+        )
+
+    def is_like(self, images: Tensor) -> bool:
+        """Whether all its tensors are of the images' type and in the CPU's memory."""
+        statistics = all(tensor.is_contiguous() for tensor in self.running)
+        return statistics and all(
+            tensor.dtype == images.dtype and tensor.is_cpu
+            for tensor in (*self.weights, *self.running)
         )
 
     def saved_size(self, shape: Sequence[int]) -> int:

@@ -4,7 +4,8 @@ dnsearch's own trials carry their score as a user attribute, with every epoch's 
 any other script need none of that: the error is the first value of a COMPLETE trial, and those at
 lower rungs are the user attribute ``errors``, a mapping of epochs to errors; a latency is the user
 attribute ``latency_ms``. Trials with a user attribute ``images`` were trained on so many of them
-alone, and have another error: they are left out.
+alone, and have another error: they are left out. What else a script's study may hold is the concern
+of ``samplers.scripts``.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ class Outcome:
 
     ``seed`` is the training's, None where the trial does not tell. ``signals`` maps a rung to what
     was measured there: ``error``, and where known the validation ``loss`` and the ``train_loss``.
-    ``latency_ms`` is None where it was not measured. ``finished``: when it did, in seconds of a
-    clock that is the same for all trials of a study.
+    ``latency_ms`` is None where it was not measured. ``feasible``: whether it meets a script's own
+    constraints. ``finished``: when it did, in seconds of a clock that is the same for all trials of
+    a study.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Outcome:
     failed: bool = False
     seed: int | None = None
     latency_ms: float | None = None
+    feasible: bool = True
     finished: float = 0.0
     signals: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
@@ -60,32 +63,43 @@ class History:
     """
 
     def __init__(
-        self, rungs: tuple[int, ...], ignore: Callable[[FrozenTrial], bool] = lambda trial: False
+        self, rungs: tuple[int, ...], ignore: Callable[[FrozenTrial], bool] | None = None
     ) -> None:
         self.rungs, self.ignore = rungs, ignore
-        self._read: dict[tuple[str, int], Outcome] = {}
+        self._read: dict[tuple[str, int], Outcome | None] = {}
 
     def of(self, study: optuna.Study, current: int | None = None) -> list[Outcome]:
         """The outcomes in the order of their trials, without the trial being sampled now."""
         outcomes = []
         for trial in study.get_trials(deepcopy=False):
-            if trial.number == current or not trial.params or self.ignore(trial):
+            if trial.number == current or (self.ignore and self.ignore(trial)):
                 continue
-            if images_of(trial) is not None:
-                continue
-            outcome = self._read.get((study.study_name, trial.number))
-            if outcome is None:
-                outcome = self._outcome(trial)
-                if trial.state.is_finished():
-                    self._read[study.study_name, trial.number] = outcome
-            outcomes.append(outcome)
+            outcome = self._outcome_of(study, trial)
+            if outcome is not None:
+                outcomes.append(outcome)
         return outcomes
 
-    def _outcome(self, trial: FrozenTrial) -> Outcome:
+    def _outcome_of(self, study: optuna.Study, trial: FrozenTrial) -> Outcome | None:
+        known = study.study_name, trial.number
+        if known in self._read:
+            return self._read[known]
+        outcome = self.outcome(study, trial)
+        if trial.state.is_finished():
+            self._read[known] = outcome
+        return outcome
+
+    def outcome(self, study: optuna.Study, trial: FrozenTrial) -> Outcome | None:
+        """What a trial says; None where it says nothing."""
+        if not trial.params or images_of(trial) is not None:
+            return None
         params = {name: value for name, value in trial.params.items() if name != RUNG}
         rung = int(trial.params.get(RUNG, self.rungs[-1]))
         if not trial.state.is_finished():
             return Outcome(trial.number, params, rung, pending=True)
+        return self.told(trial, params, rung)
+
+    def told(self, trial: FrozenTrial, params: Mapping[str, Any], rung: int) -> Outcome:
+        """What a finished trial of these parameters measured up to this rung."""
         told = score_told(trial)
         score = Score.from_dict(told["score"]) if told else None
         ended = trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0

@@ -28,6 +28,7 @@ from dnsearch.search.samplers.acquisition import Staircase, screening_rate
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.rungs import RungSampler
+from dnsearch.search.samplers.scripts import ScriptHistory
 from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.seeds import derived_seed
 
@@ -55,14 +56,21 @@ class KnownCostSampler(RungSampler):
     and below the last one raises ``TrialPruned``; asked again for the same architecture with a
     higher rung, it may go on from where it was. A sampler serves one study.
 
+    Trials that are no point of the space are left out, with one warning; those that violate a
+    constraint of the script's own teach what they scored, but are not what others must beat. The
+    threads of ``n_jobs`` never train the same point; processes with a sampler each may, where they
+    ask at the same moment. Once every point was tried, ``study.optimize`` stops, with a warning;
+    whoever asks for more gets ``TrialPruned``.
+
     model: the cost of any architecture on the study's images, and the limits. axis: on which
     hypervolume is measured. reference: by objective, ``error`` first; the error of guessing and 1.1
     times each cost's largest unless given. A latency is no known cost: it is predicted from those
     measured so far (user attribute ``latency_ms``). points: the points to choose from, all feasible
     ones unless given.
 
-    Raises ConfigError for arguments that break these rules, and SpaceError where no point meets the
-    limits.
+    Raises ConfigError for arguments that break these rules, SpaceError where no point meets the
+    limits; and when it is asked, ConfigError for a study of other objectives or directions and for
+    errors that are no shares between 0 and 1.
     """
 
     def __init__(
@@ -86,13 +94,17 @@ class KnownCostSampler(RungSampler):
         if len(points) > MOST_SCORED:
             points = points.take(thinned(known.macs, MOST_SCORED, rng))
             known = model.of_points(points)
-        super().__init__(space, rungs, seed, history or History(rungs))
+        super().__init__(space, rungs, seed, history or ScriptHistory(space, costs, rungs))
         self.model, self.costs = model, costs
         self.axis: Axis = axis
         self.points, self.known = points, known
         self.reference = dict(reference or {})
         self.learner = Learner(points, known, model, rungs, seed)
         self._indices: dict[tuple[Any, ...], int | None] = {}
+
+    def is_left(self, outcomes: Sequence[Outcome]) -> bool:
+        """See ``RungSampler``."""
+        return bool(len(self._status(outcomes)[1]))
 
     def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """See ``RungSampler``."""
@@ -199,7 +211,8 @@ class KnownCostSampler(RungSampler):
         """Of what was trained to the top within the limits and of what is pending, each at its
         predicted error: a lucky score is no harder to beat than the architecture is good."""
         most = self.model.limits.max_latency_ms or np.inf
-        tops = [o for o in finished if o.rung == self.rungs[-1] and (o.latency_ms or 0) <= most]
+        top = self.rungs[-1]
+        tops = [o for o in finished if o.rung == top and (o.latency_ms or 0) <= most and o.feasible]
         reference = on_axis(self._reference(finished), self.axis)
         if not tops + pending:
             return Staircase(np.empty((0, len(reference))), reference)
@@ -261,3 +274,6 @@ def _require_sound(
     for name in reference:
         if name not in ("error", *costs):
             raise ConfigError("reference", "must name error and the costs alone", name)
+    if not 0 < reference.get("error", 1) <= 1:
+        rule = "must be a share above 0, at most 1"
+        raise ConfigError("reference.error", rule, reference["error"])

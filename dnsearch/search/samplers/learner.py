@@ -29,11 +29,22 @@ LEAST_ERROR = 1e-4
 
 
 class Learner:
-    """Surrogates of error and latency for the points of a space, from the outcomes so far."""
+    """Surrogates of error and latency for the points of a space, from the outcomes so far.
+
+    started: added to errors at the top rung before their logarithm is taken, such as half an image
+    where some make no error at all.
+    """
 
     def __init__(
-        self, points: Points, known: CostArrays, model: CostModel, rungs: tuple[int, ...], seed: int
+        self,
+        points: Points,
+        known: CostArrays,
+        model: CostModel,
+        rungs: tuple[int, ...],
+        seed: int,
+        started: float = 0.0,
     ) -> None:
+        self.started = started
         self.space: SearchSpace = points.space
         self.model, self.rungs, self.seed = model, rungs, seed
         self.features = Features(points.arrays(), known)
@@ -86,7 +97,8 @@ class Learner:
         found: list[tuple[int, int, float]] = []
         for number, (each, signals) in enumerate(trainings.items()):
             if top in signals:
-                found.append((number, 0, math.log(max(signals[top]["error"], LEAST_ERROR))))
+                error = max(signals[top]["error"] + self.started, LEAST_ERROR)
+                found.append((number, 0, math.log(error)))
             if top not in signals or each in late:
                 found += [
                     (number, level, signal(signals[rung]))

@@ -324,6 +324,7 @@ def test_several_costs_give_an_answer(costs):
         ({"rungs": (3, 1)}, "rungs must rise"),
         ({"rungs": ()}, "rungs must rise"),
         ({"reference": {"params": 1.0}}, "reference must name error and the costs alone"),
+        ({"reference": {"error": 90.0}}, r"reference\.error must be a share.*got 90"),
     ],
 )
 def test_arguments_are_checked(arguments, message):

@@ -1,0 +1,163 @@
+"""A run's answer in sentences, the same for page, terminal and JSON."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dnsearch.analysis import picks
+from dnsearch.analysis.candidates import Candidate, State
+from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.text import capitalised, counted
+
+if TYPE_CHECKING:
+    from dnsearch.report.digest import Digest
+
+
+def error_of(candidate: Candidate, digest: Digest) -> str:
+    """A network's predicted error with its 90 % intervals, on new images and on those measured."""
+    kind, images = digest.error_name, f"{digest.images:,}"
+    value = format_value("error", candidate.predicted_error)
+    new = ends(candidate.new_low, candidate.new_high)
+    if not candidate.is_predicted:
+        return f"{value} {kind} ({new} on new images)"
+    own = ends(candidate.predicted_low, candidate.predicted_high)
+    return f"{value} predicted {kind} ({new} on new images, {own} on these {images})"
+
+
+def ends(low: float, high: float) -> str:
+    """An interval of an error, ``12.30 to 12.90 %``."""
+    return f"{format_value('error', low).removesuffix(' %')} to {format_value('error', high)}"
+
+
+def costs_of(candidate: Candidate, costs: Sequence[str] = ()) -> str:
+    """A candidate's costs as text: those asked for, params always."""
+    known = [(name, candidate.figure(name)) for name in dict.fromkeys((*costs, "params"))]
+    return ", ".join(format_value(name, value) for name, value in known if math.isfinite(value))
+
+
+def figures_of(candidate: Candidate, digest: Digest) -> str:
+    """A network's error and costs as text."""
+    return f"{error_of(candidate, digest)} at {costs_of(candidate, digest.costs)}"
+
+
+def answer(digest: Digest) -> str:
+    """The run's answer in a few sentences: the network of least predicted error, the baseline, what
+    is as good and cheaper, and what `dnsearch confirm` changed."""
+    best = digest.answer
+    if best is None:
+        return none_to_recommend(digest)
+    told = [f"Take {best.name}: {figures_of(best, digest)}.", baseline_of(digest)]
+    if how_sure := sureness_of(digest):
+        told.append(f"It is {how_sure}.")
+    if digest.as_good:
+        told.append(f"{capitalised(as_good_of(digest))}.")
+    if digest.changed_from:
+        told.append(f"{capitalised(confirm_change_of(digest))}.")
+    if digest.change:
+        told.append(f"{capitalised(change_of(digest))}.")
+    return " ".join(told)
+
+
+def baseline_of(digest: Digest) -> str:
+    """The baseline as a sentence."""
+    found = digest.baseline
+    return f"{capitalised(found.words)} has an error of {format_value('error', found.error)}."
+
+
+def as_good_of(digest: Digest) -> str:
+    """What is as good as the answer and cheaper, with its figures; there must be such a network."""
+    found = digest.as_good
+    assert found
+    assert digest.answer
+    network, first = found.network, digest.costs[0]
+    saved = 1 - network.figure(first) / digest.answer.figure(first)
+    chance = "" if math.isnan(found.probability) else f" {sure(found.probability)}"
+    return (
+        f"as good, within the noise (an error at most {100 * found.tolerance:.2g} % "
+        f"larger{chance}), and cheaper: {network.name}, {figures_of(network, digest)}, "
+        f"{100 * saved:.0f} % less {METRICS[first].short}"
+    )
+
+
+def change_of(digest: Digest) -> str:
+    """How the answer differs from an earlier one, and why; it must."""
+    found = digest.change
+    assert found
+    assert digest.answer
+    before, now = found.before, digest.answer.name
+    was = f"exported to {before.exported}" if before.exported else "told"
+    why = {
+        "confirmed": "dnsearch confirm has measured some networks since",
+        "trained since": f"{now} was trained since",
+        "predicted": "training runs since have changed what is predicted",
+    }[found.why]
+    return (
+        f"the answer was {before.name} when it was {was} on {before.when[:10]}, after "
+        f"{counted(before.runs, 'training run')}; now it is {now}, because {why} (the predicted "
+        f"error of {before.name} was {format_value('error', before.error)} then and is "
+        f"{format_value('error', found.error)} now)"
+    )
+
+
+def confirm_change_of(digest: Digest) -> str:
+    """How `dnsearch confirm` changed the answer; it must have."""
+    before = digest.changed_from
+    assert before
+    return (
+        f"changed by confirm: the search alone would take {before.name}, whose error is now "
+        f"predicted to be {format_value('error', before.predicted_error)}"
+    )
+
+
+def none_to_recommend(digest: Digest) -> str:
+    """Why there is no answer."""
+    count, counts = len(digest.candidates), digest.counts
+    if not count:
+        return "No candidate has finished yet."
+    if not digest.front:
+        if counts[State.FAILED] == count:
+            return f"All {counted(count, 'candidate')} failed: there is no network to recommend."
+        why = (
+            "has all its costs measured"
+            if counts[State.FINISHED]
+            else "is finished within all limits"
+        )
+        return f"No candidate {why}: there is no network to recommend yet."
+    found, least = digest.baseline, min(digest.finished, key=lambda each: each.predicted_error)
+    study, images = digest.results.study, digest.results.data["images"]
+    steps = study.training.rungs[-1] * math.ceil(images["train"] / study.training.batch_size)
+    return (
+        f"No network is shown to be better than {found.words}, which has an error of "
+        f"{format_value('error', found.error)}; the least is {error_of(least, digest)}. There is "
+        f"no network to recommend. Training may be too short ({counted(steps, 'step')} in the "
+        f"longest run), {images['validation']:,} validation images may be too few to show a "
+        "difference, or labels may not belong to their images."
+    )
+
+
+def sureness_of(digest: Digest) -> str:
+    """Such as ``the best of 21 networks trained within 4 M MACs with probability 0.6; expected
+    regret 0.3 points``, of the answer; empty where nothing is predicted of it."""
+    found = digest.sureness
+    if found is None:
+        return ""
+    within = f" within {digest.budget}" if digest.budget else ""
+    return (
+        f"the best of {found.candidates} networks trained{within} {sure(found.probability)}; "
+        f"expected regret {100 * found.regret:.1f} points"
+    )
+
+
+def sure(chance: float) -> str:
+    """Such as ``with probability 0.93``; of draws no more is known than this."""
+    return "almost surely" if chance > 0.99 else f"with probability {chance:.2f}"
+
+
+def export_command(run: str, pick: str = picks.LEAST_ERROR) -> str:
+    """The command that exports this pick of this run."""
+    chosen = "" if pick == picks.LEAST_ERROR else f" --pick {pick}"
+    folder = f"{run}-{pick}" if chosen else f"{run}-network"
+    return f"dnsearch export {shlex.quote(run)}{chosen} --to {shlex.quote(folder)}"
