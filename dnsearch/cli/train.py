@@ -164,9 +164,8 @@ def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
     click.echo(f"\n{'finished before' if again else 'finished'}: {done}")
     shown = figures(values)
     if values["test"] is None:
-        click.echo(
-            f"           no test error: {values.get('untested', 'there are no test images')}"
-        )
+        why = values.get("untested") or "the data set has no test images"
+        click.echo(f"           no test error: {why}")
     for name in error_labels(values).values():
         if name in shown:
             click.echo(f"           {shown.pop(name)} {name}")

@@ -240,15 +240,4 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     free = ("name", "data.path")  # neither changes the result: images are told by fingerprint
-    return differences(_with_newer_keys(before, now), now, free)
-
-
-def _with_newer_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
-    """An earlier record with the defaults of keys that were not there when it was written."""
-    filled = dict(before)
-    for name, section in (("data", DataConfig()), ("training", TrainingConfig())):
-        if name in before and name in now:
-            defaults = section.model_dump(mode="json")
-            known = {key: defaults[key] for key in now[name] if key in defaults}
-            filled[name] = known | before[name]
-    return filled
+    return differences(before, now, free)

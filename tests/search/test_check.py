@@ -11,6 +11,7 @@ import pytest
 from dnsearch.config import parse_study
 from dnsearch.errors import ConfigError, SpaceError
 from dnsearch.search.check import check
+from tests.cache import make_cache
 
 PLENTY = 10**12
 
@@ -19,7 +20,7 @@ PLENTY = 10**12
 def images(tmp_path, monkeypatch):
     """(train, validation, test, classes, side): an archive of noise, and a study's section on it;
     ``labels`` are of all images, which take turns unless they are given."""
-    monkeypatch.setenv("DNSEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DNSEARCH_CACHE", make_cache(tmp_path / "cache"))
 
     def make(train=4000, validation=1000, test=100, classes=4, side=4, labels=None, channels=()):
         random, arrays = np.random.default_rng(0), {}
@@ -159,7 +160,8 @@ def test_what_would_keep_a_search_from_starting_is_an_error(images):
         checked(images(), SPACE + "[limits]\nmax_macs = 1")
 
 
-def test_it_is_timed_by_real_training(images):
+def test_it_is_timed_by_real_training(images, monkeypatch):
+    monkeypatch.setattr("dnsearch.training.pace.set_up", lambda *_: None)  # for the whole process
     study = parse_study(images(train=200) + SPACE + '[search]\nworkers = 1\ndevice = "cpu"')
     found = check(study)
     assert found.cheapest.seconds > 0

@@ -15,7 +15,14 @@ from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, RunError
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.training import full
-from dnsearch.training.full import FullTraining, changes, record, require_same, train_fully
+from dnsearch.training.full import (
+    FullTraining,
+    changes,
+    record,
+    require_same,
+    train_fully,
+    with_defaults,
+)
 from tests.cache import make_cache
 
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar")
@@ -159,10 +166,10 @@ def test_records_of_before_a_key_was_known_are_of_its_default(training):
     before = training.record()
     before["data"] = {k: v for k, v in before["data"].items() if k not in ("test", "skip_bad")}
     del before["training"]["flip"]
-    assert changes(before, training.record()) == []
+    assert changes(with_defaults(before), training.record()) == []
     now = training.record()
     now["data"]["skip_bad"] = True
-    assert changes(before, now) == ["data.skip_bad: false -> true"]
+    assert changes(with_defaults(before), now) == ["data.skip_bad: false -> true"]
 
 
 def test_a_training_that_fails_never_opens_the_test_images(training, run, monkeypatch):
