@@ -5,7 +5,8 @@ study.db            Optuna's storage: the only place where scores are kept
 environment.json    versions, machine, devices
 data.json           the data set: name, classes, shape, numbers of images
 run.lock            locked while a search is under way; holder.json says by which process
-checkpoints/KEY/    weights of candidates, one file for each seed
+checkpoints/KEY/    weights of candidates, one file for each seed; beside those trained to the top
+                    rung SEED.validation-confusion.npy, images by true and by predicted class
 report.html, candidates.csv, summary.json
 predictions.npz     draws of the candidates' errors, made anew where they are missing or out of date
 scaling.json        the results of ``dnsearch scale``; scaling/ has the networks it proposes
@@ -74,6 +75,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def confusion_file(weights: Path, images: str = "validation") -> Path:
+    """Beside a file of weights, their confusion matrix on ``validation`` or ``test`` images:
+    images by true (rows) and by predicted class, (classes, classes) int32."""
+    return weights.with_name(f"{weights.stem}.{images}-confusion.npy")
+
+
 def check_name(name: str) -> str:
     """The name, if a run may have it. Raises RunError otherwise."""
     if not _NAME.fullmatch(name):
@@ -138,6 +145,10 @@ class RunDir:
     def checkpoint(self, key: str, seed: int) -> Path:
         """The weights of the architecture with this key, trained with this seed."""
         return self.path / "checkpoints" / key / f"{seed}.pt"
+
+    def confusion(self, key: str, seed: int) -> Path:
+        """The confusion matrix that belongs to these weights (``confusion_file``)."""
+        return confusion_file(self.checkpoint(key, seed))
 
     def read_json(self, name: str, *needed: str) -> dict[str, Any]:
         """The object in a JSON file of the run, which has at least these keys.

@@ -16,7 +16,8 @@ import numpy as np
 from dnsearch.analysis.candidates import figures, finished
 from dnsearch.analysis.metrics import duration
 from dnsearch.cli import VERBS, cli
-from dnsearch.report.digest import answer, digest
+from dnsearch.report.answer import answer
+from dnsearch.report.digest import digest
 from dnsearch.report.front import front_figure
 from dnsearch.report.series import front_series
 from dnsearch.rundir import RunDir, write_text

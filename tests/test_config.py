@@ -41,7 +41,7 @@ REFUSED = [
     ("[space]\ngrowht = 4", r"space.growht is no known key; did you mean 'growth_rate'\?"),
     ("[space]\ntrials = 4", r"space.trials is no known key here; put it in \[search\]"),
     ("[limits]\nmax_mac = 4", r"limits.max_mac is no known key; did you mean 'max_macs'\?"),
-    ("[data.x.y]\na = 1", r"data.x is no known key; known are format, .*"),
+    ("[data.x.y]\na = 1", r"data.x is no known key; known are background, .*"),
     # wrong types
     ("space = 3", r"space must be a table of keys, got 3"),
     ("[[space]]", r"space must be a table of keys, got \[\{\}\]"),
@@ -69,6 +69,7 @@ REFUSED = [
     ("[training]\nlearning_rate = nan", r"training.learning_rate must be a finite number, got nan"),
     ("[training]\nwarmup = inf", r"training.warmup must be a finite number, got inf"),
     ("[training]\nrungs = []", r"training.rungs must not be empty, got \[\]"),
+    ('[training]\nrungs = "long"', r"training.rungs must be a list of epochs, or auto, got 'long'"),
     ("[training]\nrungs = [3, 1]", r"training.rungs must increase, got \[3, 1\]"),
     ("[training]\nrungs = [1, 1]", r"training.rungs must increase, got \[1, 1\]"),
     ("[training]\nrungs = [0, 1]", r"training.rungs\[0\] must be greater than 0, got 0"),
@@ -487,3 +488,24 @@ def test_override():
 def test_bad_override(key, value, told):
     with pytest.raises(ConfigError, match=told):
         override(StudyConfig(), **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "rungs"),
+    [
+        (8000, 64, (1, 3, 9)),  # the quickstart's: 3 epochs would do, but three rungs are wanted
+        (50_000, 128, (1, 3, 9)),
+        (300, 30, (5, 15, 45)),  # 10 steps an epoch
+        (72, 16, (11, 33, 99)),
+        (20, 128, (42, 126, 378)),  # one step an epoch
+    ],
+)
+def test_auto_rungs_take_the_quickstart_s_steps_at_least(images, batch_size, rungs):
+    study = parse_study(f'[training]\nrungs = "auto"\nbatch_size = {batch_size}')
+    sized = study.sized(images)
+    assert sized.training.rungs == rungs
+    assert rungs[-1] * max(1, images // batch_size) >= 375
+    assert sized.sized(10) == sized
+    assert 'rungs = "auto"' in to_toml(study)
+    assert parse_study(to_toml(study)) == study
+    assert parse_study(to_toml(sized)).training.rungs == rungs

@@ -13,6 +13,7 @@ from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.arch.checkpoint import save_network
 from dnsearch.cli import VERBS, main
 from dnsearch.config import Format
+from dnsearch.report.words import WORDS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,3 +95,9 @@ def test_the_study_files_load():
 def test_no_machines_path_in_the_documentation():
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
         assert not re.search(r"/(work|home|root|tmp)/", path.read_text(encoding="utf-8")), path
+
+
+def test_the_glossary_is_that_of_the_reports():
+    text = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
+    words = "".join(f"- **{term}**: {meaning}\n" for term, meaning in WORDS.items())
+    assert text.endswith(f"## Words\n\n{words}")

@@ -12,8 +12,10 @@ from enum import StrEnum
 import numpy as np
 
 from dnsearch.analysis.confidence import LEVEL, binomial_interval
+from dnsearch.analysis.metrics import error_label
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arrays import Floats
+from dnsearch.config import ErrorName
 from dnsearch.cost.formula import Cost
 from dnsearch.training.score import CurvePoint
 
@@ -52,8 +54,10 @@ class Candidate:
     ``by_network`` joins them.
 
     number: of the trial in its Optuna study. rung: epochs trained. images: training images it was
-    given. preset: name of the published network that the architecture is, else empty. error: share
-    (0 to 1) of validation images that are wrong; error_se: its binomial standard error. loss,
+    given. preset: name of the published network that the architecture is, else empty. error: on the
+    validation images (0 to 1), as ``objectives.error`` has it (error_kind); error_se: its standard
+    error by the choice of images. top1_error: share of them that are wrong, where ``error`` is
+    another. class_errors: how many of each class are wrong, of training runs to the top rung. loss,
     train_loss: nats. seconds: wall clock of the training. train_macs: compute spent, 3 x macs x
     images x epochs (forward and backward). finished_after: seconds of search time, over all
     sittings, when it was told. failure: reason, empty where there is none. zero_cost: scores at
@@ -78,6 +82,9 @@ class Candidate:
     preset: str = ""
     error: float = math.nan
     error_se: float = math.nan
+    top1_error: float = math.nan
+    class_errors: tuple[int, ...] | None = None
+    error_kind: ErrorName = "top1"
     loss: float = math.nan
     train_loss: float = math.nan
     latency_ms: float = math.nan
@@ -108,6 +115,11 @@ class Candidate:
         return self.preset or self.arch.describe()
 
     @property
+    def error_name(self) -> str:
+        """What ``error`` is called, such as ``balanced validation error``."""
+        return error_label(self.error_kind)
+
+    @property
     def counts(self) -> bool:
         """Whether it is finished with a known error, so that it may be recommended."""
         return self.state is State.FINISHED and math.isfinite(self.error)
@@ -133,7 +145,7 @@ def finished(candidates: Iterable[Candidate]) -> list[Candidate]:
     return [candidate for candidate in candidates if candidate.counts]
 
 
-def by_network(candidates: Sequence[Candidate], images: int) -> list[Candidate]:
+def by_network(candidates: Sequence[Candidate], images: float) -> list[Candidate]:
     """The finished training runs of each network joined to one candidate, in the place of the
     first; all others as they are.
 
@@ -148,10 +160,19 @@ def by_network(candidates: Sequence[Candidate], images: int) -> list[Candidate]:
     return [joined.get(each, each) for each in candidates if each in joined or not each.counts]
 
 
-_MEANS = ("error", "error_se", "loss", "train_loss", "latency_ms", "seconds", "images_per_second")
+_MEANS = (
+    "error",
+    "error_se",
+    "top1_error",
+    "loss",
+    "train_loss",
+    "latency_ms",
+    "seconds",
+    "images_per_second",
+)
 
 
-def _joined(runs: Sequence[Candidate], images: int) -> Candidate:
+def _joined(runs: Sequence[Candidate], images: float) -> Candidate:
     best = min(runs, key=lambda run: run.error)
     means = {name: _mean(figures(runs, name)) for name in _MEANS} if len(runs) > 1 else {}
     joined = replace(best, seeds=len(runs), **means)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from dnsearch.config import ErrorName
 from dnsearch.errors import ConfigError, nearest
 
 MISSING = "–"
@@ -143,6 +144,14 @@ def format_value(name: str, value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     return metric(name).write(float(value))
+
+
+def error_label(kind: ErrorName, images: str = "validation") -> str:
+    """What the error on these images is called: ``validation error``, ``balanced test error``."""
+    return f"{_KINDS[kind]}{images} error"
+
+
+_KINDS: Mapping[ErrorName, str] = {"top1": "", "balanced": "balanced ", "top5": "top-5 "}
 
 
 def format_error(error: float | None, standard_error: float = math.nan) -> str:

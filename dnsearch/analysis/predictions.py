@@ -35,7 +35,7 @@ class Predictions:
     keys: tuple[str, ...]
     draws: Floats
     seed_noise: float
-    images: int
+    images: float
     epochs: int
     basis: Basis = Basis.SEARCH
     confirmed: frozenset[str] = frozenset()

@@ -18,6 +18,7 @@ from dnsearch.errors import DnsearchError, nearest
 
 VERBS = {
     "run": "Search DenseNets for a study, or go on searching; writes a report.",
+    "check": "Say what can be known of a study before training: images, space, time, warnings.",
     "confirm": "Train candidates again with fresh seeds, on the test images: how far to trust.",
     "init": "Write a commented study file to start from.",
     "count": "Say what an architecture costs: parameters, MACs, activations, memory.",

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dnsearch.analysis.metrics import METRICS, duration, format_value
+from dnsearch.analysis.metrics import METRICS, duration, error_label, format_value
 from dnsearch.config import SCREENING, StudyConfig
 from dnsearch.search.engine import Progress
 from dnsearch.search.session import Opened
@@ -60,6 +60,8 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     rungs = list(study.training.rungs)
     screening = len(rungs) > 1 and study.search.sampler in SCREENING
     epochs = f"{'up to ' if screening else ''}{counted(rungs[-1], 'epoch')} each"
+    if study.objectives.error != "top1":
+        epochs += f"; {error_label(study.objectives.error)}"
     workers = f"{counted(len(opened.plan.devices), 'worker')} on {kind}"
     again = f", going on from {opened.done} finished" if opened.done else ""
     notes = "".join(f"\nnote: {note}" for note in opened.notes)

@@ -69,7 +69,7 @@ def command(
     with make_display(config.objectives.costs) as display:
 
         def opened(ready: Opened) -> None:
-            display.opened(headline(run.name, config, ready), ready.records)
+            display.opened(headline(run.name, ready.study, ready), ready.records)
 
         reason = search(config, run, opened, display.show)
 

@@ -62,7 +62,7 @@ def command(
     NETWORK is a preset, a config.json, the folder of an export, or RUN:PICK for a network of a
     search, such as example:knee or example:KEY. Images and recipe are those of --study, or of RUN,
     or else of the bundled study, quickstart; the learning rate falls at the end of these epochs.
-    The test images are opened once, when the last epoch is done.
+    The network is shown the test images once, when the last epoch is done.
 
     Ctrl-C stops it at any time; the same command continues it, with the same result bit for bit.
 
@@ -73,9 +73,6 @@ def command(
     asked = find_network(network)
     notes: list[str] = []
     config = _study(asked, study, notes)
-    if epochs is None:
-        epochs = LONGER * config.training.rungs[-1]
-        notes.append(f"{epochs} epochs, {LONGER} times the top rung; --epochs sets another number")
     run = RunDir.named(asked.folder if name is None else name, to)
     config = override(config, workers=1, **({} if device is None else {"device": device}))
 
@@ -84,13 +81,18 @@ def command(
 
     plan = plan_workers(config.search)
     images = prepare(config.data)
+    if study is not None:
+        config.training.require_images(len(images.train))
+    if epochs is None:
+        epochs = LONGER * config.sized(len(images.train)).training.rungs[-1]
+        notes.append(f"{epochs} epochs, {LONGER} times the top rung; --epochs sets another number")
 
     from dnsearch.cli.watch import make_watch
     from dnsearch.export import train_network
     from dnsearch.training.full import FullTraining
 
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
-    notes += [*plan.notes(), *plan.compile_kernels(config.training)]
+    notes += [*images.notes, *plan.notes(), *plan.compile_kernels(config.training)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # from schedulers: as Ctrl-C
     try:
         with make_watch(run.name, notes) as watch:
@@ -123,13 +125,17 @@ def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
 
 def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
     from dnsearch.analysis.metrics import duration
-    from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, figures
+    from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, error_labels, figures
 
     done = f"{values['epochs']} epochs in {duration(values['seconds'])} of training"
     click.echo(f"\n{'finished before' if again else 'finished'}: {done}")
     shown = figures(values)
-    for name in ("test error", "validation error"):
-        click.echo(f"           {shown.pop(name, 'no test images, so no')} {name}")
+    if values["test"] is None:
+        why = values.get("untested") or "the data set has no test images"
+        click.echo(f"           no test error: {why}")
+    for name in error_labels(values).values():
+        if name in shown:
+            click.echo(f"           {shown.pop(name)} {name}")
     click.echo(f"           {', '.join(shown.values())}")
     click.echo(f"result:    {run.path / RESULT_FILE}")
     click.echo(f"network:   {run.path / NETWORK_FOLDER}  (its README.md says how to load it)")

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dnsearch.analysis.metrics import duration, format_value
+from dnsearch.analysis.metrics import duration, error_label, format_value
 from dnsearch.cost.formula import cost_of
 from dnsearch.training.full import Opened, Watch
 from dnsearch.training.score import CurvePoint
@@ -44,14 +44,15 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     done = round(opened.progress())
     again = f", continuing after epoch {done}" if done else ""
     tests = "test images are used at the end" if images.test_split else "there are no test images"
+    kind = f"; {error_label(training.error)}" if training.error != "top1" else ""
     return "\n".join(
         (
             f"{name}: {arch.describe()} ({arch.key}), {costs}; {training.epochs} epochs on "
             f"{where}{again}",
             f"{images.name}: {images.counts['train']:,} training and "
             f"{images.counts['validation']:,} validation images, {channels}x{height}x{width}, "
-            f"{images.num_classes} classes; {tests}",
-            *(f"note: {note}" for note in notes),
+            f"{images.num_classes} classes; {tests}{kind}",
+            *(f"note: {note}" for note in (*notes, *opened.notes)),
         )
     )
 

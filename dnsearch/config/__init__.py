@@ -15,6 +15,7 @@ from dnsearch.config.files import (
     to_toml,
 )
 from dnsearch.config.study import (
+    AUTO_STEPS,
     DESIGNS,
     SCREENING,
     DataConfig,
@@ -25,12 +26,15 @@ from dnsearch.config.study import (
     StudyConfig,
     TrainingConfig,
 )
-from dnsearch.config.values import Format
+from dnsearch.config.values import AUTO_RUNGS, ErrorName, Format
 
 __all__ = [
+    "AUTO_RUNGS",
+    "AUTO_STEPS",
     "DESIGNS",
     "SCREENING",
     "DataConfig",
+    "ErrorName",
     "Format",
     "LimitsConfig",
     "ObjectivesConfig",

@@ -152,8 +152,9 @@ def to_toml(study: StudyConfig, comments: bool = False) -> str:
         if comments:
             lines += [f"# {'-' * 76}", f"# {(type(section).__doc__ or '').splitlines()[0]}"]
         lines += [f"[{name}]", *([""] * comments)]
+        values = section.model_dump(mode="json")
         for key, entry in type(section).model_fields.items():
-            value = getattr(section, key)
+            value = values[key]
             text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
             lines += [f"# {entry.description}", text, ""] if comments else [text]
         lines.append("")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,19 +17,23 @@ from dnsearch.arch.kernels import Kernels
 from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
 from dnsearch.config.values import (
+    AUTO_RUNGS,
     Amount,
     Bytes,
     Choices,
+    Colour,
     CostName,
     Count,
     Design,
     Device,
+    ErrorName,
     Format,
     InitFeatures,
     Milliseconds,
     Norms,
     Number,
     Numbers,
+    Rungs,
     Seconds,
     Seed,
     Share,
@@ -61,16 +66,45 @@ class DataConfig(Section):
         le=4096,
         description="side in pixels that images are resized to; not resized if unset",
     )
+    label: str | None = Field(
+        default=None, description="parquet: column of labels; found by its name and type if unset"
+    )
+    image: str | None = Field(
+        default=None, description="parquet: column of pictures; found by its type if unset"
+    )
+    background: Colour = Field(
+        default="white",
+        description='colour behind transparent parts of pictures, such as "black" or "#808080"',
+    )
+    skip_bad: bool = Field(
+        default=False,
+        description="leave out pictures that cannot be read, instead of refusing the data",
+    )
     validation: Share = Field(
         default=0.2,
         gt=0,
         description="share of the training images held out if there is no validation split",
+    )
+    test: Share | None = Field(
+        default=None,
+        gt=0,
+        description="share of the training images held out as test images, which no search sees, "
+        "if there is no test split; none if unset",
     )
     train_images: Amount | None = Field(
         default=None,
         description="number of training images to use, each class in proportion; all if unset",
     )
     seed: Seed = Field(default=0, description="seed of the split")
+
+    def model_post_init(self, _: Any) -> None:
+        """Raises ConfigError where nothing is left to train on, or format has no such key."""
+        if self.validation + (self.test or 0) >= 1:
+            raise ConfigError("test", "must leave training images beside validation", self.test)
+        for name in ("label", "image"):
+            if getattr(self, name) is not None and self.format != "parquet":
+                rule = f"must be unset for format {self.format!r}, which has no columns"
+                raise ConfigError(name, rule, getattr(self, name))
 
 
 class SpaceConfig(Section):
@@ -125,9 +159,18 @@ class LimitsConfig(Section):
     )
 
 
-class ObjectivesConfig(Section):
-    """The costs to keep low beside the validation error."""
+TOP5_CLASSES = 6
+"""The fewest classes of which five guesses can miss one."""
 
+
+class ObjectivesConfig(Section):
+    """The error to keep low, and the costs beside it."""
+
+    error: ErrorName = Field(
+        default="top1",
+        description="top1: share of images whose class is wrong; balanced: mean of the classes' "
+        "errors, so that rare ones count as much; top5: class not among the five likeliest",
+    )
     costs: Annotated[tuple[CostName, ...], Field(strict=False, min_length=1)] = Field(
         default=("macs",), description="one or more of params, macs, activations, latency_ms"
     )
@@ -157,14 +200,25 @@ class ObjectivesConfig(Section):
                 rule += " and at most 1" if name == "error" else ""
                 raise ConfigError(field, rule, value)
 
+    def require_classes(self, classes: int) -> None:
+        """Raises ConfigError where the error means nothing with so many classes."""
+        if self.error == "top5" and classes < TOP5_CLASSES:
+            rule = f"needs at least {TOP5_CLASSES} classes, and these images have {classes}"
+            raise ConfigError("objectives.error", rule, self.error, "take top1 or balanced")
+
+
+AUTO_STEPS = 375
+"""Steps of the top rung, at least, where ``rungs`` is auto: as many as the quickstart's takes."""
+
 
 class TrainingConfig(Section):
     """How a candidate is trained and scored."""
 
-    rungs: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
+    rungs: Rungs = Field(
         default=(1, 3, 9),
-        description="epochs of each rung, increasing; known-cost and mo-asha may stop a candidate "
-        "at a lower rung, the other samplers train all to the last",
+        description="epochs of each rung, increasing, or auto: 1, 3 and 9 epochs, or as many times "
+        "that as the last needs for 375 steps; known-cost and mo-asha may stop a candidate at a "
+        "lower rung, the other samplers train all to the last",
     )
     batch_size: Count = Field(default=128, ge=2, description="images in a step, at least 2")
     learning_rate: float = Field(
@@ -185,6 +239,11 @@ class TrainingConfig(Section):
     )
     label_smoothing: Share = Field(
         default=0.0, description="share of the target spread over all classes"
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="balanced: an image counts in the training loss in inverse proportion to how "
+        "many there are of its class",
     )
     clip_norm: float = Field(
         default=0.0, ge=0, description="largest norm of the gradient; 0 is off"
@@ -208,6 +267,21 @@ class TrainingConfig(Section):
         """Raises ConfigError where the rungs do not increase."""
         if list(self.rungs) != sorted(set(self.rungs)):
             raise ConfigError("rungs", "must increase", list(self.rungs))
+
+    def sized(self, images: int) -> TrainingConfig:
+        """With rungs for so many training images, where they were left open."""
+        if self.rungs != AUTO_RUNGS:
+            return self
+        steps = max(1, images // self.batch_size)
+        first = math.ceil(AUTO_STEPS / (9 * steps))
+        return self.model_copy(update={"rungs": (first, 3 * first, 9 * first)})
+
+    def require_images(self, count: int) -> None:
+        """Raises ConfigError where the study asks for batches larger than all these training images
+        together. (The default one then takes them all.)"""
+        if self.batch_size > count and "batch_size" in self.model_fields_set:
+            rule = f"must be at most {count}, the training images there are"
+            raise ConfigError("training.batch_size", rule, self.batch_size)
 
     def require_room(self, height: int, width: int) -> None:
         """Raises ConfigError where augmentation could blank an image of this size, in pixels."""
@@ -302,6 +376,10 @@ class StudyConfig(Section):
     def measures_latency(self) -> bool:
         """Whether the study needs every candidate's latency."""
         return "latency_ms" in self.objectives.costs or self.limits.max_latency_ms is not None
+
+    def sized(self, images: int) -> StudyConfig:
+        """With rungs for so many training images, where the study leaves them open."""
+        return self.model_copy(update={"training": self.training.sized(images)})
 
     def start_configs(self, space: SearchSpace) -> list[ArchConfig]:
         """The designs of ``search.start``, with the space's channels and classes.

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, PlainSerializer
 
 from dnsearch.arch.config import Norm
 from dnsearch.arch.space import TWICE_GROWTH
 
 MOST_CHOICES = 10_000
 """The most choices of one dimension: a longer range is a typing error."""
+
+
+AUTO_RUNGS = ()
+"""Stands for rungs that are to be sized once the images are known."""
 
 
 def parse_choices(value: Any) -> tuple[Any, ...]:
@@ -159,6 +164,35 @@ def parse_design(value: Any) -> Any:
     raise ValueError("must be a preset's name or a table such as {growth_rate = 12}")
 
 
+def parse_rungs(value: Any) -> Any:
+    """Epochs of rungs, a list; ``auto`` becomes ``AUTO_RUNGS``.
+
+    Raises ValueError on an empty list and on other text.
+    """
+    if value == "auto":
+        return AUTO_RUNGS
+    if value == []:
+        raise ValueError("must not be empty")
+    if isinstance(value, str):
+        raise ValueError("must be a list of epochs, or auto")
+    return value
+
+
+def _write_rungs(rungs: tuple[int, ...]) -> list[int] | str:
+    return list(rungs) or "auto"
+
+
+def parse_colour(value: Any) -> Any:
+    """A colour as CSS writes it. Raises ValueError on anything else."""
+    from PIL import ImageColor
+
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            ImageColor.getrgb(value)
+            return value
+    raise ValueError("must be a colour such as 'white' or '#808080'")
+
+
 def parse_device(value: Any) -> Any:
     """A device's name; whether this machine has it is checked when a search starts.
 
@@ -182,12 +216,20 @@ InitFeatures = Annotated[
     BeforeValidator(parse_choices),
 ]
 Design = Annotated[str | dict[str, Any], BeforeValidator(parse_design)]
+Rungs = Annotated[
+    tuple[Count, ...],
+    Field(strict=False),
+    BeforeValidator(parse_rungs),
+    PlainSerializer(_write_rungs),
+]
+Colour = Annotated[str, BeforeValidator(parse_colour)]
 Device = Annotated[str, BeforeValidator(parse_device)]
 Milliseconds = Annotated[float, BeforeValidator(parse_milliseconds), Field(gt=0)]
 Number = Annotated[float, BeforeValidator(parse_amount)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 CostName = Literal["params", "macs", "activations", "latency_ms"]
+ErrorName = Literal["top1", "balanced", "top5"]
 
 Format = Literal[
     "fashion-mnist-16k",

@@ -27,7 +27,7 @@ class Sureness(NamedTuple):
 
 
 def mean_draws(
-    errors: Floats, test_images: int, search_noise: float, rng: np.random.Generator
+    errors: Floats, least_error: float, search_noise: float, rng: np.random.Generator
 ) -> Floats:
     """Draws (``DRAWS``, n) of what the mean over seeds of each network may be, from ``errors``
     (n, seeds), NaN where missing.
@@ -35,9 +35,9 @@ def mean_draws(
     Log errors are normal, with one variance over seeds for all networks: that within networks,
     pooled with ``search_noise``, the standard deviation of log error that one seed adds by the
     search's surrogate (NaN where unknown), so that means follow Student's t. An error of 0 counts
-    as half an image. All are NaN where too little is known of the seed noise.
+    as ``least_error``. All are NaN where too little is known of the seed noise.
     """
-    logs = np.log(np.maximum(errors, 0.5 / max(1, test_images)))  # none wrong is no proof of 0
+    logs = np.log(np.maximum(errors, least_error))  # none wrong is no proof of 0
     count = np.isfinite(logs).sum(axis=1)
     free = int((count[count > 1] - 1).sum())
     squares = seed_noise(errors, np.zeros(len(errors))).seed_log_sd ** 2 * free if free else 0.0

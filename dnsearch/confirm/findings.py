@@ -6,20 +6,22 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, State, figures
 from dnsearch.analysis.confidence import expected_regret
-from dnsearch.analysis.trust import Interval, binomial_standard_error
+from dnsearch.analysis.trust import Interval
 from dnsearch.arrays import Floats
+from dnsearch.config import ErrorName
 from dnsearch.confirm.certificate import Certificate
 from dnsearch.confirm.draws import mean_draws, sureness
 from dnsearch.confirm.signals import certificate, padded
 from dnsearch.confirm.verdict import Verdict, judge
 from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs
+from dnsearch.training.measured import binomial_standard_error, least_error
 
 if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no need of
     from dnsearch.search.results import Results
@@ -37,8 +39,10 @@ class ConfirmedNetwork:
     candidate: its first full training run in the search, else its first. front: whether it is on
     the search's front. error: measured by the search on the validation images, the mean over its
     full training runs. test_errors: on the test images, one a fresh seed. test: their mean with
-    its 90 % interval. front_probability, best_probability: of being on the front and the best of
-    the confirmed networks by test errors. Errors are shares (0 to 1), NaN where missing.
+    its 90 % interval. test_se: its standard error by the choice of test images alone, NaN of older
+    runs. class_errors: of each fresh seed, wrong test images of each class. front_probability,
+    best_probability: of being on the front and the best of the confirmed networks by test errors.
+    Errors are shares (0 to 1), NaN where missing.
     """
 
     candidate: Candidate
@@ -48,6 +52,8 @@ class ConfirmedNetwork:
     test: Interval
     front_probability: float
     best_probability: float
+    test_se: float = math.nan
+    class_errors: tuple[tuple[int, ...], ...] = ()
 
     @property
     def key(self) -> str:
@@ -95,7 +101,8 @@ class Confirmed:
 
     epochs: of each training run. cost: name of the first cost that the study trades against error.
     pick: key of the network that the search recommends for the least error, empty for none. regret:
-    by how much error (0 to 1) it is expected to miss the best of these, NaN where unknown.
+    by how much error (0 to 1) it is expected to miss the best of these, NaN where unknown. error:
+    the kind that all errors are of. class_images: test images of each class, None of older runs.
     """
 
     networks: tuple[ConfirmedNetwork, ...]
@@ -106,6 +113,8 @@ class Confirmed:
     notes: tuple[Note, ...] = ()
     pick: str = ""
     regret: float = math.nan
+    error: ErrorName = "top1"
+    class_images: tuple[int, ...] | None = None
 
     def network(self, key: str) -> ConfirmedNetwork | None:
         """The network with this ``ArchConfig.key``; None where it was not confirmed."""
@@ -132,8 +141,11 @@ class Confirmed:
     def images_luck(self) -> float:
         """By how much error (0 to 1) another choice of test images would move all test errors, with
         a probability of 90 %; NaN where there is none."""
+        spread = [n.test_se for n in self.best_first if math.isfinite(n.test_se)]
+        if spread:
+            return 1.645 * float(np.median(spread))
         known = [network.test.value for network in self.best_first]
-        if not known:
+        if not known or self.error == "balanced":
             return math.nan
         return 1.645 * float(binomial_standard_error(np.median(known), self.test_images))
 
@@ -155,11 +167,14 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     if not fresh:
         return None
     runs, records = [searched[key] for key in fresh], list(fresh.values())
-    images = (record.score.test_images for own in records for record in own)
-    tests = next((count for count in images if count), 0)
+    scores = [record.score for own in records for record in own]
+    tests = next((score.test_images for score in scores if score.test_images), 0)
+    by_class = next((s.test_class_images for s in scores if s.test_class_images), None)
+    kind = results.study.objectives.error
+    least = least_error(kind, np.array(by_class or [tests]))
     noise = results.predictions.seed_noise if results.predictions else math.nan
     rng = np.random.default_rng(SEED)
-    draws = mean_draws(padded([_errors(own) for own in records]), tests, noise, rng)
+    draws = mean_draws(padded([_errors(own) for own in records]), least, noise, rng)
     networks = _networks(results, runs, records, draws)
     recommended = results.search_picks.get(picks.LEAST_ERROR)
     pick = recommended.key if recommended else ""
@@ -172,6 +187,8 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
         notes=_notes(networks, records, math.isfinite(noise)),
         pick=pick,
         regret=_regret(draws, networks, pick),
+        error=kind,
+        class_images=by_class,
     )
 
 
@@ -184,6 +201,10 @@ def _by_key(candidates: Sequence[Candidate]) -> dict[str, list[Candidate]]:
 
 def _errors(records: Sequence[Record]) -> tuple[float, ...]:
     return tuple(fresh_error(record) for record in records)
+
+
+def _scored(records: Sequence[Record], figure: str) -> list[Any]:
+    return [getattr(record.score, figure) for record in records]
 
 
 def _networks(
@@ -211,6 +232,8 @@ def _networks(
             test=Interval(_mean(_errors(own)), float(low), float(high)),
             front_probability=float(on_front),
             best_probability=float(best),
+            test_se=_mean(math.nan if s is None else s for s in _scored(own, "test_error_se")),
+            class_errors=tuple(each for each in _scored(own, "test_class_errors") if each),
         )
         for candidate, ended, own, low, high, on_front, best in zip(
             first, full, records, *sure, strict=True

@@ -15,6 +15,7 @@ def confirmed_record(found: Confirmed) -> dict[str, Any]:
     return {
         "epochs": found.epochs,
         "test_images": found.test_images,
+        "test_class_images": found.class_images,
         "pick": found.pick,
         "regret": found.regret,
         "candidates": [_network_record(network) for network in found.networks],
@@ -40,6 +41,7 @@ def _network_record(network: ConfirmedNetwork) -> dict[str, Any]:
         "test_mean": network.test.value,
         "test_low": network.test.low,
         "test_high": network.test.high,
+        "test_class_errors": network.class_errors,
         "front_probability": network.front_probability,
         "best_probability": network.best_probability,
     }

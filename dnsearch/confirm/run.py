@@ -19,10 +19,17 @@ from dnsearch.analysis.candidates import Candidate, figures, finished
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points
 from dnsearch.config import StudyConfig
-from dnsearch.data import LabelledImages, PreparedData, has_test, prepare, prepare_test
+from dnsearch.data import (
+    LabelledImages,
+    PreparedData,
+    check_test,
+    has_test,
+    prepare,
+    prepare_test,
+)
 from dnsearch.data.assemble import fingerprint
 from dnsearch.errors import DataError, RunError
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RunDir, confusion_file
 from dnsearch.search.confirmed import best_run
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
@@ -88,6 +95,9 @@ def confirm(
     data = prepare(study.data)
     if not has_test(study.data):
         raise DataError(f"{data.name}: must have test images to confirm on; give it a test split")
+    tests = check_test(study.data)
+    if tests.reason is not None:
+        raise DataError(f"cannot confirm without test images: {tests.reason}")
     plan = plan_workers(study.search)
     archs = chosen(results, request.top, request.sample)
     problem = Problem(
@@ -116,6 +126,7 @@ def confirm(
             left = [job for job in jobs if (job.arch.key, job.seed) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
             notes = (*plan.notes(), *plan.compile_kernels(study.training)) if left else ()
+            notes = (*tests.notes, *notes)
             counts = len(archs), len(jobs), len(left)
             opened(Opened(request, data, plan, *counts, seconds, notes))
             trials = {"trials": len(done) + len(left), "time": None}
@@ -142,7 +153,9 @@ def _tidy(folder: RunDir, records: Sequence[Record], finished: Sequence[Record])
         best = best_run(records, key)
         kept = None if best is None else best.job.seed
         for seed in {record.job.seed for record in records if record.job.arch.key == key} - {kept}:
-            folder.checkpoint(key, seed).unlink(missing_ok=True)
+            weights = folder.checkpoint(key, seed)
+            for file in (weights, confusion_file(weights), confusion_file(weights, "test")):
+                file.unlink(missing_ok=True)
 
 
 def _require_same_tests(

@@ -2,6 +2,7 @@
 
     prepare(config)       decoded, resized, split and cached arrays, without torch
     prepare_test(config)  the test split, which nothing else opens
+    check_test(config)    whether that can be used, without its images
     has_test(config)      whether there is one
     had_test(facts, ...)  whether there was one, by a run's data.json
     DeviceData(data, d)   the arrays on a device, in batches
@@ -16,7 +17,15 @@ from typing import TYPE_CHECKING
 
 from dnsearch._lazy import lazily
 from dnsearch.data.dataset import LabelledImages, PreparedData
-from dnsearch.data.store import had_test, has_test, prepare, prepare_test
+from dnsearch.data.store import (
+    SplitCheck,
+    check_test,
+    had_test,
+    has_test,
+    is_cheap_to_check,
+    prepare,
+    prepare_test,
+)
 
 if TYPE_CHECKING:
     from dnsearch.data.augment import Augment
@@ -27,8 +36,11 @@ __all__ = [
     "DeviceData",
     "LabelledImages",
     "PreparedData",
+    "SplitCheck",
+    "check_test",
     "had_test",
     "has_test",
+    "is_cheap_to_check",
     "prepare",
     "prepare_test",
 ]

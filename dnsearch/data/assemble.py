@@ -4,51 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 
 import numpy as np
 
 from dnsearch.config import DataConfig
+from dnsearch.data.classes import Classes
 from dnsearch.data.dataset import LabelledImages
 from dnsearch.data.formats import Split
 from dnsearch.data.split import draw
 from dnsearch.errors import ConfigError, DataError
+from dnsearch.text import agreeing, counted
 
 IMAGES_AT_ONCE = 4096  # limits the memory that a pass over all images takes
 
 
-def class_names(where: str, split: Split) -> tuple[str, ...]:
-    """The names of the training split's classes; their numbers, in order, if they have no names.
+def number(where: str, split: Split, classes: Classes) -> LabelledImages:
+    """The split as (n, c, h, w), with labels as positions among the classes.
 
-    Raises DataError naming ``where`` if there are fewer than two.
+    Raises DataError where it has a label that the training split lacks.
     """
-    classes = split.classes or tuple(map(str, np.unique(split.labels)))
-    if len(classes) < 2:
-        raise DataError(f"{where}: must have at least 2 classes, got {', '.join(classes)}")
-    return classes
-
-
-def number(where: str, split: Split, classes: tuple[str, ...]) -> LabelledImages:
-    """The split as (n, c, h, w), with labels as positions in ``classes``.
-
-    Raises DataError where it has a label or classes that the training split lacks.
-    """
-    if split.classes not in (None, classes):
-        raise DataError(f"{where}: must have the training split's classes, {', '.join(classes)}")
-    numbers = np.arange(len(classes)) if split.classes else np.array([int(c) for c in classes])
-    positions = np.searchsorted(numbers, split.labels).clip(max=len(numbers) - 1)
-    unknown = numbers[positions] != split.labels
-    if unknown.any():
-        raise DataError(
-            f"{where}: labels must be among {_span(numbers)}, got {split.labels[unknown][0]}"
-        )
-    images = np.ascontiguousarray(split.images.transpose(0, 3, 1, 2))
-    return LabelledImages(images, positions.astype(np.int64))
-
-
-def _span(numbers: np.ndarray) -> str:
-    if len(numbers) == numbers[-1] - numbers[0] + 1:
-        return f"{numbers[0]} to {numbers[-1]}"
-    return f"the training split's {', '.join(map(str, numbers))}"
+    positions = classes.positions(where, split)
+    return LabelledImages(np.ascontiguousarray(split.images.transpose(0, 3, 1, 2)), positions)
 
 
 def match(where: str, data: LabelledImages, shape: tuple[int, ...]) -> LabelledImages:
@@ -81,11 +58,51 @@ def check_counts(where: str, labels: np.ndarray, classes: tuple[str, ...], least
 
 
 def hold_out(
-    data: LabelledImages, share: float, rng: np.random.Generator
+    data: LabelledImages, total: int, rng: np.random.Generator, leave: int = 1
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Training and validation images: this share of each class, at least one image, is held out."""
-    held = draw(data.labels, round(share * len(data)), rng, leave=1)
+    """The rest, and about ``total`` images held out: each class in proportion, at least one of it,
+    while ``leave`` of it are left."""
+    held = draw(data.labels, total, rng, leave=leave)
     return data[~held], data[held]
+
+
+def require_unlike(where: str, images: np.ndarray) -> None:
+    """Raises DataError where all images (n, c, h, w) are the same: nothing could be learnt."""
+    if all((images[i : i + IMAGES_AT_ONCE] == images[0]).all() for i in _starts(images)):
+        raise DataError(
+            f"{where}: images must differ, but all {len(images):,} are alike; what they show may "
+            "lie in parts that data.background hides"
+        )
+
+
+def duplicates(seen: LabelledImages, held: LabelledImages) -> tuple[int, int]:
+    """How many of the ``held`` images are among those ``seen``, pixel for pixel; how many of these
+    have another label there."""
+    known: dict[bytes, set[int]] = {}
+    for digest, label in zip(_digests(seen.images), seen.labels.tolist(), strict=True):
+        known.setdefault(digest, set()).add(label)
+    twice = [
+        label not in known[digest]
+        for digest, label in zip(_digests(held.images), held.labels.tolist(), strict=True)
+        if digest in known
+    ]
+    return len(twice), sum(twice)
+
+
+def _digests(images: np.ndarray) -> Iterator[bytes]:
+    return (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
+
+
+def duplicates_note(split: str, seen: LabelledImages, held: LabelledImages) -> tuple[str, ...]:
+    """What to say of images of a split that are among the training images; nothing if none are."""
+    twice, contrary = duplicates(seen, held)
+    if not twice:
+        return ()
+    share = f"{counted(twice, f'{split} image')} ({100 * twice / len(held):.1f} %)"
+    other = f", {contrary:,} with another label" if contrary else ""
+    return (
+        f"{share} {agreeing(twice, 'is', 'are')} among the training images, pixel for pixel{other}",
+    )
 
 
 def subset(data: LabelledImages, config: DataConfig, rng: np.random.Generator) -> LabelledImages:
@@ -112,7 +129,7 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     Exact, from the counts of the 256 values. The deviation is at least one step of grey, so that a
     constant channel can be divided by it.
     """
-    chunks = [images[i : i + IMAGES_AT_ONCE] for i in range(0, len(images), IMAGES_AT_ONCE)]
+    chunks = [images[i : i + IMAGES_AT_ONCE] for i in _starts(images)]
     values = np.arange(256) / 255
     means, stds = [], []
     for channel in range(images.shape[1]):
@@ -123,6 +140,10 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
         means.append(float(mean))
         stds.append(max(float(np.sqrt(variance)), 1 / 255))
     return means, stds
+
+
+def _starts(images: np.ndarray) -> range:
+    return range(0, len(images), IMAGES_AT_ONCE)
 
 
 def fingerprint(classes: tuple[str, ...], *parts: LabelledImages) -> str:

@@ -30,6 +30,7 @@ class PreparedData:
     mean, std: of each channel of the training images, on a scale from 0 (black) to 1 (white).
     fingerprint: 16 hex digits of classes and images; equal only for equal data.
     test_split: whether there are test images as well; none are opened to find that out.
+    notes: sentences on what the files hold that was left out, changed, or is doubtful.
     The arrays may be memory-mapped: another process should call ``prepare`` itself rather than be
     sent a pickled copy.
     """
@@ -42,6 +43,7 @@ class PreparedData:
     std: tuple[float, ...]
     fingerprint: str
     test_split: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,4 +82,5 @@ class PreparedData:
             "std": list(self.std),
             "fingerprint": self.fingerprint,
             "test_split": self.test_split,
+            "notes": list(self.notes),
         }

@@ -51,6 +51,12 @@ class DeviceData:
         other._seen = torch.from_numpy(np.resize(seen, len(labels))).to(self.device)
         return other
 
+    def class_counts(self, classes: int) -> Tensor:
+        """Training images of each class in an epoch, (classes,) int64, repeated ones included."""
+        labels = self._train[1]
+        labels = labels if self._seen is None else labels[self._seen]
+        return torch.from_numpy(np.bincount(labels.cpu().numpy(), minlength=classes)).to(labels)
+
     def steps(self, batch_size: int) -> int:
         """How many batches an epoch of training has.
 

@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 import torch
 
 from dnsearch.analysis.candidates import Candidate, finished
-from dnsearch.analysis.metrics import METRICS, duration, format_error, format_value
+from dnsearch.analysis.metrics import METRICS, duration, error_label, format_error, format_value
 from dnsearch.analysis.picks import LEAST_ERROR
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.checkpoint import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -48,13 +47,15 @@ class Exported(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A training run's weights: its file, epochs, seed and validation error (0 to 1); ``confirmed``
-    says that it was one of `dnsearch confirm`, with its ``test_error``."""
+    """A training run's weights: its file, epochs, seed and validation error (0 to 1) with its
+    standard error; ``confirmed`` says that it was one of `dnsearch confirm`, with its
+    ``test_error``."""
 
     file: Path
     epochs: int
     seed: int
     error: float
+    error_se: float
     confirmed: bool = False
     test_error: float = math.nan
 
@@ -85,12 +86,15 @@ def weights_of(results: Results, run: RunDir, network: Candidate) -> Weights | N
     if best is not None:
         file = RunDir(run.path / CONFIRM_FOLDER).checkpoint(network.key, best.job.seed)
         if file.is_file():
-            error = math.nan if best.score.error is None else best.score.error
-            return Weights(file, best.job.rung, best.job.seed, error, True, fresh_error(best))
+            error, se = (
+                math.nan if value is None else value
+                for value in (best.score.error, best.score.error_se)
+            )
+            return Weights(file, best.job.rung, best.job.seed, error, se, True, fresh_error(best))
     for each in sorted(results.measured, key=lambda each: each.error):
         file = run.checkpoint(each.key, each.seed)
         if each.key == network.key and each.state is network.state and file.is_file():
-            return Weights(file, each.rung, each.seed, each.error)
+            return Weights(file, each.rung, each.seed, each.error, each.error_se)
     return None
 
 
@@ -197,12 +201,13 @@ def _readme(
     results: Results, network: Candidate, weights: Weights, record: Mapping[str, Any]
 ) -> str:
     data, images = results.data, results.validation_images
-    error = format_error(weights.error, float(binomial_standard_error(weights.error, images)))
+    error, tested = format_error(weights.error, weights.error_se), format_error(weights.test_error)
+    kind = results.study.objectives.error
     shown = ("params", "macs", "activations", "latency_ms")
     known = [n for n in shown if math.isfinite(network.figure(n))]
     rows = [
-        (METRICS["error"].label, f"{error} ({images:,} images; ± one binomial standard error)"),
-        *([("test error", format_error(weights.test_error))] if weights.confirmed else []),
+        (network.error_name, f"{error} ({images:,} images)"),
+        *([(error_label(kind, "test"), tested)] if weights.confirmed else []),
         ("predicted error of another training run", _predicted(network)),
         (results.baseline.words, format_value("error", results.baseline.error)),
         *((METRICS[n].label, format_value(n, network.figure(n))) for n in known),

@@ -2,6 +2,8 @@
 
 training.json       the network, the data set and the recipe
 result.json         errors, costs and curve; written last, so its presence means that all is done
+confusion-test.npy, confusion-validation.npy
+                    images by true and by predicted class, (classes, classes)
 network/            the network, as ``dnsearch export`` writes one
 """
 
@@ -12,19 +14,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dnsearch.analysis.metrics import METRICS, format_error, format_value
-from dnsearch.analysis.trust import binomial_standard_error
+from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
 from dnsearch.cost.formula import cost_of
+from dnsearch.data import check_test
 from dnsearch.export.bundle import scored_network, write_bundle
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.training.full import (
     FullTraining,
-    Measured,
     Trained,
     Watch,
     require_same,
     train_fully,
 )
+from dnsearch.training.measured import Measured, write_confusion
 
 RESULT_FILE, NETWORK_FOLDER = "result.json", "network"
 COSTS = ("macs", "params", "activations")
@@ -53,23 +55,39 @@ def train_network(
     with run.lock():
         require_same(training, run, device)
         if (run.path / RESULT_FILE).is_file() and (run.path / NETWORK_FOLDER).is_dir():
-            return Result(run.read_json(RESULT_FILE, "validation", "test", "cost"), again=True)
+            values = run.read_json(RESULT_FILE, "validation", "test", "cost")
+            if values["test"] is not None or not _can_test(training):
+                return Result(values, again=True)
         trained = train_fully(training, run, device, threads, watch)
         if isinstance(trained, str):
             return Result({}, failure=trained)
         values = _values(training, trained, run)
+        for name, found in (("validation", trained.validation), ("test", trained.test)):
+            if found is not None:
+                write_confusion(found, run.path / f"confusion-{name}.npy")
         _export(training, run, values)
         write_json(run.path / RESULT_FILE, values)
         return Result(values)
 
 
+def _can_test(training: FullTraining) -> bool:
+    """Whether there are test images that can be used, of a training that had none."""
+    return training.images.test_split and check_test(training.data).reason is None
+
+
 def figures(values: dict[str, Any]) -> dict[str, str]:
     """The errors and costs in a result as text, by name; the test error first, if there is one."""
     found = {}
-    for name in ("test", "validation"):
+    for name, label in error_labels(values).items():
         if (held := values[name]) is not None:
-            found[f"{name} error"] = format_error(held["error"], held["standard_error"])
+            found[label] = format_error(held["error"], held["standard_error"])
     return found | {METRICS[n].label: format_value(n, values["cost"][n]) for n in COSTS}
+
+
+def error_labels(values: dict[str, Any]) -> dict[str, str]:
+    """What the errors in a result are called, by ``test`` and ``validation``."""
+    kind = values.get("objectives", {}).get("error", "top1")  # missing in older results
+    return {images: error_label(kind, images) for images in ("test", "validation")}
 
 
 def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, Any]:
@@ -81,6 +99,7 @@ def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, 
         **training.record(),
         "cost": cost,
         "test": _held(trained.test),
+        "untested": trained.untested,
         "validation": _held(trained.validation),
         "train_loss": score.train_loss,
         "seconds": score.seconds,
@@ -94,8 +113,15 @@ def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, 
 def _held(measured: Measured | None) -> dict[str, Any] | None:
     if measured is None:
         return None
-    error = float(binomial_standard_error(measured.error, measured.images))
-    return {**measured._asdict(), "standard_error": error}
+    return {
+        "error": measured.error,
+        "standard_error": measured.error_se,
+        "top1_error": measured.top1_error,
+        "loss": measured.loss,
+        "images": measured.images,
+        "class_errors": measured.class_errors,
+        "class_images": measured.class_images,
+    }
 
 
 def _export(training: FullTraining, run: RunDir, values: dict[str, Any]) -> None:
@@ -107,12 +133,13 @@ def _export(training: FullTraining, run: RunDir, values: dict[str, Any]) -> None
 
 def _readme(training: FullTraining, values: dict[str, Any]) -> str:
     shown = figures(values)
-    for name in ("test", "validation"):
+    for name, label in error_labels(values).items():
         if (held := values[name]) is not None:
-            shown[f"{name} error"] += f" ({held['images']:,} images)"
+            shown[label] += f" ({held['images']:,} images)"
     lines = "\n".join(f"| {name} | {text} |" for name, text in shown.items())
     data = values["images"]
-    opened = "The test images were opened once, when the training was complete.\n"
+    tested = "The network was shown the test images once, when the training was complete."
+    untested = f"There is no test error: {values['untested']}."
     return f"""# {training.name}
 
 A DenseNet trained by dnsearch for {training.epochs} epochs on {data["images"]["train"]:,} images of
@@ -122,5 +149,6 @@ A DenseNet trained by dnsearch for {training.epochs} epochs on {data["images"]["
 | --- | --- |
 {lines}
 
-Errors are those of the averaged weights, ± one binomial standard error; another seed may differ by
-more. {opened if values["test"] else "The data set has no test images."}"""
+Errors are those of the averaged weights, ± one standard error by the choice of images; another seed
+may differ by more. {tested if values["test"] else untested}
+"""

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 def error_of(candidate: Candidate, digest: Digest) -> str:
     """A network's predicted error with its 90 % intervals, on new images and on those measured."""
-    kind, images = digest.measured_on, f"{digest.images:,}"
+    kind, images = digest.error_name, f"{digest.images:,}"
     value = format_value("error", candidate.predicted_error)
     new = ends(candidate.new_low, candidate.new_high)
     if not candidate.is_predicted:
-        return f"{value} {kind} error ({new} on new images)"
+        return f"{value} {kind} ({new} on new images)"
     own = ends(candidate.predicted_low, candidate.predicted_high)
-    return f"{value} predicted {kind} error ({new} on new images, {own} on these {images})"
+    return f"{value} predicted {kind} ({new} on new images, {own} on these {images})"
 
 
 def ends(low: float, high: float) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.analysis.metrics import METRICS, error_label, format_value
 from dnsearch.confirm.certificate import Certificate, Signal
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.report import verdict
@@ -26,7 +26,7 @@ from dnsearch.report.parts import (
     probability,
     share_cell,
 )
-from dnsearch.text import counted
+from dnsearch.text import capitalised, counted
 
 
 class Section(NamedTuple):
@@ -60,7 +60,8 @@ def _errors(confirmed: Confirmed) -> Picture:
     note = left_out if series.missing else ""
     return Picture(
         anchor="confirmed-errors",
-        title=f"Test error against {METRICS[series.cost].label}",
+        title=f"{capitalised(error_label(confirmed.error, 'test'))} against "
+        f"{METRICS[series.cost].label}",
         reading="Filled marks are means over the seeds with their intervals, the dots beside them "
         "single training runs. Hollow marks are the validation errors that the search had "
         "measured, after shorter training. Both axes are logarithmic.",
@@ -77,9 +78,9 @@ def _networks(confirmed: Confirmed) -> Table:
         columns=[
             "network",
             METRICS[confirmed.cost].short,
-            "test error",
+            error_label(confirmed.error, "test"),
             "seeds",
-            "validation error",
+            error_label(confirmed.error),
             "predicted error",
             "on the front",
             "best",

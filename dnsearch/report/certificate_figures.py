@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import plotly.graph_objects as go
 
-from dnsearch.analysis.metrics import format_value
+from dnsearch.analysis.metrics import error_label, format_value
 from dnsearch.arrays import Floats
+from dnsearch.config import ErrorName
 from dnsearch.confirm.certificate import Certificate, Signal, View
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.report.parts import error_interval, probability, share_cell
@@ -26,6 +27,7 @@ from dnsearch.report.style import (
     padded_range,
 )
 from dnsearch.report.verdict import signal_label
+from dnsearch.training.measured import least_error
 
 _LONGEST_NAME = 24
 """Letters beside a figure that is 400 pixels wide."""
@@ -52,13 +54,15 @@ class Group(NamedTuple):
 
 class ErrorSeries(NamedTuple):
     """Errors against one cost, of the networks with a test error and this cost; ``missing`` counts
-    the others. ``floor`` stands for an error of 0, for which a log axis has no place."""
+    the others. ``floor`` stands for an error of 0, for which a log axis has no place. ``error``:
+    the kind of all errors."""
 
     cost: str
     off_front: Group
     on_front: Group
     floor: float
     missing: int
+    error: ErrorName
 
     @property
     def drawn(self) -> int:
@@ -67,16 +71,19 @@ class ErrorSeries(NamedTuple):
 
 
 def error_series(confirmed: Confirmed) -> ErrorSeries:
-    """What the picture of test errors shows; an error of no image counts as half an image."""
-    cost, floor = confirmed.cost, 0.5 / max(1, confirmed.test_images)
+    """What the picture of test errors shows; 0 is drawn as half of the smallest error above it."""
+    images = np.array(confirmed.class_images or [confirmed.test_images])
+    cost, floor = confirmed.cost, least_error(confirmed.error, images)
     tested = [network for network in confirmed.networks if network.test.is_known]
     known = [n for n in tested if math.isfinite(n.candidate.figure(cost))]
     off, on = ([n for n in known if n.front is front] for front in (False, True))
     missing = len(confirmed.networks) - len(known)
-    return ErrorSeries(cost, _group(off, cost, floor), _group(on, cost, floor), floor, missing)
+    kind = confirmed.error
+    off_front, on_front = (_group(networks, cost, floor, kind) for networks in (off, on))
+    return ErrorSeries(cost, off_front, on_front, floor, missing, kind)
 
 
-def _group(networks: Sequence[ConfirmedNetwork], cost: str, floor: float) -> Group:
+def _group(networks: Sequence[ConfirmedNetwork], cost: str, floor: float, kind: ErrorName) -> Group:
     def marks(points: Sequence[tuple[ConfirmedNetwork, float, str]]) -> Marks:
         known = [point for point in points if math.isfinite(point[1])]
         errors = np.maximum([error for _, error, _ in known], floor)
@@ -88,9 +95,9 @@ def _group(networks: Sequence[ConfirmedNetwork], cost: str, floor: float) -> Gro
         return f"<br>{what}: {format_value('error', error)}"
 
     runs = [(n, e, told("one training run", e)) for n in networks for e in n.test_errors]
-    searched = "validation error in the search"
+    searched = f"{error_label(kind)} in the search"
     return Group(
-        means=marks([(n, n.test.value, _mean_text(n, cost)) for n in networks]),
+        means=marks([(n, n.test.value, _mean_text(n, cost, kind)) for n in networks]),
         low=np.maximum([network.test.low for network in networks], floor),
         high=np.array([network.test.high for network in networks]),
         runs=marks(runs),
@@ -98,10 +105,11 @@ def _group(networks: Sequence[ConfirmedNetwork], cost: str, floor: float) -> Gro
     )
 
 
-def _mean_text(network: ConfirmedNetwork, cost: str) -> str:
+def _mean_text(network: ConfirmedNetwork, cost: str, kind: ErrorName) -> str:
     """What a mean tells behind the network's name, in plotly's little HTML."""
     return (
-        f"  {escape(network.key)}<br>test error {error_interval(network.test)}<br>"
+        f"  {escape(network.key)}<br>{error_label(kind, 'test')} "
+        f"{error_interval(network.test)}<br>"
         f"{format_value(cost, network.candidate.figure(cost))}<br>"
         f"best with probability {probability(network.best_probability)}"
     )
@@ -136,7 +144,7 @@ def errors_figure(series: ErrorSeries) -> go.Figure:
         )
     y_low, y_high = padded_range(_errors(groups), 0.08, 0.08)
     figure.update_xaxes(log_axis(series.cost, x_low, x_high))
-    figure.update_yaxes(log_axis("error", y_low, y_high, "test error"))
+    figure.update_yaxes(log_axis("error", y_low, y_high, error_label(series.error, "test")))
     return figure
 
 

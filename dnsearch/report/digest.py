@@ -21,8 +21,9 @@ from dnsearch.analysis.candidates import (
     state_counts,
 )
 from dnsearch.analysis.confidence import best_probability, expected_regret
-from dnsearch.analysis.metrics import format_value
+from dnsearch.analysis.metrics import error_label, format_value
 from dnsearch.analysis.pareto import hypervolume_curve
+from dnsearch.analysis.predictions import HALF
 
 if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no need of
     from dnsearch.search.answers import Change
@@ -80,8 +81,19 @@ class Digest:
     @property
     def images(self) -> int:
         """How many images predicted errors are of."""
+        found = [r.score.test_images for r in self.results.confirmed if r.score.test_images]
+        return found[0] if found and self.measured_on == "test" else self.results.validation_images
+
+    @property
+    def least_error(self) -> float:
+        """What stands for an error of 0 on a logarithmic scale."""
         joint = self.results.joint
-        return joint.images if joint else self.results.validation_images
+        return HALF / (joint.images if joint else self.results.effective_images)
+
+    @property
+    def error_name(self) -> str:
+        """What networks' errors are, such as ``balanced test error``."""
+        return error_label(self.results.study.objectives.error, self.measured_on)
 
     @property
     def measured_on(self) -> str:

@@ -40,8 +40,8 @@ def volume_figure(series: VolumeSeries) -> go.Figure:
     return figure
 
 
-def curves_figure(curves: list[Curve]) -> go.Figure:
-    """Validation error after each epoch; the front stands out, the others are faint."""
+def curves_figure(curves: list[Curve], error: str) -> go.Figure:
+    """The error, called ``error``, after each epoch; the front stands out, the others are faint."""
     figure = go.Figure(layout=layout(420))
     _curves(figure, [c for c in curves if c.role == "other"], "candidate", OTHER, 1, 0.4)
     _curves(figure, [c for c in curves if c.role == "front"], "Pareto front", FRONT, 1.3, 0.75)
@@ -56,7 +56,7 @@ def curves_figure(curves: list[Curve]) -> go.Figure:
     longest = max(max(curve.epochs) for curve in curves)
     ticks = {"dtick": 1} if longest <= 10 else {"nticks": 10}
     figure.update_xaxes(axis("rung", title="epochs trained", **ticks))
-    figure.update_yaxes(log_axis("error", low, high, "validation error"))
+    figure.update_yaxes(log_axis("error", low, high, error))
     return figure
 
 

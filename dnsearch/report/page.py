@@ -15,7 +15,7 @@ import pandas as pd
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import COSTS, Basis, Candidate, State
-from dnsearch.analysis.metrics import METRICS, format_error, format_value
+from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
 from dnsearch.config import to_toml
 from dnsearch.confirm.findings import Confirmed
 from dnsearch.confirm.record import confirmed_record
@@ -23,6 +23,7 @@ from dnsearch.data import had_test
 from dnsearch.errors import DnsearchError
 from dnsearch.report.answer import answer, ends, export_command, sure
 from dnsearch.report.certificate import section as confirmed_section
+from dnsearch.report.classes import class_section
 from dnsearch.report.columns import COLUMNS, row_of
 from dnsearch.report.digest import Digest, digest
 from dnsearch.report.html import render_template
@@ -32,6 +33,7 @@ from dnsearch.report.scaling import section as scaling_section
 from dnsearch.report.style import LOOKS
 from dnsearch.report.summary import plain, summary
 from dnsearch.report.table import candidate_table
+from dnsearch.report.words import WORDS
 from dnsearch.rundir import write_json, write_text
 from dnsearch.text import counted
 
@@ -83,7 +85,7 @@ def candidates_csv(digest: Digest) -> str:
         row_of(candidate) | {"front": candidate in digest.on_front} for candidate in digest.networks
     ]
     for row in rows:
-        row |= {name: json.dumps(row[name]) for name in ("curve", "zero_cost")}
+        row |= {name: json.dumps(row[name]) for name in ("class_errors", "curve", "zero_cost")}
     table = pd.DataFrame(rows, columns=[*COLUMNS, "front"])
     return table.to_csv(index=False, lineterminator="\n")
 
@@ -108,9 +110,11 @@ def _content(
         "trust": _trust(digest, confirmed),
         "confirmed": confirmed_section(confirmed) if confirmed else None,
         "scaling": scaling_section(scaling) if scaling else None,
+        "classes": class_section(digest, confirmed),
         "failures": _failures(digest),
         "pictures": pictures(digest),
         "table": candidate_table(digest),
+        "words": WORDS,
         "settings": to_toml(results.study),
         "about": {"Data": _pairs(results.data), "Environment": _pairs(results.environment)},
     }
@@ -152,7 +156,7 @@ def _cards(digest: Digest, confirmed: Confirmed | None) -> list[Card]:
                 name=candidate.name,
                 key=candidate.key,
                 error=format_value("error", candidate.predicted_error),
-                what=f"{predicted}{digest.measured_on} error",
+                what=f"{predicted}{digest.error_name}",
                 figures=_estimate(candidate, digest)
                 + _tested(candidate, confirmed)
                 + [_labelled(name, value) for name, value in known],
@@ -179,9 +183,9 @@ def _estimate(candidate: Candidate, digest: Digest) -> list[tuple[str, str]]:
 def _tested(candidate: Candidate, confirmed: Confirmed | None) -> list[tuple[str, str]]:
     """What fresh seeds and the test images said."""
     network = confirmed.network(candidate.key) if confirmed else None
-    if network is None or not network.test.is_known:
+    if confirmed is None or network is None or not network.test.is_known:
         return []
-    return [("test error", error_interval(network.test))]
+    return [(error_label(confirmed.error, "test"), error_interval(network.test))]
 
 
 def _labelled(name: str, value: float) -> tuple[str, str]:
@@ -199,8 +203,7 @@ def _trust(digest: Digest, confirmed: Confirmed | None) -> list[str]:
     most = max(network.seeds for network in digest.finished)
     often = "once, with one seed" if most == 1 else f"up to {most} times, with a seed each"
     return [
-        f"Errors are measured on {images:,} validation images; the ± is the binomial standard "
-        "error of that count alone.",
+        _measured(digest, images),
         f"Each network was trained {often}, for a short time ({epochs}): longer training lowers "
         "all errors and may change their order, and so would another seed.",
         "The least of many measured errors is biased low, because it decided which network is "
@@ -208,6 +211,21 @@ def _trust(digest: Digest, confirmed: Confirmed | None) -> list[str]:
         *_predicted(digest),
         *_unseen(digest, confirmed),
     ]
+
+
+def _measured(digest: Digest, images: int) -> str:
+    """What the errors are, and what their ± is of."""
+    counts, kind = digest.results.class_images, digest.results.study.objectives.error
+    told = f"Errors are measured on {images:,} validation images"
+    if kind == "balanced" and counts is not None:
+        there = counts[counts > 0]
+        return (
+            f"{told} and are the mean of the errors of {counted(len(there), 'class', 'classes')}, "
+            f"the smallest with {counted(int(there.min()), 'image')}; the ± is the standard error "
+            "of these counts alone."
+        )
+    what = " and count those whose class is not among the five likeliest" if kind == "top5" else ""
+    return f"{told}{what}; the ± is the binomial standard error of that count alone."
 
 
 def _unseen(digest: Digest, confirmed: Confirmed | None) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dnsearch.analysis.candidates import State
-from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.analysis.metrics import METRICS, error_label, format_value
 from dnsearch.analysis.reference import rules
 from dnsearch.report import figures
 from dnsearch.report.digest import Digest
@@ -72,8 +72,10 @@ def _progress(digest: Digest) -> Picture:
     words = rules(digest.results.study)
     log = digest.results.study.objectives.axis == "log"
     unit = "decades of cost (log axis)" if log else "cost (linear axis)"
+    error = error_label(digest.results.study.objectives.error)
     point = ", ".join(
-        f"{METRICS[name].label} {format_value(name, value)} ({words[name]})"
+        f"{error if name == 'error' else METRICS[name].label} {format_value(name, value)} "
+        f"({words[name]})"
         for name, value in digest.reference.items()
     )
     return Picture(
@@ -88,7 +90,7 @@ def _progress(digest: Digest) -> Picture:
 
 
 def _curves(digest: Digest) -> Picture:
-    curves = curve_series(digest)
+    curves, error = curve_series(digest), error_label(digest.results.study.objectives.error)
     reading = (
         "Curves that still fall at their end belong to networks that longer training would help."
     )
@@ -98,7 +100,7 @@ def _curves(digest: Digest) -> Picture:
         "curves",
         "Error over epochs",
         reading,
-        figures.curves_figure(curves) if curves else None,
+        figures.curves_figure(curves, error) if curves else None,
         "" if curves else "No candidate has recorded its epochs.",
     )
 

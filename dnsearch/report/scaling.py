@@ -79,7 +79,7 @@ def _images_picture(scaling: Scaling, study: LawStudy) -> Picture:
         title="How error falls with training images",
         reading="Networks trained on part of the images for as many steps, and on all of them; a "
         "line for each of three sizes of network, by the curve fitted to all of them together.",
-        figure=images_figure(lines) if lines else None,
+        figure=images_figure(lines, scaling.full[0].error_name) if lines else None,
         note=_distrust(study),
     )
 

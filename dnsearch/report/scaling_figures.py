@@ -12,7 +12,6 @@ from dnsearch.analysis.metrics import METRICS
 from dnsearch.report.scaling_series import (
     Check,
     Fit,
-    Floats,
     GrowthSeries,
     ImagesLine,
     LawSeries,
@@ -49,12 +48,14 @@ def law_figure(series: LawSeries) -> go.Figure:
     if series.next is not None:
         _next(figure, series.next)
     sizes, errors = series.frame
-    _axes(figure, series.size, None, padded_range(sizes, 0.04, 0.06), errors, (0.12, 0.08))
+    figure.update_xaxes(log_axis(series.size, *padded_range(sizes, 0.04, 0.06)))
+    figure.update_yaxes(log_axis("error", *padded_range(errors, 0.12, 0.08), series.error))
     return figure
 
 
-def images_figure(lines: Sequence[ImagesLine]) -> go.Figure:
-    """Error against training images, a line a size; each point has the colour of the nearest."""
+def images_figure(lines: Sequence[ImagesLine], error: str) -> go.Figure:
+    """Error, which is called ``error``, against training images, a line a size; each point has the
+    colour of the nearest."""
     figure = go.Figure(layout=layout(420, showlegend=True))
     for line, colour, symbol in zip(lines, BARS, SYMBOLS, strict=False):
         _fit(figure, line.fit, line.name, colour, 0.14)
@@ -63,7 +64,8 @@ def images_figure(lines: Sequence[ImagesLine]) -> go.Figure:
         figure.data[-1].update(showlegend=False, legendgroup=line.name)
     errors = np.concatenate([line.means.y for line in lines])
     span = padded_range(lines[0].fit.x, 0.05, 0.05)
-    _axes(figure, "images", "training images", span, errors, (0.15, 0.08))
+    figure.update_xaxes(log_axis("images", *span, "training images"))
+    figure.update_yaxes(log_axis("error", *padded_range(errors, 0.15, 0.08), error))
     return figure
 
 
@@ -145,16 +147,3 @@ def _next(figure: go.Figure, following: Next) -> None:
     _points(figure, following.marks, "next, one training run", color=colour, symbol=symbol, size=13)
     bars = error_bars(following.marks.y, following.low, following.high, colour)
     figure.data[-1].update(error_y=bars)
-
-
-def _axes(
-    figure: go.Figure,
-    name: str,
-    title: str | None,
-    span: tuple[float, float],
-    errors: Floats,
-    room: tuple[float, float],
-) -> None:
-    """Logarithmic axes: of a metric with these ends, and of errors with this room about them."""
-    figure.update_xaxes(log_axis(name, *span, title))
-    figure.update_yaxes(log_axis("error", *padded_range(errors, *room), "validation error"))

@@ -65,7 +65,7 @@ class LawSeries(NamedTuple):
     """Error against one size: training runs on all images, the fit, means that it is fitted to,
     what was held out, what is next; None for what there is not.
 
-    frame: sizes and errors that must be inside the picture.
+    frame: sizes and errors that must be inside the picture. error: what the error is called.
     """
 
     size: str
@@ -75,6 +75,7 @@ class LawSeries(NamedTuple):
     check: Check | None
     next: Next | None
     frame: tuple[Floats, Floats]
+    error: str
 
 
 class ImagesLine(NamedTuple):
@@ -112,6 +113,7 @@ def law_series(scaling: Scaling, size: str) -> LawSeries:
         check=None if study.held_out is None else _check(study.held_out),
         next=_next(shown, size) if shown else None,
         frame=(sizes if fit is None else np.append(sizes, fit.x[-1]), np.concatenate(errors)),
+        error=scaling.full[0].error_name,
     )
 
 

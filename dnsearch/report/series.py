@@ -14,7 +14,6 @@ from dnsearch.analysis.baseline import Baseline
 from dnsearch.analysis.candidates import COSTS, Candidate, figures
 from dnsearch.analysis.metrics import format_error, format_value
 from dnsearch.analysis.picks import positions
-from dnsearch.analysis.predictions import HALF
 from dnsearch.arrays import Floats
 from dnsearch.report.answer import ends
 from dnsearch.report.digest import Digest
@@ -91,7 +90,7 @@ class ImportanceSeries(NamedTuple):
     shares: Floats
 
 
-def hover_text(candidate: Candidate, measured_on: str = "validation") -> str:
+def hover_text(candidate: Candidate, error_name: str = "validation error") -> str:
     """What a point tells when pointed at, in plotly's little HTML; the text in it is escaped."""
     arch = candidate.arch
     shape = f"k={arch.growth_rate} blocks {'-'.join(map(str, arch.block_config))}"
@@ -99,8 +98,8 @@ def hover_text(candidate: Candidate, measured_on: str = "validation") -> str:
     known = [format_value(name, value) for name, value in values if math.isfinite(value)]
     lines = [
         f"<b>{escape(candidate.name)}</b>  {escape(candidate.key)}",
-        _predicted(candidate, measured_on),
-        f"measured {format_error(candidate.error, candidate.error_se)}{_seeds(candidate)}",
+        _predicted(candidate, error_name),
+        _measured(candidate),
         " · ".join(known[:2]),
         " · ".join(known[2:]),
         f"{format_value('rung', candidate.rung)} in {format_value('seconds', candidate.seconds)}",
@@ -110,24 +109,25 @@ def hover_text(candidate: Candidate, measured_on: str = "validation") -> str:
     return "<br>".join(line for line in lines if line)
 
 
-def _predicted(candidate: Candidate, measured_on: str) -> str:
+def _predicted(candidate: Candidate, error_name: str) -> str:
     if not candidate.is_predicted:
         return ""
     told = format_value("error", candidate.predicted_error)
     low, high = candidate.predicted_low, candidate.predicted_high
-    return f"predicted {measured_on} error {told} ({ends(low, high)})"
+    return f"predicted {error_name} {told} ({ends(low, high)})"
 
 
-def _seeds(candidate: Candidate) -> str:
-    return f" (mean of {candidate.seeds} seeds)" if candidate.seeds > 1 else ""
+def _measured(candidate: Candidate) -> str:
+    told = format_error(candidate.error, candidate.error_se)
+    seeds = f" (mean of {candidate.seeds} seeds)" if candidate.seeds > 1 else ""
+    return f"measured {candidate.error_name} {told}{seeds}"
 
 
 def front_series(digest: Digest, cost: str) -> FrontSeries:
     """What the picture of predicted error against this cost shows."""
     known = [each for each in digest.finished if math.isfinite(each.figure(cost))]
     values = positions(known, [cost])
-    # A log axis has no place for 0: an error of no image is drawn as half an image.
-    least = HALF / digest.images
+    least = digest.least_error  # a log axis has no place for 0
     step = np.unique(values[pareto.nondominated(values)][:, ::-1], axis=0)
     step[:, 1] = np.maximum(step[:, 1], least)
     errors, costs = np.maximum(values[:, 0], least), values[:, 1]
@@ -139,7 +139,7 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
         costs=costs,
         errors=errors,
         on_front=np.array([each in digest.on_front for each in known], dtype=bool),
-        hover=[hover_text(each, digest.measured_on) for each in known],
+        hover=[hover_text(each, digest.error_name) for each in known],
         step=step,
         picks=picks,
         presets={place: each.preset for place, each in enumerate(known) if each.preset},
@@ -154,7 +154,7 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
 def error_title(digest: Digest) -> str:
     """What a network's error is, such as ``predicted validation error``."""
     predicted = any(network.is_predicted for network in digest.finished)
-    return f"{'predicted ' if predicted else ''}{digest.measured_on} error"
+    return f"{'predicted ' if predicted else ''}{digest.error_name}"
 
 
 def _untrained(digest: Digest, cost: str, costs: Floats) -> list[PresetLine]:

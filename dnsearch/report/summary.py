@@ -25,6 +25,7 @@ def summary(digest: Digest) -> dict[str, Any]:
         "baseline": {"error": digest.baseline.error, "answer": digest.baseline.answer},
         "changed_by_confirm": digest.changed_from is not None,
         "objectives": ["error", *digest.costs],
+        "error_kind": results.study.objectives.error,
         "hypervolume": digest.hypervolume,
         "hypervolume_axis": results.study.objectives.axis,
         "reference_point": digest.reference,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.analysis.candidates import COSTS, Candidate, State, figures
-from dnsearch.analysis.metrics import METRICS, MISSING
+from dnsearch.analysis.metrics import METRICS, MISSING, error_label
 from dnsearch.report.digest import Digest
 from dnsearch.report.style import LOOKS
 
@@ -101,17 +101,23 @@ def shortened(reason: str) -> str:
 def _numbers(digest: Digest, rows: Sequence[Candidate]) -> list[tuple[Column, list[SortedCell]]]:
     errors, spread = figures(rows, "error"), figures(rows, "error_se")
     predicted = figures(rows, "predicted_error")
+    label = error_label(digest.results.study.objectives.error)
     found = []
     if digest.finished:
-        hint = (
-            f"predicted {digest.measured_on} error in the mean over seeds: where the network stands"
-        )
+        hint = f"predicted {digest.error_name} in the mean over seeds: where the network stands"
         found.append((Column(PREDICTED, hint=hint), _cells(predicted, 100 * predicted, 2)))
         found.append((Column("on new images (%)", hint="its 90 % interval"), _intervals(rows)))
     found += [
-        (Column("measured (%)", hint=METRICS["error"].label), _cells(errors, 100 * errors, 2)),
-        (Column("± (%)", hint="binomial standard error"), _cells(spread, 100 * spread, 2)),
+        (Column("measured (%)", hint=label), _cells(errors, 100 * errors, 2)),
+        (
+            Column("± (%)", hint="standard error by the choice of images"),
+            _cells(spread, 100 * spread, 2),
+        ),
     ]
+    top1 = figures(rows, "top1_error")
+    if np.isfinite(top1).any():
+        hint = "share of validation images whose class is wrong"
+        found.append((Column("top-1 (%)", hint=hint), _cells(top1, 100 * top1, 2)))
     seeds = figures(rows, "seeds")
     if seeds.max(initial=1) > 1:
         hint = "training runs of which the measured error is the mean"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dnsearch.analysis.confidence import LEVEL
+from dnsearch.analysis.metrics import error_label
 from dnsearch.analysis.trust import Interval
 from dnsearch.confirm.certificate import Certificate, Signal, View
 from dnsearch.confirm.findings import Caveat, Confirmed, ConfirmedNetwork, Note
@@ -29,15 +30,16 @@ def answer(confirmed: Confirmed) -> str:
     best_first = confirmed.best_first
     if not best_first:
         return "No test error has been measured yet."
+    test = error_label(confirmed.error, "test")
     after, least = f"after {counted(confirmed.epochs, 'epoch')}", best_first[0]
     pick = confirmed.network(confirmed.pick)
     if pick is None or not pick.test.is_known:
         return (
-            f"{least.name} has the least test error {after}, {error_interval(least.test)}; it was "
+            f"{least.name} has the least {test} {after}, {error_interval(least.test)}; it was "
             "chosen by this error, which is therefore biased low (selection bias)."
         )
     said = (
-        f"{pick.name}, which the search recommends for the least error, has a test error of "
+        f"{pick.name}, which the search recommends for the least error, has a {test} of "
         f"{error_interval(pick.test)} {after}{_how_sure(pick, confirmed)}."
     )
     if least is pick:

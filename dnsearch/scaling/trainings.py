@@ -27,9 +27,9 @@ def trainings_of(results: Sequence[Results]) -> tuple[Candidate, ...]:
     """The training runs that ended with a known error on all images, or on part of them; one that
     two searches share counts once.
 
-    An error of no image counts as half an image: logs have no place for 0.
+    An error of 0 counts as half of the smallest one above it: logs have no place for 0.
     """
-    least = 0.5 / results[0].validation_images
+    least = results[0].least_error
     found: dict[tuple[str, int, int], Candidate] = {}
     for each in results:
         parts = [c for c in each.candidates if c.state is State.PARTIAL and math.isfinite(c.error)]
@@ -91,5 +91,6 @@ def _conditions(results: Results) -> Mapping[str, Any]:
     return {
         "data": {name: results.data[name] for name in known if name in results.data},
         "training": results.study.training.model_dump(mode="json"),
+        "objectives": {"error": results.study.objectives.error},
         "environment": {"device_kind": results.environment.get("device_kind")},
     }

@@ -95,7 +95,7 @@ def with_confirmed(
     before: Predictions,
     tests: Mapping[str, Sequence[float]],
     log_cost: Floats,
-    images: int,
+    images: float,
     epochs: int,
     rng: np.random.Generator,
 ) -> Predictions:

@@ -53,7 +53,7 @@ def predict_errors(
     space: SearchSpace,
     model: CostModel,
     rungs: tuple[int, ...],
-    images: int,
+    images: float,
     seed: int = 0,
     file: Path | None = None,
 ) -> Predictions | None:

@@ -13,12 +13,12 @@ import numpy as np
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.baseline import Baseline, baseline
-from dnsearch.analysis.candidates import Candidate, State, by_network, figures, finished
+from dnsearch.analysis.candidates import Candidate, by_network, figures, finished
 from dnsearch.analysis.confidence import DRAWS
 from dnsearch.analysis.predictions import HALF, Predictions
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
+from dnsearch.arrays import Ints
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
@@ -27,7 +27,13 @@ from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import predict_errors
 from dnsearch.search.store import Record, StudyStore
+from dnsearch.search.training_runs import candidate_of, latest
 from dnsearch.seeds import derived_seed
+from dnsearch.training.measured import (
+    effective_images,
+    least_error,
+    read_confusion,
+)
 
 USUAL_NOISE = 0.05
 """Standard deviation of log error over seeds where nothing is known of it."""
@@ -52,8 +58,9 @@ class Results:
     of its variance that each dimension explains. data: name, classes, image shape, numbers of
     images a split. predict: computes ``predictions``, which takes seconds where many candidates
     were trained, so it is only called for whoever asks for these or for what follows from them.
-    confirmed: what ``dnsearch confirm``
-    trained, in the order it finished, none of which is in ``measured``.
+    confirmed: what ``dnsearch confirm`` trained, in the order it finished, none of which is in
+    ``measured``. confusion: of a candidate whose weights are kept, validation images by true and by
+    predicted class, (classes, classes); None where it is not known.
     """
 
     name: str
@@ -66,6 +73,7 @@ class Results:
     seconds: float
     predict: Callable[[], Predictions | None] = lambda: None
     confirmed: tuple[Record, ...] = ()
+    confusion: Callable[[Candidate], np.ndarray | None] = lambda _: None
 
     @cached_property
     def predictions(self) -> Predictions | None:
@@ -81,7 +89,7 @@ class Results:
             key: [error for error in map(fresh_error, own) if math.isfinite(error)]
             for key, own in fresh_runs(self.confirmed, epochs).items()
         }
-        images = next((r.score.test_images for r in self.confirmed if r.score.test_images), 0)
+        images = self._test_images
         before = self.predictions or self._from_own_runs()
         tests = {key: errors for key, errors in found.items() if errors}
         if not images or before is None or not any(key in before.place for key in tests):
@@ -90,6 +98,23 @@ class Results:
         log_cost = np.array([costs[key] for key in before.keys])
         rng = np.random.default_rng(derived_seed("confirmed", self.study.search.seed))
         return with_confirmed(before, tests, log_cost, images, epochs, rng)
+
+    @property
+    def least_error(self) -> float:
+        """What stands for a validation error of 0 on a logarithmic scale: half of the smallest
+        error that these images can show."""
+        counts = self.class_images
+        images = np.array([self.validation_images]) if counts is None else counts
+        return least_error(self.study.objectives.error, images)
+
+    @property
+    def _test_images(self) -> float:
+        """How many images a test error is worth; 0 where there is none."""
+        for record in self.confirmed:
+            if record.score.test_images:
+                by_class = record.score.test_class_images or [record.score.test_images]
+                return effective_images(self.study.objectives.error, by_class)
+        return 0.0
 
     @property
     def _log_cost(self) -> str:
@@ -104,15 +129,14 @@ class Results:
             runs.setdefault(candidate.key, []).append(candidate.error)
         if not runs:
             return None
-        half = HALF / self.validation_images
+        images = self.effective_images
+        half = HALF / images
         mean = np.array([np.mean(np.log(np.array(own) + half)) for own in runs.values()])
         spread = USUAL_NOISE / np.sqrt([len(own) for own in runs.values()])
         rng = np.random.default_rng(derived_seed("own runs", self.study.search.seed))
         draws = np.exp(mean + spread * rng.standard_normal((DRAWS, len(runs)))) - half
         epochs = self.study.training.rungs[-1]
-        return Predictions(
-            tuple(runs), np.maximum(draws, 0.0), USUAL_NOISE, self.validation_images, epochs
-        )
+        return Predictions(tuple(runs), np.maximum(draws, 0.0), USUAL_NOISE, images, epochs)
 
     @cached_property
     def candidates(self) -> Sequence[Candidate]:
@@ -123,13 +147,13 @@ class Results:
     @cached_property
     def searched(self) -> Sequence[Candidate]:
         """``candidates`` by network."""
-        return by_network(self.candidates, self.validation_images)
+        return by_network(self.candidates, self.effective_images)
 
     @cached_property
     def networks(self) -> Sequence[Candidate]:
         """Networks by all that is known of them: the finished training runs of each as one, with
         its predicted error; the training runs that did not finish as they are."""
-        return by_network(self._described(self.joint), self.validation_images)
+        return by_network(self._described(self.joint), self.effective_images)
 
     def _described(self, found: Predictions | None) -> Sequence[Candidate]:
         known = [each for each in finished(self.measured) if found and each.key in found.place]
@@ -148,7 +172,7 @@ class Results:
     @cached_property
     def baseline(self) -> Baseline:
         """Of a network that has learnt nothing."""
-        return baseline(self.data)
+        return baseline(self.data, self.study.objectives.error)
 
     @cached_property
     def picks(self) -> Mapping[str, Candidate]:
@@ -166,7 +190,7 @@ class Results:
         """The network that a user names (``analysis.picks.pick``, which says what it raises); one
         named by its key needs no predictions."""
         if picks.is_key(query):
-            return picks.by_key(by_network(self.measured, self.validation_images), query)
+            return picks.by_key(by_network(self.measured, self.effective_images), query)
         return picks.pick(self.networks, self.picks, self.study.objectives.costs, query)
 
     @property
@@ -178,6 +202,19 @@ class Results:
     def validation_images(self) -> int:
         """How many images errors are measured on."""
         return int(self.data["images"]["validation"])
+
+    @property
+    def class_images(self) -> Ints | None:
+        """Validation images of each class, (classes,); None of runs that did not count them."""
+        counts = self.data.get("class_counts", {}).get("validation")
+        return None if counts is None else np.array(counts, dtype=np.int64)
+
+    @property
+    def effective_images(self) -> float:
+        """How many images a validation error is worth as a share of them."""
+        counts = self.class_images
+        images = [self.validation_images] if counts is None else counts
+        return effective_images(self.study.objectives.error, images)
 
 
 def read_results(run: RunDir) -> Results:
@@ -192,8 +229,10 @@ def read_results(run: RunDir) -> Results:
     model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
+    kind = study.objectives.error
     measured = [
-        _candidate(record, model, data["images"], names) for record in _latest(store.records())
+        candidate_of(record, model, data["images"], names, kind)
+        for record in latest(store.records())
     ]
     return Results(
         name=run.name,
@@ -206,6 +245,7 @@ def read_results(run: RunDir) -> Results:
         seconds=store.seconds,
         predict=functools.cache(functools.partial(_predict, run, study, store, model, data)),
         confirmed=tuple(sorted(store.log(CONFIRM).records(), key=lambda r: r.finished_after)),
+        confusion=lambda each: read_confusion(run.confusion(each.key, each.seed)),
     )
 
 
@@ -214,56 +254,9 @@ def _predict(
 ) -> Predictions | None:
     space = study.space.build(data["shape"][0], len(data["classes"]))
     rungs, seed = study.training.rungs, study.search.seed
-    images = data["images"]["validation"]
+    counts = data.get("class_counts", {}).get("validation", [data["images"]["validation"]])
+    images = effective_images(study.objectives.error, counts)
     return predict_errors(store, space, model, rungs, images, seed, run.predictions_file)
-
-
-def _latest(records: list[Record]) -> list[Record]:
-    """Of each training the record that ended last, which holds what its lower rungs found too; but
-    one whose worker died holds nothing, and stands beside the one before."""
-
-    def empty(record: Record) -> bool:
-        return record.score.failure is not None and not record.score.curve
-
-    last = {(r.job.arch.key, r.job.seed): r for r in records if not empty(r)}
-    return [r for r in records if empty(r) or last[r.job.arch.key, r.job.seed] is r]
-
-
-def _candidate(
-    record: Record, model: CostModel, images: Mapping[str, int], preset_names: Mapping[str, str]
-) -> Candidate:
-    job, score = record.job, record.score
-    cost = model.cost(job.arch)
-    error = math.nan if score.error is None else score.error
-    measured = ("error", "loss", "train_loss", "latency_ms", "seconds", "images_per_second")
-    known: dict[str, Any] = {name: getattr(score, name) for name in measured}
-    return Candidate(
-        arch=job.arch,
-        cost=cost,
-        state=_state(record),
-        number=job.trial,
-        rung=score.rung,
-        seed=score.seed,
-        images=job.images or images["train"],
-        preset=preset_names.get(job.arch.key, ""),
-        error_se=float(binomial_standard_error(error, images["validation"])),
-        train_macs=3.0 * cost.macs * images["train"] * len(score.curve),
-        finished_after=record.finished_after,
-        failure=score.failure or "",
-        curve=score.curve,
-        zero_cost=score.zero_cost,
-        **{name: value for name, value in known.items() if value is not None},
-    )
-
-
-def _state(record: Record) -> State:
-    if record.score.failure:
-        return State.FAILED
-    if record.job.images is not None:
-        return State.PARTIAL
-    if record.values is None:
-        return State.SCREENED
-    return State.FINISHED if record.feasible else State.UNFIT
 
 
 def _fitting_presets(model: CostModel, classes: int) -> dict[str, ArchConfig]:

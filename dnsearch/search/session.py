@@ -6,26 +6,22 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from dnsearch.analysis.baseline import baseline
 from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
-from dnsearch.data import PreparedData, prepare
+from dnsearch.data import PreparedData
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json, write_text
-from dnsearch.search.design import require_span
-from dnsearch.search.devices import Plan, plan_workers
+from dnsearch.search.devices import Plan
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import Evaluator, Running
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
-from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
+from dnsearch.search.outset import Outset
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.weights import Keeper
-from dnsearch.seeds import derived_seed
 
 
 @contextlib.contextmanager
@@ -43,6 +39,7 @@ def local_workers(
         latency_batch=study.objectives.latency_batch if timed else None,
         test=test,
         zero_cost=study.search.zero_cost and not test,
+        error=study.objectives.error,
     )
     evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
     try:
@@ -58,10 +55,12 @@ MakeEvaluator = Callable[
 
 @dataclass(frozen=True)
 class Opened:
-    """A search ready to go, for whoever wants to tell of it before it starts. ``notes``: what slows
-    it down on this machine."""
+    """A search ready to go, for whoever wants to tell of it before it starts. ``study`` has its
+    rungs sized. ``notes``: what is doubtful about the images, and what slows the search down on
+    this machine."""
 
     run: RunDir
+    study: StudyConfig
     data: PreparedData
     plan: Plan
     space_size: int
@@ -87,27 +86,16 @@ def search(
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
     """
-    data = prepare(study.data)
-    study.training.require_room(*data.shape[1:])
-    plan = plan_workers(study.search, alone=study.measures_latency)
-    channels, *_ = data.shape
-    space = study.space.build(channels, data.num_classes)
-    start = study.start_configs(space)
-    model = CostModel.of(study, data.shape, plan.activation_bytes(study.training))
-    require_within_limits(start, model)
-    rng = np.random.default_rng(derived_seed(study.search.seed))
-    points, costs = feasible_points(space, model, rng)
-    if study.search.sampler == "scaling":
-        require_span(costs.macs)
+    outset = Outset.of(study)
+    study, data, plan = outset.study, outset.data, outset.plan
+    least = baseline(data.describe(), study.objectives.error).error
     problem = Problem(
-        points,
-        model,
+        outset.points,
+        outset.model,
         study.objectives.costs,
         study.training.rungs,
         study.objectives.axis,
-        reference_point(
-            study, data.shape, data.num_classes, baseline_error=baseline(data.describe()).error
-        ),
+        reference_point(study, data.shape, data.num_classes, baseline_error=least),
         data.counts["train"],
     )
     with run.lock():
@@ -116,12 +104,13 @@ def search(
         store = StudyStore(run, problem.objectives)
         with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
             store.recover()
-            proposer = Proposer(store, problem, study.search, start)
+            proposer = Proposer(store, problem, study.search, outset.start)
             keeper = Keeper(run, study)
             engine = Engine(store, proposer, evaluator, problem, study.search)
-            notes = (*plan.notes(), *plan.compile_kernels(study.training))
+            notes = (*data.notes, *plan.notes(), *plan.compile_kernels(study.training))
             records = tuple(store.records())
-            opened(Opened(run, data, plan, space.size, len(points), records, notes))
+            counts = outset.space.size, len(outset.points)
+            opened(Opened(run, study, data, plan, *counts, records, notes))
 
             def tell(progress: Progress) -> None:
                 if progress.finished:

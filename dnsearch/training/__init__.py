@@ -17,7 +17,8 @@ from dnsearch._lazy import lazily
 from dnsearch.training.score import CurvePoint, Score
 
 if TYPE_CHECKING:
-    from dnsearch.training.full import FullTraining, Measured, Trained, Watch, train_fully
+    from dnsearch.training.full import FullTraining, Trained, Watch, train_fully
+    from dnsearch.training.measured import Measured
     from dnsearch.training.trainer import Trainer, initial_network
     from dnsearch.training.zerocost import one_batch, zero_cost_scores
 
@@ -39,7 +40,7 @@ __getattr__ = lazily(
     __name__,
     {
         "FullTraining": "full",
-        "Measured": "full",
+        "Measured": "measured",
         "Trained": "full",
         "Trainer": "trainer",
         "Watch": "full",

@@ -1,20 +1,22 @@
 """The full training of one network, in a folder of its own, to be interrupted and continued.
 
-The test images are opened here when the last epoch is done; a search never opens them.
+That the test images can be read is made sure of before the first epoch; the network is shown them
+when the last epoch is done. What is wrong with them costs the test error, not the training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from dnsearch.arch.config import ArchConfig
-from dnsearch.config import DataConfig, StudyConfig, TrainingConfig, differences
-from dnsearch.data import DeviceData, PreparedData, prepare_test
+from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, differences
+from dnsearch.data import DeviceData, PreparedData, check_test, prepare_test
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json
 from dnsearch.training.device import is_out_of_memory, set_up
+from dnsearch.training.measured import Measured
 from dnsearch.training.score import CurvePoint, Score
 from dnsearch.training.trainer import Trainer
 
@@ -24,7 +26,8 @@ class FullTraining:
     """What is to be trained: a network, on images, by a recipe, with a seed.
 
     ``name`` is what the user calls the network. Its channels and classes are those of ``images``,
-    which ``data`` describes. ``recipe`` has a single rung, the epochs.
+    which ``data`` describes. ``recipe`` has a single rung, the epochs. ``error`` is the kind that
+    is measured.
     """
 
     name: str
@@ -33,6 +36,7 @@ class FullTraining:
     images: PreparedData
     recipe: TrainingConfig
     seed: int
+    error: ErrorName = "top1"
 
     @classmethod
     def of(
@@ -46,14 +50,16 @@ class FullTraining:
     ) -> FullTraining:
         """The training of a network on a study's images, by its recipe stretched to these epochs.
 
-        Raises ConfigError where the images are too small for the network or the recipe.
+        Raises ConfigError where the images are too small for the network or the recipe, or the
+        classes too few for the kind of error.
         """
         channels, height, width = images.shape
         arch = arch.replace(in_channels=channels, num_classes=images.num_classes)
         arch.require_size(height, width)
         study.training.require_room(height, width)
+        study.objectives.require_classes(images.num_classes)
         recipe = study.training.model_copy(update={"rungs": (epochs,)})
-        return cls(name, arch, study.data, images, recipe, seed)
+        return cls(name, arch, study.data, images, recipe, seed, study.objectives.error)
 
     @property
     def epochs(self) -> int:
@@ -69,25 +75,19 @@ class FullTraining:
             "network": self.arch.to_dict(),
             "data": self.data.model_dump(mode="json"),
             "training": self.recipe.model_dump(mode="json", exclude={"rungs"}),
+            "objectives": {"error": self.error},
         }
-
-
-class Measured(NamedTuple):
-    """Error (0 to 1) and mean cross-entropy (nats) on this number of images."""
-
-    error: float
-    loss: float
-    images: int
 
 
 @dataclass(frozen=True)
 class Trained:
     """The result of a full training, of the averaged weights that are in the folder's checkpoint;
-    ``test`` is None where the data set has no test images."""
+    ``test`` is None where there is no test error, and ``untested`` says why."""
 
     score: Score
     validation: Measured
     test: Measured | None
+    untested: str | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Opened:
     """A training about to start, for its display.
 
     images_an_epoch: those that an epoch trains on. progress: epochs done, with the fraction of the
-    present one; may be called from any thread.
+    present one; may be called from any thread. notes: what there is to say of the test images.
     """
 
     training: FullTraining
@@ -103,6 +103,7 @@ class Opened:
     threads: int
     images_an_epoch: int
     progress: Callable[[], float]
+    notes: tuple[str, ...] = ()
 
 
 class Watch(Protocol):
@@ -127,35 +128,51 @@ def train_fully(
     what a user can correct, and KeyboardInterrupt; calling again continues the training.
     """
     record(training, run, device, threads)
+    notes = _notes_on_test(training)
     set_up(device, threads)
     try:
         data = DeviceData(training.images, device)
         checkpoint = run.checkpoint(training.arch.key, training.seed)
-        trainer = Trainer(training.arch, data, training.recipe, training.seed, checkpoint)
+        own = training.arch, data, training.recipe, training.seed, checkpoint, training.error
+        trainer = Trainer(*own)
         trainer.resume(training.epochs)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return f"out of memory on {device} before the first image"
-    watch.opened(_opened(training, trainer, threads))
+    watch.opened(_opened(training, trainer, threads, notes))
     score = trainer.train(training.epochs, watch.epoch)
     if score.failure is not None:
         return score.failure
-    assert score.error is not None
-    assert score.loss is not None
-    return Trained(
-        score=score,
-        validation=Measured(score.error, score.loss, len(training.images.validation)),
-        test=_test(training, trainer) if training.images.test_split else None,
-    )
+    assert trainer.measured is not None
+    tested = _test(training, trainer)
+    if isinstance(tested, str):
+        return Trained(score, trainer.measured, None, tested)
+    return Trained(score, trainer.measured, tested)
 
 
-def _test(training: FullTraining, trainer: Trainer) -> Measured:
-    images = prepare_test(training.data)
-    return Measured(*trainer.evaluate(images), len(images))
+def _notes_on_test(training: FullTraining) -> tuple[str, ...]:
+    if not training.images.test_split:
+        return ()
+    found = check_test(training.data)
+    if found.reason is None:
+        return found.notes
+    return (f"there will be no test error: {found.reason}",)
 
 
-def _opened(training: FullTraining, trainer: Trainer, threads: int) -> Opened:
+def _test(training: FullTraining, trainer: Trainer) -> Measured | str:
+    """The test error, or why there is none."""
+    if not training.images.test_split:
+        return "the data set has no test images"
+    try:
+        return trainer.evaluate(prepare_test(training.data))
+    except Exception as error:  # nothing that is wrong with test images may cost the training
+        return str(error) or type(error).__name__
+
+
+def _opened(
+    training: FullTraining, trainer: Trainer, threads: int, notes: tuple[str, ...]
+) -> Opened:
     batch_size = training.recipe.batch_size
     steps = trainer.data.steps(batch_size)
     return Opened(
@@ -164,6 +181,7 @@ def _opened(training: FullTraining, trainer: Trainer, threads: int) -> Opened:
         threads=threads,
         images_an_epoch=min(steps * batch_size, len(training.images.train)),
         progress=lambda: trainer.averaged.steps / steps,
+        notes=notes,
     )
 
 
@@ -182,7 +200,7 @@ def require_same(training: FullTraining, run: RunDir, device: str) -> None:
     if not any(run.path.glob("checkpoints/*/*.pt")):
         return  # it has no result yet
     before = run.read_json(run.training_file.name)
-    changed = changes(before, training.record())
+    changed = changes(with_defaults(before), training.record())
     if changed:
         raise RunError(
             f"{run.path}: holds another training ({'; '.join(changed)}); "
@@ -200,6 +218,18 @@ def require_same(training: FullTraining, run: RunDir, device: str) -> None:
             f"{run.path}: was trained on {there}, and would continue on {kind}, which gives other "
             "results; set --device, or give this training another --name"
         )
+
+
+def with_defaults(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record of ``FullTraining.record`` with the settings that are newer than it, which had the
+    effect of their defaults."""
+    study = StudyConfig().model_dump(mode="json")
+    newer = {
+        "data": study["data"],
+        "training": {name: value for name, value in study["training"].items() if name != "rungs"},
+        "objectives": {"error": study["objectives"]["error"]},
+    }
+    return {**record, **{name: {**had, **record.get(name, {})} for name, had in newer.items()}}
 
 
 def _kind(device: str) -> str:

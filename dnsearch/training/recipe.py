@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
@@ -40,6 +40,13 @@ def make_optimiser(model: nn.Module, recipe: TrainingConfig) -> torch.optim.SGD:
         nesterov=recipe.momentum > 0,
         fused=True,
     )
+
+
+def class_weights(counts: Tensor) -> Tensor:
+    """What an image of each class counts in the loss, (classes,) float32, from how many there are:
+    n / (C n_c) with C classes that occur, so 1 in the mean over images; 0 for a class without."""
+    weights = counts.sum() / (counts.count_nonzero() * counts)
+    return weights.float().nan_to_num(posinf=0.0)
 
 
 class AveragedWeights:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dnsearch.training.measured import Measured
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,17 @@ class CurvePoint:
 class Score:
     """The result of one training. A missing figure is None; ``failure`` says why there is no error.
 
-    rung: epochs asked for, of which ``curve`` has those that were done. error: share of validation
-    images that are misclassified, 0 to 1. loss, train_loss: mean cross-entropy in nats, of the
-    averaged weights on the validation images and over the last epoch of training. seconds:
-    wall-clock time of training and validation, lower rungs and earlier sessions included.
-    images_per_second: training images. latency_ms: of one forward pass, if asked for. test_error,
-    test_loss: on so many test_images, in trainings of ``dnsearch confirm``. zero_cost: the scores
-    of ``training.zerocost`` by name, if asked for.
+    rung: epochs asked for, of which ``curve`` has those that were done. error: of the averaged
+    weights on the validation images, 0 to 1, as ``objectives.error`` has it; error_se: its standard
+    error, by the choice of images alone. top1_error: the share of images that are misclassified,
+    where ``error`` is another. class_errors: wrong images of each class, of trainings to the top
+    rung (``training.measured``). loss, train_loss: mean cross-entropy in nats, of the averaged
+    weights on the validation images and over the last epoch of training, there with the classes'
+    weights. seconds: wall-clock time of training and validation, lower rungs and earlier sessions
+    included. images_per_second: training images. latency_ms: of one forward pass, if asked for.
+    test_error, test_error_se, test_top1_error, test_loss, test_class_errors: the same on so many
+    test_images, of which test_class_images are of each class, in trainings of ``dnsearch confirm``.
+    zero_cost: the scores of ``training.zerocost`` by name, if asked for.
     """
 
     rung: int
@@ -45,6 +52,13 @@ class Score:
     test_images: int | None = None
     zero_cost: Mapping[str, float | None] | None = None
     failure: str | None = None
+    error_se: float | None = None
+    top1_error: float | None = None
+    class_errors: tuple[int, ...] | None = None
+    test_error_se: float | None = None
+    test_top1_error: float | None = None
+    test_class_errors: tuple[int, ...] | None = None
+    test_class_images: tuple[int, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """All fields in values that JSON can hold; ``from_dict`` reads them back."""
@@ -54,8 +68,28 @@ class Score:
     def from_dict(cls, values: Mapping[str, Any]) -> Score:
         """The score with these fields. Raises KeyError without a curve, TypeError on others."""
         curve = tuple(CurvePoint(**point) for point in values["curve"])
-        return cls(**{**values, "curve": curve})
+        counts = {n: tuple(values[n]) for n in _COUNTS if values.get(n) is not None}
+        return cls(**{**values, "curve": curve, **counts})
+
+    def tested(self, found: Measured) -> Score:
+        """This score with what was found on the test images."""
+        return replace(
+            self,
+            test_error=found.error,
+            test_error_se=found.error_se,
+            test_top1_error=None if self.top1_error is None else found.top1_error,
+            test_class_errors=found.class_errors,
+            test_class_images=found.class_images,
+            test_loss=found.loss,
+            test_images=found.images,
+        )
 
     def failed(self, reason: str) -> Score:
-        """This score as a failure for this reason: without error and loss, the rest as it was."""
-        return replace(self, error=None, loss=None, test_error=None, test_loss=None, failure=reason)
+        """This score as a failure for this reason: without what was measured on the images, the
+        rest as it was."""
+        nothing = dict.fromkeys(("error", "loss", "test_error", "test_loss", *_MEASURED))
+        return replace(self, **nothing, failure=reason)
+
+
+_COUNTS = ("class_errors", "test_class_errors", "test_class_images")
+_MEASURED = ("error_se", "top1_error", "test_error_se", "test_top1_error", *_COUNTS)

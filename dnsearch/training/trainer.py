@@ -20,12 +20,18 @@ from torch.nn import functional as F
 from dnsearch import rundir
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
-from dnsearch.config import TrainingConfig
+from dnsearch.config import ErrorName, TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
 from dnsearch.errors import CheckpointError, RunError
 from dnsearch.seeds import epoch_seed, weights_seed
 from dnsearch.training.device import is_out_of_memory, uses_bf16
-from dnsearch.training.recipe import AveragedWeights, learning_rate, make_optimiser
+from dnsearch.training.measured import Measured, measured, write_confusion
+from dnsearch.training.recipe import (
+    AveragedWeights,
+    class_weights,
+    learning_rate,
+    make_optimiser,
+)
 from dnsearch.training.score import CurvePoint, Score
 
 DIVERGED = 10
@@ -64,7 +70,8 @@ class Trainer:
     """Trains one architecture with one seed, on the device of ``data``, and scores it.
 
     ``checkpoint`` is the file that the state is saved in, and continued from if it is there and of
-    the same architecture, seed, recipe and images. With None nothing is saved.
+    the same architecture, seed, recipe and images. With None nothing is saved. ``error`` is the
+    kind that is measured. ``measured`` is what was last found on the validation images.
     """
 
     def __init__(
@@ -74,16 +81,21 @@ class Trainer:
         recipe: TrainingConfig,
         seed: int,
         checkpoint: Path | None = None,
+        error: ErrorName = "top1",
     ) -> None:
         self.arch, self.data, self.recipe, self.seed = arch, data, recipe, seed
         self.checkpoint = checkpoint
+        self.error: ErrorName = error
         self.device = data.device
+        self.measured: Measured | None = None
         self.curve: list[CurvePoint] = []
         model = initial_network(arch, seed)
         self._bf16 = uses_bf16(recipe, self.device)
         self.model = model.use_kernels(recipe.kernels, self.device, self._bf16)
         self.optimiser = make_optimiser(self.model, recipe)
         self.averaged = AveragedWeights(self.model, recipe.ema)
+        balanced = recipe.class_weights == "balanced"
+        self._weight = class_weights(data.class_counts(arch.num_classes)) if balanced else None
         self._spent = _Spent()
 
     @property
@@ -102,6 +114,8 @@ class Trainer:
         try:
             self.resume(epochs)
             self._run(epochs, on_epoch)
+            if self.measured is None and self.curve:  # all was done before
+                self.measured = self.evaluate()
         except TrainingFailed as failed:
             failure = str(failed)
         except RuntimeError as error:
@@ -109,7 +123,7 @@ class Trainer:
                 raise
             failure = f"out of memory at batch_size {self.recipe.batch_size} on {self.device}"
         last = self.curve[-1] if self.curve else None
-        spent = self._spent
+        found, spent = self.measured, self._spent
         score = Score(
             rung=epochs,
             seed=self.seed,
@@ -119,6 +133,9 @@ class Trainer:
             curve=tuple(self.curve),
             seconds=spent.seconds,
             images_per_second=spent.images / spent.epoch_seconds if spent.images else None,
+            error_se=found.error_se if found else None,
+            top1_error=found.top1_error if found and self.error != "top1" else None,
+            class_errors=found.class_errors if found and epochs == self.recipe.rungs[-1] else None,
         )
         return score.failed(failure) if failure else score
 
@@ -127,9 +144,9 @@ class Trainer:
         while self.epoch < epochs:
             started = time.perf_counter()
             train_loss = self._train_epoch(self.epoch)
-            error, loss = self.evaluate()
+            self.measured = found = self.evaluate()
             self._spent.seconds += time.perf_counter() - started
-            point = CurvePoint(self.epoch + 1, train_loss, error, loss)
+            point = CurvePoint(self.epoch + 1, train_loss, found.error, found.loss)
             self._require_sound(point)
             self.curve.append(point)
             if on_epoch:
@@ -162,7 +179,8 @@ class Trainer:
     def _step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
         with self._autocast():
             logits = self.model(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        smoothing = self.recipe.label_smoothing
+        loss = F.cross_entropy(logits.float(), labels, self._weight, label_smoothing=smoothing)
         self.optimiser.zero_grad()
         loss.backward()
         if self.recipe.clip_norm:
@@ -174,12 +192,10 @@ class Trainer:
         return loss.detach()
 
     @torch.no_grad()
-    def evaluate(self, images: LabelledImages | None = None) -> tuple[float, float]:
-        """Error (0 to 1) and mean cross-entropy (nats) of the averaged weights on these images, or
-        on the validation images."""
-        wrong = torch.zeros((), device=self.device)
+    def evaluate(self, images: LabelledImages | None = None) -> Measured:
+        """What the averaged weights get wrong on these images, or on the validation images."""
         loss = torch.zeros((), device=self.device)
-        count = 0
+        answers: list[tuple[Tensor, Tensor, Tensor]] = []
         if images is None:
             batches = self.data.validation_batches(VALIDATION_BATCH)
         else:
@@ -189,9 +205,14 @@ class Trainer:
                 logits = self.averaged.model(batch)
             logits = logits.float()
             loss += F.cross_entropy(logits, labels, reduction="sum")
-            wrong += (logits.argmax(1) != labels).sum()
-            count += len(labels)
-        return wrong.item() / count, loss.item() / count
+            predicted = logits.argmax(1)
+            wrong = predicted != labels if self.error != "top5" else _outside_five(logits, labels)
+            answers.append((labels, predicted, wrong))
+        labels, predicted, wrong = (
+            torch.cat(each).cpu().numpy() for each in zip(*answers, strict=True)
+        )
+        mean = loss.item() / len(labels)
+        return measured(self.error, labels, predicted, wrong, mean, self.arch.num_classes)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16)
@@ -211,11 +232,20 @@ class Trainer:
         """What a checkpoint must have in common with this training to be continued."""
         recipe = self.recipe.model_dump(mode="json")
         own = {"arch": self.arch.to_dict(), "seed": self.seed, "recipe": recipe}
-        return {**own, "images": self.data.limit}
+        return {**own, "images": self.data.limit, "error": self.error}
+
+    def _is_own(self, state: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint is this training's; settings that are newer than it had their
+        defaults."""
+        recipe = TrainingConfig().model_dump(mode="json") | state.get("recipe", {})
+        before = {"error": "top1", **state, "recipe": recipe}
+        return all(before.get(name) == value for name, value in self._identity().items())
 
     def _save(self) -> None:
         if self.checkpoint is None:
             return
+        if self.epoch == self.recipe.rungs[-1] and self.measured is not None:
+            write_confusion(self.measured, rundir.confusion_file(self.checkpoint))
         self.averaged.copy_counters()
         state = {
             **self._identity(),
@@ -238,8 +268,7 @@ class Trainer:
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         state = _read(self.checkpoint, self.device)
-        same = all(state.get(name) == value for name, value in self._identity().items())
-        if not same or len(state["curve"]) > epochs:
+        if not self._is_own(state) or len(state["curve"]) > epochs:
             return
         self.model.load_state_dict(state["model"])
         self.averaged.model.load_state_dict(state["averaged"])
@@ -258,3 +287,8 @@ def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
 
 def _cuda(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
+
+
+def _outside_five(logits: Tensor, labels: Tensor) -> Tensor:
+    """Whether the class of each image is not among the five likeliest, (n,)."""
+    return (logits.topk(5, dim=1).indices != labels[:, None]).all(1)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
+from dnsearch.analysis.confidence import (
+    best_probability,
+    binomial_interval,
+    expected_regret,
+    front_probability,
+    on_new_images,
+)
 
 
 def test_two_candidates_by_hand():
@@ -38,3 +44,29 @@ def test_best_of_two_normals():
     sd = np.sqrt(5)
     regret = sd * stats.norm.pdf(-1 / sd) - stats.norm.cdf(-1 / sd)
     assert expected_regret(draws, [True, True, False], 0) == pytest.approx(regret, abs=0.01)
+
+
+@pytest.mark.parametrize(("wrong", "images"), [(0, 80), (1, 80), (40, 80), (80, 80), (7, 4000)])
+def test_binomial_intervals_are_scipys_exact_ones(wrong, images):
+    found = stats.binomtest(wrong, images).proportion_ci(0.9, method="exact")
+    low, high = binomial_interval(wrong / images, images, 0.9)
+    assert (float(low), float(high)) == pytest.approx((found.low, found.high), abs=1e-9)
+
+
+def test_none_wrong_of_80_may_be_up_to_3_7_percent():
+    low, high = on_new_images([0.0], [0.0], [0.0], 80)
+    assert low[0] == 0
+    assert 100 * high[0] == pytest.approx(3.67, abs=0.01)
+
+
+def test_on_new_images_seeds_and_images_both_count():
+    """Of 400 networks: a true rate, one seed's change of it, and what 200 images show of it."""
+    rng = np.random.default_rng(0)
+    rate = rng.uniform(0.02, 0.4, 4000)
+    here = rng.binomial(200, rate) / 200  # in the mean over seeds, on the images that were drawn
+    spread = 0.02
+    seen = np.clip(here + spread * rng.standard_normal(4000), 0, 1)
+    low, high = on_new_images(seen, seen - 1.645 * spread, seen + 1.645 * spread, 200)
+    assert 0.88 < np.mean((low <= rate) & (rate <= high)) < 0.95
+    narrow = on_new_images(seen, seen, seen, 10**9)
+    np.testing.assert_allclose(narrow, [seen, seen], atol=1e-4)

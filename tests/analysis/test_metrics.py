@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dnsearch.analysis.metrics import METRICS, duration, format_error, format_value, short_number
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.errors import ConfigError
+from dnsearch.training.measured import binomial_standard_error
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from dnsearch.config import StudyConfig, load_study
+from dnsearch.config import AUTO_RUNGS, StudyConfig, TrainingConfig, load_study
+
+WRITTEN = StudyConfig(training=TrainingConfig(rungs=AUTO_RUNGS))
 
 
-def test_writes_a_study_of_defaults(dnsearch):
+def test_writes_a_study_of_defaults_whose_rungs_suit_the_images(dnsearch):
     code, out, err = dnsearch("init")
     assert (code, err) == (0, "")
     assert "study.toml written" in out
-    assert load_study(Path("study.toml")) == StudyConfig()
+    assert load_study(Path("study.toml")) == WRITTEN
 
 
 def test_mentions_every_key_with_its_meaning(dnsearch):
@@ -36,7 +38,7 @@ def test_does_not_replace_a_file_unasked(refused, dnsearch):
     Path("study.toml").write_text("mine")
     assert refused("init") == "study.toml: is there already; choose another name or pass --force"
     assert dnsearch("init", "--force").code == 0
-    assert load_study(Path("study.toml")) == StudyConfig()
+    assert load_study(Path("study.toml")) == WRITTEN
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])

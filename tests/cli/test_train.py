@@ -198,7 +198,7 @@ def test_no_test_images(dnsearch):
     code, out, _ = dnsearch(*TRAIN)
     assert code == 0
     assert "3 classes; there are no test images\n" in out
-    assert "no test images, so no test error" in out
+    assert "no test error: the data set has no test images" in out
     assert result()["test"] is None
 
 
@@ -207,10 +207,10 @@ def test_a_network_of_a_search(dnsearch, trained):
     shutil.copytree(trained.path, "reports/small")
     code, out, err = dnsearch("train", "small:knee", "--threads", 1)
     assert (code, err) == (0, "")
-    assert "note: 10 epochs, 10 times the top rung; --epochs sets another number\n" in out
+    assert "note: 20 epochs, 10 times the top rung; --epochs sets another number\n" in out
     found = result("small-knee")
-    assert found["epochs"] == 10
-    assert found["images"]["images"] == {"train": 200, "validation": 4000}
+    assert found["epochs"] == 20
+    assert found["images"]["images"] == {"train": 2000, "validation": 4000}
     key = found["key"]
     code, out, _ = dnsearch("train", f"reports/small:{key[:6]}", "--epochs", 1, "--threads", 1)
     assert code == 0
@@ -306,3 +306,30 @@ def test_in_use(dnsearch, refused):
     with RunDir(Path("reports/net")).lock():
         told = refused(*TRAIN)
     assert re.fullmatch(r"reports/net: in use by process \d+ on \S+ since \S+; .*", told)
+
+
+def test_hidden_test_labels_cost_the_test_error_alone_until_they_are_there(dnsearch):
+    write_images(train=(160, 0), test=(60, 1))
+    arrays = dict(np.load("toy.npz"))
+    np.savez("toy.npz", **(arrays | {"y_test": np.full(60, -1)}))
+    code, out, _ = dnsearch(*TRAIN)
+    assert code == 0
+    assert "note: there will be no test error: toy.npz (npz), test: has no labels, as all" in out
+    assert "           no test error: toy.npz (npz), test: has no labels, as all are -1" in out
+    result = json.loads(Path("reports/net/result.json").read_text())
+    assert result["test"] is None
+    assert "all are -1" in result["untested"]
+    text = Path("reports/net/network/README.md").read_text()
+    assert "There is no test error: toy.npz (npz), test: has no labels" in text
+    assert dnsearch(*TRAIN).out.count("no test error: ") == 1  # finished before
+    np.savez("toy.npz", **arrays)
+    code, out, _ = dnsearch(*TRAIN)
+    assert code == 0
+    assert re.search(r"^ +\d+\.\d+ ± \d+\.\d+ % test error$", out, re.M)
+    assert json.loads(Path("reports/net/result.json").read_text())["test"]["images"] == 60
+
+
+def test_a_batch_larger_than_the_images_is_refused(refused):
+    write_images(train=(30, 0))
+    told = "training.batch_size must be at most 24, the training images there are, got 32"
+    assert refused(*TRAIN) == told

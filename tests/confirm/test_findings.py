@@ -12,13 +12,14 @@ from scipy import stats
 
 from dnsearch.analysis.candidates import State, by_network
 from dnsearch.analysis.picks import front
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.config import TrainingConfig
+from dnsearch.confirm import findings
 from dnsearch.confirm.certificate import Kind, View
 from dnsearch.confirm.findings import Caveat, Note, confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.confirm.signals import same_schedule, short_errors
 from dnsearch.search.predictions import Predictions
+from dnsearch.training.measured import binomial_standard_error
 from dnsearch.training.recipe import learning_rate
 
 from .invented import NAN, RUNGS, TESTS, arch, candidate, curve, fresh, results
@@ -288,6 +289,7 @@ def test_other_programs_get_the_same_figures():
     assert list(record) == [
         "epochs",
         "test_images",
+        "test_class_images",
         "pick",
         "regret",
         "candidates",
@@ -309,6 +311,7 @@ def test_other_programs_get_the_same_figures():
         "test_mean",
         "test_low",
         "test_high",
+        "test_class_errors",
         "front_probability",
         "best_probability",
     ]
@@ -321,3 +324,30 @@ def test_other_programs_get_the_same_figures():
     assert signals[0]["name"] == "1 epoch"
     last = found.certificate.rows[-1]
     assert signals[-1]["pairs_right_matched"]["low"] == last.right(View.MATCHED).low
+
+
+def test_luck_of_the_images_is_what_was_measured_with_the_kind_of_error():
+    """A balanced error's standard error is not binomial; older records of it have none."""
+    balanced = '[objectives]\nerror = "balanced"'
+    given = [
+        replace(r, score=replace(r.score, test_error_se=0.02 + 0.001 * i, test_class_images=(9, 1)))
+        for i, r in enumerate(retrained(seeds=1))
+    ]
+    found = confirmed(results(searched(), given, balanced))
+    assert found.error == "balanced"
+    assert found.images_luck == pytest.approx(1.645 * (0.02 + 0.001 * 3.5))
+    assert math.isnan(confirmed(results(searched(), retrained(), balanced)).images_luck)
+
+
+def test_an_error_of_zero_counts_as_half_of_the_least_there_can_be(monkeypatch):
+    """Told to the draws, which have no place for 0: of a class of 4,000 and one of 1,000."""
+    seen = []
+    mean_draws = findings.mean_draws
+    monkeypatch.setattr(findings, "mean_draws", lambda *a: seen.append(a[1]) or mean_draws(*a))
+    given = retrained(seeds=1)
+    given[0] = replace(given[0], score=replace(given[0].score, test_class_images=(4000, 1000)))
+    for kind in ("balanced", "top1"):
+        confirmed(results(searched(), given, f'[objectives]\nerror = "{kind}"'))
+    assert seen == [0.5 / 8000, 0.5 / 5000]
+    draws = mean_draws(np.array([[0.0], [0.1]]), 0.003, 0.05, np.random.default_rng(0))
+    assert np.median(draws, axis=0) == pytest.approx([0.003, 0.1], rel=0.01)

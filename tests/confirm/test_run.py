@@ -16,7 +16,7 @@ from dnsearch.analysis.picks import front
 from dnsearch.config import parse_study
 from dnsearch.confirm.findings import confirmed
 from dnsearch.confirm.run import Request, chosen, confirm, expected_duration
-from dnsearch.data import prepare_test
+from dnsearch.data import SplitCheck, prepare_test
 from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import CONFIRM, REFERENCES, SEARCH, Job
@@ -238,6 +238,14 @@ def test_what_was_never_searched_cannot_be_confirmed():
 def test_images_without_a_test_split_are_refused(run, monkeypatch):
     monkeypatch.setattr("dnsearch.confirm.run.has_test", lambda data: False)
     with pytest.raises(DataError, match="must have test images to confirm on"):
+        Confirmation(run)
+    assert not trainings(run)
+
+
+def test_test_images_that_cannot_be_used_are_refused_before_training(run, monkeypatch):
+    found = SplitCheck("a.png: must be a readable image", 0, ())
+    monkeypatch.setattr("dnsearch.confirm.run.check_test", lambda data: found)
+    with pytest.raises(DataError, match=r"cannot confirm without test images: a\.png: must be"):
         Confirmation(run)
     assert not trainings(run)
 

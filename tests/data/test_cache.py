@@ -1,10 +1,12 @@
 import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dnsearch.cachedir import cache_root
+from dnsearch.data import cache
 from dnsearch.data.cache import Entry, cache_key, cached
 
 
@@ -103,6 +105,54 @@ def test_key_changes_with_settings_and_files(tmp_path):
     keys.add(cache_key(["a"], (file,)))
     assert len(keys) == 4
     assert cache_key(["a"], (file,)) in keys
+    keys.add(cache_key(["a"], (tmp_path / "a broken link",)))
+    assert len(keys) == 5
+
+
+@pytest.fixture
+def unchanged(tmp_path):
+    """(name, content): writes a file whose size and time of change stay what they were."""
+
+    def write(name, content):
+        path = tmp_path / name
+        before = path.stat() if path.exists() else None
+        path.write_bytes(content)
+        if before:
+            assert path.stat().st_size == before.st_size
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return path
+
+    return write
+
+
+def test_key_tells_contents_of_the_same_size_and_time(unchanged):
+    keys = [cache_key([], (unchanged("x", content),)) for content in (b"ab", b"ac", b"ab")]
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_key_of_a_large_file_tells_its_ends_and_its_labels(unchanged, monkeypatch):
+    monkeypatch.setattr(cache, "WHOLE_BYTES", 100)
+    monkeypatch.setattr(cache, "BLOCK", 10)
+    content = bytearray(1000)
+    key = cache_key([], (unchanged("x", content),), lambda: b"labels")
+    for place in (0, 999):
+        changed = content.copy()
+        changed[place] = 1
+        assert cache_key([], (unchanged("x", changed),), lambda: b"labels") != key
+    assert cache_key([], (unchanged("x", content),), lambda: b"other") != key
+    assert cache_key([], (unchanged("x", content),), lambda: b"labels") == key
+
+
+def test_key_of_many_files_reads_some_of_them(unchanged, monkeypatch):
+    monkeypatch.setattr(cache, "WHOLE_FILES", 4)
+    files = tuple(unchanged(str(i), b"a") for i in range(10))
+    key = cache_key([], files)
+    keys = []
+    for i in range(10):
+        unchanged(str(i), b"b")
+        keys.append(cache_key([], files))
+        unchanged(str(i), b"a")
+    assert 3 <= sum(other != key for other in keys) <= 4
 
 
 def test_root(monkeypatch):

@@ -1,3 +1,4 @@
+import codecs
 import io
 import os
 import pickle
@@ -9,6 +10,7 @@ import pytest
 
 from dnsearch.config import DataConfig
 from dnsearch.data.formats import open_source
+from dnsearch.data.formats.cifar import ArrayUnpickler
 from dnsearch.errors import DataError
 
 NAMES = [f"name {i}" for i in range(10)]
@@ -93,12 +95,56 @@ def test_reads_cifar100_with_python3_pickles(tmp_path, random):
     assert "test" not in open_source(DataConfig(format="cifar100", path=tmp_path)).files
 
 
+@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("core", ["numpy._core", "numpy.core"])
+@pytest.mark.parametrize("labels", [list, np.array])
+def test_reads_every_protocol(folder, batches, protocol, core, labels):
+    for name, batch in batches.items():
+        value = {key.decode(): part for key, part in batch.items()}
+        if "labels" in value:
+            value["labels"] = labels(value["labels"])
+        else:
+            value["label_names"] = NAMES
+        content = pickle.dumps(value, protocol=protocol)
+        if core == "numpy.core" and protocol < 4:  # written as lines; later ones count letters
+            content = content.replace(b"cnumpy._core.", b"cnumpy.core.")
+        (folder / name).write_bytes(content)
+    check(read(folder), batches)
+
+
+def test_reads_arrays_in_other_orders_of_memory(folder, batches):
+    for name, batch in batches.items():
+        if b"data" in batch:
+            value = {"data": np.asfortranarray(batch[b"data"]), "labels": batch[b"labels"]}
+            (folder / name).write_bytes(pickle.dumps(value, protocol=5))
+    check(read(folder), batches)
+
+
+def test_knows_numpy_s_older_name_of_what_protocol_5_calls():
+    before = ("numpy.core.numeric", "_frombuffer")
+    array = ArrayUnpickler(io.BytesIO()).find_class(*before)(bytes(range(4)), np.uint8, (2, 2), "F")
+    np.testing.assert_array_equal(array, [[0, 2], [1, 3]])
+
+
 class Malicious:
     def __init__(self, target):
         self.target = target
 
     def __reduce__(self):
         return os.mkdir, (self.target,)
+
+
+class Encoded:
+    """Calls the one function that writes bytes, with a codec that does something else."""
+
+    def __reduce__(self):
+        return codecs.encode, ("payload", "rot13")
+
+
+def test_refuses_other_encodings(folder):
+    (folder / "batches.meta").write_bytes(pickle.dumps(Encoded()))
+    with pytest.raises(DataError, match=r"batches\.meta: must hold NumPy arrays .*text as rot13"):
+        read(folder)
 
 
 class Attribute:

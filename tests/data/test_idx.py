@@ -101,3 +101,33 @@ def test_counts_must_match(mnist, idx_file):
     (mnist[0] / "train-labels-idx1-ubyte").write_bytes(idx_file(np.zeros(39)))
     with pytest.raises(DataError, match=r"train-images.*got 40 images and 39 labels"):
         source_of(mnist[0]).read("train", None)
+
+
+@pytest.fixture
+def emnist(tmp_path, idx_file, labelled):
+    """A folder with two of EMNIST's collections; letters are labelled from 1."""
+    for name, first in (("letters", 1), ("digits", 0)):
+        for split, count in (("train", 40), ("test", 8)):
+            images, labels = labelled(count)
+            for part, array in (("images-idx3", images), ("labels-idx1", labels + first)):
+                content = gzip.compress(idx_file(array))
+                (tmp_path / f"emnist-{name}-{split}-{part}-ubyte.gz").write_bytes(content)
+    return tmp_path
+
+
+def test_emnist_s_own_names(emnist):
+    with pytest.raises(DataError, match="must hold one collection, has emnist-digits and emnist-l"):
+        source_of(emnist)
+    source = source_of(emnist / "emnist-letters-test-labels-idx1-ubyte.gz")
+    assert sorted(source.files) == ["test", "train"]
+    assert set(source.read("train", None).labels.tolist()) == {1, 2, 3, 4}
+    for path in emnist.glob("emnist-digits-*"):
+        path.unlink()
+    assert len(source_of(emnist).read("test", None).labels) == 8
+
+
+def test_other_files_are_named(mnist):
+    folder, *_ = mnist
+    (folder / "holdback-images-idx3-ubyte").write_bytes(b"")
+    (folder / ".hidden").write_bytes(b"")
+    assert source_of(folder).notes == ("not used: file holdback-images-idx3-ubyte",)

@@ -5,7 +5,7 @@ from PIL import Image
 from dnsearch.config import DataConfig
 from dnsearch.data import prepare, prepare_test
 from dnsearch.data.formats import open_source
-from dnsearch.data.formats.images import Encoded, decode, resize_all
+from dnsearch.data.formats.images import Encoded, Options, decode, resize_all
 from dnsearch.errors import DataError
 
 
@@ -84,7 +84,7 @@ def test_colour_after_grey_is_refused(tmp_path, draw_classes):
 def test_modes(tmp_path, random, mode):
     pixels = random.integers(0, 256, (5, 4, 3), dtype=np.uint8)
     Image.fromarray(pixels).convert(mode).save(tmp_path / "x.tiff")
-    array = decode(Encoded("x", tmp_path / "x.tiff"), None)
+    array = decode(Encoded("x", tmp_path / "x.tiff")).pixels
     assert array.shape == (5, 4, 1 if mode in ("1", "L", "LA") else 3)
     if mode in ("RGB", "RGBA"):
         np.testing.assert_array_equal(array, pixels)
@@ -96,7 +96,7 @@ def test_photographs_stand_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees clockwise
     Image.fromarray(pixels).save(tmp_path / "x.png", exif=exif)
-    array = decode(Encoded("x", tmp_path / "x.png"), None)
+    array = decode(Encoded("x", tmp_path / "x.png")).pixels
     np.testing.assert_array_equal(array[..., 0], [[0, 255]] * 4)
 
 
@@ -104,7 +104,7 @@ def test_resizing_keeps_proportions(tmp_path):
     pixels = np.zeros((10, 30), np.uint8)
     pixels[:, 10:20] = 255  # the middle square
     Image.fromarray(pixels).save(tmp_path / "x.png")
-    array = decode(Encoded("x", tmp_path / "x.png"), 5)
+    array = decode(Encoded("x", tmp_path / "x.png"), Options(5)).pixels
     assert array.shape == (5, 5, 1)
     assert array.min() > 200  # only the filter reaches into the black
 
@@ -118,7 +118,7 @@ def test_shrinking_does_not_alias():
 def test_sizes_must_agree(tmp_path, draw_classes):
     draw_classes(tmp_path, {"a": 2})
     draw_classes(tmp_path, {"b": 2}, size=(6, 8))
-    message = r"b.0\.png: images must be of one size, got 6x8 beside 6x6; set data\.image_size"
+    message = r"b.0\.png: images must be of one size, got 6x8 beside 6x6 \(2 pictures are of an.*\)"
     with pytest.raises(DataError, match=message):
         read(tmp_path)
     assert read(tmp_path, size=6).images.shape == (4, 6, 6, 1)
@@ -157,13 +157,15 @@ def test_sixteen_bits(tmp_path, draw_classes):
 def test_unknown_class(tmp_path, draw_classes):
     draw_classes(tmp_path / "train", {"a": 2, "b": 2})
     draw_classes(tmp_path / "val", {"a": 2, "c": 2})
-    with pytest.raises(DataError, match=r"val.c: must be one of the training classes a, b"):
+    with pytest.raises(DataError, match=r"validation: labels must be among a and b, got 'c'"):
         prepare(config(tmp_path))
 
 
 def test_class_without_pictures(tmp_path, draw_classes):
     draw_classes(tmp_path, {"a": 3, "b": 3, "c": 0})
-    with pytest.raises(DataError, match="at least 2 images to be split, class 'c' has 0"):
+    with pytest.raises(
+        DataError, match="must have pictures that can be read, 'c' has none; fill or"
+    ):
         prepare(config(tmp_path))
 
 

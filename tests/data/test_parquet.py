@@ -73,7 +73,9 @@ def write(path, **columns):
 
 def test_unknown_columns(tmp_path):
     source = write(tmp_path / "x.parquet", text=pa.array(["a"]), a=pa.array([1]), b=pa.array([2]))
-    with pytest.raises(DataError, match=r"must have one column struct.*has text: string, a: int64"):
+    with pytest.raises(
+        DataError, match=r"must have one column of pictures.*has text: string, a: int64"
+    ):
         source.read("train", None)
 
 
@@ -110,7 +112,11 @@ def test_no_rows(tmp_path, table):
         ({"bytes": b"no image", "path": None}, 1, "row 1: must be a readable image: not an image"),
         ({"bytes": None, "path": "a.png"}, 1, "row 1: must hold the picture's bytes"),
         (None, 1, "row 1: must hold the picture's bytes"),
-        ({"bytes": b"", "path": None}, None, "column 'label' must have a number in every row"),
+        (
+            {"bytes": b"", "path": None},
+            None,
+            "column 'label' must have a label in every row, 1 have none",
+        ),
     ],
 )
 def test_bad_row(tmp_path, encoded, row, label, message):

@@ -1,12 +1,13 @@
 import json
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dnsearch.config import DataConfig
-from dnsearch.data import had_test, prepare, prepare_test
+from dnsearch.config import DataConfig, parse_study
+from dnsearch.data import check_test, had_test, has_test, prepare, prepare_test, store
 from dnsearch.errors import ConfigError, DataError
 
 
@@ -48,8 +49,16 @@ def test_statistics_are_of_the_training_images(npz_file, labelled):
 
 
 def test_constant_images_have_a_usable_std(npz_file):
-    path = npz_file(x_train=np.zeros((8, 2, 2), np.uint8), y_train=np.arange(8) % 2)
-    assert prepare(config(path)).std == (1 / 255,)
+    images = np.zeros((8, 2, 2, 3), np.uint8)
+    images[..., 0] = np.arange(8)[:, None, None]  # the other channels are constant
+    path = npz_file(x_train=images, y_train=np.arange(8) % 2)
+    assert prepare(config(path)).std[1:] == (1 / 255, 1 / 255)
+
+
+def test_images_that_are_all_alike_teach_nothing(npz_file):
+    path = npz_file(x_train=np.full((8, 2, 2), 9, np.uint8), y_train=np.arange(8) % 2)
+    with pytest.raises(DataError, match="train: images must differ, but all 8 are alike"):
+        prepare(config(path))
 
 
 def test_own_validation_split_is_used(npz_file, labelled):
@@ -121,10 +130,11 @@ def test_prepare_never_opens_a_test_file(tmp_path, idx_file, labelled):
     for name in ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
         (tmp_path / name).write_bytes(b"corrupt")
     settings = DataConfig(format="mnist", path=tmp_path)
-    with pytest.raises(DataError, match="class '4' has 0"):  # mnist has ten classes, not four
-        prepare(settings)
-    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_file(np.arange(40) % 10))
-    assert prepare(settings).num_classes == 10
+    data = prepare(settings)
+    assert data.classes == ("0", "1", "2", "3")
+    assert data.notes == (
+        "4 of 10 classes occur in the training images; 4, 5, 6, 7, 8, 9 have none",
+    )
     with pytest.raises(DataError, match="t10k-images-idx3-ubyte"):
         prepare_test(settings)
 
@@ -138,7 +148,8 @@ def test_no_test_split(npz_file, labelled):
 def test_a_test_split_that_comes_later_is_seen(tmp_path, idx_file):
     """The decoded images are in the cache by then; they are the same, and so is what names them."""
     settings = DataConfig(format="mnist", path=tmp_path)
-    parts = {"images-idx3": np.zeros((20, 2, 2), np.uint8), "labels-idx1": np.arange(20) % 10}
+    images = np.arange(80, dtype=np.uint8).reshape(20, 2, 2)
+    parts = {"images-idx3": images, "labels-idx1": np.arange(20) % 10}
     for name, part in parts.items():
         (tmp_path / f"train-{name}-ubyte").write_bytes(idx_file(part))
     before = prepare(settings)
@@ -202,8 +213,12 @@ def test_label_out_of_range(tmp_path, idx_file, labelled):
     images, labels = labelled()
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_file(images))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_file(labels + 9))
-    with pytest.raises(DataError, match="mnist, train: labels must be among 0 to 9, got 10"):
-        prepare(DataConfig(format="mnist", path=tmp_path))
+    with pytest.raises(
+        DataError, match="fashion-mnist, train: labels must be among 0 to 9, got 10"
+    ):
+        prepare(DataConfig(format="fashion-mnist", path=tmp_path))
+    letters = prepare(DataConfig(format="mnist", path=tmp_path))  # as EMNIST's, under other names
+    assert letters.classes == ("9", "10", "11", "12")
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -218,3 +233,108 @@ def test_label_unknown_to_training(npz_file, labelled, split):
 def test_too_many_training_images_wanted(toy):
     with pytest.raises(ConfigError, match=r"data\.train_images must be between 4 .*32 .*got 33"):
         prepare(toy(train_images=33))
+
+
+def rows(part):
+    """The images of a part, each as bytes."""
+    return [image.tobytes() for image in part.images]
+
+
+@pytest.mark.parametrize("own_validation", [False, True])
+def test_test_images_may_be_held_out(npz_file, labelled, own_validation):
+    images, labels = labelled(200)
+    held, held_labels = labelled(20)
+    more = {"x_val": held, "y_val": held_labels} if own_validation else {}
+    path = npz_file(x_train=images, y_train=labels, **more)
+    settings = config(path, test=0.15, validation=0.25)
+    assert has_test(settings)
+    data, test = prepare(settings), prepare_test(settings)
+    assert data.test_split
+    assert len(test) == 30
+    assert np.bincount(test.labels).tolist() == [8, 8, 7, 7]
+    assert data.counts == {
+        "train": 170 if own_validation else 120,
+        "validation": 20 * own_validation or 50,
+    }
+    seen = {*rows(data.train), *rows(data.validation)}
+    assert not seen & set(rows(test))
+    everything = sorted(image.tobytes() for image in images)
+    parts = [data.train, test, *([] if own_validation else [data.validation])]
+    assert sorted(row for part in parts for row in rows(part)) == everything
+    own = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+    assert [own[row] for row in rows(test)] == test.labels.tolist()
+
+
+def test_the_seed_decides_which_are_held_out(npz_file, labelled):
+    images, labels = labelled(200)
+    path = npz_file(x_train=images, y_train=labels)
+    first, again, other = (rows(prepare_test(config(path, test=0.1, seed=s))) for s in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_test_split_of_its_own_goes_before_a_share(toy):
+    assert prepare(toy(test=0.5)).fingerprint == prepare(toy()).fingerprint
+    assert len(prepare_test(toy(test=0.5))) == 8
+
+
+def test_shares_must_leave_something(npz_file, labelled):
+    with pytest.raises(ConfigError, match=r"data\.test must leave training images"):
+        parse_study("[data]\nvalidation = 0.6\ntest = 0.4")
+    images, labels = labelled(8)
+    with pytest.raises(DataError, match="at least 3 images to be split, class '0' has 2"):
+        prepare(config(npz_file(x_train=images, y_train=labels), test=0.2))
+
+
+def test_splits_are_those_of_earlier_versions(npz_file):
+    """A run that goes on must see the images that it began with."""
+    random = np.random.RandomState(0)  # whose stream never changes
+    images = random.randint(0, 256, (40, 4, 4)).astype(np.uint8)
+    data = prepare(config(npz_file(x_train=images, y_train=np.arange(40) % 4)))
+    assert data.fingerprint == "d82e261058d0a7f5"
+
+
+def test_images_that_are_in_two_splits_are_counted(npz_file, labelled):
+    images, labels = labelled()
+    held, tests = images[:5].copy(), images[:8].copy()
+    held[4] = 0
+    path = npz_file(
+        x_train=images, y_train=labels, x_val=held, y_val=[0, 1, 2, 0, 0], x_test=tests,
+        y_test=labels[:8],
+    )  # fmt: skip
+    assert prepare(config(path)).notes == (
+        "4 validation images (80.0 %) are among the training images, pixel for pixel, "
+        "1 with another label",
+    )
+    assert check_test(config(path)).notes == (
+        "8 test images (100.0 %) are among the training images, pixel for pixel",
+    )
+
+
+def test_labels_changed_under_the_same_size_and_time_are_seen(npz_file, labelled):
+    images, labels = labelled()
+    path = npz_file(x_train=images, y_train=labels)
+    before, stat = prepare(config(path)), path.stat()
+    npz_file(x_train=images, y_train=3 - labels)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    after = prepare(config(path))
+    assert (after.fingerprint, after.train.labels[0]) != (
+        before.fingerprint,
+        before.train.labels[0],
+    )
+
+
+def test_without_a_home_all_goes_on_and_it_is_said(toy, monkeypatch, caplog):
+    expected = prepare(toy())
+
+    def fail():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("DNSEARCH_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", fail)
+    store.say_no_cache.cache_clear()
+    data = prepare(toy())
+    assert data.fingerprint == expected.fingerprint
+    assert len(prepare_test(toy())) == 8
+    assert caplog.text.count("set DNSEARCH_CACHE") == 1

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from dnsearch.analysis.candidates import Candidate, State
-from dnsearch.analysis.trust import binomial_standard_error
 from dnsearch.arch import ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import cost_of
 from dnsearch.search.results import PublishedNetwork, Results
+from dnsearch.training.measured import binomial_standard_error
 from dnsearch.training.score import CurvePoint
 
 SIZE, TRAIN_IMAGES, VALIDATION_IMAGES, EPOCHS = 28, 8000, 4000, 9

@@ -66,7 +66,7 @@ def test_images_series_and_figure(good):
     lines = images_series(good, good.data)
     assert sum(len(line.means.x) for line in lines) == len(good.data.law.sizes)
     assert lines[0].fit.x[-1] == 2 * planted.TRAIN
-    figure = images_figure(lines)
+    figure = images_figure(lines, "balanced validation error")
     points = [trace for trace in figure.data if trace.mode == "markers"]
     assert [len(trace.x) for trace in points] == [len(line.means.x) for line in lines]
 

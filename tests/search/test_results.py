@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import pytest
 from dnsearch.analysis.candidates import State, figures
 from dnsearch.config import parse_study
 from dnsearch.report.digest import digest
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RunDir, write_json
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from dnsearch.training.score import CurvePoint
@@ -93,3 +94,46 @@ def test_a_promotion_whose_worker_died_stands_beside_what_was_trained_before(sea
     for each in failed:
         (before,) = (o for o in table if o.key == each.key and o.state is not State.FAILED)
         assert (before.seed, before.rung) == (each.seed, evaluator.epochs[each.key, each.seed])
+
+
+def test_standard_errors_of_scores_that_have_none(searched, tmp_path):
+    """Of older runs the binomial one; of a balanced error nothing is made up."""
+    (first, *_) = searched(Counting()).measured
+    images = read_results(RunDir(tmp_path / "run")).validation_images
+    assert first.error_se == pytest.approx((first.error * (1 - first.error) / images) ** 0.5)
+    assert first.error_name == "validation error"
+    study = tmp_path / "run" / "study.toml"
+    study.write_text(study.read_text().replace('error = "top1"', 'error = "balanced"'))
+    (first, *_) = read_results(RunDir(tmp_path / "run")).measured
+    assert math.isnan(first.error_se)
+    assert first.error_name == "balanced validation error"
+
+
+def test_what_a_score_tells_by_class_is_read_back(searched):
+    class Telling(Counting):
+        def completed(self, timeout):
+            told = {"error_se": 0.125, "top1_error": 0.25, "class_errors": (3, 0, 1)}
+            return [(job, replace(score, **told)) for job, score in super().completed(timeout)]
+
+    (first, *_) = searched(Telling()).measured
+    assert (first.error_se, first.top1_error, first.class_errors) == (0.125, 0.25, (3, 0, 1))
+
+
+def test_a_balanced_error_is_as_sure_as_its_rarest_classes_allow(searched, tmp_path):
+    """Of ten classes of which one has two images, no interval is that of all images."""
+    searched(FakeEvaluator(score=fake_score))
+    run = RunDir(tmp_path / "run")
+    facts = run.read_json("data.json")
+    facts["class_counts"]["validation"] = [2, *[444] * 9]
+    write_json(run.path / "data.json", facts)
+    plain = read_results(run)
+    run.study_file.write_text(
+        run.study_file.read_text().replace('error = "top1"', 'error = "balanced"')
+    )
+    balanced = read_results(run)
+    assert plain.effective_images == 3998
+    assert balanced.effective_images == pytest.approx(100 / (1 / 2 + 9 / 444))
+    widths = [
+        [n.new_high - n.new_low for n in each.networks if n.counts] for each in (plain, balanced)
+    ]
+    assert all(wide > 1.8 * narrow for narrow, wide in zip(*widths, strict=True))

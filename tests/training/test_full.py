@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,16 @@ from dnsearch.arch import PRESETS, ArchConfig
 from dnsearch.config import DataConfig, StudyConfig, TrainingConfig
 from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, RunError
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RunDir, write_json
 from dnsearch.training import full
-from dnsearch.training.full import FullTraining, changes, require_same, train_fully
+from dnsearch.training.full import (
+    FullTraining,
+    changes,
+    record,
+    require_same,
+    train_fully,
+    with_defaults,
+)
 from tests.cache import make_cache
 
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar")
@@ -93,14 +101,45 @@ def write_split(folder: Path, prefix: str, count: int, seed: int) -> None:
         (folder / f"{prefix}-{name}-ubyte").write_bytes(header + array.astype(np.uint8).tobytes())
 
 
-def test_nothing_opens_the_test_images_before_the_last_epoch(tmp_path, study, run, monkeypatch):
-    """Their files are damaged until then, so whatever reads them earlier fails."""
+def test_the_network_sees_the_test_images_after_the_last_epoch(training, run, monkeypatch):
+    """They are looked at before the first, but only to find out whether that can be done later."""
+    watch, order = Silent(), []
+    check_test, evaluate = full.check_test, full.Trainer.evaluate
+    monkeypatch.setattr(full, "check_test", lambda data: order.append("look") or check_test(data))
+    monkeypatch.setattr(watch, "epoch", lambda point: order.append(point.epoch))
+
+    def seen(trainer, images=None):
+        if images is not None:
+            order.append("evaluate")
+        return evaluate(trainer, images)
+
+    monkeypatch.setattr(full.Trainer, "evaluate", seen)
+    train_fully(training, run, "cpu", 1, watch)
+    assert order == ["look", 1, 2, "evaluate"]
+
+
+def broken_tests(tmp_path, study):
+    """A training on images whose test split is damaged."""
     write_split(tmp_path, "train", 80, 0)
     for name in ("images-idx3", "labels-idx1"):
         (tmp_path / f"t10k-{name}-ubyte").write_bytes(b"damaged")
     data = DataConfig(format="mnist", path=tmp_path)
     own = study.model_copy(update={"data": data})
-    training = FullTraining.of("toy", ARCH, own, prepare(data), epochs=2, seed=0)
+    return FullTraining.of("toy", ARCH, own, prepare(data), epochs=2, seed=0)
+
+
+def test_bad_test_images_cost_the_test_error_alone(tmp_path, study, run):
+    watch = Silent()
+    trained = train_fully(broken_tests(tmp_path, study), run, "cpu", 1, watch)
+    (note,) = watch.seen.notes
+    assert note.startswith("there will be no test error: ")
+    assert "t10k-images-idx3-ubyte: must be IDX" in note
+    assert trained.test is None
+    assert "t10k-images-idx3-ubyte: must be IDX" in trained.untested
+    assert trained.validation.images == 16
+
+
+def test_test_images_mended_during_the_training_are_used(tmp_path, study, run, monkeypatch):
     watch = Silent()
 
     def mend(point):
@@ -108,8 +147,29 @@ def test_nothing_opens_the_test_images_before_the_last_epoch(tmp_path, study, ru
             write_split(tmp_path, "t10k", 30, 1)
 
     monkeypatch.setattr(watch, "epoch", mend)
-    trained = train_fully(training, run, "cpu", 1, watch)
-    assert trained.test.images == 30
+    trained = train_fully(broken_tests(tmp_path, study), run, "cpu", 1, watch)
+    assert (trained.test.images, trained.untested) == (30, None)
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is gone"), ValueError("no such shape")])
+def test_whatever_befalls_the_test_costs_no_weights(training, run, monkeypatch, error):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(full, "prepare_test", fail)
+    trained = train_fully(training, run, "cpu", 1, Silent())
+    assert (trained.test, trained.untested) == (None, str(error))
+    assert run.checkpoint(training.arch.key, 0).is_file()
+
+
+def test_records_of_before_a_key_was_known_are_of_its_default(training):
+    before = training.record()
+    before["data"] = {k: v for k, v in before["data"].items() if k not in ("test", "skip_bad")}
+    del before["training"]["flip"]
+    assert changes(with_defaults(before), training.record()) == []
+    now = training.record()
+    now["data"]["skip_bad"] = True
+    assert changes(with_defaults(before), now) == ["data.skip_bad: false -> true"]
 
 
 def test_a_training_that_fails_never_opens_the_test_images(training, run, monkeypatch):
@@ -151,3 +211,20 @@ def test_a_folder_is_this_trainings_own(training, run):
     run.database.touch()
     with pytest.raises(RunError, match="holds a search; choose another --name"):
         require_same(training, run, "cpu")
+
+
+def test_a_training_from_before_a_setting_goes_on_with_its_default(training, run):
+    record(training, run, "cpu", 1)
+    run.checkpoint(training.arch.key, 0).parent.mkdir(parents=True)
+    run.checkpoint(training.arch.key, 0).touch()
+    old = run.read_json("training.json")
+    del old["objectives"], old["training"]["class_weights"]
+    write_json(run.training_file, old)
+    require_same(training, run, "cpu")
+    weights = training.recipe.model_copy(update={"class_weights": "balanced"})
+    for other, told in (
+        (replace(training, recipe=weights), 'training.class_weights: "none" -> "balanced"'),
+        (replace(training, error="balanced"), 'objectives.error: "top1" -> "balanced"'),
+    ):
+        with pytest.raises(RunError, match=told):
+            require_same(other, run, "cpu")

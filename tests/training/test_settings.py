@@ -4,15 +4,17 @@ gives other weights."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dnsearch.arch import ArchConfig
 from dnsearch.config import TrainingConfig
-from dnsearch.data import Augment, DeviceData
+from dnsearch.data import Augment, DeviceData, PreparedData
 from dnsearch.seeds import derived_seed
 from dnsearch.training.trainer import Trainer, initial_network
 
@@ -23,7 +25,7 @@ BASE = {
     "rungs": (EPOCHS,), "batch_size": 64, "learning_rate": 0.1, "momentum": 0.9,
     "weight_decay": 0.05, "warmup": 0.5, "decay": 0.3, "ema": 0.9, "label_smoothing": 0.0,
     "clip_norm": 0.0, "flip": False, "shift": 0, "cutout": 0, "precision": "fp32",
-    "kernels": "reference",
+    "kernels": "reference", "class_weights": "none",
 }  # fmt: skip
 CHANGES = {
     "rungs": (EPOCHS, 4), "batch_size": 48, "learning_rate": 0.2, "momentum": 0.0,
@@ -80,6 +82,7 @@ class ByHand:
         self.steps = 0
 
     def train(self, data: DeviceData) -> Trained:
+        self.data = data
         losses: list[float] = []
         for epoch in range(EPOCHS):
             losses = [self.step(*batch, rate) for batch, rate in self.epoch(data, epoch)]
@@ -122,7 +125,15 @@ class ByHand:
         target = torch.full_like(logits, share / classes)
         target[range(len(labels)), labels] += 1 - share
         surprise = logits.exp().sum(1, keepdim=True).log() - logits
-        return (target * surprise).sum() / len(labels)
+        counts = self.class_weights()
+        return (target * counts * surprise).sum() / sum(counts[label] for label in labels)
+
+    def class_weights(self) -> Tensor:
+        """One over how often the training images show each class, 0 where they never do."""
+        if self.recipe.class_weights == "none":
+            return torch.ones(ARCH.num_classes)
+        labels = self.data._train[1].tolist()
+        return torch.tensor([1 / labels.count(c) if c in labels else 0.0 for c in range(3)])
 
     def clipped(self, gradients: tuple[Tensor, ...]) -> list[Tensor]:
         """Scaled down to the largest norm allowed (Pascanu et al. 2013)."""
@@ -165,5 +176,55 @@ def test_the_kernels_are_those_asked_for(data, kernels):
     assert Trainer(ARCH, data, recipe, SEED).model.kernels == kernels
 
 
+def lopsided(prepared: PreparedData, labels: list[int]) -> DeviceData:
+    """The images with these labels laid over the training images as they come."""
+    train = replace(prepared.train, labels=np.resize(labels, 192))
+    return DeviceData(replace(prepared, train=train))
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1, 1, 2, 2], [0, 2, 2, 2]], ids=["rare", "missing"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_classes_count_by_their_weights(prepared, labels, smoothing):
+    data = lopsided(prepared, labels)
+    recipe = TrainingConfig(**BASE | {"class_weights": "balanced", "label_smoothing": smoothing})
+    expected = by_hand(data, recipe)
+    assert by_trainer(data, recipe).distance(expected) < NEAR
+    plain = recipe.model_copy(update={"class_weights": "none"})
+    assert by_trainer(data, plain).distance(expected) > 3 * NEAR
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_is_torch_s_weighted_cross_entropy(prepared, smoothing):
+    changes = {"class_weights": "balanced", "label_smoothing": smoothing, "kernels": "auto"}
+    data = lopsided(prepared, [0, 1, 1, 1, 2, 2])
+    trainer = Trainer(ARCH, data, TrainingConfig(**BASE | changes), SEED)
+    images, labels = next(iter(data.batches(64, torch.Generator())))
+    torch.manual_seed(0)  # of dropout
+    logits = trainer.model.train()(images).detach()
+    weight = torch.tensor([6 / (3 * 1), 6 / (3 * 3), 6 / (3 * 2)])
+    expected = F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
+    torch.manual_seed(0)
+    assert float(trainer._step(images, labels, 0.1)) == pytest.approx(float(expected))
+
+
+def test_the_validation_loss_knows_no_weights(prepared):
+    data = lopsided(prepared, [0, 1, 1, 1, 2, 2])
+    trainer = Trainer(ARCH, data, TrainingConfig(**BASE | {"class_weights": "balanced"}), SEED)
+    images, labels = next(iter(data.validation_batches(1000)))
+    with torch.no_grad():
+        expected = F.cross_entropy(trainer.averaged.model(images), labels)
+    assert trainer.evaluate().loss == pytest.approx(float(expected))
+
+
+def test_a_part_of_the_images_has_weights_of_its_own(prepared):
+    """Each class in proportion, and repeated: the whole epoch is counted."""
+    part = lopsided(prepared, [0, 1, 1, 1, 2, 2]).limited(7, np.random.default_rng(0))
+    batches = part.batches(192, torch.Generator())
+    labels = next(iter(batches))[1]
+    assert part.class_counts(4).tolist() == [int((labels == c).sum()) for c in range(4)]
+
+
 def test_no_setting_is_left_out():
-    assert {*CHANGES, "kernels"} == BASE.keys() == TrainingConfig.model_fields.keys()
+    assert (
+        {*CHANGES, "kernels", "class_weights"} == BASE.keys() == TrainingConfig.model_fields.keys()
+    )

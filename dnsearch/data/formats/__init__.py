@@ -11,12 +11,13 @@ from dnsearch.config import DataConfig
 from dnsearch.data.formats.cifar import CIFAR10, CIFAR100, open_cifar
 from dnsearch.data.formats.folder import open_folder
 from dnsearch.data.formats.idx import open_idx
+from dnsearch.data.formats.images import MOST_LISTED, BadPictures
 from dnsearch.data.formats.npz import open_npz
 from dnsearch.data.formats.parquet import open_parquet
 from dnsearch.data.formats.source import Source, Split, SplitName
 from dnsearch.errors import ConfigError, DataError
 
-__all__ = ["Source", "Split", "SplitName", "open_source"]
+__all__ = ["MOST_LISTED", "BadPictures", "Source", "Split", "SplitName", "open_source"]
 
 SHIPPED = "fashion-mnist-16k"
 DIGITS = tuple("0123456789")
@@ -32,10 +33,10 @@ CLOTHES = (
     "Bag",
     "Ankle boot",
 )
-READERS: dict[str, Callable[[Path], Source]] = {
-    SHIPPED: partial(open_idx, classes=CLOTHES),
-    "mnist": partial(open_idx, classes=DIGITS),
-    "fashion-mnist": partial(open_idx, classes=CLOTHES),
+READERS: dict[str, Callable[[Path, DataConfig], Source]] = {
+    SHIPPED: partial(open_idx, classes=CLOTHES, exact=True),
+    "mnist": partial(open_idx, classes=DIGITS, exact=False),
+    "fashion-mnist": partial(open_idx, classes=CLOTHES, exact=True),
     "cifar10": partial(open_cifar, layout=CIFAR10),
     "cifar100": partial(open_cifar, layout=CIFAR100),
     "parquet": open_parquet,
@@ -51,7 +52,7 @@ def open_source(config: DataConfig) -> Source:
     """
     path = _location(config)
     try:
-        return READERS[config.format](path)
+        return READERS[config.format](path, config)
     except OSError as error:
         raise DataError(f"{error.filename}: must be readable: {error.strerror}") from None
 

@@ -13,16 +13,38 @@ from typing import Any
 
 import numpy as np
 
+from dnsearch.config import DataConfig
 from dnsearch.data.formats.images import resize_all
 from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
 from dnsearch.errors import DataError
+
+
+def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
+    """What NumPy's function of that name does with an array pickled by protocol 5.
+
+    ``np.frombuffer`` makes no arrays of objects, so no more is run by this."""
+    elements = np.frombuffer(buffer, dtype)
+    if axes is not None:
+        return elements.reshape(shape).transpose(axes)
+    return elements.reshape(shape, order=order)
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes by protocols 0 to 2; no other encoding is needed."""
+    if encoding != "latin1":
+        raise DataError(f"must hold NumPy arrays and plain values only, got text as {encoding}")
+    return text.encode(encoding)
+
 
 RECONSTRUCT = np.zeros(0).__reduce__()[0]  # the function that a pickled array calls
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,  # NumPy 1, as in the published files
     ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,  # protocol 5
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode,
 }
 
 
@@ -60,7 +82,7 @@ CIFAR100 = Layout(
 )
 
 
-def open_cifar(path: Path, layout: Layout) -> Source:
+def open_cifar(path: Path, config: DataConfig, layout: Layout) -> Source:
     """The data set in this .tar.gz, in this folder, or in its usual folder inside this one.
 
     Raises DataError naming missing files.
@@ -81,7 +103,7 @@ def _read_split(path: Path, layout: Layout, split: SplitName, size: int | None) 
     names = layout.parts(split)
     contents = _read_parts(path, (*names, layout.meta))
     meta = _load(path / layout.meta, contents[layout.meta])
-    classes = tuple(map(str, _entry(path / layout.meta, meta, layout.class_names, list)))
+    classes = tuple(map(str, _entry(path / layout.meta, meta, layout.class_names, (list,))))
     batches = [_read_batch(path / name, contents[name], layout.labels) for name in names]
     images = np.concatenate([batch.images for batch in batches])
     labels = np.concatenate([batch.labels for batch in batches])
@@ -91,11 +113,11 @@ def _read_split(path: Path, layout: Layout, split: SplitName, size: int | None) 
 def _read_batch(where: Path, content: bytes, labels_key: str) -> Split:
     """One file of images. A row of ``data`` is 1,024 bytes of red, then of green, then of blue."""
     batch = _load(where, content)
-    pixels = _entry(where, batch, "data", np.ndarray)
-    labels = _entry(where, batch, labels_key, list)
+    pixels = _entry(where, batch, "data", (np.ndarray,))
+    labels = _entry(where, batch, labels_key, (list, np.ndarray))
     if pixels.ndim != 2 or pixels.shape[1] != 3072:
         raise DataError(f"{where}: data must be of shape (n, 3072), got {pixels.shape}")
-    if not all(isinstance(label, int) for label in labels):
+    if not all(isinstance(label, int | np.integer) for label in labels):
         raise DataError(f"{where}: {labels_key} must be whole numbers")
     images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return checked_split(where, images, np.array(labels, np.int64))
@@ -126,9 +148,10 @@ def _read_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
     return found
 
 
-def _entry(where: Path, batch: Any, key: str, kind: type) -> Any:
-    if not isinstance(batch, dict) or not isinstance(batch.get(key), kind):
-        raise DataError(f"{where}: must be a dictionary with {key!r}, of type {kind.__name__}")
+def _entry(where: Path, batch: Any, key: str, kinds: tuple[type, ...]) -> Any:
+    if not isinstance(batch, dict) or not isinstance(batch.get(key), kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise DataError(f"{where}: must be a dictionary with {key!r}, of type {names}")
     return batch[key]
 
 

@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST and Fashion-MNIST: plain, .gz or .xz.
+"""IDX, the format of MNIST, Fashion-MNIST and EMNIST: plain, .gz or .xz.
 
 A big-endian header (two zero bytes, the element type, the number of dimensions, each dimension as
 32 bits), then the elements; described at https://github.com/cvdfoundation/mnist.
@@ -8,60 +8,108 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import re
 import struct
 import zlib
 from functools import partial
-from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from dnsearch.config import DataConfig
 from dnsearch.data.formats.images import resize_all
 from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
+from dnsearch.data.formats.spellings import is_junk, spelling_rank, split_called, unused
 from dnsearch.errors import DataError
+from dnsearch.text import listed
 
-PREFIXES: dict[SplitName, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("validation",),
-    "test": ("t10k", "test"),
-}
 SUFFIXES = ("", ".gz", ".xz")
 UNSIGNED_BYTE = 8
+NAME = re.compile(
+    r"(?:(?P<set>.+)-)?(?P<split>[a-z0-9]+)-(?P<part>images|labels)[-.]idx[13][-.]ubyte"
+    r"(?P<suffix>|\.gz|\.xz)",
+    re.IGNORECASE,
+)
 
 
-def open_idx(folder: Path, classes: tuple[str, ...]) -> Source:
+class File(NamedTuple):
+    """An IDX file by what its name says; ``collection`` is such as ``emnist-letters``, or empty."""
+
+    path: Path
+    collection: str
+    split: SplitName
+    part: str
+
+
+def open_idx(path: Path, config: DataConfig, classes: tuple[str, ...], exact: bool) -> Source:
     """The IDX files in this folder, such as train-images-idx3-ubyte.gz; label i is ``classes[i]``.
 
-    Raises DataError where one is missing.
+    Unless ``exact``, labels beyond those are taken as the names of classes, as in EMNIST. A file
+    chooses the collection that it is of, where a folder holds several. Raises DataError where a
+    file is missing.
     """
+    folder = path if path.is_dir() else path.parent
+    there = [each for each in sorted(folder.iterdir()) if not is_junk(each.name)]
+    known = [file for each in there if (file := _named(each))]
+    wanted = _named(path) if path.is_file() else None
+    if collections := sorted({file.collection for file in known}):
+        collection = wanted.collection if wanted else collections[0]
+        if len(collections) > 1 and wanted is None:
+            raise DataError(
+                f"{folder}: must hold one collection, has {listed(collections)}; "
+                "let data.path name one file of that to take"
+            )
+        known = [file for file in known if file.collection == collection]
     files: SplitFiles = {}
-    for split, prefixes in PREFIXES.items():
-        images, labels = (_find(folder, prefixes, part) for part in ("images-idx3", "labels-idx1"))
+    for split in ("train", "validation", "test"):
+        images, labels = (_first(known, split, part) for part in ("images", "labels"))
         if images and labels:
             files[split] = (images, labels)
         elif images or labels or split == "train":
-            missing = "images-idx3" if images is None else "labels-idx1"
-            raise DataError(
-                f"{folder}: must hold {prefixes[0]}-{missing}-ubyte or that as .gz; no such file"
-            )
-    return Source(files, partial(_read_split, files, classes))
+            present = images or labels
+            missing = f"{split}-{'labels-idx1' if images else 'images-idx3'}-ubyte"
+            if present is not None:
+                found = "images-idx3" if images else "labels-idx1"
+                wanted_part = "labels-idx1" if images else "images-idx3"
+                missing = present.name.replace(found, wanted_part)
+            raise DataError(f"{folder}: must hold {missing} or that as .gz; no such file")
+    used = {file for pair in files.values() for file in pair}
+    notes = unused("file", (each.name for each in there if each not in used and not wanted))
+    return Source(files, partial(_read_split, files, classes, exact), notes)
 
 
-def _find(folder: Path, prefixes: tuple[str, ...], part: str) -> Path | None:
-    spellings = (part, part.replace("-", "."))
-    names = (f"{p}-{s}-ubyte{end}" for p, s, end in product(prefixes, spellings, SUFFIXES))
-    return next((folder / name for name in names if (folder / name).is_file()), None)
+def _named(path: Path) -> File | None:
+    match = NAME.fullmatch(path.name)
+    split = split_called(match["split"]) if match else None
+    if match is None or split is None or not path.is_file():
+        return None
+    return File(path, (match["set"] or "").lower(), split, match["part"].lower())
+
+
+def _first(known: list[File], split: SplitName, part: str) -> Path | None:
+    """The file of this part; plain before compressed ones, and those spelt as earlier."""
+    found = [file.path for file in known if (file.split, file.part) == (split, part)]
+
+    def rank(path: Path) -> tuple[object, ...]:
+        end = path.suffix.lower()
+        return spelling_rank(path.name)[0], SUFFIXES.index(end) if end in SUFFIXES else 0, path
+
+    return min(found, key=rank, default=None)
 
 
 def _read_split(
     files: SplitFiles,
     classes: tuple[str, ...],
+    exact: bool,
     split: SplitName,
     size: int | None,
 ) -> Split:
     images, labels = files[split]
-    found = checked_split(images, read_idx(images, 3), read_idx(labels, 1), classes)
-    return Split(resize_all(found.images, size), found.labels, classes)
+    pixels, numbers = read_idx(images, 3), read_idx(labels, 1)
+    beyond = not exact and numbers.size and numbers.max() >= len(classes)
+    found = checked_split(images, pixels, numbers, None if beyond else classes)
+    return Split(resize_all(found.images, size), found.labels, found.classes)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:

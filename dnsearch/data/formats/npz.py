@@ -1,41 +1,61 @@
-"""NumPy archives: uint8 images and integer labels, under one of the common pairs of names."""
+"""NumPy archives: uint8 images and their labels, under one of the common pairs of names."""
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from dnsearch.config import DataConfig
 from dnsearch.data.formats.images import resize_all
 from dnsearch.data.formats.source import Source, Split, SplitName, checked_split
+from dnsearch.data.formats.spellings import SPELLINGS, unused
 from dnsearch.errors import DataError
 
-NAMES: dict[SplitName, tuple[tuple[str, str], ...]] = {
-    "train": (("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels")),
-    "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
-    "test": (("x_test", "y_test"), ("test_images", "test_labels")),
-}
+PAIRS = (
+    ("x", "y"), ("images", "labels"), ("image", "label"), ("imgs", "labels"), ("img", "label"),
+    ("data", "labels"), ("data", "label"), ("data", "targets"), ("data", "target"),
+    ("images", "targets"), ("x", "labels"), ("images", "y"), ("data", "y"),
+)  # fmt: skip
+"""Words for images and labels that go together; the first pair that is there is taken."""
 
 
-def open_npz(path: Path) -> Source:
+def open_npz(path: Path, config: DataConfig) -> Source:
     """The arrays in this file, of which only the names are read yet.
 
-    Raises DataError where it has no training images and labels.
+    A name is a word of ``PAIRS`` with one for the split before or behind it; without one it is of
+    the training split. Raises DataError where that is not there.
     """
     known = _names(path)
     pairs: dict[SplitName, tuple[str, str]] = {}
-    for split, candidates in NAMES.items():
-        if pair := next((pair for pair in candidates if known.issuperset(pair)), None):
+    for split, words in SPELLINGS.items():
+        if pair := _pair(known, words) or (_pair(known, ("",)) if split == "train" else None):
             pairs[split] = pair
     if "train" not in pairs:
         raise DataError(
             f"{path}: must hold x_train and y_train, or images and labels; "
             f"has {', '.join(sorted(known)) or 'no arrays'}"
         )
-    return Source(dict.fromkeys(pairs, (path,)), partial(_read_split, path, pairs))
+    used = {name for pair in pairs.values() for name in pair}
+    notes = unused(f"array in {path.name}", known - used)
+    return Source(dict.fromkeys(pairs, (path,)), partial(_read_split, path, pairs), notes)
+
+
+def _pair(known: set[str], splits: tuple[str, ...]) -> tuple[str, str] | None:
+    """The names of images and labels of a split that is called by one of these words."""
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in sorted(known)}
+    for images, labels in PAIRS:
+        for split in splits:
+            spelt = (((part + split), (split + part)) for part in (images, labels))
+            pair = [next((plain[way] for way in ways if way in plain), None) for ways in spelt]
+            if pair[0] and pair[1]:
+                return pair[0], pair[1]
+    return None
 
 
 def _names(path: Path) -> set[str]:
@@ -51,7 +71,7 @@ def _read_split(
 ) -> Split:
     images, labels = (_read_array(path, name) for name in pairs[split])
     found = checked_split(f"{path} ({split})", images, labels)
-    return Split(resize_all(found.images, size), found.labels)
+    return replace(found, images=resize_all(found.images, size))
 
 
 def _read_array(path: Path, name: str) -> np.ndarray:

@@ -1,82 +1,189 @@
-"""Parquet as Hugging Face has it: a column of encoded pictures and one of class numbers."""
+"""Parquet as Hugging Face has it: a column of encoded pictures and one of labels."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dnsearch.data.formats.images import Encoded, read_pictures
+from dnsearch.config import DataConfig
+from dnsearch.data.formats.columns import (
+    Columns,
+    Labels,
+    class_names,
+    find_columns,
+    joined,
+    read_labels,
+)
+from dnsearch.data.formats.images import Encoded, Options, read_pictures
 from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
+from dnsearch.data.formats.spellings import (
+    SPELLINGS,
+    is_junk,
+    known_spellings,
+    split_called,
+    split_within,
+    unused,
+)
 from dnsearch.errors import DataError
+from dnsearch.text import listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
-LABEL_NAMES = ("label", "labels", "fine_label")
 ROWS_AT_ONCE = 1024
+SHARD = re.compile(r"(\d+)-of-(\d+)")
 
 
-def open_parquet(path: Path) -> Source:
-    """One file, all for training, or a folder of train-*, validation-* and test-*.parquet files.
+def open_parquet(path: Path, config: DataConfig) -> Source:
+    """One file, all for training, or a folder of files with their split in the name, such as
+    train-00000-of-00002.parquet, or in folders called by the splits.
 
     Raises DataError where a folder has no file for training.
     """
-    if path.is_file():
-        files: SplitFiles = {"train": (path,)}
-    else:
-        files = {s: tuple(sorted(path.glob(f"{s}-*.parquet"))) for s in SPLITS}
-        files = {split: paths for split, paths in files.items() if paths}
+    files: SplitFiles = {"train": (path,)}
+    notes: tuple[str, ...] = ()
+    if not path.is_file():
+        files, notes = _find(path)
+    read = partial(_read_split, files, config, path.is_dir())
+    return Source(files, read, notes, partial(_label_bytes, files, config))
+
+
+def _find(path: Path) -> tuple[SplitFiles, tuple[str, ...]]:
+    """The files of each split, and notes on what is not used, or used without a split's name."""
+    entries = sorted(entry for entry in path.iterdir() if not is_junk(entry.name))
+    tables = [entry for entry in entries if _is_table(entry)]
+    folders: dict[Path, SplitName] = {
+        entry: split for entry in entries if (split := _split_folder(entry))
+    }
+    found: dict[SplitName, list[Path]] = {}
+    for table in tables:
+        if split := split_within(table.stem):
+            found.setdefault(split, []).append(table)
+    for folder, split in folders.items():
+        inside = [each for each in sorted(folder.rglob("*")) if _is_table(each)]
+        found.setdefault(split, []).extend(inside)
+    used = {file for files in found.values() for file in files} | folders.keys()
+    if not found and tables:
+        others = (entry.name for entry in entries if entry not in tables)
+        names = listed([table.name for table in tables][:5])
+        note = f"no split in the names of files, so all are for training: {names}"
+        return {"train": tuple(tables)}, (note, *unused("file", others))
+    inner = [entry for entry in entries if entry.is_dir()]
+    if not found and len(inner) == 1:
+        return _find(inner[0])
+    files: SplitFiles = {split: tuple(found[split]) for split in SPELLINGS if split in found}
     if "train" not in files:
-        raise DataError(f"{path}: must hold files named train-*.parquet, has none")
-    return Source(files, partial(_read_split, files))
+        raise DataError(
+            f"{path}: must hold files named train-*.parquet, has "
+            f"{listed([entry.name for entry in entries][:5]) or 'none'} "
+            f"(known names of splits are {known_spellings()})"
+        )
+    return files, unused("file", (entry.name for entry in entries if entry not in used))
 
 
-def _read_split(files: SplitFiles, split: SplitName, size: int | None) -> Split:
-    tables = [_open(path) for path in files[split]]
-    labels = np.concatenate([table.read_labels() for table in tables])
-    if not labels.size:
-        raise DataError(f"{files[split][0]}: must hold images, has no rows")
-    images = read_pictures(chain.from_iterable(t.read_pictures() for t in tables), size)
-    return checked_split(files[split][0], images, labels, tables[0].classes)
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in (".parquet", ".pq") and not is_junk(path.name) and path.is_file()
+
+
+def _split_folder(path: Path) -> SplitName | None:
+    split = split_called(path.name) if path.is_dir() else None
+    return split if split and any(map(_is_table, path.rglob("*"))) else None
+
+
+def _require_all_shards(files: tuple[Path, ...], split: SplitName) -> None:
+    """Raises DataError where the names say that files are missing, or are of several versions."""
+    shards = [(file, match) for file in files if (match := SHARD.search(file.stem))]
+    if not shards:
+        return
+    totals = sorted({int(match[2]) for _, match in shards})
+    numbers = [int(match[1]) for _, match in shards]
+    folder = shards[0][0].parent
+    if len(totals) > 1 or len(set(numbers)) < len(numbers):
+        raise DataError(
+            f"{folder}: must hold each file of the {split} split once, has two versions of it: "
+            f"{listed([file.name for file, _ in shards][:5])}; remove one"
+        )
+    start = 0 if 0 in numbers or totals[0] not in numbers else 1
+    absent = sorted(set(range(start, start + totals[0])) - set(numbers))
+    if absent:
+        shown = ", ".join(map(str, absent[:5])) + (", ..." if len(absent) > 5 else "")
+        raise DataError(
+            f"{folder}: must hold all {totals[0]} files of the {split} split, lacks number "
+            f"{shown} (of names such as {shards[0][0].name})"
+        )
+
+
+def _read_split(
+    files: SplitFiles, config: DataConfig, folder: bool, split: SplitName, size: int | None
+) -> Split:
+    where = files[split][0]
+    if folder:
+        _require_all_shards(files[split], split)
+    tables = _open_all(files[split], config)
+    found = _labels(tables)
+    if not found.values.size:
+        raise DataError(f"{where}: must hold images, has no rows")
+    options = Options(size, config.background, config.skip_bad)
+    pictures = read_pictures(chain.from_iterable(t.read_pictures() for t in tables), options)
+    labels = found.values[np.flatnonzero(pictures.kept)]
+    read = checked_split(where, pictures.images, labels, found.names)
+    note = tables[0].columns.note
+    return replace(read, by_name=found.by_name, notes=(*([note] if note else []), *pictures.notes))
+
+
+def _open_all(files: tuple[Path, ...], config: DataConfig) -> list[Table]:
+    """The tables of a split. Raises DataError where their labels are in columns of other names."""
+    tables = [_open(path, config) for path in files]
+    for table in tables[1:]:
+        if table.columns.label != tables[0].columns.label:
+            raise DataError(
+                f"{table.path}: labels must be in column {tables[0].columns.label!r} as in "
+                f"{tables[0].path.name}, are in {table.columns.label!r}; set data.label"
+            )
+    return tables
+
+
+def _labels(tables: list[Table]) -> Labels:
+    return joined(str(tables[0].path), [table.read_labels() for table in tables])
+
+
+def _label_bytes(files: SplitFiles, config: DataConfig, split: SplitName) -> bytes:
+    return _labels([_open(path, config) for path in files[split]]).values.tobytes()
 
 
 @dataclass(frozen=True)
 class Table:
-    """A Parquet file: the names of its image and label columns; its class names if it has any."""
+    """A Parquet file, and which of its columns to read."""
 
     path: Path
-    image: str
-    label: str
+    columns: Columns
     classes: tuple[str, ...] | None
 
-    def read_labels(self) -> np.ndarray:
-        """The labels, (n,) int64. Raises DataError where one is missing."""
-        batches = [batch.column(self.label) for batch in self._batches(self.label)]
-        if any(batch.null_count for batch in batches):
-            raise DataError(f"{self.path}: column {self.label!r} must have a number in every row")
-        arrays = [batch.to_numpy(zero_copy_only=False).astype(np.int64) for batch in batches]
-        return np.concatenate([np.empty(0, np.int64), *arrays])
+    def read_labels(self) -> Labels:
+        """The labels of all rows. Raises DataError where one is missing or cannot be one."""
+        import pyarrow as pa
+
+        name = self.columns.label
+        with _readable(self.path):
+            batches = [batch.column(name) for batch in self._batches(name)]
+            column = pa.chunked_array(batches) if batches else pa.chunked_array([], pa.int64())
+        return read_labels(f"{self.path}: column {name!r}", column, self.classes)
 
     def read_pictures(self) -> Iterator[Encoded]:
-        """The encoded pictures, row by row. Raises DataError where one is missing."""
+        """The encoded pictures, row by row; ``data`` is None where there are no bytes."""
         row = 0
-        for batch in self._batches(self.image):
-            for data in batch.column(self.image).field("bytes").to_pylist():
-                name = f"{self.path} row {row}"
-                if data is None:
-                    raise DataError(
-                        f"{name}: must hold the picture's bytes; a path is not followed"
-                    )
-                yield Encoded(name, data)
+        for batch in self._batches(self.columns.image):
+            column = batch.column(self.columns.image)
+            for data in (column.field("bytes") if _is_struct(column) else column).to_pylist():
+                yield Encoded(f"{self.path} row {row}", data)
                 row += 1
 
     def _batches(self, column: str) -> Iterator[pa.RecordBatch]:
@@ -86,13 +193,19 @@ class Table:
             yield from file.iter_batches(ROWS_AT_ONCE, columns=[column])
 
 
-def _open(path: Path) -> Table:
+def _is_struct(column: pa.Array) -> bool:
+    import pyarrow.types as types
+
+    return types.is_struct(column.type)
+
+
+def _open(path: Path, config: DataConfig) -> Table:
     import pyarrow.parquet as pq
 
     with _readable(path):
         schema = pq.read_schema(path)
-    image, label = _columns(path, schema)
-    return Table(path, image, label, _class_names(schema, label))
+    columns = find_columns(path, schema, config)
+    return Table(path, columns, class_names(schema, columns.label))
 
 
 @contextmanager
@@ -105,30 +218,3 @@ def _readable(path: Path) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{path}: must be a readable Parquet file: {reason}") from None
-
-
-def _columns(path: Path, schema: pa.Schema) -> tuple[str, str]:
-    """The names of the image and the label column, found by their types."""
-    import pyarrow.types as types
-
-    images = [
-        f.name for f in schema if types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0
-    ]
-    numbers = [f.name for f in schema if types.is_integer(f.type)]
-    labels = numbers if len(numbers) == 1 else [n for n in LABEL_NAMES if n in numbers][:1]
-    if len(images) == 1 and labels:
-        return images[0], labels[0]
-    columns = ", ".join(f"{f.name}: {f.type}" for f in schema)
-    raise DataError(
-        f"{path}: must have one column struct{{bytes, path}} of images and one of integers, "
-        f"called label if there are several; has {columns}"
-    )
-
-
-def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
-    """The names that Hugging Face's metadata gives the class numbers, if it is there."""
-    try:
-        metadata: Any = json.loads((schema.metadata or {})[b"huggingface"])
-        return tuple(map(str, metadata["info"]["features"][label]["names"]))
-    except (KeyError, TypeError, ValueError):
-        return None

@@ -21,11 +21,16 @@ class Split:
 
     images: (n, h, w, c) uint8 with c = 1 (grey) or 3 (RGB); labels: (n,) int64. With ``classes``
     label i means ``classes[i]``; without, labels are any integers, which name the classes.
+    by_name: the files hold names, and labels are only their positions in ``classes``, so that
+    numbers of other splits mean nothing beside them. notes: sentences on what was left out or
+    changed.
     """
 
     images: np.ndarray
     labels: np.ndarray
     classes: tuple[str, ...] | None = None
+    by_name: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,10 +39,15 @@ class Source:
 
     files: for each split that exists, the files that ``read`` opens for it.
     read: (split, size) -> Split, with images resized to size x size unless size is None.
+    notes: sentences on what lies there and is not used.
+    labels: (split) -> the labels alone, in any bytes that change with them, for formats whose files
+    may be too large to be read whole each time; None where there is no cheap way.
     """
 
     files: SplitFiles
     read: Callable[[SplitName, int | None], Split]
+    notes: tuple[str, ...] = ()
+    labels: Callable[[SplitName], bytes] | None = None
 
 
 def checked_split(
@@ -45,6 +55,7 @@ def checked_split(
 ) -> Split:
     """The split with these arrays; grey images may be (n, h, w), labels (n, 1).
 
+    Labels may be whole numbers of any type, booleans, or text, which is numbered in sorted order.
     Raises DataError naming ``where`` if the arrays cannot be images and their labels.
     """
     shape = (*images.shape, 1) if images.ndim == 3 else images.shape
@@ -55,9 +66,10 @@ def checked_split(
         )
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+    if labels.ndim != 1 or labels.dtype.kind not in "iufbUS":
         raise DataError(
-            f"{where}: labels must be integers of shape (n,), got {labels.dtype} {labels.shape}"
+            f"{where}: labels must be whole numbers or text of shape (n,), "
+            f"got {labels.dtype} {labels.shape}"
         )
     if len(images) != len(labels):
         raise DataError(
@@ -66,4 +78,31 @@ def checked_split(
         )
     if images.size == 0:
         raise DataError(f"{where}: must hold images, got shape {images.shape}")
-    return Split(images.reshape(shape), labels.astype(np.int64), classes)
+    names, by_name = classes, False
+    if labels.dtype.kind in "bUS":
+        names, labels = named(labels)
+        by_name = True
+    return Split(images.reshape(shape), whole(where, labels), names, by_name)
+
+
+def named(labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
+    """Text or booleans as the names that occur, sorted, and each label's position among them."""
+    if labels.dtype.kind == "b":
+        labels = np.where(labels, "true", "false")
+    elif labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    names, positions = np.unique(labels, return_inverse=True)
+    return tuple(map(str, names)), positions.astype(np.int64)
+
+
+def whole(where: object, labels: np.ndarray) -> np.ndarray:
+    """Numbers as int64. Raises DataError naming ``where`` if one has a fraction."""
+    with np.errstate(invalid="ignore"):
+        numbers = labels.astype(np.int64)
+    if labels.dtype.kind == "f":
+        wrong = ~np.isfinite(labels) | (numbers != labels)
+        if wrong.any():
+            raise DataError(
+                f"{where}: labels must be whole numbers or text, got {labels[wrong][0]:g}"
+            )
+    return numbers

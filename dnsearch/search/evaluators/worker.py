@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from dnsearch.config import DataConfig, TrainingConfig
+from dnsearch.config import DataConfig, ErrorName, TrainingConfig
 from dnsearch.errors import ConfigError, DataError
+from dnsearch.rundir import confusion_file
 from dnsearch.search.evaluators.base import Job
 from dnsearch.training.score import CurvePoint, Score
 
@@ -29,7 +30,7 @@ class WorkerSettings:
 
     fingerprint: of the data the search began with. latency_batch: images a forward pass when
     latency is measured; None does not measure. test: measure on the test images, too; a search
-    never does. zero_cost: score each network at initialisation, too.
+    never does. zero_cost: score each network at initialisation, too. error: the kind measured.
     """
 
     data: DataConfig
@@ -39,6 +40,7 @@ class WorkerSettings:
     latency_batch: int | None
     test: bool = False
     zero_cost: bool = False
+    error: ErrorName = "top1"
 
 
 _state: dict[str, Any] = {}
@@ -90,6 +92,7 @@ def train(job: Job, checkpoint: Path, slot: int) -> Score:
 def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     from dnsearch.cost.device import measure_latency
     from dnsearch.training.device import release_memory
+    from dnsearch.training.measured import write_confusion
     from dnsearch.training.trainer import Trainer
     from dnsearch.training.zerocost import one_batch, zero_cost_scores
 
@@ -103,12 +106,13 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     def show(point: CurvePoint) -> None:
         _state["progress"][slot] = point.epoch
 
-    trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint)
+    trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint, settings.error)
     score = trainer.train(job.rung, show)
     tests = _state["test"]
     if tests is not None and score.failure is None:
-        error, loss = trainer.evaluate(tests)
-        score = replace(score, test_error=error, test_loss=loss, test_images=len(tests))
+        found = trainer.evaluate(tests)
+        write_confusion(found, confusion_file(checkpoint, "test"))
+        score = score.tested(found)
     if settings.latency_batch and score.failure is None:
         # Torch's own modules, as an export is used, not what trains them fast.
         model = trainer.averaged.model.use_kernels("reference", data.device)

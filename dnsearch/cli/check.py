@@ -1,0 +1,101 @@
+"""``dnsearch check``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dnsearch.cli.run import bundled_study
+from dnsearch.config import load_study
+from dnsearch.text import counted
+
+if TYPE_CHECKING:
+    from dnsearch.search.check import Check, Point
+
+MOST_LINES = 5
+"""Notes, and warnings, that are printed; data.json of a run has all notes."""
+
+
+@click.command()
+@click.argument("study", required=False)
+def command(study: str | None) -> None:
+    """Say what can be known of STUDY, a study file, before anything is trained.
+
+    It reads all images, the test split included, counts every network of the space, and trains two
+    of them for a second to see how long the search will take. What would keep `dnsearch run` from
+    starting is an error; what makes its answer doubtful is a warning, with what to change. Without
+    STUDY it takes the bundled one, quickstart.
+    """
+    file = bundled_study() if study is None else Path(study)
+
+    from dnsearch.search.check import check
+
+    found = check(load_study(file))
+    click.echo(f"{file.stem}: ready to run, {counted(len(found.warnings), 'warning')}")
+    for name, text in _lines(found):
+        click.echo(f"{name:<11}{text}")
+    for kind, texts in (("note", found.notes), ("warning", found.warnings)):
+        for text in texts[:MOST_LINES]:
+            click.echo(f"{kind}: {text}")
+        if len(texts) > MOST_LINES:
+            click.echo(f"{kind}: {len(texts) - MOST_LINES} more")
+
+
+def _lines(found: Check) -> Iterator[tuple[str, str]]:
+    from dnsearch.analysis.metrics import duration
+    from dnsearch.search.check import SHOWN_AT
+
+    outset, counts = found.outset, found.outset.data.counts
+    data, study = outset.data, outset.study
+    channels, height, width = data.shape
+    tests = found.test.images if found.test else 0
+    yield (
+        "data:",
+        f"{data.name}: {counts['train']:,} training, {counts['validation']:,} validation, "
+        f"{tests:,} test images, {height}x{width} {'grey' if channels == 1 else 'colour'}",
+    )
+    each = data.class_counts["train"]
+    names = ", ".join(data.classes[:4]) + ", ..." * (data.num_classes > 4)
+    least, most = f"{min(each):,}", f"{max(each):,}"
+    images = least if least == most else f"{least} to {most}"
+    yield "classes:", f"{data.num_classes} of {images} training images each: {names}"
+    yield "baseline:", f"{100 * found.baseline.error:.2f} % error by {found.baseline.words}"
+    yield (
+        "shows:",
+        f"differences of error from {100 * found.difference:.1f} points on (two standard errors at "
+        f"{100 * SHOWN_AT:.0f} % error)",
+    )
+    rungs = "; ".join(
+        f"{counted(rung, 'epoch')}, {counted(steps, 'step')}" for rung, steps in found.steps.items()
+    )
+    yield "rungs:", f"{rungs}, of {study.training.batch_size} images each"
+    yield (
+        "space:",
+        f"{counted(len(outset.points), 'network')} within the limits, of {outset.space.size:,}",
+    )
+    yield "cheapest:", _point(found.cheapest)
+    yield "dearest:", _point(found.dearest)
+    if found.seconds is None:
+        yield "time:", "unknown: the memory here does not suffice to train a network"
+        return
+    low, high = map(duration, found.seconds)
+    workers = counted(len(outset.plan.devices), "worker")
+    yield (
+        "time:",
+        f"{low} to {high} for {counted(study.search.trials, 'trial')} with {workers} on "
+        f"{outset.plan.kind.upper()} (if all are as",
+    )
+    yield "", "the cheapest network, or of mean MACs, to the top rung; two were timed for a second)"
+
+
+def _point(point: Point) -> str:
+    from dnsearch.analysis.metrics import duration, format_value
+
+    costs = ", ".join(
+        format_value(name, getattr(point.cost, name)) for name in ("params", "macs", "train_bytes")
+    )
+    time = "" if point.seconds is None else f", about {duration(point.seconds)}"
+    return f"{point.arch.describe()}: {costs} to train{time}"

@@ -1,0 +1,63 @@
+"""How fast a network trains here, measured on a few steps."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+
+import torch
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.config import TrainingConfig
+from dnsearch.data import DeviceData, PreparedData
+from dnsearch.seeds import derived_seed
+from dnsearch.training.device import is_out_of_memory, set_up
+from dnsearch.training.trainer import Trainer
+
+WARM_UP = 2
+"""Steps that are not timed: the first allocate memory and choose algorithms."""
+
+
+def seconds_a_step(
+    arch: ArchConfig,
+    images: PreparedData,
+    recipe: TrainingConfig,
+    device: str,
+    threads: int,
+    budget: float = 1.0,
+) -> float | None:
+    """The duration of a training step, in seconds, from about ``budget`` seconds of them; None
+    where memory does not suffice. Sets this process up for training."""
+    set_up(device, threads)
+    try:
+        trainer = Trainer(arch, DeviceData(images, device), recipe, seed=0)
+        return _timed(trainer, budget)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+
+
+def _timed(trainer: Trainer, budget: float) -> float:
+    """The median, which other work on the machine moves least."""
+    trainer.model.train()
+    durations: list[float] = []
+    while True:
+        seed = derived_seed("pace", len(durations))
+        generator = torch.Generator(trainer.device).manual_seed(seed)
+        last = time.perf_counter()
+        for batch, labels in trainer.data.batches(trainer.recipe.batch_size, generator):
+            trainer._step(batch, labels, trainer.recipe.learning_rate).item()  # waits for a GPU
+            now = time.perf_counter()
+            durations.append(now - last)
+            last = now
+            if len(durations) > WARM_UP and sum(durations[WARM_UP:]) > budget:
+                return statistics.median(durations[WARM_UP:])
+
+
+def device_memory(device: str) -> int:
+    """Memory of the device in all, bytes."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[1]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,136 @@
+"""The answer in words: the baseline, none better, as good and cheaper, changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dnsearch.analysis.candidates import State, by_network
+from dnsearch.analysis.predictions import Predictions
+from dnsearch.report.answer import answer
+from dnsearch.report.digest import digest
+from dnsearch.report.page import render
+from dnsearch.report.series import front_series
+from dnsearch.rundir import RunDir
+from dnsearch.search.answers import Why, answers, change, note_answer
+
+from . import synthetic
+
+CATS = {
+    "classes": ["cat", "dog"],
+    "class_counts": {"train": [608, 32], "validation": [152, 8]},
+    "images": {"train": 640, "validation": 160},
+}
+
+
+def of(errors, data=CATS, **more):
+    """Networks with these measured errors at rising costs."""
+    found = synthetic.results(len(errors), seed=3, data=synthetic.DATA | data, **more)
+    macs = sorted(candidate.cost.macs for candidate in found.measured)
+    runs = [
+        replace(run, error=error, cost=replace(run.cost, macs=cost), curve=())
+        for run, error, cost in zip(found.measured, errors, macs, strict=True)
+    ]
+    return replace(found, measured=runs)
+
+
+def predicting(results, draws, noise=0.03):
+    keys = tuple(run.key for run in results.measured)
+    predictions = Predictions(keys, np.asarray(draws, float), noise, 4000, 9)
+    return replace(results, predict=lambda: predictions)
+
+
+def test_760_cats_and_40_dogs_recommend_nobody():
+    told = digest(of([0.05] * 6))
+    assert told.answer is None
+    assert told.picks == {}
+    assert told.reference["error"] == pytest.approx(0.05)
+    text = answer(told)
+    assert text.startswith(
+        "No network is shown to be better than always answering 'cat', which has an error of 5.00 %"
+    )
+    assert "(45 steps in the longest run)" in text  # 9 epochs of 640 images in batches of 128
+    assert "160 validation images may be too few" in text
+    page = render(told)
+    assert text.replace("'", "&#39;") in page
+    assert "Recommended networks" not in page
+
+
+def test_the_baseline_stands_beside_every_answer():
+    told = digest(of([0.04, 0.02, 0.001]))
+    assert told.answer is told.finished[2]
+    assert "Always answering 'cat' has an error of 5.00 %." in answer(told)
+    assert "always answering &#39;cat&#39;" in render(told)
+    series = front_series(told, "macs")
+    assert series.baseline.error == pytest.approx(0.05)
+    assert series.shows_baseline
+    far = front_series(digest(of([0.01, 0.004])), "macs")
+    assert not far.shows_baseline
+
+
+def test_none_wrong_of_80_tells_what_80_images_allow():
+    data = {"images": {"train": 320, "validation": 80}}
+    told = digest(of([0.0, 0.0, 0.0], data=data, costs=("macs",)))
+    assert [network.name for network in told.front] == [told.finished[0].name]  # the cheapest
+    assert told.answer is told.finished[0]
+    assert "0.00 % validation error (0.00 to 3.68 % on new images)" in answer(told)
+
+
+def test_as_good_and_cheaper_is_told_with_its_figures():
+    results = of([0.0205, 0.02])
+    luck = 0.02 * np.random.default_rng(0).standard_normal((4000, 2))
+    told = digest(predicting(results, np.array([0.0205, 0.02]) * np.exp(luck)))
+    cheap, best = told.finished
+    assert told.answer is best
+    assert told.as_good is not None
+    assert told.as_good.network is cheap
+    text = answer(told)
+    assert f"and cheaper: {cheap.name}," in text
+    saved = 100 * (1 - cheap.cost.macs / best.cost.macs)
+    assert f"{saved:.0f} % less MACs" in text
+    assert "an error at most 3 % larger with probability 0.5" in text
+    assert digest(predicting(results, np.array([0.024, 0.02]) * np.exp(luck))).as_good is None
+
+
+def test_a_later_different_answer_is_told_as_a_change(tmp_path):
+    run = RunDir(tmp_path)
+    early = of([0.03, 0.02])
+    note_answer(early, run)
+    note_answer(early, run)
+    assert len(answers(run)) == 1
+    assert change(early, answers(run)) is None
+    later = replace(early, measured=[*early.measured, *of([0.4, 0.4, 0.01]).measured[2:]])
+    found = change(later, answers(run))
+    assert found is not None
+    assert found.why is Why.TRAINED
+    before, now = early.measured[1], later.measured[2]
+    text = answer(digest(later, found))
+    assert f"The answer was {before.name} when it was told on " in text
+    assert (
+        f"after 2 training runs; now it is {now.name}, because {now.name} was trained since" in text
+    )
+    assert "was 2.00 % then and is 2.00 % now" in text
+
+
+def test_a_change_is_told_against_what_was_exported(tmp_path):
+    run = RunDir(tmp_path)
+    first = of([0.03, 0.02])
+    note_answer(first, run, tmp_path / "net")
+    better = synthetic.changed(first, 0, error=0.01)
+    note_answer(better, run)
+    assert [each.exported for each in answers(run)] == [str(tmp_path / "net"), ""]
+    found = change(better, answers(run))
+    assert found is not None
+    assert (found.why, found.before.key) == (Why.PREDICTED, first.measured[1].key)
+    assert f"was exported to {tmp_path / 'net'}" in answer(digest(better, found))
+    assert change(first, answers(run)) is None
+
+
+def test_joined_networks_keep_what_did_not_finish():
+    runs = of([0.03, 0.02]).measured
+    failed = synthetic.failed_as(runs[0], "diverged")
+    found = by_network([*runs, replace(runs[0], seed=1), failed], 160)
+    assert [each.state for each in found] == [State.FINISHED, State.FINISHED, State.FAILED]
+    assert [each.seeds for each in found] == [2, 1, 1]
