@@ -12,11 +12,8 @@ import click
 from dnsearch.cli import typed
 from dnsearch.cli.networks import Asked, find_network
 from dnsearch.cli.run import BUNDLED, bundled_study
-from dnsearch.config import StudyConfig, load_study, override
+from dnsearch.config import LONGER, StudyConfig, load_study, override
 from dnsearch.rundir import RUNS, RunDir
-
-LONGER = 10
-"""Times the top rung: the trainings of a search only rank networks, this one is to be used."""
 
 
 @click.command()
@@ -59,15 +56,16 @@ def command(
 ) -> int:
     """Train NETWORK in full, measure it on the test images, and write it into reports/NAME.
 
-    NETWORK is a preset, a config.json, the folder of an export, or RUN:PICK for a network of a
-    search, such as example:knee or example:KEY. Images and recipe are those of --study, or of RUN,
-    or else of the bundled study, quickstart; the learning rate falls at the end of these epochs.
+    NETWORK is a preset, a config.json, the folder of an export, RUN for the answer of a search, or
+    RUN:PICK for another of its networks, such as example:knee or example:KEY. Images and recipe are
+    those of --study, or of RUN, or else of the bundled study, quickstart; the learning rate falls at
+    the end of these epochs.
     The network is shown the test images once, when the last epoch is done.
 
     Ctrl-C stops it at any time; the same command continues it, with the same result bit for bit.
 
     \b
-    dnsearch train example:knee --epochs 30
+    dnsearch train example --epochs 30
     dnsearch train densenet-bc-100-12 --study flowers.toml
     """
     asked = find_network(network)
