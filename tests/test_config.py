@@ -19,7 +19,13 @@ from dnsearch.config import (
     parse_study,
     to_toml,
 )
-from dnsearch.config.values import parse_seconds
+from dnsearch.config.values import (
+    parse_amount,
+    parse_bytes,
+    parse_milliseconds,
+    parse_seconds,
+    parse_share,
+)
 from dnsearch.errors import ConfigError
 
 REFUSED = [
@@ -67,7 +73,8 @@ REFUSED = [
     ("[training]\nrungs = [3, 1]", r"training.rungs must increase, got \[3, 1\]"),
     ("[training]\nrungs = [1, 1]", r"training.rungs must increase, got \[1, 1\]"),
     ("[training]\nrungs = [0, 1]", r"training.rungs\[0\] must be greater than 0, got 0"),
-    ('[limits]\nmax_macs = "1M"', r"limits.max_macs must be a whole number, got '1M'"),
+    ('[limits]\nmax_macs = "lots"', r"limits.max_macs must be a number, .* '500k', .*, got 'lots'"),
+    ('[limits]\nmax_macs = "1.5"', r"limits.max_macs must be a whole number, got 1.5"),
     ("[limits]\nmax_latency_ms = inf", r"limits.max_latency_ms must be a finite number, got inf"),
     # names
     ('[search]\nsampler = "cma"', r"search.sampler must be 'known-cost', 'mo-asha', 'tpe', .*"),
@@ -93,7 +100,7 @@ REFUSED = [
     *(
         (f"[search]\ntime = {text}", rf"search.time must be {rule}, got .+")
         for text, rule in {
-            '"5 parsecs"': r"a number of seconds or text such as '90s', '45m' or '1h30m'",
+            '"5 parsecs"': r"a number of seconds or text such as '90s', '45 min', .* or '2 days'",
             '""': r"a number of seconds or text .*",
             '"-3s"': r"a number of seconds or text .*",
             '"0s"': "greater than 0",
@@ -215,10 +222,96 @@ def test_read(text, section, key, value):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("45m", 2700), ("1h 30m", 5400), ("1d1s", 86_401)]
-)
+    ("text", "seconds"),
+    [
+        ("90s", 90), ("45m", 2700), ("1h 30m", 5400), ("1d1s", 86_401), ("90", 90), ("0.5", 0.5),
+        ("1 hour", 3600), ("90 min", 5400), ("1h30m", 5400), ("2 days", 172_800), ("1.5h", 5400),
+        (" 1 Hour and 30 Minutes ", 5400), ("1 hr, 5 secs", 3605), ("1 week", 604_800),
+        ("1,000 s", 1000), ("10M", 600),
+    ],
+)  # fmt: skip
 def test_seconds(text, seconds):
     assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["h", "1h30", "1h 2h", "1 month", "-1h", "1h-30m", "1h or 2m", "1:30", "inf"]
+)
+def test_other_durations_are_refused(text):
+    with pytest.raises(ValueError, match="must be a number of seconds or text such as '90s'"):
+        parse_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "number"),
+    [
+        (parse_amount, "3M", 3_000_000),
+        (parse_amount, "500k", 500_000),
+        (parse_amount, "2.3M", 2_300_000),
+        (parse_amount, "1.5 G", 1_500_000_000),
+        (parse_amount, "1e6", 1_000_000),
+        (parse_amount, "1,000,000", 1_000_000),
+        (parse_amount, "1_000", 1000),
+        (parse_amount, "2 million", 2_000_000),
+        (parse_amount, "3.2 M MACs", 3_200_000),
+        (parse_amount, "10 k params", 10_000),
+        (parse_amount, 7, 7),
+        (parse_amount, "0.5", 0.5),
+        (parse_bytes, "2GB", 2_000_000_000),
+        (parse_bytes, "2GiB", 2**31),
+        (parse_bytes, "1.5 MiB", 3 << 19),
+        (parse_bytes, "512 mb", 512_000_000),
+        (parse_bytes, "100 B", 100),
+        (parse_bytes, "4k", 4000),
+        (parse_milliseconds, "5", 5),
+        (parse_milliseconds, "5 ms", 5),
+        (parse_milliseconds, "0.1s", 100),
+        (parse_milliseconds, 2.5, 2.5),
+        (parse_share, "5 %", 0.05),
+        (parse_share, "0.05", 0.05),
+    ],
+)
+def test_amounts(parse, text, number):
+    found = parse(text)
+    assert found == pytest.approx(number, rel=1e-12)
+    assert isinstance(found, int) == isinstance(number, int) or parse is parse_milliseconds
+
+
+@pytest.mark.parametrize(
+    ("parse", "texts", "example"),
+    [
+        (
+            parse_amount,
+            ["", "M", "3X", "-3M", "3 M M", "2GB", "1,00", "0x10", "nan", "3m2k"],
+            "'500k'",
+        ),
+        (parse_bytes, ["", "GB", "2 iB", "2 Bytes!", "-1", "2 PB"], "'2 GiB'"),
+        (parse_milliseconds, ["", "5 parsecs", "fast"], "'5 ms'"),
+        (parse_share, ["", "%", "-5 %", "5 %%"], "'5 %'"),
+    ],
+)
+def test_other_amounts_are_refused(parse, texts, example):
+    for text in texts:
+        with pytest.raises(ValueError, match=f"must be .* {example}"):
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "key", "value"),
+    [
+        ('[limits]\nmax_macs = "3M"', "limits", "max_macs", 3_000_000),
+        ('[limits]\nmax_params = "500k"', "limits", "max_params", 500_000),
+        ('[limits]\nmax_activations = "1.5 G"', "limits", "max_activations", 1_500_000_000),
+        ('[limits]\nmax_train_bytes = "2 GiB"', "limits", "max_train_bytes", 2**31),
+        ('[limits]\nmax_latency_ms = "5 ms"', "limits", "max_latency_ms", 5.0),
+        ('[data]\ntrain_images = "10k"', "data", "train_images", 10_000),
+        ('[objectives]\nreference = {macs = "5M"}', "objectives", "reference", {"macs": 5e6}),
+        ('[search]\ntime = "1 hour"', "search", "time", 3600),
+        ('[search]\ntimeout = "2 days"', "search", "timeout", 172_800),
+    ],
+)
+def test_amounts_in_study_files(text, section, key, value):
+    assert getattr(getattr(parse_study(text), section), key) == value
 
 
 def test_start_configs_take_the_datas_channels_and_classes():

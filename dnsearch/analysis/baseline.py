@@ -44,5 +44,5 @@ def baseline(data: Mapping[str, Any], error: str = "top1") -> Baseline:
     commonest = str(classes[order[0]])
     if error == "balanced":
         return Baseline(1 - float(held[order[0]] > 0) / np.count_nonzero(held), commonest)
-    right = held[order[: MOST_ANSWERS[error]]].sum()
-    return Baseline(float(1 - right / held.sum()), commonest)
+    wrong = held[order[MOST_ANSWERS[error] :]].sum()
+    return Baseline(float(wrong / held.sum()), commonest)

@@ -24,6 +24,7 @@ from dnsearch.analysis import pareto
 from dnsearch.analysis.candidates import Candidate, figures, finished, state_counts
 from dnsearch.analysis.metrics import format_value
 from dnsearch.analysis.predictions import Predictions
+from dnsearch.config.values import parse_amount, parse_bytes, parse_milliseconds, parse_share
 from dnsearch.errors import ConfigError, RunError, nearest
 
 LEAST_ERROR, AS_GOOD, KNEE, LEAST_COST = RULES = ("least-error", "as-good", "knee", "least-cost")
@@ -38,8 +39,8 @@ NONE_BETTER = "none is shown to be better than always giving the same answer"
 BOUNDED = ("params", "macs", "activations", "train_bytes", "latency_ms", "depth", "error")
 """What a query may bound."""
 
-_BOUND = re.compile(r"\s*(?P<name>\w+)\s*<=\s*(?P<number>[^\s<>=]+?)\s*(?P<prefix>[kMGT]?)\s*")
-_PREFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BOUND = re.compile(r"\s*(?P<name>\w+)\s*<=\s*(?P<amount>[^<>=]*[^<>=\s])\s*")
+_PARSED = {"train_bytes": parse_bytes, "latency_ms": parse_milliseconds, "error": parse_share}
 _EXAMPLE = "write bounds such as 'macs<=50e6'"
 
 
@@ -167,7 +168,7 @@ def parse_bounds(query: str) -> dict[str, float]:
         if name not in BOUNDED:
             raise ConfigError("pick", "bounds an unknown figure", name, nearest(name, BOUNDED))
         try:
-            bound = float(match["number"]) * _PREFIXES[match["prefix"]]
+            bound = float(_PARSED.get(name, parse_amount)(match["amount"]))
         except ValueError:
             raise ConfigError("pick", "must bound by a number", part.strip(), _EXAMPLE) from None
         bounds[name] = min(bound, bounds.get(name, bound))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
+import shlex
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -73,19 +77,31 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The ``dnsearch`` command. What a user can mend is one line on stderr and exit code 2."""
+    """The ``dnsearch`` command. What a user can mend is one line on stderr and exit code 2; Ctrl-C
+    is exit code 130. What the terminal or pipe has no character for is shown as ``?``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(_run(lambda: cli.main(arguments, prog_name="dnsearch", standalone_mode=False)))
 
 
 def _run(command: Callable[[], Any]) -> int:
     try:
         return command() or 0
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return 128 + signal.SIGPIPE
     except (DnsearchError, click.ClickException, OSError, MemoryError) as error:
         click.echo(f"dnsearch: {' '.join(_message(error).splitlines())}", err=True)
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("dnsearch: stopped", err=True)
-        return 130
+        click.echo(f"dnsearch: interrupted\nto go on:  {typed()}", err=True)
+        return 128 + signal.SIGINT
+
+
+def typed() -> str:
+    """The command that was typed, to be typed again."""
+    return shlex.join(["dnsearch", *sys.argv[1:]])
 
 
 def _message(error: Exception) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from dnsearch.analysis.metrics import duration
+from dnsearch.cli import typed
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
 from dnsearch.rundir import RunDir
@@ -90,7 +90,7 @@ def command(
     write_page(results, folder, confirmed=shown)
     click.echo(f"\n{reason}")
     if reason == INTERRUPTED:
-        click.echo(f"to go on:  {shlex.join(['dnsearch', *sys.argv[1:]])}")
+        click.echo(f"to go on:  {typed()}")
     print_answer(digest(results))
     if found is not None:
         _print(found)

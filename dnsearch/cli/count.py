@@ -13,9 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from dnsearch.analysis.metrics import MISSING
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
-from dnsearch.cli.networks import read_network
+from dnsearch.cli.networks import Asked, find_network, is_file_or_folder
 from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
 from dnsearch.errors import ConfigError
 
@@ -27,7 +28,11 @@ MOST_ELEMENTS = 2 * 10**9
 
 @click.command()
 @click.argument("network", default="")
-@click.option("--input", "shape", default=None, help="Image shape CxHxW, such as 3x224x224.")
+@click.option(
+    "--input",
+    "shape",
+    help="Image shape CxHxW, such as 3x224x224; by default that of RUN's images.",
+)
 @click.option("--growth-rate", type=int, help="Feature maps each layer adds.")
 @click.option("--block-config", help="Layers of each block, such as 6-12-24-16.")
 @click.option("--num-init-features", type=int, help="Channels after the stem.")
@@ -41,21 +46,26 @@ MOST_ELEMENTS = 2 * 10**9
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(network: str, shape: str | None, batch_size: int, as_json: bool, **flags: Any) -> None:
     """Count the parameters and multiply-adds of NETWORK: a preset, a config.json, the folder of an
-    export, or options alone (those left out are densenet121's).
+    export, RUN:PICK as of `dnsearch train`, or options alone (those left out are densenet121's).
 
-    Every total is given twice: by the formula that searches use, and as fvcore counts it on the
-    network. Presets are densenet121, 161, 169, 201, 264, and the paper's networks for
+    Every total is given twice: by the formula that searches use, and as fvcore counts the
+    convolutions and the linear layer of the network (its own total has norms and pooling too, which
+    are no multiply-adds). Presets are densenet121, 161, 169, 201, 264, and the paper's networks for
     CIFAR: densenet-40-12, densenet-100-12, densenet-100-24, densenet-bc-100-12, densenet-bc-250-24,
     densenet-bc-190-40.
 
     \b
     dnsearch count densenet121 --input 3x224x224
+    dnsearch count example:least-error
     dnsearch count --growth-rate 12 --block-config 4-4-4 --stem cifar --input 1x28x28
     """
     given = {name: value for name, value in flags.items() if value is not None}
-    if network not in PRESETS and network and Path(network).is_dir():  # of dnsearch export
-        shape = shape or _exported_shape(Path(network))
-    arch = _architecture(network, given)
+    asked = find_network(network) if network else None
+    if shape is None and asked is not None and asked.shape is not None:
+        shape = "x".join(map(str, asked.shape))
+    if shape is None and network and is_file_or_folder(network):  # perhaps of dnsearch export
+        shape = _exported_shape(Path(network))
+    arch = _architecture(asked, given)
     channels, height, width = _shape(shape, arch)
     name = arch.describe() if given or not network else network
     arch = arch.replace(in_channels=channels)
@@ -88,9 +98,9 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
     console.print(_totals(cost, vars(traced), batch_size))
 
 
-def _architecture(network: str, flags: dict[str, Any]) -> ArchConfig:
-    if network:
-        base = read_network(network)
+def _architecture(asked: Asked | None, flags: dict[str, Any]) -> ArchConfig:
+    if asked is not None:
+        base = asked.arch
     elif flags:
         base = ArchConfig()
     else:
@@ -160,10 +170,12 @@ def _stages(title: str, stages: list[StageCost], traced: Any) -> Table:
 
 def _totals(cost: Cost, traced: Any, batch_size: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("total", "formula", "fvcore"):
+    for column in ("total", "formula", "by fvcore"):
         table.add_column(column, justify="left" if column == "total" else "right")
     labels = {"params": "parameters", "macs": "MACs (multiply-adds)", "activations": "activations"}
     for name, label in labels.items():
         table.add_row(label, f"{getattr(cost, name):,}", f"{traced[name]:,}")
-    table.add_row(f"training bytes, batch {batch_size}", f"{cost.train_bytes:,}", "–")
+    table.add_row(f"training bytes, batch {batch_size}", f"{cost.train_bytes:,}", MISSING)
+    table.caption = "by fvcore: its convolutions and linear layer; norms and pooling are no MACs"
+    table.caption_justify = "left"
     return table

@@ -1,12 +1,52 @@
-"""The NETWORK of a command: a preset, a file, or a folder."""
+"""The NETWORK of a command: a preset, a file, a folder, or RUN:PICK."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS, preset
+from dnsearch.config import StudyConfig
+from dnsearch.rundir import RunDir
+
+
+class Asked(NamedTuple):
+    """A network, its name and a name for its folder; of a search also its study and the shape of
+    its images, (channels, height, width)."""
+
+    name: str
+    folder: str
+    arch: ArchConfig
+    study: StudyConfig | None = None
+    shape: tuple[int, int, int] | None = None
+
+
+def find_network(network: str) -> Asked:
+    """The network of a preset's name, a config.json, the folder of an export, or RUN:PICK.
+
+    Raises as ``read_network`` does, and RunError where there is no such run or candidate.
+    """
+    run, colon, query = network.rpartition(":")
+    if colon and not is_file_or_folder(network):
+        return _of_run(RunDir.find(run), query)
+    arch = read_network(network)
+    if network in PRESETS:
+        return Asked(network, network, arch)
+    path = Path(network).resolve()
+    return Asked(arch.describe(), path.name if path.is_dir() else path.stem, arch)
+
+
+def _of_run(run: RunDir, query: str) -> Asked:
+    from dnsearch.analysis.picks import RULES
+    from dnsearch.search.results import read_results
+
+    results = read_results(run)
+    found = results.pick(query)
+    folder = f"{run.name}-{query if query in RULES else found.key}"
+    channels, height, width = results.data["shape"]
+    return Asked(found.name, folder, found.arch, results.study, (channels, height, width))
 
 
 def is_file_or_folder(network: str) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
-import sys
 from pathlib import Path
 
 import click
 
+from dnsearch.cli import typed
 from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
@@ -44,7 +43,8 @@ def command(
     """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME.
 
     Without STUDY it takes the bundled one, quickstart, on the bundled images. Ctrl-C ends it at any
-    time; the same command goes on, and --trials and --time are totals over all sittings.
+    time (exit code 130); the same command goes on, and --trials and --time are totals over all
+    sittings.
 
     --scaling does not search: it trains networks of sizes from small to the largest allowed, of
     several shapes, on all images and on parts of them, into reports/NAME-scaling.
@@ -81,9 +81,10 @@ def command(
     results = read_results(run)
     changed = change(results, answers(run))
     write_page(results, run)
-    typed = shlex.join(["dnsearch", *sys.argv[1:]])
-    found = print_summary(results, run, reason, typed, changed)
-    return 0 if found or reason in (INTERRUPTED, TIME_IS_UP) else 1
+    found = print_summary(results, run, reason, typed(), changed)
+    if reason == INTERRUPTED:
+        return 130
+    return 0 if found or reason == TIME_IS_UP else 1
 
 
 def bundled_study(name: str = BUNDLED) -> Path:

@@ -36,7 +36,7 @@ def print_summary(
     """Prints why the search ended, the recommended network, the report and the next commands.
 
     ``command`` is what was typed; ``change``: how the answer differs from an earlier one. Returns
-    whether there is a network to recommend.
+    whether any network finished.
     """
     found = digest(results, change)
     click.echo(f"\n{reason}: {_done(found)} in {duration(results.seconds)} of search")
@@ -52,7 +52,7 @@ def print_summary(
         click.echo(f"export:    {export_command(name)}")
         _print_confirm(results, name)
         click.echo(f"train on:  dnsearch train {shlex.quote(f'{name}:{LEAST_ERROR}')}")
-    return bool(found.picks)
+    return bool(found.front)
 
 
 def _done(found: Digest) -> str:
@@ -87,7 +87,7 @@ def print_answer(found: Digest) -> None:
     """The network to take with its figures, what is as good and cheaper, and the baseline; or why
     there is none."""
     if found.answer is None:
-        _print("", none_to_recommend(found))
+        click.echo(none_to_recommend(found))
         return
     _print_network("take:", found.answer, found)
     _print("", _noise(found.answer, found))

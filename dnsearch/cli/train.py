@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
-from dnsearch.arch.config import ArchConfig
-from dnsearch.arch.presets import PRESETS
-from dnsearch.cli.networks import is_file_or_folder, read_network
+from dnsearch.cli import typed
+from dnsearch.cli.networks import Asked, find_network
 from dnsearch.cli.run import BUNDLED, bundled_study
 from dnsearch.config import StudyConfig, load_study, override
 from dnsearch.rundir import RUNS, RunDir
@@ -72,7 +70,7 @@ def command(
     dnsearch train example:knee --epochs 30
     dnsearch train densenet-bc-100-12 --study flowers.toml
     """
-    asked = _asked(network)
+    asked = find_network(network)
     notes: list[str] = []
     config = _study(asked, study, notes)
     run = RunDir.named(asked.folder if name is None else name, to)
@@ -95,13 +93,12 @@ def command(
 
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
     notes += [*images.notes, *plan.notes(), *plan.compile_kernels(config.training)]
-    typed = shlex.join(["dnsearch", *sys.argv[1:]])
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # from schedulers: as Ctrl-C
     try:
         with make_watch(run.name, notes) as watch:
             result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted\nto go on:  {typed}")
+        click.echo(f"\ninterrupted\nto go on:  {typed()}")
         return 130
     if result.failure is not None:
         click.echo(f"dnsearch: {run.path}: {result.failure}", err=True)
@@ -116,26 +113,6 @@ def command(
     return 0
 
 
-class Asked(NamedTuple):
-    """A network, its name, a name for its folder, and its study if it comes from a search."""
-
-    name: str
-    folder: str
-    arch: ArchConfig
-    study: StudyConfig | None = None
-
-
-def _asked(network: str) -> Asked:
-    run, colon, query = network.rpartition(":")
-    if colon and not is_file_or_folder(network):
-        return _of_run(RunDir.find(run), query)
-    arch = read_network(network)
-    if network in PRESETS:
-        return Asked(network, network, arch)
-    path = Path(network).resolve()
-    return Asked(arch.describe(), path.name if path.is_dir() else path.stem, arch)
-
-
 def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
     """The study with the images and the recipe; if none was named, a note says which it is."""
     if file is not None:
@@ -144,16 +121,6 @@ def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
         return asked.study
     notes.append(f"images and recipe of the bundled study, {BUNDLED}; --study takes others")
     return load_study(bundled_study())
-
-
-def _of_run(run: RunDir, query: str) -> Asked:
-    from dnsearch.analysis.picks import RULES
-    from dnsearch.search.results import read_results
-
-    results = read_results(run)
-    found = results.pick(query)
-    folder = f"{run.name}-{query if query in RULES else found.key}"
-    return Asked(found.name, folder, found.arch, results.study)
 
 
 def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:

@@ -18,6 +18,8 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
 from dnsearch.config.values import (
     AUTO_RUNGS,
+    Amount,
+    Bytes,
     Choices,
     Colour,
     CostName,
@@ -27,7 +29,9 @@ from dnsearch.config.values import (
     ErrorName,
     Format,
     InitFeatures,
+    Milliseconds,
     Norms,
+    Number,
     Numbers,
     Rungs,
     Seconds,
@@ -87,7 +91,7 @@ class DataConfig(Section):
         description="share of the training images held out as test images, which no search sees, "
         "if there is no test split; none if unset",
     )
-    train_images: Count | None = Field(
+    train_images: Amount | None = Field(
         default=None,
         description="number of training images to use, each class in proportion; all if unset",
     )
@@ -138,17 +142,19 @@ class SpaceConfig(Section):
 class LimitsConfig(Section):
     """Upper bounds on costs, checked before anything is trained; unset means no bound."""
 
-    max_params: Count | None = Field(default=None, description="parameters")
-    max_macs: Count | None = Field(default=None, description="multiply-adds of one image")
-    max_activations: Count | None = Field(
+    max_params: Amount | None = Field(default=None, description="parameters")
+    max_macs: Amount | None = Field(
+        default=None, description='multiply-adds of one image, such as 3e6 or "3M"'
+    )
+    max_activations: Amount | None = Field(
         default=None, description="elements convolutions write, one image"
     )
-    max_train_bytes: Count | None = Field(
-        default=None, description="memory of a training step at training.batch_size, bytes"
-    )
-    max_latency_ms: float | None = Field(
+    max_train_bytes: Bytes | None = Field(
         default=None,
-        gt=0,
+        description='memory of a training step at training.batch_size, bytes or such as "2 GB"',
+    )
+    max_latency_ms: Milliseconds | None = Field(
+        default=None,
         description="milliseconds, measured after training; slower candidates are off the front",
     )
 
@@ -173,7 +179,7 @@ class ObjectivesConfig(Section):
         default="log",
         description="scale of the costs for the hypervolume and for what known-cost tries next",
     )
-    reference: dict[str, float] = Field(
+    reference: dict[str, Number] = Field(
         default_factory=dict,
         description="reference point of the hypervolume, such as {error = 0.5, macs = 5e6}; by "
         "default the error of always giving the same answer, and 1.1 times the largest cost "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -41,20 +42,103 @@ def parse_choices(value: Any) -> tuple[Any, ...]:
     return (value,)
 
 
+_TIMES = {
+    "w": 604_800, "week": 604_800, "d": 86_400, "day": 86_400, "h": 3600, "hr": 3600, "hour": 3600,
+    "m": 60, "min": 60, "minute": 60, "s": 1, "sec": 1, "second": 1, "ms": 0.001,
+}  # fmt: skip
+_LARGE = {"k": 3, "thousand": 3, "m": 6, "million": 6, "g": 9, "billion": 9, "t": 12}
+_NUMBER = r"\d{1,3}(?:[,_]\d{3})+|\d+(?:\.\d*)?(?:e[+-]?\d+)?|\.\d+"
+_DURATION = re.compile(rf"(?:({_NUMBER})\s*([a-z]+)[\s,]*(?:and\s)?\s*)", re.IGNORECASE)
+_AMOUNT = re.compile(
+    rf"({_NUMBER})\s*({'|'.join(_LARGE)}|)\s*(?:macs|params|parameters|images)?", re.IGNORECASE
+)
+_BYTES = re.compile(rf"({_NUMBER})\s*([kmgt]?)(i?)b?", re.IGNORECASE)
+
+
 def parse_seconds(value: Any) -> Any:
-    """Seconds from a number or from text such as ``90s``, ``45m``, ``1h30m``, ``2d``.
+    """Seconds from a number or from text such as ``90s``, ``45 min``, ``1h30m``, ``2 days``.
 
     Raises ValueError on other text.
     """
     if not isinstance(value, str):
         return value
-    if re.fullmatch(r"\d+(\.\d+)?", value):
-        return float(value)
-    parts = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", value.replace(" ", ""))
-    if not value.strip() or parts is None:
-        raise ValueError("must be a number of seconds or text such as '90s', '45m' or '1h30m'")
-    units = (86400, 3600, 60, 1)
-    return sum(unit * int(n) for unit, n in zip(units, parts.groups(), strict=True) if n)
+    text = value.strip()
+    if re.fullmatch(_NUMBER, text, re.IGNORECASE):
+        return _number(text)
+    parts = [(number, _unit(unit)) for number, unit in _DURATION.findall(text)]
+    units = [unit for _, unit in parts]
+    known = all(unit in _TIMES for unit in units) and len(set(units)) == len(units)
+    if not parts or not known or _DURATION.sub("", text):
+        raise ValueError(
+            "must be a number of seconds or text such as '90s', '45 min', '1h30m' or '2 days'"
+        )
+    return sum(_number(number) * _TIMES[unit] for number, unit in parts)
+
+
+def _unit(word: str) -> str:
+    """A unit of time in lower case and in the singular."""
+    word = word.lower()
+    return word if word in _TIMES else word.removesuffix("s")
+
+
+def parse_milliseconds(value: Any) -> Any:
+    """Milliseconds from a number or from text, which may have a unit: ``5``, ``5 ms``, ``0.1 s``.
+
+    Raises ValueError on other text.
+    """
+    if not isinstance(value, str) or re.fullmatch(_NUMBER, value.strip(), re.IGNORECASE):
+        return parse_seconds(value)
+    try:
+        return 1000 * parse_seconds(value)
+    except ValueError:
+        raise ValueError("must be a number of milliseconds or text such as '5 ms'") from None
+
+
+def parse_amount(value: Any) -> Any:
+    """A number from text such as ``500k``, ``3M``, ``1.5 G``, ``2 million`` or ``1,000,000``; whole
+    where it is. Other values as they are.
+
+    Raises ValueError on other text.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _AMOUNT.fullmatch(value.strip())
+    if match is None:
+        raise ValueError("must be a number, which may be written such as '500k', '3M' or '1.5 G'")
+    return parse_whole(_number(match[1], 10 ** _LARGE.get(match[2].lower(), 0)))
+
+
+def parse_bytes(value: Any) -> Any:
+    """Bytes from text such as ``512 MB`` or ``2GiB`` (1024 times 1024 times 1024 each); other
+    values as they are.
+
+    Raises ValueError on other text.
+    """
+    if not isinstance(value, str):
+        return value
+    match = _BYTES.fullmatch(value.strip())
+    if match is None or (match[3] and not match[2]):
+        raise ValueError("must be a number of bytes or text such as '512 MB' or '2 GiB'")
+    power = "kmgt".index(match[2].lower()) + 1 if match[2] else 0
+    return parse_whole(_number(match[1], (1024 if match[3] else 1000) ** power))
+
+
+def parse_share(value: Any) -> Any:
+    """A share from text such as ``0.05`` or ``5 %``; other values as they are.
+
+    Raises ValueError on other text.
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(rf"({_NUMBER})\s*(%?)", value.strip(), re.IGNORECASE)
+    if match is None:
+        raise ValueError("must be a share such as 0.05 or '5 %'")
+    return _number(match[1]) / (100 if match[2] else 1)
+
+
+def _number(text: str, times: int = 1) -> float:
+    """As people write it, ``1,000`` too; decimal, so that 2.3 million is a whole number."""
+    return float(Decimal(text.replace(",", "").replace("_", "")) * times)
 
 
 def parse_whole(value: Any) -> Any:
@@ -121,6 +205,8 @@ def parse_device(value: Any) -> Any:
 
 Whole = Annotated[int, BeforeValidator(parse_whole)]
 Count = Annotated[Whole, Field(gt=0)]
+Amount = Annotated[Count, BeforeValidator(parse_amount)]
+Bytes = Annotated[Count, BeforeValidator(parse_bytes)]
 Seed = Annotated[Whole, Field(ge=0)]
 Choices = Annotated[tuple[Whole, ...], BeforeValidator(parse_choices)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_choices)]
@@ -138,6 +224,8 @@ Rungs = Annotated[
 ]
 Colour = Annotated[str, BeforeValidator(parse_colour)]
 Device = Annotated[str, BeforeValidator(parse_device)]
+Milliseconds = Annotated[float, BeforeValidator(parse_milliseconds), Field(gt=0)]
+Number = Annotated[float, BeforeValidator(parse_amount)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 CostName = Literal["params", "macs", "activations", "latency_ms"]

@@ -29,7 +29,7 @@ from dnsearch.data import (
 )
 from dnsearch.data.assemble import fingerprint
 from dnsearch.errors import DataError, RunError
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RunDir, confusion_file
 from dnsearch.search.confirmed import best_run
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
@@ -153,7 +153,9 @@ def _tidy(folder: RunDir, records: Sequence[Record], finished: Sequence[Record])
         best = best_run(records, key)
         kept = None if best is None else best.job.seed
         for seed in {record.job.seed for record in records if record.job.arch.key == key} - {kept}:
-            folder.checkpoint(key, seed).unlink(missing_ok=True)
+            weights = folder.checkpoint(key, seed)
+            for file in (weights, confusion_file(weights), confusion_file(weights, "test")):
+                file.unlink(missing_ok=True)
 
 
 def _require_same_tests(

@@ -3,7 +3,8 @@
 Layer ``l`` of a block with ``L`` layers sees ``c + l*k`` channels, so a block's sums are
 ``S = L*c + k*L*(L-1)/2`` input channels: no loop over layers is needed, only one over blocks.
 A multiply-add of a convolution or of the linear layer counts as one MAC (fvcore calls it a flop).
-Tests hold it, to the unit, to fvcore's count of the built network (``dnsearch.cost.trace``).
+Tests hold it, to the unit, to fvcore's count of these in the built network
+(``dnsearch.cost.trace``).
 """
 
 from __future__ import annotations

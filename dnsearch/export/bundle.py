@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dnsearch.analysis.candidates import Candidate, finished
-from dnsearch.analysis.metrics import METRICS, duration, format_error, format_value
+from dnsearch.analysis.metrics import METRICS, duration, error_label, format_error, format_value
 from dnsearch.analysis.picks import LEAST_ERROR
 from dnsearch.arch.checkpoint import (
     CONFIG_FILE,
@@ -201,12 +201,13 @@ def _readme(
     results: Results, network: Candidate, weights: Weights, record: Mapping[str, Any]
 ) -> str:
     data, images = results.data, results.validation_images
-    error = format_error(weights.error, weights.error_se)
+    error, tested = format_error(weights.error, weights.error_se), format_error(weights.test_error)
+    kind = results.study.objectives.error
     shown = ("params", "macs", "activations", "latency_ms")
     known = [n for n in shown if math.isfinite(network.figure(n))]
     rows = [
         (network.error_name, f"{error} ({images:,} images)"),
-        *([("test error", format_error(weights.test_error))] if weights.confirmed else []),
+        *([(error_label(kind, "test"), tested)] if weights.confirmed else []),
         ("predicted error of another training run", _predicted(network)),
         (results.baseline.words, format_value("error", results.baseline.error)),
         *((METRICS[n].label, format_value(n, network.figure(n))) for n in known),

@@ -54,11 +54,15 @@ class ClassSection(NamedTuple):
 
 
 def class_section(digest: Digest, confirmed: Confirmed | None = None) -> ClassSection | None:
-    """Of the recommended networks whose errors by class are known; None where none is."""
+    """Of the recommended networks whose errors by class are known; None where none is. Where none
+    is recommended, of the one of least error, whose classes may tell why."""
     images = digest.results.class_images
     labels: dict[Candidate, list[str]] = {}
     for pick, candidate in digest.picks.items():
         labels.setdefault(candidate, []).append(LOOKS[pick].label)
+    if not labels and digest.finished:
+        least = min(digest.finished, key=lambda each: each.predicted_error)
+        labels[least] = ["least error, not recommended"]
     known = {each: picks for each, picks in labels.items() if each.class_errors is not None}
     if images is None or not known:
         return None

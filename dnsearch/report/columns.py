@@ -35,8 +35,9 @@ COLUMNS = {
     "seed": "seed of the training run, of several the one with the least validation error",
     "error": "validation error, 0 to 1, as objectives.error has it; empty where failed",
     "top1_error": "share of validation images whose class is wrong, where error is another",
-    "class_errors": "list of wrong validation images, by class in the order of data.json's "
-    "classes; under top5 those whose class is not among the five likeliest; null where unknown",
+    "class_errors": "list of wrong validation images of the run with this seed, by class in the "
+    "order of data.json's classes; under top5 those whose class is not among the five likeliest; "
+    "null where unknown",
     "loss": "validation loss, nats",
     "train_loss": "mean training loss of the last epoch, nats",
     "seconds": "wall-clock seconds of this training",

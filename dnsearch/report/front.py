@@ -112,7 +112,7 @@ def _intervals(figure: go.Figure, series: FrontSeries) -> None:
 
 def _baseline(figure: go.Figure, series: FrontSeries, spans: Spans) -> None:
     """The baseline as a line, or where that is far above all networks as a note at the top."""
-    (left, right), (_, top) = spans
+    (left, right), _ = spans
     found = series.baseline
     words = f"{escape(found.words)}: {format_value('error', found.error)}"
     if series.shows_baseline:
@@ -128,12 +128,14 @@ def _baseline(figure: go.Figure, series: FrontSeries, spans: Spans) -> None:
         return
     figure.add_annotation(
         x=1,
-        y=np.log10(top),
+        y=1,
         xref="paper",
+        yref="paper",
+        yshift=-8,  # below the buttons
         text=f"{words} ↑",
         showarrow=False,
         xanchor="right",
-        yanchor="bottom",
+        yanchor="top",
         font={"size": 12},
     )
 

@@ -16,6 +16,7 @@ from dnsearch.cost.formula import Cost
 from dnsearch.data import SplitCheck, check_test, has_test
 from dnsearch.search.outset import Outset
 from dnsearch.text import agreeing, counted
+from dnsearch.training.measured import binomial_standard_error, effective_images
 
 SHOWN_AT = 0.2
 """The error at which the smallest difference is told that the validation images can show."""
@@ -108,7 +109,9 @@ def check(
     elif test is not None:
         known = tuple(dict.fromkeys((*known, *test.notes)))
     each = max(1, len(data.train) // study.training.batch_size)
-    spread = math.sqrt(SHOWN_AT * (1 - SHOWN_AT) / len(data.validation))
+    kind = study.objectives.error
+    shown = effective_images(kind, data.class_counts["validation"])
+    spread = float(binomial_standard_error(SHOWN_AT, round(shown)))
     macs = outset.costs.macs
     order = np.argsort(macs, kind="stable")
     ends = [int(order[0]), int(order[-1])]
@@ -123,7 +126,7 @@ def check(
     found = Check(
         outset=outset,
         test=test,
-        baseline=baseline(data.describe(), study.objectives.error),
+        baseline=baseline(data.describe(), kind),
         steps={rung: rung * each for rung in study.training.rungs},
         difference=2 * math.sqrt(2) * spread,
         cheapest=points[0],

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
+from sqlalchemy.exc import DatabaseError
+
+from dnsearch.errors import RunError
 
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
@@ -29,6 +34,31 @@ def open_storage(file: Path, read_only: bool) -> RDBStorage:
         engine_kwargs={"creator": connect},
         skip_table_creation=read_only,
     )
+
+
+@contextlib.contextmanager
+def guarded(path: Path) -> Iterator[None]:
+    """Turns the errors of a damaged file or a full disk into a RunError that names it."""
+    try:
+        yield
+    except (DatabaseError, StorageInternalError) as error:
+        cause = error if isinstance(error, DatabaseError) else error.__cause__
+        reason = str(getattr(cause, "orig", cause)).splitlines()[0]
+        raise RunError(f"{path}: cannot be used as Optuna storage: {reason}") from None
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """The same, and for values that neither Optuna nor dnsearch wrote; for reading alone, as it
+    takes any wrong type or missing key for damage."""
+    try:
+        with guarded(path):
+            yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(
+            f"{path}: holds what cannot be read ({type(error).__name__}: {error}); the file was "
+            "changed or damaged, or another version wrote it"
+        ) from None
 
 
 def _connect(file: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:

@@ -13,13 +13,13 @@ import numpy as np
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.baseline import Baseline, baseline
-from dnsearch.analysis.candidates import Candidate, State, by_network, figures, finished
+from dnsearch.analysis.candidates import Candidate, by_network, figures, finished
 from dnsearch.analysis.confidence import DRAWS
 from dnsearch.analysis.predictions import HALF, Predictions
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.arrays import Ints
-from dnsearch.config import ErrorName, StudyConfig, load_study
+from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
 from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs, with_confirmed
@@ -27,13 +27,13 @@ from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import predict_errors
 from dnsearch.search.store import Record, StudyStore
+from dnsearch.search.training_runs import candidate_of, latest
 from dnsearch.seeds import derived_seed
 from dnsearch.training.measured import (
-    binomial_standard_error,
     effective_images,
+    least_error,
     read_confusion,
 )
-from dnsearch.training.score import Score
 
 USUAL_NOISE = 0.05
 """Standard deviation of log error over seeds where nothing is known of it."""
@@ -101,8 +101,11 @@ class Results:
 
     @property
     def least_error(self) -> float:
-        """What stands for a validation error of 0 on a logarithmic scale."""
-        return HALF / self.effective_images
+        """What stands for a validation error of 0 on a logarithmic scale: half of the smallest
+        error that these images can show."""
+        counts = self.class_images
+        images = np.array([self.validation_images]) if counts is None else counts
+        return least_error(self.study.objectives.error, images)
 
     @property
     def _test_images(self) -> float:
@@ -228,8 +231,8 @@ def read_results(run: RunDir) -> Results:
     names = {arch.key: name for name, arch in presets.items()}
     kind = study.objectives.error
     measured = [
-        _candidate(record, model, data["images"], names, kind)
-        for record in _latest(store.records())
+        candidate_of(record, model, data["images"], names, kind)
+        for record in latest(store.records())
     ]
     return Results(
         name=run.name,
@@ -254,71 +257,6 @@ def _predict(
     counts = data.get("class_counts", {}).get("validation", [data["images"]["validation"]])
     images = effective_images(study.objectives.error, counts)
     return predict_errors(store, space, model, rungs, images, seed, run.predictions_file)
-
-
-def _latest(records: list[Record]) -> list[Record]:
-    """Of each training the record that ended last, which holds what its lower rungs found too; but
-    one whose worker died holds nothing, and stands beside the one before."""
-
-    def empty(record: Record) -> bool:
-        return record.score.failure is not None and not record.score.curve
-
-    last = {(r.job.arch.key, r.job.seed): r for r in records if not empty(r)}
-    return [r for r in records if empty(r) or last[r.job.arch.key, r.job.seed] is r]
-
-
-def _candidate(
-    record: Record,
-    model: CostModel,
-    images: Mapping[str, int],
-    preset_names: Mapping[str, str],
-    kind: ErrorName,
-) -> Candidate:
-    job, score = record.job, record.score
-    cost = model.cost(job.arch)
-    measured = (
-        *("error", "top1_error", "loss", "train_loss"),
-        *("latency_ms", "seconds", "images_per_second"),
-    )
-    known: dict[str, Any] = {name: getattr(score, name) for name in measured}
-    return Candidate(
-        arch=job.arch,
-        cost=cost,
-        state=_state(record),
-        number=job.trial,
-        rung=score.rung,
-        seed=score.seed,
-        images=job.images or images["train"],
-        preset=preset_names.get(job.arch.key, ""),
-        error_se=_standard_error(score, images["validation"], kind),
-        class_errors=score.class_errors,
-        error_kind=kind,
-        train_macs=3.0 * cost.macs * images["train"] * len(score.curve),
-        finished_after=record.finished_after,
-        failure=score.failure or "",
-        curve=score.curve,
-        zero_cost=score.zero_cost,
-        **{name: value for name, value in known.items() if value is not None},
-    )
-
-
-def _standard_error(score: Score, images: int, kind: ErrorName) -> float:
-    """The one that was stored; of older scores and of recorded ones the binomial."""
-    if score.error_se is not None:
-        return score.error_se
-    if score.error is None or kind == "balanced":
-        return math.nan
-    return float(binomial_standard_error(score.error, images))
-
-
-def _state(record: Record) -> State:
-    if record.score.failure:
-        return State.FAILED
-    if record.job.images is not None:
-        return State.PARTIAL
-    if record.values is None:
-        return State.SCREENED
-    return State.FINISHED if record.feasible else State.UNFIT
 
 
 def _fitting_presets(model: CostModel, classes: int) -> dict[str, ArchConfig]:

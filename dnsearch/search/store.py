@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,10 @@ from typing import Any
 import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.exc import DatabaseError
 
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
-from dnsearch.search.database import open_storage
+from dnsearch.search.database import guarded, open_storage, readable
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
 from dnsearch.search.layout import (
     JOB,
@@ -95,11 +94,11 @@ class StudyStore:
 
     def guarded(self) -> contextlib.AbstractContextManager[None]:
         """Turns the errors of a damaged file or a full disk into a RunError that names it."""
-        return _guarded(self.path)
+        return guarded(self.path)
 
     def log(self, name: str) -> TrialLog:
         """The log of the study of this name, created where it is missing and may be written."""
-        with self.guarded():
+        with readable(self.path):
             if name in optuna.get_all_study_names(self._storage):
                 study = optuna.load_study(study_name=name, storage=self._storage)
             else:
@@ -116,7 +115,8 @@ class StudyStore:
     def seconds(self) -> float:
         """Time spent so far, over all sittings: what was noted last, or the end of the training
         that finished last where that is later."""
-        noted = self._clock.user_attrs.get("seconds", 0.0)
+        with readable(self.path):
+            noted = float(self._clock.user_attrs.get("seconds", 0.0))
         return max([noted, *(record.finished_after for record in self.records())])
 
     def note_seconds(self, seconds: float) -> None:
@@ -174,7 +174,7 @@ class TrialLog:
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Its trials in these states, all where none is given, by their numbers."""
-        with _guarded(self.path):
+        with readable(self.path):
             return self.study.get_trials(deepcopy=False, states=states or None)
 
     def asked(self) -> int:
@@ -237,8 +237,9 @@ class TrialLog:
         trained = [trial for trial in self.trials(*_TRAINED) if SCORE in trial.user_attrs]
         for trial in trained:
             if trial.number not in self._read:  # a finished trial never changes
-                job = job_of(trial, self.study.study_name)
-                self._read[trial.number] = _record(job, self._told(trial))
+                with readable(self.path):
+                    job = job_of(trial, self.study.study_name)
+                    self._read[trial.number] = _record(job, self._told(trial))
         return [self._read[trial.number] for trial in trained]
 
     def _told(self, trial: FrozenTrial) -> Mapping[str, Any]:
@@ -265,17 +266,6 @@ class TrialLog:
                 target=lambda trial: trial.values[0],
             )
         return {"error": dict(shares)}
-
-
-@contextlib.contextmanager
-def _guarded(path: Path) -> Iterator[None]:
-    """See ``StudyStore.guarded``."""
-    try:
-        yield
-    except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
-        cause = error if isinstance(error, DatabaseError) else error.__cause__
-        reason = str(getattr(cause, "orig", cause)).splitlines()[0]
-        raise RunError(f"{path}: cannot be used as Optuna storage: {reason}") from None
 
 
 def _record(job: Job, told: Mapping[str, Any]) -> Record:

@@ -147,11 +147,10 @@ def train_fully(
     if score.failure is not None:
         return score.failure
     assert trainer.measured is not None
-    validation = trainer.measured
     tested = _test(training, trainer)
     if isinstance(tested, str):
-        return Trained(score, validation, None, tested)
-    return Trained(score, validation, tested)
+        return Trained(score, trainer.measured, None, tested)
+    return Trained(score, trainer.measured, tested)
 
 
 def _test(training: FullTraining, trainer: Trainer) -> Measured | str:

@@ -15,13 +15,13 @@ from tests.cache import make_cache
 SMALL = """
 [data]
 image_size = 8
-train_images = 200
+train_images = 2000
 [space]
 growth_rate = [4, 6]
 block_config = [[1], [1, 2]]
 bn_size = [0]
 [training]
-rungs = [1]
+rungs = [2]
 [search]
 trials = 1
 workers = 1

@@ -93,15 +93,17 @@ def test_a_balanced_error_from_the_study_to_the_report(dnsearch):
     done = dnsearch("confirm", "small", "--top", 1, "--sample", 0, "--seeds", 2, "--epochs", 1)
     assert done.code == 0
     assert "balanced test error" in done.out
+    kept = sorted(path.name.partition(".")[2] for path in run.path.glob("confirm/**/*.*"))
+    assert kept == ["pt", "test-confusion.npy", "validation-confusion.npy"]  # of the best seed
     told = json.loads((run.path / "summary.json").read_text(encoding="utf-8"))["confirmed"]
     (network,) = told["candidates"]
     assert told["test_class_images"] == list(COUNTS)
     for error, wrong in zip(network["test_errors"], network["test_class_errors"], strict=True):
         assert error == np.mean(np.array(wrong) / COUNTS)
 
-    trained = dnsearch("train", "small:knee", "--epochs", 1)
+    trained = dnsearch("train", f"small:{candidate.key}", "--epochs", 1)
     assert trained.code == 0
-    folder = Path("reports/small-knee")
+    folder = Path(f"reports/small-{candidate.key}")
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for split in ("validation", "test"):
         held, taken = result[split], np.load(folder / f"confusion-{split}.npy")

@@ -9,6 +9,8 @@ import numpy as np
 
 from dnsearch.cli.confirm import findings
 from dnsearch.confirm.findings import certificate
+from dnsearch.rundir import RunDir
+from dnsearch.search.results import read_results
 from tests.confirm.invented import candidate, fresh, results
 
 STUDY = """
@@ -65,15 +67,33 @@ def test_from_a_search_to_test_errors_and_a_certificate(dnsearch, tmp_path):
     assert "Confirmed on the test images" in page
     assert "640 test images" in page
     after = json.loads((tmp_path / "reports/small/summary.json").read_text())
-    assert after["front"] == searched["front"]
+    assert searched["errors"] == {"measured_on": "validation", "images": 64}
+    assert after["errors"] == {"measured_on": "test", "images": 640}
     told = after["confirmed"]
     assert told["epochs"] == 2
     assert [len(one["test_errors"]) for one in told["candidates"]] == [2, 2]
-    assert not (tmp_path / "reports/small/confirm").exists()  # its weights have served
+    kept = list((tmp_path / "reports/small/confirm/checkpoints").glob("*/*.pt"))
+    assert len(kept) == len({path.parent for path in kept}) == 2  # of each network one seed
 
     # Networks that have seen none of the test images get them wrong.
     assert max(one["error"] for one in searched["front"]) < 0.2
     assert min(error for one in told["candidates"] for error in one["test_errors"]) > 0.9
+    assert "take:" in ended.out
+    assert "take:" not in done.out
+    assert "No network is shown to be better than always answering" in done.out
+    assert after["picks"] == {}
+    assert min(one["predicted_error"] for one in after["front"]) > 0.9
+
+    key = kept[0].parent.name
+    best = min(
+        (r for r in read_results(RunDir(tmp_path / "reports/small")).confirmed
+         if r.job.arch.key == key), key=lambda r: r.score.error,
+    )  # fmt: skip
+    assert kept[0].stem == str(best.job.seed)
+    assert dnsearch("export", "small", "--pick", key, "--to", "net").code == 0
+    weights = json.loads((tmp_path / "net/export.json").read_text())["weights"]
+    assert (weights["from"], weights["epochs"]) == ("dnsearch confirm", 2)
+    assert (weights["seed"], weights["test_error"]) == (best.job.seed, best.score.test_error)
 
     with mock.patch("dnsearch.confirm.findings.certificate", wraps=certificate) as certified:
         again = dnsearch("confirm", "small", *SHORT)

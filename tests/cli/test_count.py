@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from dnsearch.arch.config import ArchConfig
+from dnsearch.arch import ArchConfig, DenseNet
+from dnsearch.search import read_results
 
 GOLDEN = {
     "densenet121": (7_978_856, 2_834_161_664),
@@ -45,6 +50,61 @@ def test_flags_and_a_config_file_agree(dnsearch):
     by_file = json.loads(dnsearch("count", "config.json", "--input", "1x8x8", "--json").out)
     assert by_file["formula"] == by_flags["formula"]
     assert by_file["input"] == [1, 8, 8]
+
+
+def test_a_network_of_a_run(dnsearch, refused, trained):
+    """As ``train`` finds it, on the images of its run unless others are named."""
+    key = read_results(trained).measured[0].key
+    for query in (key, "least-cost", "params<=1M"):
+        report = json.loads(dnsearch("count", f"{trained.path}:{query}", "--json").out)
+        assert (report["key"], report["input"]) == (key, [1, 8, 8])
+    report = json.loads(
+        dnsearch("count", f"{trained.path}:{key}", "--input", "1x9x9", "--json").out
+    )
+    assert report["input"] == [1, 9, 9]
+    assert "no candidate is called 'nope'" in refused("count", f"{trained.path}:nope")
+    assert "there is no run 'none'" in refused("count", "none:knee")
+
+
+@pytest.mark.parametrize(
+    "surroundings",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "latin-1"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+)
+def test_terminals_without_some_characters(surroundings):
+    command = [sys.executable, "-m", "dnsearch", "count", "densenet-40-12"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **surroundings})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"1,019,722" in done.stdout
+    assert re.search(rb"training bytes, batch 1[ |]+[\d,]+[ |]+[?]", done.stdout)
+
+
+def test_a_reader_that_has_seen_enough():
+    command = [sys.executable, "-m", "dnsearch", "--help"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_what_is_equal_is_fvcores_convolutions_and_linear_layers(dnsearch):
+    """Its own total has norms and pooling too."""
+    import torch
+    from fvcore.nn import FlopCountAnalysis
+
+    arch = ArchConfig(growth_rate=4, block_config=(1, 2), stem="cifar", norm="group")
+    counted = FlopCountAnalysis(DenseNet(arch).eval(), torch.zeros(1, 3, 16, 16))
+    by_operator = counted.unsupported_ops_warnings(False).by_operator()
+    Path("config.json").write_text(json.dumps(arch.to_dict()))
+    told = json.loads(dnsearch("count", "config.json", "--input", "3x16x16", "--json").out)
+    assert told["formula"]["macs"] == by_operator["conv"] + by_operator["linear"]
+    assert counted.total() > told["formula"]["macs"]
+    table = dnsearch("count", "config.json", "--input", "3x16x16").out
+    assert "by fvcore: its convolutions and linear layer" in table
 
 
 @pytest.mark.parametrize(

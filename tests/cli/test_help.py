@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from dnsearch import __version__
-from dnsearch.cli import VERBS
+from dnsearch.cli import VERBS, typed
 
 HEAVY = ("torch", "optuna", "pandas", "plotly", "numpy", "pydantic", "rich")
 
@@ -90,4 +90,4 @@ def test_interrupted(dnsearch, monkeypatch):
 
     monkeypatch.setattr("dnsearch.cli.init.to_toml", interrupt)
     code, _, err = dnsearch("init")
-    assert (code, err.strip()) == (130, "dnsearch: stopped")
+    assert (code, err.strip()) == (130, f"dnsearch: interrupted\nto go on:  {typed()}")

@@ -105,7 +105,7 @@ def test_run_with_nothing_finished(dnsearch, refused):
     Path("small.toml").write_text(SMALL + "time = 0.01\n")
     code, out, _ = dnsearch("run", "small.toml")
     assert code == 0
-    assert "no network to recommend" in out
+    assert "No candidate has finished yet." in out
     assert dnsearch("report", "small").code == 0
     told = refused("export", "small", "--to", "out")
     assert told == "there is no knee pick: no candidate was trained yet"

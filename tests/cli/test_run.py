@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from dnsearch.cli import typed
 from dnsearch.rundir import RunDir
 
 from .conftest import SMALL, snapshot
@@ -43,6 +45,29 @@ def test_refused(refused, study, typed, told):
     assert re.fullmatch(told, refused("run", *typed))
 
 
+def test_an_interruption_is_no_success(dnsearch, run, monkeypatch):
+    """Lest ``dnsearch run x && dnsearch confirm x`` go on after Ctrl-C; what was found is shown."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dnsearch.search.session.Engine.run", interrupt)
+        code, out, _ = dnsearch("run", "small.toml", "--trials", 2)
+    assert code == 130
+    assert "interrupted: 1 candidate trained" in out
+    assert f"to go on:  {typed()}" in out
+    with monkeypatch.context() as patch:
+        patch.setattr("dnsearch.cli.run.override", interrupt)
+        code, _, err = dnsearch("run", "small.toml")
+    assert (code, err) == (130, f"dnsearch: interrupted\nto go on:  {typed()}\n")
+
+
+def test_a_budget_that_ended_is_a_success(dnsearch, run):
+    assert dnsearch("run", "small.toml").code == 0
+    assert dnsearch("run", "small.toml", "--trials", 9, "--time", "0.001 s").code == 0
+
+
 @pytest.mark.parametrize("name", ["../x", "a/b", ".hidden", "-x", "ä", "x y", "x\n", "a" * 101])
 def test_names_are_checked_before_they_are_paths(refused, study, name):
     assert f"got {name!r}; choose another with --name" in refused("run", study, f"--name={name}")
@@ -51,6 +76,15 @@ def test_names_are_checked_before_they_are_paths(refused, study, name):
 def test_name_of_the_file_is_checked_too(refused, study):
     study.rename("my study.toml")
     assert "got 'my study'; choose another with --name" in refused("run", "my study.toml")
+
+
+def test_a_storage_of_a_newer_optuna(refused, run):
+    with sqlite3.connect(run.database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v9.9.9.a'")
+    connection.close()
+    for verb in ("report", "run", "confirm"):
+        told = refused(verb, "small.toml" if verb == "run" else "small")
+        assert "study.db: cannot be used as Optuna storage: The runtime optuna version" in told
 
 
 def test_run_where_a_file_lies(refused, study):

@@ -207,10 +207,10 @@ def test_a_network_of_a_search(dnsearch, trained):
     shutil.copytree(trained.path, "reports/small")
     code, out, err = dnsearch("train", "small:knee", "--threads", 1)
     assert (code, err) == (0, "")
-    assert "note: 10 epochs, 10 times the top rung; --epochs sets another number\n" in out
+    assert "note: 20 epochs, 10 times the top rung; --epochs sets another number\n" in out
     found = result("small-knee")
-    assert found["epochs"] == 10
-    assert found["images"]["images"] == {"train": 200, "validation": 4000}
+    assert found["epochs"] == 20
+    assert found["images"]["images"] == {"train": 2000, "validation": 4000}
     key = found["key"]
     code, out, _ = dnsearch("train", f"reports/small:{key[:6]}", "--epochs", 1, "--threads", 1)
     assert code == 0

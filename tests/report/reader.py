@@ -27,7 +27,8 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         found = dict(attrs)
-        self.references += [found[name] for name in ("src", "href", "data") if name in found]
+        references = [found[name] for name in ("src", "href", "data") if name in found]
+        self.references += [each for each in references if not each.startswith("#")]
         self.handlers += [name for name in found if name.startswith("on")]
         self.ids += [found["id"]] if "id" in found else []
         self.json = found.get("type") == "application/json"

@@ -15,8 +15,9 @@ from dnsearch.analysis.trust import wilson_interval
 from dnsearch.config import StudyConfig
 from dnsearch.report.classes import class_section
 from dnsearch.report.confusion import confusion_figure
-from dnsearch.report.digest import Digest, digest, summary
+from dnsearch.report.digest import Digest, digest
 from dnsearch.report.page import candidates_csv, render
+from dnsearch.report.summary import summary
 from dnsearch.search.results import Results
 from tests.confirm.invented import confirmation
 
@@ -38,8 +39,8 @@ def matrix(classes: int = 6) -> np.ndarray:
 
 
 def results(classes: list[str] = NAMES, error: str = "top1", **changes) -> Results:
-    """A run of one network with these classes; those after the sixth have no image."""
-    images = IMAGES + [0] * (len(classes) - 6)
+    """A run of one network with these classes; those after the sixth have 700 images each."""
+    images = IMAGES + [700] * (len(classes) - 6)
     data = synthetic.DATA | {
         "classes": classes,
         "class_counts": {"train": images, "validation": images},
@@ -48,7 +49,7 @@ def results(classes: list[str] = NAMES, error: str = "top1", **changes) -> Resul
     given = {"confusion": lambda _: matrix(len(classes))} | changes
     wrong = WRONG + (0,) * (len(classes) - 6)
     found = synthetic.results(1, data=data, study=study, **given)
-    return synthetic.changed(found, 0, class_errors=wrong, error_kind=error)
+    return synthetic.changed(found, 0, error=0.01, class_errors=wrong, error_kind=error)
 
 
 def section(found: Results, confirmed=None):
@@ -133,6 +134,16 @@ def test_runs_that_did_not_count_have_no_section():
     assert "Errors by class" not in render(digest(found))
 
 
+def test_where_none_is_recommended_the_least_error_shows_why():
+    """It names one class alone, which a page of no answer must be able to tell."""
+    found = synthetic.changed(results(), 0, error=0.5, class_errors=(0, 200, 60, 30, 10, 0))
+    told = digest(found)
+    assert not told.picks
+    (network,) = class_section(told).networks
+    assert network.picks == "least error, not recommended"
+    assert [row.cells[2].text for row in network.classes.rows] == ["100.0 %"] * 4 + ["0.0 %"]
+
+
 def test_test_errors_of_fresh_seeds_stand_beside():
     found = results()
     key = digest(found).picks["knee"].key
@@ -181,7 +192,7 @@ def test_other_programs_read_the_same():
     ],
 )
 def test_the_error_is_called_what_it_is(kind, name):
-    page = Reader(render(digest(results(error=kind))))
+    page = Reader(render(digest(results([*NAMES, "ant", "bee", "fly", "gnat"], error=kind))))
     titles = [
         figure["layout"].get("yaxis", {}).get("title", {}).get("text") for figure in page.figures
     ]

@@ -12,7 +12,7 @@ import pytest
 from dnsearch.analysis.candidates import State, figures
 from dnsearch.config import parse_study
 from dnsearch.report.digest import digest
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RunDir, write_json
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from dnsearch.training.score import CurvePoint
@@ -117,3 +117,23 @@ def test_what_a_score_tells_by_class_is_read_back(searched):
 
     (first, *_) = searched(Telling()).measured
     assert (first.error_se, first.top1_error, first.class_errors) == (0.125, 0.25, (3, 0, 1))
+
+
+def test_a_balanced_error_is_as_sure_as_its_rarest_classes_allow(searched, tmp_path):
+    """Of ten classes of which one has two images, no interval is that of all images."""
+    searched(FakeEvaluator(score=fake_score))
+    run = RunDir(tmp_path / "run")
+    facts = run.read_json("data.json")
+    facts["class_counts"]["validation"] = [2, *[444] * 9]
+    write_json(run.path / "data.json", facts)
+    plain = read_results(run)
+    run.study_file.write_text(
+        run.study_file.read_text().replace('error = "top1"', 'error = "balanced"')
+    )
+    balanced = read_results(run)
+    assert plain.effective_images == 3998
+    assert balanced.effective_images == pytest.approx(100 / (1 / 2 + 9 / 444))
+    widths = [
+        [n.new_high - n.new_low for n in each.networks if n.counts] for each in (plain, balanced)
+    ]
+    assert all(wide > 1.8 * narrow for narrow, wide in zip(*widths, strict=True))

@@ -123,6 +123,28 @@ def test_a_storage_of_another_version_of_optuna(make_search):
         StudyStore(RunDir(database.parent), read_only=True)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trial_user_attributes SET value_json = '{'",
+        "UPDATE trial_user_attributes SET value_json = '3' WHERE key = 'job'",
+        "UPDATE trials SET state = 'WEIRD'",
+        "UPDATE trial_params SET distribution_json = '{}'",
+        "UPDATE study_user_attributes SET value_json = '[]' WHERE key = 'seconds'",
+    ],
+)
+def test_damaged_values_are_told_in_a_line(make_search, damage):
+    search = make_search(trials=2)
+    search.run()
+    with sqlite3.connect(search.store.path) as connection:
+        connection.execute(damage)
+    with pytest.raises(
+        RunError, match=r"study\.db: holds what cannot be read \(.*damaged"
+    ) as error:
+        _ = StudyStore(RunDir(search.store.path.parent), read_only=True).seconds
+    assert "\n" not in str(error.value)
+
+
 def contents(folder):
     """Every file below a folder: its bytes, and when it was written."""
     return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}

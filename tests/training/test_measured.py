@@ -14,7 +14,13 @@ from dnsearch.config import ObjectivesConfig, TrainingConfig
 from dnsearch.data import DeviceData, LabelledImages
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import confusion_file
-from dnsearch.training.measured import error_of, least_error, measured, read_confusion
+from dnsearch.training.measured import (
+    effective_images,
+    error_of,
+    least_error,
+    measured,
+    read_confusion,
+)
 from dnsearch.training.score import Score
 from dnsearch.training.trainer import Trainer
 
@@ -81,6 +87,15 @@ def test_least_error_is_half_of_the_smallest_there_can_be():
     }
     assert smallest == {"top1": 1 / 800, "balanced": 1 / 1520}
     assert {kind: 2 * least_error(kind, images) for kind in smallest} == smallest
+
+
+def test_effective_images_are_those_of_a_share_as_sure():
+    images = np.array([760, 40, 0])
+    assert effective_images("top1", images) == 800
+    few = effective_images("balanced", images)
+    assert few == pytest.approx(152)
+    _, spread = error_of("balanced", np.array([190, 10, 0]), images)  # a quarter of each class
+    assert spread == pytest.approx((0.25 * 0.75 / few) ** 0.5)
 
 
 def test_top5_counts_what_five_guesses_miss(prepared):

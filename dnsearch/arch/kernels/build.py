@@ -52,7 +52,7 @@ def build(scalar: str = "float") -> Path:
 def _library_path(scalar: str) -> Path:
     """Named by all that it depends on: source, flags, and what the compiler says about the CPU."""
     target = _run([*compiler(), "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
-    parts = (SOURCE.read_text(), target, scalar, *FLAGS, *_openmp())
+    parts = (SOURCE.read_text(encoding="utf-8"), target, scalar, *FLAGS, *_openmp())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     try:
         return cache_root() / "kernels" / f"densenet-{digest}.so"
