@@ -43,7 +43,9 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     where = f"{opened.threads} CPU thread{plural}" if opened.device == "cpu" else opened.device
     done = round(opened.progress())
     again = f", continuing after epoch {done}" if done else ""
-    tests = "test images are used at the end" if images.test_split else "there are no test images"
+    tests = "test images are used at the end" if opened.tested else "there are no test images"
+    if images.test_split and not opened.tested:
+        tests = "test images cannot be used"
     kind = f"; {error_label(training.error)}" if training.error != "top1" else ""
     return "\n".join(
         (

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, differences
-from dnsearch.data import DeviceData, PreparedData, check_test, prepare_test
+from dnsearch.data import DeviceData, PreparedData, SplitCheck, check_test, prepare_test
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json
 from dnsearch.training.device import is_out_of_memory, set_up
@@ -95,7 +95,8 @@ class Opened:
     """A training about to start, for its display.
 
     images_an_epoch: those that an epoch trains on. progress: epochs done, with the fraction of the
-    present one; may be called from any thread. notes: what there is to say of the test images.
+    present one; may be called from any thread. tested: whether there are test images that can be
+    used; notes: what there is to say of them.
     """
 
     training: FullTraining
@@ -103,6 +104,7 @@ class Opened:
     threads: int
     images_an_epoch: int
     progress: Callable[[], float]
+    tested: bool = True
     notes: tuple[str, ...] = ()
 
 
@@ -128,7 +130,7 @@ def train_fully(
     what a user can correct, and KeyboardInterrupt; calling again continues the training.
     """
     record(training, run, device, threads)
-    notes = _notes_on_test(training)
+    tests = check_test(training.data) if training.images.test_split else None
     set_up(device, threads)
     try:
         data = DeviceData(training.images, device)
@@ -140,7 +142,7 @@ def train_fully(
         if not is_out_of_memory(error):
             raise
         return f"out of memory on {device} before the first image"
-    watch.opened(_opened(training, trainer, threads, notes))
+    watch.opened(_opened(training, trainer, threads, tests))
     score = trainer.train(training.epochs, watch.epoch)
     if score.failure is not None:
         return score.failure
@@ -149,15 +151,6 @@ def train_fully(
     if isinstance(tested, str):
         return Trained(score, trainer.measured, None, tested)
     return Trained(score, trainer.measured, tested)
-
-
-def _notes_on_test(training: FullTraining) -> tuple[str, ...]:
-    if not training.images.test_split:
-        return ()
-    found = check_test(training.data)
-    if found.reason is None:
-        return found.notes
-    return (f"there will be no test error: {found.reason}",)
 
 
 def _test(training: FullTraining, trainer: Trainer) -> Measured | str:
@@ -171,8 +164,11 @@ def _test(training: FullTraining, trainer: Trainer) -> Measured | str:
 
 
 def _opened(
-    training: FullTraining, trainer: Trainer, threads: int, notes: tuple[str, ...]
+    training: FullTraining, trainer: Trainer, threads: int, tests: SplitCheck | None
 ) -> Opened:
+    notes = tests.notes if tests else ()
+    if tests and tests.reason is not None:
+        notes = (f"there will be no test error: {tests.reason}",)
     batch_size = training.recipe.batch_size
     steps = trainer.data.steps(batch_size)
     return Opened(
@@ -181,6 +177,7 @@ def _opened(
         threads=threads,
         images_an_epoch=min(steps * batch_size, len(training.images.train)),
         progress=lambda: trainer.averaged.steps / steps,
+        tested=tests is not None and tests.reason is None,
         notes=notes,
     )
 
