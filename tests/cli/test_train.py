@@ -295,7 +295,9 @@ def test_refused(refused, typed, told):
 
 def test_no_such_pick(refused, trained):
     shutil.copytree(trained.path, "reports/small")
-    assert re.match(r"no candidate is called 'nope': name least-error, ", refused("train", "small:nope"))
+    assert re.match(
+        r"no candidate is called 'nope': name least-error, ", refused("train", "small:nope")
+    )
     assert re.match(r"no finished candidate has macs<=1: ", refused("train", "small:macs<=1"))
 
 
