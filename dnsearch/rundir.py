@@ -105,12 +105,19 @@ class RunDir:
     @classmethod
     def find(cls, run: str, parent: Path = RUNS) -> RunDir:
         """The search of this name in ``parent``, or at this path. Raises RunError where none is."""
-        for path in (parent / run, Path(run)):
-            if os.path.isfile(path / "study.db"):  # Path.is_file raises on a name that is too long
-                return cls(path)
+        if (known := cls.known(run, parent)) is not None:
+            return known
         found = [p.parent.name for p in parent.glob("*/study.db")]
         hint = nearest(run, found) if found else f"there are no runs in {parent}/ yet"
         raise RunError(f"there is no run {run!r}; {hint}")
+
+    @classmethod
+    def known(cls, run: str, parent: Path = RUNS) -> RunDir | None:
+        """The search that ``find`` gives, None where there is none."""
+        for path in (parent / run, Path(run)):
+            if os.path.isfile(path / "study.db"):  # Path.is_file raises on a name that is too long
+                return cls(path)
+        return None
 
     @property
     def name(self) -> str:

@@ -144,8 +144,8 @@ FAULTS = (
     Fault(
         "training runs on part of the images teach the surrogate",
         "dnsearch/search/samplers/history.py",
-        "            if images_of(trial) is not None:",
-        "            if False:",
+        "        if not trial.params or images_of(trial) is not None:",
+        "        if not trial.params:",
         "tests/search",
     ),
     Fault(
@@ -289,8 +289,43 @@ FAULTS = (
         "tests/confirm",
     ),
     Fault(
+        "networks stand at what was measured",
+        "dnsearch/analysis/picks.py",
+        'for name in ("predicted_error", *costs)], axis=1)\n    found',
+        'for name in ("error", *costs)], axis=1)\n    found',
+        "tests/report/test_positions.py",
+    ),
+    Fault(
+        "what reaches the baseline is recommended",
+        "dnsearch/analysis/picks.py",
+        "if is_better(each, baseline)]",
+        "if True]",
+        "tests/report/test_answer.py",
+    ),
+    Fault(
+        "a confirmed network stays where the search saw it",
+        "dnsearch/search/confirmed.py",
+        "(shared @ weights).T",
+        "0 * (shared @ weights).T",
+        "tests/search/test_confirmed.py",
+    ),
+    Fault(
+        "test errors choose whose weights are kept",
+        "dnsearch/search/confirmed.py",
+        "(-r.job.rung, r.score.error)",
+        "(-r.job.rung, r.score.test_error)",
+        "tests/search/test_confirmed.py",
+    ),
+    Fault(
+        "images count for nothing on new images",
+        "dnsearch/analysis/confidence.py",
+        "middle - np.minimum(least, middle))",
+        "0.0 * middle)",
+        "tests/analysis/test_confidence.py",
+    ),
+    Fault(
         "a repeated training counts beside its failure",
-        "dnsearch/confirm/findings.py",
+        "dnsearch/search/confirmed.py",
         "last = {(r.job.arch.key, r.job.seed): r for r in records if r.job.rung == epochs}",
         "last = {(r.job.arch.key, id(r)): r for r in records if r.job.rung == epochs}",
         "tests/confirm",
@@ -309,10 +344,10 @@ FAULTS = (
     Fault(
         "a confirmation chooses by test errors",
         "dnsearch/confirm/run.py",
-        "    best = _front_members(results.candidates, costs, top)",
+        "    best = _front_members(results.searched, costs, top)",
         """    tests = {r.job.arch.key: r.score.test_error or 1.0 for r in results.confirmed}
     least = sorted(tests, key=lambda key: tests[key])[:top]
-    best = least or _front_members(results.candidates, costs, top)""",
+    best = least or _front_members(results.searched, costs, top)""",
         "tests/confirm/test_run.py",
     ),
     Fault(
@@ -325,8 +360,8 @@ FAULTS = (
     Fault(
         "label_smoothing without effect",
         "dnsearch/training/trainer.py",
-        "label_smoothing=self.recipe.label_smoothing",
-        "label_smoothing=0.0",
+        "smoothing = self.recipe.label_smoothing",
+        "smoothing = 0.0",
         "tests/training",
     ),
     Fault(

@@ -97,7 +97,7 @@ def command(
     click.echo(f"report:    {folder.report}")
     if results.picks:
         click.echo(f"export:    {export_command(run)}")
-        click.echo(f"train on:  dnsearch train {shlex.quote(f'{run}:least-error')}")
+        click.echo(f"train on:  dnsearch train {shlex.quote(run)}")
     if reason == INTERRUPTED:
         return 130
     return 0 if found is not None and found.best_first else 1

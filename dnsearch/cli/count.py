@@ -46,7 +46,8 @@ MOST_ELEMENTS = 2 * 10**9
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(network: str, shape: str | None, batch_size: int, as_json: bool, **flags: Any) -> None:
     """Count the parameters and multiply-adds of NETWORK: a preset, a config.json, the folder of an
-    export, RUN:PICK as of `dnsearch train`, or options alone (those left out are densenet121's).
+    export, RUN or RUN:PICK as of `dnsearch train`, or options alone (those left out are
+    densenet121's).
 
     Every total is given twice: by the formula that searches use, and as fvcore counts the
     convolutions and the linear layer of the network (its own total has norms and pooling too, which
@@ -56,7 +57,7 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
 
     \b
     dnsearch count densenet121 --input 3x224x224
-    dnsearch count example:least-error
+    dnsearch count example
     dnsearch count --growth-rate 12 --block-config 4-4-4 --stem cifar --input 1x28x28
     """
     given = {name: value for name, value in flags.items() if value is not None}

@@ -63,6 +63,9 @@ def _train(context: click.Context, run: str, key: str, to: Path) -> int:
     name = f"{RunDir.find(run).name}-{key}"
     code = context.invoke(train.command, network=f"{run}:{key}", name=name)
     if code == 0:
-        shutil.copytree(RunDir.named(name).path / NETWORK_FOLDER, to, dirs_exist_ok=True)
+        aside = to.parent / f".{to.name}.aside"
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(RunDir.named(name).path / NETWORK_FOLDER, aside)
+        aside.replace(to)  # whole or not at all
         click.echo(f"written to {to}")
     return code

@@ -1,4 +1,4 @@
-"""The NETWORK of a command: a preset, a file, a folder, or RUN:PICK."""
+"""The NETWORK of a command: a preset, a file, a folder, a run or RUN:PICK."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ class Asked(NamedTuple):
 
 
 def find_network(network: str) -> Asked:
-    """The network of a preset's name, a config.json, the folder of an export, or RUN:PICK.
+    """The network of a preset's name, a config.json, the folder of an export, RUN:PICK, or RUN
+    alone, whose answer it is.
 
     Raises as ``read_network`` does, and RunError where there is no such run or candidate.
     """
     run, colon, query = network.rpartition(":")
     if colon and not is_file_or_folder(network):
         return _of_run(RunDir.find(run), query)
+    if network not in PRESETS and (folder := RunDir.known(network)) is not None:
+        return _of_run(folder)
     arch = read_network(network)
     if network in PRESETS:
         return Asked(network, network, arch)
@@ -38,11 +41,12 @@ def find_network(network: str) -> Asked:
     return Asked(arch.describe(), path.name if path.is_dir() else path.stem, arch)
 
 
-def _of_run(run: RunDir, query: str) -> Asked:
-    from dnsearch.analysis.picks import RULES
+def _of_run(run: RunDir, query: str = "") -> Asked:
+    from dnsearch.analysis.picks import LEAST_ERROR, RULES
     from dnsearch.search.results import read_results
 
     results = read_results(run)
+    query = query or LEAST_ERROR
     found = results.pick(query)
     folder = f"{run.name}-{query if query in RULES else found.key}"
     channels, height, width = results.data["shape"]

@@ -10,7 +10,6 @@ import click
 
 from dnsearch.analysis.candidates import Basis, Candidate, State
 from dnsearch.analysis.metrics import duration, format_value
-from dnsearch.analysis.picks import LEAST_ERROR
 from dnsearch.confirm.run import default_request, expected_duration
 from dnsearch.data import had_test
 from dnsearch.report.answer import (
@@ -51,7 +50,7 @@ def print_summary(
         name = run.name if named else str(run.path)
         click.echo(f"export:    {export_command(name)}")
         _print_confirm(results, name)
-        click.echo(f"train on:  dnsearch train {shlex.quote(f'{name}:{LEAST_ERROR}')}")
+        click.echo(f"train on:  dnsearch train {shlex.quote(name)}")
     return bool(found.front)
 
 

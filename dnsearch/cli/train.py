@@ -12,11 +12,8 @@ import click
 from dnsearch.cli import typed
 from dnsearch.cli.networks import Asked, find_network
 from dnsearch.cli.run import BUNDLED, bundled_study
-from dnsearch.config import StudyConfig, load_study, override
+from dnsearch.config import LONGER, StudyConfig, load_study, override
 from dnsearch.rundir import RUNS, RunDir
-
-LONGER = 10
-"""Times the top rung: the trainings of a search only rank networks, this one is to be used."""
 
 
 @click.command()
@@ -59,15 +56,16 @@ def command(
 ) -> int:
     """Train NETWORK in full, measure it on the test images, and write it into reports/NAME.
 
-    NETWORK is a preset, a config.json, the folder of an export, or RUN:PICK for a network of a
-    search, such as example:knee or example:KEY. Images and recipe are those of --study, or of RUN,
-    or else of the bundled study, quickstart; the learning rate falls at the end of these epochs.
-    The network is shown the test images once, when the last epoch is done.
+    NETWORK is a preset, a config.json, the folder of an export, RUN for the answer of a search, or
+    RUN:PICK for another of its networks, such as example:knee or example:KEY. Images and recipe are
+    those of --study, or of RUN, or else of the bundled study, quickstart; the learning rate falls
+    at the end of these epochs. The network is shown the test images once, when the last epoch is
+    done.
 
     Ctrl-C stops it at any time; the same command continues it, with the same result bit for bit.
 
     \b
-    dnsearch train example:knee --epochs 30
+    dnsearch train example --epochs 30
     dnsearch train densenet-bc-100-12 --study flowers.toml
     """
     asked = find_network(network)
@@ -124,7 +122,8 @@ def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
 
 
 def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
-    from dnsearch.analysis.metrics import duration
+    from dnsearch.analysis.baseline import baseline
+    from dnsearch.analysis.metrics import duration, format_value
     from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, error_labels, figures
 
     done = f"{values['epochs']} epochs in {duration(values['seconds'])} of training"
@@ -137,5 +136,7 @@ def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
         if name in shown:
             click.echo(f"           {shown.pop(name)} {name}")
     click.echo(f"           {', '.join(shown.values())}")
+    least = baseline(values["images"], values.get("objectives", {}).get("error", "top1"))
+    click.echo(f"baseline:  {least.words}: {format_value('error', least.error)}")
     click.echo(f"result:    {run.path / RESULT_FILE}")
     click.echo(f"network:   {run.path / NETWORK_FOLDER}  (its README.md says how to load it)")

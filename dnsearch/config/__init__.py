@@ -17,6 +17,7 @@ from dnsearch.config.files import (
 from dnsearch.config.study import (
     AUTO_STEPS,
     DESIGNS,
+    LONGER,
     SCREENING,
     DataConfig,
     LimitsConfig,
@@ -32,6 +33,7 @@ __all__ = [
     "AUTO_RUNGS",
     "AUTO_STEPS",
     "DESIGNS",
+    "LONGER",
     "SCREENING",
     "DataConfig",
     "ErrorName",

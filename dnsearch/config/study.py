@@ -207,6 +207,9 @@ class ObjectivesConfig(Section):
             raise ConfigError("objectives.error", rule, self.error, "take top1 or balanced")
 
 
+LONGER = 10
+"""Times the top rung that ``dnsearch train`` trains: the runs of a search only rank networks."""
+
 AUTO_STEPS = 375
 """Steps of the top rung, at least, where ``rungs`` is auto: as many as the quickstart's takes."""
 

@@ -24,6 +24,7 @@ from dnsearch.arch.checkpoint import (
 )
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
+from dnsearch.config import LONGER
 from dnsearch.confirm.run import FOLDER as CONFIRM_FOLDER
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, write_json, write_text
@@ -35,8 +36,6 @@ PREPROCESSING_FILE = "preprocessing.json"
 
 
 EXPORT_FILE = "export.json"
-LONGER = 10
-"""Times the top rung: how long ``dnsearch train`` trains a network that is to be used."""
 
 
 class Exported(NamedTuple):

@@ -28,7 +28,7 @@ from dnsearch.rundir import cpu_cores
 from dnsearch.search.confirmed import with_confirmed
 from dnsearch.search.predictions import predict_errors
 
-SEARCHES, TRAININGS, CONFIRMED, SEEDS = 20, (15, 30, 60), 16, 2
+SEARCHES, TRAININGS, CONFIRMED, SEEDS = 20, (15, 30), 16, 2
 SHORT = (1, 3)
 IMAGES = 4000
 
