@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import os
 import shlex
 import signal
 import sys
@@ -88,9 +87,6 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(command: Callable[[], Any]) -> int:
     try:
         return command() or 0
-    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
-        return 128 + signal.SIGPIPE
     except (DnsearchError, click.ClickException, OSError, MemoryError) as error:
         click.echo(f"dnsearch: {' '.join(_message(error).splitlines())}", err=True)
         return 2

@@ -60,7 +60,7 @@ def test_an_interruption_is_no_success(dnsearch, run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("dnsearch.cli.run.override", interrupt)
         code, _, err = dnsearch("run", "small.toml")
-    assert (code, err) == (130, f"dnsearch: interrupted\nto go on:  {typed()}\n")
+    assert (code, err.strip()) == (130, f"dnsearch: interrupted\nto go on:  {typed()}")
 
 
 def test_a_budget_that_ended_is_a_success(dnsearch, run):
@@ -135,11 +135,11 @@ def test_study_refused(refused, section, told):
 
 
 def test_changed_study(refused, run):
-    text = SMALL.replace("[4, 6]", "[4]").replace("rungs = [1]", "rungs = [2]")
+    text = SMALL.replace("[4, 6]", "[4]").replace("rungs = [2]", "rungs = [3]")
     Path("small.toml").write_text(text)
     assert refused("run", "small.toml") == (
         "reports/small: was run with another study (space.growth_rate: [4, 6] -> [4]; "
-        "training.rungs: [1] -> [2]); change it back, or give this one another --name"
+        "training.rungs: [2] -> [3]); change it back, or give this one another --name"
     )
 
 
