@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dnsearch.config import load_study, override
+from dnsearch.rundir import RunDir
 from dnsearch.search import check
+from dnsearch.search.session import search
+from tests.fakes import FakeEvaluator
 
 STUDY = """
 [data]
@@ -65,6 +70,18 @@ def test_auto_rungs_are_sized_and_recorded(dnsearch):
     out = dnsearch("check", "flowers.toml").out
     assert "9 epochs, 45 steps; 27 epochs, 135 steps; 81 epochs, 405 steps" in out
     assert "steps of training" not in out
+
+    def search_on(trials):
+        """Without training: the run's folder is what counts."""
+        evaluators = contextlib.nullcontext(FakeEvaluator())
+        study = override(load_study("flowers.toml"), trials=trials)
+        run, opened = RunDir(Path("reports/flowers")), []
+        search(study, run, opened.append, lambda _: None, lambda *_: evaluators)
+        assert opened[0].study.training.rungs == (9, 27, 81)
+        return opened[0].done, load_study(run.study_file).training.rungs
+
+    assert search_on(2) == (0, (9, 27, 81))
+    assert search_on(4) == (2, (9, 27, 81))  # goes on
 
 
 def test_without_a_study_it_checks_the_bundled_one(dnsearch):
