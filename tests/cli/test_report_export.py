@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -66,15 +67,16 @@ def test_report_by_name_or_path(dnsearch, run, name):
 def test_export(dnsearch, run):
     code, out, err = dnsearch("export", "small", "--to", "out")
     assert (code, err) == (0, "")
-    assert "written to out; out/README.md says how to load it" in out
+    assert "written to out\nout/README.md says how to load it\n" in out
+    assert json.loads(Path("out/export.json").read_text())["pick"] == "least-error"
     assert load_network("out").config.growth_rate in (4, 6)
 
 
 @pytest.mark.parametrize(
     ("pick", "told"),
     [
-        ("nope", r"no candidate is called 'nope': name knee, least-error, least-cost, .*"),
-        ("", r"no candidate is called '': name knee, .*"),
+        ("nope", r"no candidate is called 'nope': name least-error, as-good, knee, least-cost, .*"),
+        ("", r"no candidate is called '': name least-error, .*"),
         ("macs<=1", r"no finished candidate has macs<=1: the least macs left is .*"),
         ("mcas<=1e6", r"pick bounds an unknown figure, got 'mcas'; did you mean 'macs'\?"),
         ("macs<1", r"pick must be bounds joined by commas, got 'macs<1'; write bounds such as .*"),
@@ -108,13 +110,25 @@ def test_run_with_nothing_finished(dnsearch, refused):
     assert "No candidate has finished yet." in out
     assert dnsearch("report", "small").code == 0
     told = refused("export", "small", "--to", "out")
-    assert told == "there is no knee pick: no candidate was trained yet"
+    assert told == "there is no least-error pick: no candidate was trained yet"
 
 
 def test_weights_that_are_gone(refused, run):
     shutil.rmtree(run.path / "checkpoints")
     told = refused("export", "small", "--to", "out")
-    assert re.match(r"reports/small/checkpoints/\w+/\d+.pt: .*", told)
+    assert re.match(
+        r"reports/small: the weights of \w+ were not kept; `dnsearch train small:", told
+    )
+
+
+def test_weights_that_are_gone_are_trained_again(dnsearch, run):
+    shutil.rmtree(run.path / "checkpoints")
+    code, out, _ = dnsearch("export", "small", "--train", "--to", "out")
+    assert code == 0
+    assert out.endswith("written to out\n")
+    key = json.loads((run.path / "summary.json").read_text())["picks"]["least-error"]["key"]
+    assert load_network("out").config.key == key
+    assert json.loads(Path(f"reports/small-{key}/result.json").read_text())["epochs"] == 20
 
 
 def test_weights_that_are_damaged(refused, run):
