@@ -127,15 +127,14 @@ def _baseline(figure: go.Figure, series: FrontSeries, spans: Spans) -> None:
         )
         return
     figure.add_annotation(
-        x=1,
+        x=0,
         y=1,
         xref="paper",
         yref="paper",
-        yshift=-8,  # below the buttons
         text=f"{words} ↑",
         showarrow=False,
-        xanchor="right",
-        yanchor="top",
+        xanchor="left",
+        yanchor="bottom",  # above the points, beside the buttons
         font={"size": 12},
     )
 
