@@ -174,7 +174,7 @@ _MEANS = (
 
 def _joined(runs: Sequence[Candidate], images: float) -> Candidate:
     best = min(runs, key=lambda run: run.error)
-    means = {name: _mean(figures(runs, name)) for name in _MEANS} if len(runs) > 1 else {}
+    means = {name: known_mean(figures(runs, name)) for name in _MEANS} if len(runs) > 1 else {}
     joined = replace(best, seeds=len(runs), **means)
     if joined.is_predicted:
         return joined
@@ -182,9 +182,10 @@ def _joined(runs: Sequence[Candidate], images: float) -> Candidate:
     return replace(joined, predicted_error=joined.error, new_low=float(low), new_high=float(high))
 
 
-def _mean(values: Floats) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan
+def known_mean(values: Iterable[float]) -> float:
+    """The mean of the finite ones, NaN where there is none."""
+    known = [value for value in values if math.isfinite(value)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def state_counts(candidates: Sequence[Candidate]) -> dict[State, int]:

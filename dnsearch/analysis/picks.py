@@ -81,7 +81,7 @@ def recommend(
     cheaper = as_good(best, members, costs, predictions)
     return {
         LEAST_ERROR: best,
-        **({AS_GOOD: cheaper[0].network} if cheaper else {}),
+        **({AS_GOOD: cheaper.network} if cheaper else {}),
         KNEE: members[pareto.knee(values)],
         LEAST_COST: members[pareto.least_cost(values)],
     }
@@ -102,24 +102,23 @@ def as_good(
     networks: Sequence[Candidate],
     costs: Sequence[str],
     predictions: Predictions | None = None,
-) -> list[AsGood]:
-    """Those of the networks that cost less than ``best`` in the first cost and no more in any, and
-    are as good with a probability of at least one half; the cheapest first."""
+) -> AsGood | None:
+    """The cheapest of the networks that cost less than ``best`` in the first cost and no more in
+    any, and are as good with a probability of at least one half; None where there is none."""
     noise = predictions.seed_noise if predictions else 0.0
     tolerance, own = max(TOLERANCE, noise), [best.figure(name) for name in costs]
-    found = []
     for other in _cheapest_first(networks, costs):
         theirs = [other.figure(name) for name in costs]
         if not (theirs[0] < own[0] and all(a <= b for a, b in zip(theirs, own, strict=True))):
             continue
         if predictions and {best.key, other.key} <= predictions.place.keys():
-            probability = float(predictions.as_good(best.key, [other.key], tolerance)[0])
+            probability = predictions.as_good(best.key, other.key, tolerance)
         else:
             allowed = (1 + tolerance) * best.predicted_error
             probability = math.nan if other.predicted_error <= allowed else 0.0
         if not probability < 0.5:
-            found.append(AsGood(other, probability, tolerance))
-    return found
+            return AsGood(other, probability, tolerance)
+    return None
 
 
 def _cheapest_first(networks: Sequence[Candidate], costs: Sequence[str]) -> list[Candidate]:

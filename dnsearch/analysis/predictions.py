@@ -82,8 +82,8 @@ class Predictions:
             "front_probability": front_probability(self.draws[:, which], costs),
         }
 
-    def as_good(self, best: str, others: Sequence[str], tolerance: float) -> Floats:
-        """The probability of each of the ``others`` (n,) to have an error of at most 1 +
-        ``tolerance`` times that of ``best``, (n,)."""
-        allowed = (1 + tolerance) * self.draws[:, [self.place[best]]]
-        return (self.draws[:, [self.place[key] for key in others]] <= allowed).mean(axis=0)
+    def as_good(self, best: str, other: str, tolerance: float) -> float:
+        """The probability of the ``other`` network to have an error of at most 1 + ``tolerance``
+        times that of ``best``."""
+        allowed = (1 + tolerance) * self.draws[:, self.place[best]]
+        return float((self.draws[:, self.place[other]] <= allowed).mean())

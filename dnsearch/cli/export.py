@@ -37,7 +37,7 @@ def command(context: click.Context, run: str, pick: str, to: Path, train: bool) 
     results = read_results(folder)
     network = results.pick(pick)
     if train and weights_of(results, folder, network) is None:
-        return _train(context, run, network.key, to)
+        return _train(context, folder, f"{run}:{network.key}", network.key, to)
     written = export_network(results, folder, pick, to)
     length = f"{written.weights.epochs} epochs"
     click.echo(f"{network.name} ({network.key}, {length}) written to {to}")
@@ -50,22 +50,16 @@ def command(context: click.Context, run: str, pick: str, to: Path, train: bool) 
     return 0
 
 
-def _train(context: click.Context, run: str, key: str, to: Path) -> int:
+def _train(context: click.Context, folder: RunDir, network: str, key: str, to: Path) -> int:
     """Trains the network in full in a folder of its own, and copies what that exports."""
-    import shutil
-
     from dnsearch.cli import train
-    from dnsearch.errors import RunError
+    from dnsearch.export.bundle import copy_bundle, require_new
     from dnsearch.export.trained import NETWORK_FOLDER
 
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise RunError(f"{to}: must be a new or empty folder; choose another with --to")
-    name = f"{RunDir.find(run).name}-{key}"
-    code = context.invoke(train.command, network=f"{run}:{key}", name=name)
+    require_new(to)
+    name = f"{folder.name}-{key}"
+    code = context.invoke(train.command, network=network, name=name)
     if code == 0:
-        aside = to.parent / f".{to.name}.aside"
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.copytree(RunDir.named(name).path / NETWORK_FOLDER, aside)
-        aside.replace(to)  # whole or not at all
+        copy_bundle(RunDir.named(name).path / NETWORK_FOLDER, to)
         click.echo(f"written to {to}")
     return code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnsearch.analysis import picks
-from dnsearch.analysis.candidates import Candidate, State, figures
+from dnsearch.analysis.candidates import Candidate, State, figures, known_mean
 from dnsearch.analysis.confidence import expected_regret
 from dnsearch.analysis.trust import Interval
 from dnsearch.arrays import Floats
@@ -20,7 +20,7 @@ from dnsearch.confirm.certificate import Certificate
 from dnsearch.confirm.draws import mean_draws, sureness
 from dnsearch.confirm.signals import certificate, padded
 from dnsearch.confirm.verdict import Verdict, judge
-from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs
+from dnsearch.search.confirmed import fresh_error, fresh_runs, tested_on, usual_epochs
 from dnsearch.training.measured import binomial_standard_error, least_error
 
 if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no need of
@@ -167,11 +167,9 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     if not fresh:
         return None
     runs, records = [searched[key] for key in fresh], list(fresh.values())
-    scores = [record.score for own in records for record in own]
-    tests = next((score.test_images for score in scores if score.test_images), 0)
-    by_class = next((s.test_class_images for s in scores if s.test_class_images), None)
+    tests = tested_on([record for own in records for record in own])
     kind = results.study.objectives.error
-    least = least_error(kind, np.array(by_class or [tests]))
+    least = least_error(kind, np.array(tests.by_class or [tests.images]))
     noise = results.predictions.seed_noise if results.predictions else math.nan
     rng = np.random.default_rng(SEED)
     draws = mean_draws(padded([_errors(own) for own in records]), least, noise, rng)
@@ -181,14 +179,14 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     return Confirmed(
         networks=networks,
         epochs=epochs,
-        test_images=tests,
+        test_images=tests.images,
         cost=results.study.objectives.costs[0],
         certificate=certificate(results.study.training, epochs, runs, records, rng),
         notes=_notes(networks, records, math.isfinite(noise)),
         pick=pick,
         regret=_regret(draws, networks, pick),
         error=kind,
-        class_images=by_class,
+        class_images=tests.by_class,
     )
 
 
@@ -227,24 +225,18 @@ def _networks(
         ConfirmedNetwork(
             candidate=candidate,
             front=candidate.key in front,
-            error=_mean(run.error for run in ended),
+            error=known_mean(run.error for run in ended),
             test_errors=_errors(own),
-            test=Interval(_mean(_errors(own)), float(low), float(high)),
+            test=Interval(known_mean(_errors(own)), float(low), float(high)),
             front_probability=float(on_front),
             best_probability=float(best),
-            test_se=_mean(math.nan if s is None else s for s in _scored(own, "test_error_se")),
+            test_se=known_mean(math.nan if s is None else s for s in _scored(own, "test_error_se")),
             class_errors=tuple(each for each in _scored(own, "test_class_errors") if each),
         )
         for candidate, ended, own, low, high, on_front, best in zip(
             first, full, records, *sure, strict=True
         )
     )
-
-
-def _mean(errors: Iterable[float]) -> float:
-    """Of the known ones, NaN where there is none."""
-    known = [error for error in errors if math.isfinite(error)]
-    return float(np.mean(known)) if known else math.nan
 
 
 def _regret(draws: Floats, networks: Sequence[ConfirmedNetwork], pick: str) -> float:

@@ -84,7 +84,9 @@ def prepare_test(config: DataConfig, cache: Path | None = None) -> LabelledImage
 
     Raises DataError where there is no test split, and what ``prepare`` raises.
     """
-    arrays, _ = _test_entry(config, cache)
+    source = open_source(config)
+    _require_test(config, source)
+    arrays, _ = _test_entry(config, source, _entry(config, source, cache), cache)
     return LabelledImages(arrays["test_images"], arrays["test_labels"])
 
 
@@ -102,9 +104,11 @@ def check_test(config: DataConfig, cache: Path | None = None) -> SplitCheck:
 
     Raises what ``prepare`` raises on the training images.
     """
-    prepare(config, cache)
+    source = open_source(config)
+    seen = _entry(config, source, cache)
     try:
-        arrays, facts = _test_entry(config, cache)
+        _require_test(config, source)
+        arrays, facts = _test_entry(config, source, seen, cache)
     except DataError as error:
         return SplitCheck(str(error), 0, ())
     return SplitCheck(None, len(arrays["test_labels"]), tuple(facts["notes"]))
@@ -123,17 +127,19 @@ def _entry(config: DataConfig, source: Source, cache: Path | None) -> Entry:
     return _cached(folder, lambda: _build(config, source))
 
 
-def _test_entry(config: DataConfig, cache: Path | None) -> Entry:
-    source = open_source(config)
+def _require_test(config: DataConfig, source: Source) -> None:
     if not _has_test(config, source):
         has = ", ".join(source.files)
         raise DataError(
             f"{_name(config)}: must have a test split, has {has}; data.test can hold one out"
         )
-    entry = _entry(config, source, cache)
+
+
+def _test_entry(config: DataConfig, source: Source, seen: Entry, cache: Path | None) -> Entry:
+    """Of a data set with test images, whose training entry is ``seen``."""
     split: SplitName = "test" if "test" in source.files else "train"
-    folder = _folder(cache, config, source, (split,), "test", entry.facts["fingerprint"])
-    return _cached(folder, lambda: _build_test(config, source, entry))
+    folder = _folder(cache, config, source, (split,), "test", seen.facts["fingerprint"])
+    return _cached(folder, lambda: _build_test(config, source, seen))
 
 
 def _cached(folder: Path | None, build: Callable[[], Entry]) -> Entry:

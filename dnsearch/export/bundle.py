@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -149,17 +150,35 @@ def write_bundle(
     not at all; ``readme`` is the README without the part on loading, ``record`` the values of
     ``export.json``. See ``export_network``.
     """
+    with _new_folder(to) as folder:
+        _write(folder, model, data, readme + _how_to_load(model, data, to.name))
+        if record:
+            write_json(folder / EXPORT_FILE, record)
+        _require_same_outputs(model, folder, data["shape"])
+
+
+def copy_bundle(bundle: Path, to: Path) -> None:
+    """Copies what ``write_bundle`` wrote into the new folder ``to``, whole or not at all."""
+    with _new_folder(to) as folder:
+        shutil.copytree(bundle, folder, dirs_exist_ok=True)
+
+
+def require_new(to: Path) -> None:
+    """Raises RunError unless ``to`` is an empty folder or not there."""
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunError(f"{to}: must be a new or empty folder; choose another with --to")
+
+
+@contextlib.contextmanager
+def _new_folder(to: Path) -> Iterator[Path]:
+    """A folder to write into that becomes ``to`` where all went well. Raises RunError."""
+    require_new(to)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as aside:
             folder = Path(aside) / "export"
             folder.mkdir()
-            _write(folder, model, data, readme + _how_to_load(model, data, to.name))
-            if record:
-                write_json(folder / EXPORT_FILE, record)
-            _require_same_outputs(model, folder, data["shape"])
+            yield folder
             if to.is_dir():
                 to.rmdir()
             shutil.move(folder, to)

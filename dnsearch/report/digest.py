@@ -24,6 +24,7 @@ from dnsearch.analysis.confidence import best_probability, expected_regret
 from dnsearch.analysis.metrics import error_label, format_value
 from dnsearch.analysis.pareto import hypervolume_curve
 from dnsearch.analysis.predictions import HALF
+from dnsearch.search.confirmed import tested_on
 
 if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no need of
     from dnsearch.search.answers import Change
@@ -81,8 +82,9 @@ class Digest:
     @property
     def images(self) -> int:
         """How many images predicted errors are of."""
-        found = [r.score.test_images for r in self.results.confirmed if r.score.test_images]
-        return found[0] if found and self.measured_on == "test" else self.results.validation_images
+        if self.measured_on == "test":
+            return tested_on(self.results.confirmed).images
+        return self.results.validation_images
 
     @property
     def least_error(self) -> float:
@@ -107,7 +109,7 @@ class Digest:
         if self.answer is None or picks.AS_GOOD not in self.picks:
             return None
         named = [self.picks[picks.AS_GOOD]]
-        return picks.as_good(self.answer, named, self.costs, self.results.joint)[0]
+        return picks.as_good(self.answer, named, self.costs, self.results.joint)
 
     @property
     def changed_from(self) -> Candidate | None:

@@ -66,6 +66,23 @@ def fresh_error(record: Record) -> float:
     return math.nan if error is None else error
 
 
+class TestedOn(NamedTuple):
+    """How many test images there were, 0 for none, and how many of each class; None of older
+    runs."""
+
+    images: int
+    by_class: tuple[int, ...] | None
+
+
+def tested_on(records: Sequence[Record]) -> TestedOn:
+    """What the test errors of these training runs are of: it is the same for all of a run."""
+    scores = [record.score for record in records]
+    return TestedOn(
+        next((score.test_images for score in scores if score.test_images), 0),
+        next((score.test_class_images for score in scores if score.test_class_images), None),
+    )
+
+
 def best_run(records: Sequence[Record], key: str) -> Record | None:
     """The training run of this network whose weights are kept: of the longest the one of least
     validation error, lest test errors choose; None where there is none."""

@@ -8,8 +8,7 @@ it takes back most of what the luckiest of many has gained by being picked.
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -74,35 +73,38 @@ def predict_errors(
         if file:
             draws.write(file, evidence.checksum)
     known = np.maximum(draws.errors - half, 0.0)
-    keys, others = _outside(store, rungs, evidence.keys, half, draws.seed_noise, seed)
+    others = _outside(store, rungs, evidence.keys)
+    rng = np.random.default_rng(derived_seed("predictions outside the space", seed))
+    own = draws_of_own_runs(others.values(), draws.seed_noise, images, rng)
     return Predictions(
-        (*evidence.keys, *keys),
-        np.hstack([known, np.maximum(others - half, 0.0)]),
-        draws.seed_noise,
-        images,
-        rungs[-1],
+        (*evidence.keys, *others), np.hstack([known, own]), draws.seed_noise, images, rungs[-1]
     )
 
 
 def _outside(
-    store: StudyStore,
-    rungs: tuple[int, ...],
-    inside: Sequence[str],
-    half: float,
-    noise: float,
-    seed: int,
-) -> tuple[list[str], Floats]:
-    """The finished networks that the surrogate does not know, and draws of their errors (s, n)."""
-    logs: dict[str, list[float]] = {}
+    store: StudyStore, rungs: tuple[int, ...], inside: Sequence[str]
+) -> dict[str, list[float]]:
+    """The errors of the finished networks that the surrogate does not know, by key."""
+    errors: dict[str, list[float]] = {}
     for record in store.records():
         key, error = record.job.arch.key, record.score.error
         if key in inside or record.values is None or error is None or record.job.rung != rungs[-1]:
             continue
-        logs.setdefault(key, []).append(math.log(error + half))
-    rng = np.random.default_rng(derived_seed("predictions outside the space", seed))
-    mean = np.array([np.mean(own) for own in logs.values()])
-    spread = noise / np.sqrt([len(own) for own in logs.values()])
-    return list(logs), np.exp(mean + spread * rng.standard_normal((DRAWS, len(logs))))
+        errors.setdefault(key, []).append(error)
+    return errors
+
+
+def draws_of_own_runs(
+    errors: Collection[Sequence[float]], noise: float, images: float, rng: np.random.Generator
+) -> Floats:
+    """Draws (s, n) of the error in the mean over seeds of networks of which nothing is known but
+    their own runs' ``errors`` (n, seeds), on so many images, and the ``noise`` of log error that
+    one seed adds."""
+    half = HALF / images
+    mean = np.array([np.mean(np.log(np.asarray(own) + half)) for own in errors])
+    spread = noise / np.sqrt([len(own) for own in errors])
+    draws = np.exp(mean + spread * rng.standard_normal((DRAWS, len(errors))))
+    return np.maximum(draws - half, 0.0)
 
 
 class _Evidence(NamedTuple):

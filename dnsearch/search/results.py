@@ -14,18 +14,23 @@ import numpy as np
 from dnsearch.analysis import picks
 from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.candidates import Candidate, by_network, figures, finished
-from dnsearch.analysis.confidence import DRAWS
-from dnsearch.analysis.predictions import HALF, Predictions
+from dnsearch.analysis.predictions import Predictions
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.arrays import Ints
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
-from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs, with_confirmed
+from dnsearch.search.confirmed import (
+    fresh_error,
+    fresh_runs,
+    tested_on,
+    usual_epochs,
+    with_confirmed,
+)
 from dnsearch.search.evaluators.base import CONFIRM, SEARCH
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.predictions import predict_errors
+from dnsearch.search.predictions import draws_of_own_runs, predict_errors
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.training_runs import candidate_of, latest
 from dnsearch.seeds import derived_seed
@@ -110,11 +115,10 @@ class Results:
     @property
     def _test_images(self) -> float:
         """How many images a test error is worth; 0 where there is none."""
-        for record in self.confirmed:
-            if record.score.test_images:
-                by_class = record.score.test_class_images or [record.score.test_images]
-                return effective_images(self.study.objectives.error, by_class)
-        return 0.0
+        tests = tested_on(self.confirmed)
+        if not tests.images:
+            return 0.0
+        return effective_images(self.study.objectives.error, tests.by_class or [tests.images])
 
     @property
     def _log_cost(self) -> str:
@@ -129,14 +133,10 @@ class Results:
             runs.setdefault(candidate.key, []).append(candidate.error)
         if not runs:
             return None
-        images = self.effective_images
-        half = HALF / images
-        mean = np.array([np.mean(np.log(np.array(own) + half)) for own in runs.values()])
-        spread = USUAL_NOISE / np.sqrt([len(own) for own in runs.values()])
+        images, epochs = self.effective_images, self.study.training.rungs[-1]
         rng = np.random.default_rng(derived_seed("own runs", self.study.search.seed))
-        draws = np.exp(mean + spread * rng.standard_normal((DRAWS, len(runs)))) - half
-        epochs = self.study.training.rungs[-1]
-        return Predictions(tuple(runs), np.maximum(draws, 0.0), USUAL_NOISE, images, epochs)
+        draws = draws_of_own_runs(runs.values(), USUAL_NOISE, images, rng)
+        return Predictions(tuple(runs), draws, USUAL_NOISE, images, epochs)
 
     @cached_property
     def candidates(self) -> Sequence[Candidate]:
