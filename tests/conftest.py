@@ -14,6 +14,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "0")
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported, as torch.compile does too
+
 from tests.fakes import Search
 
 torch.set_num_threads(1)

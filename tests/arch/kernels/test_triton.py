@@ -1,4 +1,4 @@
-"""On a GPU where there is one, else in Triton's interpreter, which computes on the CPU."""
+"""On a GPU where there is one, else in Triton's interpreter (see conftest), which uses the CPU."""
 
 import copy
 import importlib.util
@@ -18,8 +18,6 @@ from dnsearch.arch.kernels.operations import Gradient, Norm, Operations
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
 HALF = torch.bfloat16 if GPU else torch.float16  # the interpreter's products of bf16 are wrong
-if not GPU and __name__ != "__main__":
-    os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
 
 needs_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="Triton comes with torch for CUDA"
