@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -20,6 +20,7 @@ from dnsearch.errors import ConfigError, nearest
 
 Norm = Literal["batch", "group"]
 Stem = Literal["imagenet", "cifar"]
+Transition = Literal["pool", "narrow"]
 
 MOST_LAYERS = 1024
 """The most layers of a block. Like the ranges below it is far beyond any real network: it stops a
@@ -32,6 +33,10 @@ _RANGES = {
     "in_channels": (1, 4096),
     "num_classes": (1, 1_000_000),
 }
+_BY_BLOCK = ("growth_rate", "bn_size")
+_LATER = {"transition": "pool"}
+"""Fields that the first versions lacked, and what they stand at there: left out of ``to_dict``, so
+that the keys of their architectures stay as they were."""
 
 
 def transition_width(channels: Any, compression: Any) -> Any:
@@ -46,68 +51,115 @@ def transition_width(channels: Any, compression: Any) -> Any:
 class ArchConfig:
     """One DenseNet. The defaults are densenet121's.
 
-    growth_rate: feature maps each layer adds (k in the paper).
+    growth_rate: feature maps each layer adds (k in the paper), or a number for each block.
     block_config: layers of each dense block; any number of blocks from 1.
     num_init_features: channels after the stem.
-    bn_size: width of the 1x1 bottleneck in multiples of growth_rate; 0 means no bottleneck.
+    bn_size: width of the 1x1 bottleneck in multiples of growth_rate, or a number for each block; 0
+    means no bottleneck.
     compression: share of the channels that a transition keeps (theta in the paper).
     drop_rate: share of its new maps that each dense layer drops in training.
     norm: ``batch`` or ``group`` (GroupNorm, Wu & He 2018, arXiv:1803.08494).
     stem: ``imagenet`` (7x7/2 convolution, norm, 3x3/2 max-pool) or ``cifar`` (one 3x3 convolution).
+    transition: what is behind every block but the last, or a word for each: ``pool``, a 1x1
+    convolution and pooling as in the paper, or ``narrow``, the convolution alone, which leaves the
+    resolution as it is (RDNet, Kim et al. 2024, arXiv:2403.19588).
 
+    What is the same for all blocks is kept as one value, so that equal networks are equal configs.
     Raises ConfigError naming the field, the rule and the value got.
     """
 
-    growth_rate: int = 32
+    growth_rate: int | tuple[int, ...] = 32
     block_config: tuple[int, ...] = (6, 12, 24, 16)
     num_init_features: int = 64
-    bn_size: int = 4
+    bn_size: int | tuple[int, ...] = 4
     compression: float = 0.5
     drop_rate: float = 0.0
     norm: Norm = "batch"
     stem: Stem = "imagenet"
+    transition: Transition | tuple[Transition, ...] = "pool"
     in_channels: int = 3
     num_classes: int = 1000
 
     def __post_init__(self) -> None:
-        for name, (least, most) in _RANGES.items():
-            _require_int(name, getattr(self, name), least, most)
         object.__setattr__(self, "block_config", _block_config(self.block_config))
+        blocks = len(self.block_config)
+        for name, (least, most) in _RANGES.items():
+            value = getattr(self, name)
+            if name in _BY_BLOCK and isinstance(value, (list, tuple)):
+                _require_each(name, value, blocks, "block")
+                for block, each in enumerate(value):
+                    _require_int(f"{name}[{block}]", each, least, most)
+                object.__setattr__(self, name, _shortest(value))
+            else:
+                _require_int(name, value, least, most)
+        if isinstance(self.transition, (list, tuple)):
+            _require_each("transition", self.transition, blocks - 1, "block but the last")
+            object.__setattr__(self, "transition", _shortest(self.transition) or "pool")
+        if blocks == 1:
+            object.__setattr__(self, "transition", "pool")
         object.__setattr__(self, "compression", _require_float("compression", self.compression))
         object.__setattr__(self, "drop_rate", _require_float("drop_rate", self.drop_rate))
         if not 0 < self.compression <= 1:
             raise ConfigError("compression", "must lie in (0, 1]", self.compression)
         if not 0 <= self.drop_rate < 1:
             raise ConfigError("drop_rate", "must lie in [0, 1)", self.drop_rate)
-        for name, allowed in (("norm", get_args(Norm)), ("stem", get_args(Stem))):
-            if getattr(self, name) not in allowed:
-                raise ConfigError(name, f"must be one of {', '.join(allowed)}", getattr(self, name))
+        for name, kind in (("norm", Norm), ("stem", Stem), ("transition", Transition)):
+            value = getattr(self, name)
+            for each in value if isinstance(value, tuple) else (value,):
+                if each not in get_args(kind):
+                    raise ConfigError(name, f"must be one of {', '.join(get_args(kind))}", each)
         if 0 in self.widths:
             raise ConfigError(
                 "compression", "leaves no channel after a transition", self.compression
             )
 
+    @property
+    def growth_rates(self) -> tuple[int, ...]:
+        """The growth rate of each block."""
+        return self._by_block(self.growth_rate, len(self.block_config))
+
+    @property
+    def bn_sizes(self) -> tuple[int, ...]:
+        """The ``bn_size`` of each block."""
+        return self._by_block(self.bn_size, len(self.block_config))
+
+    @property
+    def bottlenecks(self) -> tuple[int, ...]:
+        """Outputs of the 1x1 convolution of a layer of each block, 0 without one."""
+        return tuple(b * k for b, k in zip(self.bn_sizes, self.growth_rates, strict=True))
+
+    @property
+    def pools(self) -> tuple[bool, ...]:
+        """Whether each transition halves the resolution."""
+        kinds = self._by_block(self.transition, len(self.block_config) - 1)
+        return tuple(kind == "pool" for kind in kinds)
+
+    @staticmethod
+    def _by_block(value: Any, count: int) -> tuple[Any, ...]:
+        return value if isinstance(value, tuple) else (value,) * count
+
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Channels entering each dense block, then those entering the classifier."""
         channels, widths = self.num_init_features, []
-        for stage, layers in enumerate(self.block_config):
-            if stage:
+        for block, (layers, k) in enumerate(zip(self.block_config, self.growth_rates, strict=True)):
+            if block:
                 channels = int(transition_width(channels, self.compression))
             widths.append(channels)
-            channels += layers * self.growth_rate
+            channels += layers * k
         return (*widths, channels)
 
     @property
     def depth(self) -> int:
         """Weighted layers, counted as in the paper: densenet121 has 121."""
-        layer = 2 if self.bn_size else 1
-        return 2 + layer * sum(self.block_config) + len(self.block_config) - 1
+        each = (2 if width else 1 for width in self.bottlenecks)
+        layers = sum(n * convs for n, convs in zip(self.block_config, each, strict=True))
+        return 2 + layers + len(self.block_config) - 1
 
     @property
     def least_size(self) -> int:
         """Smallest side of an input of which a pixel is left after the last transition."""
-        halvings = 2 ** (len(self.block_config) - 1)
+        halvings = 2 ** sum(self.pools)
         return halvings if self.stem == "cifar" else 4 * (halvings - 1) + 1
 
     @cached_property
@@ -117,9 +169,10 @@ class ArchConfig:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def describe(self) -> str:
-        """A short name for people, such as ``k=12 blocks 6-12-24 bn 4``."""
-        text = f"k={self.growth_rate} blocks {'-'.join(map(str, self.block_config))}"
-        text += f" bn {self.bn_size}" if self.bn_size else " plain"
+        """A short name for people, such as ``k=12 blocks 6-12-24 bn 4``; a ``+`` between blocks is
+        a transition that does not pool."""
+        text = f"k={_joined(self.growth_rate)} blocks {self.describe_blocks()}"
+        text += f" bn {_joined(self.bn_size)}" if self.bn_size else " plain"
         if self.compression != 0.5:
             text += f" θ {self.compression:g}"
         if self.norm != "batch":
@@ -128,10 +181,21 @@ class ArchConfig:
             text += f" drop {self.drop_rate:g}"
         return text
 
+    def describe_blocks(self) -> str:
+        """The depths of the blocks, such as ``6-12-24``, with the ``+`` of ``describe``."""
+        joints = ("-" if pools else "+" for pools in self.pools)
+        first, *rest = map(str, self.block_config)
+        return first + "".join(joint + depth for joint, depth in zip(joints, rest, strict=True))
+
     def to_dict(self) -> dict[str, Any]:
-        """All fields in values that JSON can hold; ``from_dict`` reads them back."""
+        """The fields in values that JSON can hold, ``transition`` only where it is not ``pool``;
+        ``from_dict`` reads them back."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"block_config": list(self.block_config)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if name not in _LATER or value != _LATER[name]
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ArchConfig:
@@ -163,8 +227,10 @@ class ArchConfig:
 class ArchArrays:
     """Many architectures as arrays, one entry each, for formulas that take them all at once.
 
-    ``block_config`` is (n, most blocks), padded with 0; all others are (n,), stem and norm too, so
-    that architectures of any kind can be in one table.
+    ``growth_rate``, ``block_config`` and ``bn_size`` are (n, most blocks), padded with 0, and
+    ``pools``, whether a transition halves the resolution, is (n, most blocks - 1), padded with
+    False; all others are (n,), stem and norm too, so that architectures of any kind can be in one
+    table.
     """
 
     growth_rate: NDArray[np.int64]
@@ -175,31 +241,63 @@ class ArchArrays:
     drop_rate: NDArray[np.float64]
     norm: NDArray[np.str_]
     stem: NDArray[np.str_]
+    pools: NDArray[np.bool_]
     in_channels: NDArray[np.int64]
     num_classes: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return len(self.growth_rate)
+        return len(self.block_config)
 
     @classmethod
     def of(cls, configs: list[ArchConfig]) -> ArchArrays:
         """These architectures, in this order."""
         most = max((len(c.block_config) for c in configs), default=1)
-        blocks = np.zeros((len(configs), most), dtype=np.int64)
-        for row, config in zip(blocks, configs, strict=True):
-            row[: len(config.block_config)] = config.block_config
         columns = {
             field.name: np.array([getattr(c, field.name) for c in configs])
             for field in fields(cls)
-            if field.name != "block_config"
+            if field.name not in (*_BY_BLOCK, "block_config", "pools")
         }
-        return cls(block_config=blocks, **columns)
+        return cls(
+            growth_rate=_padded([c.growth_rates for c in configs], most, np.int64),
+            block_config=_padded([c.block_config for c in configs], most, np.int64),
+            bn_size=_padded([c.bn_sizes for c in configs], most, np.int64),
+            pools=_padded([c.pools for c in configs], most - 1, np.bool_),
+            **columns,
+        )
 
     def config(self, index: int) -> ArchConfig:
         """The architecture at this position."""
         values = {field.name: getattr(self, field.name)[index] for field in fields(self)}
-        blocks = tuple(int(layers) for layers in values.pop("block_config") if layers)
-        return ArchConfig(block_config=blocks, **{k: v.item() for k, v in values.items()})
+        blocks = int(np.count_nonzero(values["block_config"]))
+        by_block = {
+            name: tuple(values.pop(name)[:blocks].tolist()) for name in (*_BY_BLOCK, "block_config")
+        }
+        pools = values.pop("pools")[: blocks - 1]
+        transition: tuple[Transition, ...] = tuple("pool" if each else "narrow" for each in pools)
+        rest = {name: value.item() for name, value in values.items()}
+        return ArchConfig(transition=transition, **by_block, **rest)
+
+
+def _padded(rows: Sequence[Sequence[Any]], width: int, dtype: Any) -> NDArray[Any]:
+    padded = np.zeros((len(rows), width), dtype)
+    for row, values in zip(padded, rows, strict=True):
+        row[: len(values)] = values
+    return padded
+
+
+def _shortest(values: Sequence[Any]) -> Any:
+    """One value for all where they are equal."""
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def _joined(value: int | tuple[int, ...]) -> str:
+    return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _require_each(name: str, values: Sequence[Any], count: int, what: str) -> None:
+    if len(values) != count:
+        rule = f"must be one value, or one for each {what}, which are {count}"
+        raise ConfigError(name, rule, list(values))
 
 
 def _require_int(name: str, value: object, least: int, most: int) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dnsearch.arch.config import ArchConfig, transition_width
+from dnsearch.arch.config import ArchConfig
 
 LEAST_CHANNELS_A_GROUP = 8
 
@@ -30,25 +30,25 @@ def _norm(config: ArchConfig, channels: int) -> nn.Module:
 
 
 class DenseLayer(nn.Module):
-    """norm-relu-conv1x1-norm-relu-conv3x3, or norm-relu-conv3x3 where ``bn_size`` is 0.
+    """norm-relu-conv1x1-norm-relu-conv3x3, or norm-relu-conv3x3 where there is no bottleneck.
 
-    Takes all earlier feature maps of the block, each (n, c_i, h, w), and returns its own
-    ``growth_rate`` ones, (n, k, h, w).
+    Takes all earlier feature maps of block ``block`` of the config, counted from 0, each
+    (n, c_i, h, w), and returns its own k ones, (n, k, h, w), k the block's growth rate.
     """
 
-    def __init__(self, config: ArchConfig, channels: int) -> None:
+    def __init__(self, config: ArchConfig, block: int, channels: int) -> None:
         super().__init__()
+        k, width = config.growth_rates[block], config.bottlenecks[block]
         self.drop_rate = config.drop_rate
         self.norm1 = _norm(config, channels)
         self.relu1 = nn.ReLU(inplace=True)
-        if not config.bn_size:
-            self.conv1 = nn.Conv2d(channels, config.growth_rate, 3, padding=1, bias=False)
+        if not width:
+            self.conv1 = nn.Conv2d(channels, k, 3, padding=1, bias=False)
             return
-        width = config.bn_size * config.growth_rate
         self.conv1 = nn.Conv2d(channels, width, 1, bias=False)
         self.norm2 = _norm(config, width)
         self.relu2 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(width, config.growth_rate, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, k, 3, padding=1, bias=False)
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """The new maps (n, k, h, w) of earlier ones, a list of (n, c_i, h, w)."""
@@ -59,13 +59,16 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.ModuleDict):
-    """Layers that each see all maps before them: (n, c, h, w) -> (n, c + layers*k, h, w)."""
+    """Layers that each see all maps before them: (n, c, h, w) -> (n, c + layers*k, h, w).
 
-    def __init__(self, config: ArchConfig, layers: int, channels: int) -> None:
+    ``block`` is the block's position in the config, from 0.
+    """
+
+    def __init__(self, config: ArchConfig, block: int) -> None:
         super().__init__()
-        for i in range(layers):
-            width = channels + i * config.growth_rate
-            self[f"denselayer{i + 1}"] = DenseLayer(config, width)
+        for i in range(config.block_config[block]):
+            channels = config.widths[block] + i * config.growth_rates[block]
+            self[f"denselayer{i + 1}"] = DenseLayer(config, block, channels)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The block's input and all that its layers add, (n, c + layers*k, h, w)."""
@@ -76,18 +79,23 @@ class DenseBlock(nn.ModuleDict):
 
 
 class Transition(nn.Sequential):
-    """norm-relu-conv1x1-avgpool: (n, c, h, w) -> (n, floor(compression * c), h // 2, w // 2)."""
+    """norm-relu-conv1x1-avgpool: (n, c, h, w) -> (n, floor(compression * c), h // 2, w // 2).
 
-    def __init__(self, config: ArchConfig, channels: int) -> None:
-        width = int(transition_width(channels, config.compression))
-        super().__init__(
-            OrderedDict(
-                norm=_norm(config, channels),
-                relu=nn.ReLU(inplace=True),
-                conv=nn.Conv2d(channels, width, 1, bias=False),
-                pool=nn.AvgPool2d(2),
-            )
+    The one behind block ``block`` of the config, counted from 0. Without the pooling, and at the
+    same resolution, where the config says ``narrow``.
+    """
+
+    def __init__(self, config: ArchConfig, block: int) -> None:
+        layers, k = config.block_config[block], config.growth_rates[block]
+        channels = config.widths[block] + layers * k
+        parts: OrderedDict[str, nn.Module] = OrderedDict(
+            norm=_norm(config, channels),
+            relu=nn.ReLU(inplace=True),
+            conv=nn.Conv2d(channels, config.widths[block + 1], 1, bias=False),
         )
+        if config.pools[block]:
+            parts["pool"] = nn.AvgPool2d(2)
+        super().__init__(parts)
 
 
 class PlainDenseNet(nn.Module):
@@ -101,13 +109,10 @@ class PlainDenseNet(nn.Module):
         super().__init__()
         self.config = config
         self.features = nn.Sequential(self._stem(config))
-        for stage, layers in enumerate(config.block_config, start=1):
-            channels = config.widths[stage - 1]
-            block = DenseBlock(config, layers, channels)
-            self.features.add_module(f"denseblock{stage}", block)
-            if stage < len(config.block_config):
-                transition = Transition(config, channels + layers * config.growth_rate)
-                self.features.add_module(f"transition{stage}", transition)
+        for block in range(len(config.block_config)):
+            if block:
+                self.features.add_module(f"transition{block}", Transition(config, block - 1))
+            self.features.add_module(f"denseblock{block + 1}", DenseBlock(config, block))
         self.features.add_module("norm5", _norm(config, config.widths[-1]))
         self.classifier = nn.Linear(config.widths[-1], config.num_classes)
         self.apply(_initialise)

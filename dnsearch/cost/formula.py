@@ -129,10 +129,10 @@ def stage_costs(
     for i in range(blocks):
         present = archs.block_config[:, i] > 0
         if i:
-            transition = _transition(archs, channels, h, w, present, lean, size)
+            transition = _transition(archs, i - 1, channels, h, w, present, lean, size)
             yield _named(f"transition{i}", transition)
             channels, h, w = transition["channels"], transition["height"], transition["width"]
-        block = _block(archs, archs.block_config[:, i], channels, h, w, lean, size)
+        block = _block(archs, i, channels, h, w, lean, size)
         yield _named(f"denseblock{i + 1}", block)
         channels = block["channels"]
     yield _named("classifier", _classifier(archs, channels, h, w, lean, size))
@@ -169,11 +169,12 @@ def _stem(archs: ArchArrays, height: int, width: int, size: int) -> tuple[StageC
 
 
 def _block(
-    archs: ArchArrays, layers: Ints, channels: Ints, h: Ints, w: Ints, lean: Bools, size: int
+    archs: ArchArrays, block: int, channels: Ints, h: Ints, w: Ints, lean: Bools, size: int
 ) -> dict[str, Any]:
-    k, bottleneck = archs.growth_rate, archs.bn_size * archs.growth_rate
+    layers, k = archs.block_config[:, block], archs.growth_rate[:, block]
+    bottleneck = archs.bn_size[:, block] * k
     inputs = layers * channels + k * layers * (layers - 1) // 2  # over the block's layers
-    plain = archs.bn_size == 0
+    plain = bottleneck == 0
     weights = np.where(plain, 9 * inputs * k, inputs * bottleneck + layers * 9 * bottleneck * k)
     written = np.where(plain, layers * k, layers * (bottleneck + k))
     out = channels + layers * k
@@ -195,19 +196,27 @@ def _block(
 
 
 def _transition(
-    archs: ArchArrays, channels: Ints, h: Ints, w: Ints, present: Bools, lean: Bools, size: int
+    archs: ArchArrays,
+    block: int,
+    channels: Ints,
+    h: Ints,
+    w: Ints,
+    present: Bools,
+    lean: Bools,
+    size: int,
 ) -> dict[str, Any]:
-    """norm, relu, conv1x1, avg-pool2x2; where absent, channels and size pass through."""
-    out = transition_width(channels, archs.compression)
+    """The one behind this block: norm, relu, conv1x1, and avg-pool2x2 where it pools; where absent,
+    channels and size pass through."""
+    out, pools = transition_width(channels, archs.compression), archs.pools[:, block]
     weights = channels * out
     return {
         "params": present * (weights + 2 * channels),
         "macs": present * weights * h * w,
         "activations": present * out * h * w,
-        "saved": present * ~lean * size * (2 * channels + out) * h * w,
+        "saved": present * ~lean * size * (2 * channels + pools * out) * h * w,
         "channels": np.where(present, out, channels),
-        "height": np.where(present, h // 2, h),
-        "width": np.where(present, w // 2, w),
+        "height": np.where(present & pools, h // 2, h),
+        "width": np.where(present & pools, w // 2, w),
     }
 
 

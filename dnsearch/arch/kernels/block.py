@@ -60,15 +60,21 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """A dense block with what reads all of it: a transition, or the last norm and pooling."""
+    """A dense block with what reads all of it: a transition, or the last norm and pooling.
+
+    ``conv`` is the transition's convolution, None behind the last norm; ``pools`` is whether the
+    transition halves the resolution.
+    """
 
     operations: Operations
     layers: list[Any]
     norm: Any
     conv: Any = None
+    pools: bool = True
 
     def __call__(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) -> (n, c', h // 2, w // 2) with a transition, (n, c') with the last norm."""
+        """(n, c, h, w) -> (n, c', h // 2, w // 2) with a transition that pools, (n, c', h, w) with
+        one that does not, (n, c') with the last norm."""
         device = x.device.type
         if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
             x = x.to(torch.get_autocast_dtype(device))
@@ -133,11 +139,13 @@ class Forward:
         self._write(rows(self.x))
         layers = [self._layer(layer) for layer in self.stage.layers]
         norm, conv = self._norm(self.stage.norm, self.statistics), self.stage.conv
-        window = self.shape[1:] if conv is None else (2, 2)
+        side = 2 if self.stage.pools else 1
+        window = self.shape[1:] if conv is None else (side, side)
         out = self.operations.pool(self.buffer, norm, self.shape, window)
         if conv is not None:  # pooling first is the same, and leaves it a quarter of the work
             n, height, width = self.shape
-            out = image(out @ matrix(conv.weight, out).T, (n, height // 2, width // 2))
+            shape = n, height // side, width // side
+            out = image(out @ matrix(conv.weight, out).T, shape)
         if self.learners:
             _learn(self.learners, self.pixels)
         weight = None if conv is None else conv.weight

@@ -117,19 +117,22 @@ class Operations:
 
     def pool(self, x: Tensor, norm: Norm, shape: Shape, window: Window) -> Tensor:
         """Means of y = relu(norm(x)) over windows side by side, (windows, c)."""
-        return rows(F.avg_pool2d(image(self.normalise(x, norm), shape), window))
+        y = self.normalise(x, norm)
+        return y if window == (1, 1) else rows(F.avg_pool2d(image(y, shape), window))
 
     def pool_backward(
         self, dp: Tensor, x: Tensor, norm: Norm, shape: Shape, window: Window
     ) -> tuple[Gradient, Tensor]:
-        """The gradient of x, to which other readers will add, and sums."""
+        """The gradient of x, to which other readers will add, and sums. May overwrite dp."""
         y = self.normalise(x, norm)
-        n, height, width = shape
-        pooled = n, height // window[0], width // window[1]
-        dy = torch.ops.aten.avg_pool2d_backward(
-            image(dp, pooled), image(y, shape), window, window, (0, 0), False, True, None
-        )
-        g = _masked(rows(dy), y)
+        dy = dp
+        if window != (1, 1):
+            n, height, width = shape
+            pooled = image(dp, (n, height // window[0], width // window[1]))
+            dy = rows(torch.ops.aten.avg_pool2d_backward(
+                pooled, image(y, shape), window, window, (0, 0), False, True, None
+            ))  # fmt: skip
+        g = _masked(dy, y)
         expected = torch.zeros_like(norm.mean).repeat(2, 1)
         sums = _sums(g, y.copy_(x), norm, expected)
         return Gradient(g.mul_(norm.scale), expected), sums

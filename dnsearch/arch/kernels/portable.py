@@ -42,5 +42,5 @@ def run(model: PlainDenseNet, images: Tensor, operations: Operations) -> Tensor:
         elif isinstance(module, nn.BatchNorm2d):
             x = Stage(operations, layers, module)(x)
         else:
-            x = Stage(operations, layers, module.norm, module.conv)(x)
+            x = Stage(operations, layers, module.norm, module.conv, hasattr(module, "pool"))(x)
     return x
