@@ -112,9 +112,9 @@ REFUSED = [
         }.items()
     ),
     # choices
-    ('[space]\ngrowth_rate = "a"', r"space.growth_rate\[0\] must be a whole number, got 'a'"),
-    ("[space]\ngrowth_rate = true", r"space.growth_rate\[0\] must be a whole number, got True"),
-    ("[space]\ngrowth_rate = [[4]]", r"space.growth_rate\[0\] must be a whole number, got \[4\]"),
+    ('[space]\ngrowth_rate = "a"', r"space.growth_rate must be an integer from 1 to 4096, got 'a'"),
+    ("[space]\ngrowth_rate = true", r"space.growth_rate must be an integer from 1 to 4096, got True"),
+    ("[space]\ngrowth_rate = [[4]]", r"space.growth_rate must be choices for all blocks together, or 3 lists .*"),
     ("[space]\ngrowth_rate = []", r"space.growth_rate must offer at least one choice, got \[\]"),
     ("[space]\ngrowth_rate = [4, 4]", r"space.growth_rate must not repeat a choice, got \[4, 4\]"),
     ("[space]\ngrowth_rate = 0", r"space.growth_rate must be an integer from 1 to 4096, got 0"),
@@ -151,7 +151,21 @@ REFUSED = [
     ),
     ("[space]\ndrop_rate = 1", r"space.drop_rate must lie in \[0, 1\), got 1.0"),
     ('[space]\nnorm = "layer"', r"space.norm\[0\] must be 'batch' or 'group', got 'layer'"),
-    ('[space]\nstem = ["cifar"]', r"space.stem must be 'imagenet' or 'cifar', got \['cifar'\]"),
+    ('[space]\nstem = ["big"]', r"space.stem\[0\] must be 'imagenet' or 'cifar', got 'big'"),
+    ('[space]\ntransition = "wide"', r"space.transition must be one of pool, narrow, got 'wide'"),
+    ("[space]\nbn_size = [[1], [2]]", r"space.bn_size must be choices .* together, or 3 lists .*"),
+    ("[space]\ntransition = [[], []]", r"space.transition\[0\] must offer at least one choice.*"),
+    ("[space]\ngrowth_ratio = 0", r"space.growth_ratio must be a number above 0, got 0.0"),
+    ("[space]\nbn_cap = -1", r"space.bn_cap must be 0, which is no cap, or above, got -1.0"),
+    ("[space]\ngrowth_divisor = 0", r"space.growth_divisor must be .*, got 0"),
+    (
+        "[space]\ngrowth_rate = [[4], [8], [9]]\ngrowth_ratio = 2",
+        r"space.growth_ratio must be left out where growth_rate has choices for each block, .*",
+    ),
+    (
+        "[space]\ngrowth_rate = 1000\ngrowth_ratio = [1, 3]",
+        r"space.growth_rate\[2\] must be an integer from 1 to 4096, got 9000",
+    ),
     # known designs
     ('[search]\nstart = "densenet121"', r"search.start must be a list, got 'densenet121'"),
     ("[search]\nstart = [3]", r"search.start\[0\] must be a preset's name or a table .*, got 3"),

@@ -10,11 +10,12 @@ without a limit its reference is 10 times ``first_latency``.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
-from dnsearch.arch.config import ArchArrays
-from dnsearch.arch.space import SearchSpace
+from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays, costs
 
@@ -22,6 +23,9 @@ MARGIN = 1.1
 """So that a candidate at the limit itself still counts."""
 
 FIRST_LATENCIES = 10.0
+
+_NOT_RISING = ("bn_size", "num_init_features", "norm", "transition", "stem")
+"""Dimensions over which a cost need not rise with the choice."""
 
 LEAST_REFERENCE = 1e-4
 """Where all validation images are of one class, always naming that is never wrong."""
@@ -65,23 +69,21 @@ def first_latency(finished: Iterable[tuple[float, float | None]]) -> float:
 
 
 def largest_costs(space: SearchSpace, height: int, width: int) -> dict[str, int]:
-    """Each cost's largest value over the space, without enumerating it.
+    """Each cost's largest value over the space, without enumerating it; with ``bn_cap`` what it
+    would be without the cap.
 
-    Every cost rises with growth rate, depths, initial features and compression; only over bn_size
-    and norm it need not, so their choices are all tried.
+    Every cost rises with growth rates, depths, initial features and compression; over the other
+    dimensions it need not, so their choices are all tried.
     """
-    tops = {
-        name: max(choices)
+    space = replace(space, bn_cap=(0.0,))
+    tried = {
+        name: choices if name.startswith(_NOT_RISING) else (max(choices),)
         for name, choices in space.dimensions.items()
-        if name not in ("bn_size", "num_init_features", "norm")
     }
-    corners = [
-        space.config(tops | {"bn_size": bn_size, "num_init_features": initial, "norm": norm})
-        for bn_size in space.bn_size
-        for initial in space.num_init_features
-        for norm in space.norm
-    ]
-    found: CostArrays = costs(ArchArrays.of(corners), height, width)
+    corners = Points.at(
+        space, [dict(zip(tried, each, strict=True)) for each in itertools.product(*tried.values())]
+    )
+    found: CostArrays = costs(corners.arrays(), height, width)
     return {name: int(column.max()) for name, column in vars(found).items()}
 
 

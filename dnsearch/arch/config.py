@@ -76,9 +76,9 @@ class ArchConfig:
     drop_rate: float = 0.0
     norm: Norm = "batch"
     stem: Stem = "imagenet"
-    transition: Transition | tuple[Transition, ...] = "pool"
     in_channels: int = 3
     num_classes: int = 1000
+    transition: Transition | tuple[Transition, ...] = "pool"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "block_config", _block_config(self.block_config))
@@ -159,8 +159,7 @@ class ArchConfig:
     @property
     def least_size(self) -> int:
         """Smallest side of an input of which a pixel is left after the last transition."""
-        halvings = 2 ** sum(self.pools)
-        return halvings if self.stem == "cifar" else 4 * (halvings - 1) + 1
+        return int(_least_size(self.stem == "cifar", sum(self.pools)))
 
     @cached_property
     def key(self) -> str:
@@ -248,6 +247,11 @@ class ArchArrays:
     def __len__(self) -> int:
         return len(self.block_config)
 
+    @property
+    def least_size(self) -> NDArray[np.int64]:
+        """``ArchConfig.least_size`` of each, (n,)."""
+        return _least_size(self.stem == "cifar", self.pools.sum(axis=1))
+
     @classmethod
     def of(cls, configs: list[ArchConfig]) -> ArchArrays:
         """These architectures, in this order."""
@@ -276,6 +280,11 @@ class ArchArrays:
         transition: tuple[Transition, ...] = tuple("pool" if each else "narrow" for each in pools)
         rest = {name: value.item() for name, value in values.items()}
         return ArchConfig(transition=transition, **by_block, **rest)
+
+
+def _least_size(cifar: Any, pools: Any) -> Any:
+    """For numbers or arrays; the imagenet stem has two halvings of its own, which round up."""
+    return np.where(cifar, 2**pools, 4 * (2**pools - 1) + 1)
 
 
 def _padded(rows: Sequence[Sequence[Any]], width: int, dtype: Any) -> NDArray[Any]:

@@ -40,8 +40,8 @@ _BY_BLOCK = {
 
 _PLAIN = ("compression", "drop_rate", "norm", "stem")
 _ORDER = (
-    "growth_rate", "growth_ratio", "block_config", "bn_size", "bn_cap", "num_init_features",
-    "compression", "drop_rate", "norm", "transition", "stem",
+    "growth_rate", "block_config", "bn_size", "num_init_features", "compression", "drop_rate",
+    "norm", "growth_ratio", "bn_cap", "transition", "stem",
 )  # fmt: skip
 """Of the dimensions, by field."""
 
@@ -93,11 +93,13 @@ class SearchSpace:
     drop_rate: tuple[float, ...] = (0.0,)
     norm: tuple[str, ...] = ("batch",)
     transition: ByBlock = ("pool",)
-    stem: tuple[str, ...] = ("cifar",)
+    stem: str | tuple[str, ...] = ("cifar",)
     in_channels: int = 3
     num_classes: int = 10
 
     def __post_init__(self) -> None:
+        if isinstance(self.stem, str):
+            object.__setattr__(self, "stem", (self.stem,))
         if not self.block_config:
             raise ConfigError("block_config", "must give the depths of one or more blocks", [])
         blocks = len(self.block_config)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dnsearch.arch.config import ArchConfig, Stem
+from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.kernels import Kernels
 from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
@@ -21,6 +21,7 @@ from dnsearch.config.values import (
     Amount,
     Bytes,
     Choices,
+    ChoicesByBlock,
     Colour,
     CostName,
     Count,
@@ -37,6 +38,7 @@ from dnsearch.config.values import (
     Seconds,
     Seed,
     Share,
+    Stems,
     Whole,
 )
 from dnsearch.errors import ConfigError, nearest
@@ -110,14 +112,30 @@ class DataConfig(Section):
 class SpaceConfig(Section):
     """Choices for the architecture: a list, one value, or a range {min, max, step}."""
 
-    growth_rate: Choices = Field(
-        default=tuple(range(4, 25, 4)), description="feature maps that each layer adds"
+    growth_rate: ChoicesByBlock = Field(
+        default=tuple(range(4, 25, 4)),
+        description="feature maps that each layer adds; choices for all blocks, or a list for each",
+    )
+    growth_ratio: Numbers = Field(
+        default=(1.0,),
+        description="growth rate at each resolution in terms of that before: 2 with growth_rate 6 "
+        "is 6, 12, 24; 1 is the same everywhere",
+    )
+    growth_divisor: Count = Field(
+        default=1, description="growth rates made by growth_ratio are rounded to multiples of this"
     )
     block_config: Annotated[tuple[Choices, ...], Field(strict=False)] = Field(
         default=((1, 2, 3, 4, 5, 6),) * 3, description="layers of each block: one entry a block"
     )
-    bn_size: Choices = Field(
-        default=(0, 2, 4), description="bottleneck width in growth rates; 0 is no bottleneck"
+    bn_size: ChoicesByBlock = Field(
+        default=(0, 2, 4),
+        description="bottleneck width in growth rates, 0 is no bottleneck; choices for all blocks, "
+        "or a list for each",
+    )
+    bn_cap: Numbers = Field(
+        default=(0.0,),
+        description="bn_size is lowered, not below 1, where a bottleneck would be wider than so "
+        "many times the channels that enter its block; 0 is no cap",
     )
     num_init_features: InitFeatures = Field(
         default=(TWICE_GROWTH,), description='channels after the stem: numbers or "2x growth"'
@@ -125,8 +143,13 @@ class SpaceConfig(Section):
     compression: Numbers = Field(default=(0.5,), description="share of channels a transition keeps")
     drop_rate: Numbers = Field(default=(0.0,), description="share of new maps that a layer drops")
     norm: Norms = Field(default=("batch",), description="batch or group")
-    stem: Stem = Field(
-        default="cifar",
+    transition: ChoicesByBlock = Field(
+        default=("pool",),
+        description="between blocks: pool halves the resolution, narrow only takes fewer channels; "
+        "choices for all transitions, or a list for each",
+    )
+    stem: Stems = Field(
+        default=("cifar",),
         description="cifar (3x3) for images up to about 64 pixels, imagenet (7x7/2, pool)",
     )
 
@@ -411,5 +434,5 @@ def _design(design: str | Mapping[str, Any], space: SearchSpace) -> ArchConfig:
     if values["num_init_features"] == TWICE_GROWTH:
         del values["num_init_features"]
         config = ArchConfig.from_dict(space.config({}).to_dict() | values)
-        return config.replace(num_init_features=2 * config.growth_rate)
+        return config.replace(num_init_features=2 * config.growth_rates[0])
     return ArchConfig.from_dict(space.config({}).to_dict() | values)

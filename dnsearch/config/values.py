@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from dnsearch.arch.config import Norm
+from dnsearch.arch.config import Norm, Stem
 from dnsearch.arch.space import TWICE_GROWTH
 
 MOST_CHOICES = 10_000
@@ -40,6 +40,19 @@ def parse_choices(value: Any) -> tuple[Any, ...]:
     if isinstance(value, (list, tuple)):
         return tuple(value)
     return (value,)
+
+
+def parse_choices_by_block(value: Any) -> tuple[Any, ...]:
+    """Choices as of ``parse_choices``, or a list with such choices for each block.
+
+    Raises ValueError naming the rule that a range breaks.
+    """
+    several = isinstance(value, (list, tuple)) and any(
+        isinstance(each, (list, tuple, Mapping)) for each in value
+    )
+    if several:
+        return tuple(tuple(map(parse_whole, parse_choices(each))) for each in value)
+    return tuple(map(parse_whole, parse_choices(value)))
 
 
 _TIMES = {
@@ -211,6 +224,8 @@ Seed = Annotated[Whole, Field(ge=0)]
 Choices = Annotated[tuple[Whole, ...], BeforeValidator(parse_choices)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(parse_choices)]
 Norms = Annotated[tuple[Norm, ...], BeforeValidator(parse_choices)]
+Stems = Annotated[tuple[Stem, ...], BeforeValidator(parse_choices)]
+ChoicesByBlock = Annotated[tuple[Any, ...], BeforeValidator(parse_choices_by_block)]
 InitFeatures = Annotated[
     tuple[Annotated[int | str, BeforeValidator(parse_init_features)], ...],
     BeforeValidator(parse_choices),

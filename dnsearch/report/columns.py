@@ -68,8 +68,14 @@ def row_of(candidate: Candidate) -> dict[str, Any]:
         "name": candidate.name,
         "state": str(candidate.state),
         "basis": str(candidate.basis) if candidate.counts else "",
-        "block_config": "-".join(map(str, candidate.arch.block_config)),
+        "growth_rate": _joined(candidate.arch.growth_rate),
+        "block_config": candidate.arch.describe_blocks(),
+        "bn_size": _joined(candidate.arch.bn_size),
         "depth": candidate.arch.depth,
         "curve": [asdict(point) for point in candidate.curve],
     }
     return {name: known[name] for name in COLUMNS}
+
+
+def _joined(value: int | tuple[int, ...]) -> int | str:
+    return value if isinstance(value, int) else "-".join(map(str, value))

@@ -93,7 +93,7 @@ class ImportanceSeries(NamedTuple):
 def hover_text(candidate: Candidate, error_name: str = "validation error") -> str:
     """What a point tells when pointed at, in plotly's little HTML; the text in it is escaped."""
     arch = candidate.arch
-    shape = f"k={arch.growth_rate} blocks {'-'.join(map(str, arch.block_config))}"
+    shape = arch.describe()
     values = [(name, candidate.figure(name)) for name in COSTS]
     known = [format_value(name, value) for name, value in values if math.isfinite(value)]
     lines = [
@@ -218,8 +218,9 @@ def importance_series(digest: Digest) -> ImportanceSeries | None:
 
 def _dimension(name: str) -> str:
     """A dimension of the search space in words: ``depth3`` is the layers in block 3."""
-    block = name.removeprefix("depth")
-    words = {"bn_size": "bottleneck width", "norm": "kind of norm"}
-    return (
-        f"layers in block {block}" if block.isdigit() else words.get(name, name.replace("_", " "))
-    )
+    words = {"depth": "layers", "bn_size": "bottleneck width", "norm": "kind of norm"}
+    field = name.rstrip("0123456789")
+    block = name[len(field) :]
+    word = words.get(field, field.replace("_", " "))
+    where = "after" if field == "transition" else "in"
+    return f"{word} {where} block {block}" if block else word

@@ -53,7 +53,12 @@ def larger(
 def bottlenecked(near: Sequence[ArchConfig], costs: Sequence[float]) -> bool:
     """Whether most of the larger half have a bottleneck."""
     order = np.argsort(costs)[len(near) // 2 :]
-    return bool(np.mean([near[i].bn_size > 0 for i in order]) > 0.5)
+    return bool(np.mean([max(near[i].bn_sizes) > 0 for i in order]) > 0.5)
+
+
+def mean_growth(arch: ArchConfig) -> float:
+    """The geometric mean of the growth rates of all layers."""
+    return float(np.exp(np.average(np.log(arch.growth_rates), weights=arch.block_config)))
 
 
 def layers(arch: ArchConfig) -> int:
@@ -72,14 +77,15 @@ def _wanted(
     if growth.is_known:
         return growth.at(budget).value
     largest = [near[i] for i in np.argsort(costs)[-max(1, len(near) // 3) :]]
-    values = [layers(a) if growth.name == "layers" else getattr(a, growth.name) for a in largest]
+    figure = {"layers": layers, "growth_rate": mean_growth, "bn_size": lambda a: max(a.bn_sizes)}
+    values = [figure[growth.name](arch) for arch in largest]
     return float(np.exp(np.mean(np.log([value for value in values if value]))))
 
 
 def _choices(near: Sequence[ArchConfig], blocks: int, wanted: Mapping[str, float]) -> Ints:
     """Growth rate, layers and bottleneck's width of all networks that are looked at, (n, 3)."""
     rates, deep = wanted["growth_rate"], wanted["layers"]
-    step = math.gcd(*(arch.growth_rate for arch in near))
+    step = math.gcd(*(k for arch in near for k in arch.growth_rates))
     each = itertools.product(
         range(step * max(1, int(rates / AROUND / step)), int(AROUND * rates) + step, step),
         range(max(blocks, int(deep / AROUND)), max(blocks, int(AROUND * deep)) + 1),
@@ -89,19 +95,31 @@ def _choices(near: Sequence[ArchConfig], blocks: int, wanted: Mapping[str, float
 
 
 def _archs(near: Sequence[ArchConfig], blocks: int, choices: Ints) -> ArchArrays:
-    """Networks of these growth rates, layers and bottlenecks, (n, 3)."""
+    """Networks of these growth rates, layers and bottlenecks, (n, 3).
+
+    The growth rates of the blocks are to each other as those of ``near`` are, in the mean, and
+    blocks that mostly have no bottleneck in those that have any get none.
+    """
     alike = [arch for arch in near if len(arch.block_config) == blocks]
     shares = np.mean([np.array(arch.block_config) / layers(arch) for arch in alike], axis=0)
-    rates = choices[:, 0]
+    step = math.gcd(*(k for arch in near for k in arch.growth_rates))
+    relative = np.exp(
+        np.mean([np.log(np.array(a.growth_rates) / mean_growth(a)) for a in alike], axis=0)
+    )
+    rates = np.maximum(np.rint(choices[:, :1] * relative / step), 1).astype(np.int64) * step
+    pools = Counter(arch.pools for arch in alike).most_common(1)[0][0]
+    some = [arch.bn_sizes for arch in alike if max(arch.bn_sizes)] or [(1,) * blocks]
+    plain = (np.array(some) == 0).mean(axis=0) > 0.5
     names = ("compression", "drop_rate", "norm", "stem", "in_channels", "num_classes")
     usual = {name: Counter(getattr(a, name) for a in alike).most_common(1)[0][0] for name in names}
     initial = Counter(arch.num_init_features for arch in alike).most_common(1)[0][0]
-    twice = all(arch.num_init_features == 2 * arch.growth_rate for arch in alike)
+    twice = all(arch.num_init_features == 2 * arch.growth_rates[0] for arch in alike)
     return ArchArrays(
         growth_rate=rates,
         block_config=_split(choices[:, 1], shares),
-        num_init_features=2 * rates if twice else np.full(len(rates), initial),
-        bn_size=choices[:, 2],
+        num_init_features=2 * rates[:, 0] if twice else np.full(len(rates), initial),
+        bn_size=np.where(plain, 0, choices[:, 2:]),
+        pools=np.tile(pools, (len(rates), 1)),
         **{name: np.full(len(rates), value) for name, value in usual.items()},
     )
 

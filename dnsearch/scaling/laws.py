@@ -11,7 +11,7 @@ from dnsearch.arrays import Floats
 from dnsearch.scaling.costlaw import LEAST, CostLaw, TooFewMeasured, fit_cost
 from dnsearch.scaling.extrapolation import LawStudy, study_law
 from dnsearch.scaling.growth import Growth, best_growth
-from dnsearch.scaling.larger import layers
+from dnsearch.scaling.larger import layers, mean_growth
 from dnsearch.scaling.trainings import by_architecture, chosen
 
 
@@ -35,9 +35,9 @@ def growth_of(full: Sequence[Candidate], cost: str, rng: np.random.Generator) ->
     budget = figures((group[0] for group in groups), cost)
     error = np.exp([np.mean(np.log(figures(group, "error"))) for group in groups])
     archs = [group[0].arch for group in groups]
-    rates = np.array([arch.growth_rate for arch in archs])
+    rates = np.array([mean_growth(arch) for arch in archs])
     deep = np.array([layers(arch) for arch in archs])
-    widths = np.array([arch.bn_size for arch in archs])
+    widths = np.array([max(arch.bn_sizes) for arch in archs])
     with_one = widths > 0
     return best_growth(budget, error, {"growth_rate": rates, "layers": deep}, rng) | best_growth(
         budget[with_one], error[with_one], {"bn_size": widths[with_one]}, rng

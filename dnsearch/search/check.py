@@ -233,7 +233,7 @@ def _on_images(found: Check) -> Iterator[str]:
             'objectives.error = "balanced" counts all classes alike'
         )
     channels, height, width = data.shape
-    if study.space.stem == "cifar" and min(height, width) > CIFAR_SIDE:
+    if study.space.stem == ("cifar",) and min(height, width) > CIFAR_SIDE:
         yield (
             f"images of {height}x{width} pixels are trained on at full size by the cifar stem; set "
             'space.stem = "imagenet" or data.image_size'

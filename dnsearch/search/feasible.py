@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,6 +55,10 @@ class CostModel:
         """Raises ConfigError where the images are too small for the architecture."""
         return cost_of(arch, *self.shape[1:], *self._memory)
 
+    def is_too_small_for(self, arch: ArchConfig) -> bool:
+        """Whether the images have too few pixels for the architecture's transitions."""
+        return arch.least_size > min(self.shape[1:])
+
     def excess(self, arch: ArchConfig, latency_ms: float | None = None) -> dict[str, float]:
         """How far each limit is exceeded, as a share of it: at most 0 where it is met.
 
@@ -71,10 +76,7 @@ class CostModel:
 
     def of_points(self, points: Points) -> CostArrays:
         """The costs of n points of a space, (n,) each, in bounded memory."""
-        parts = []
-        for start in range(0, len(points), CHUNK):
-            chunk = points.take(np.arange(start, min(start + CHUNK, len(points))))
-            parts.append(self.of_archs(chunk.arrays()))
+        parts = [self.of_archs(chunk.arrays()) for chunk in _in_chunks(points)]
         columns = {n: np.concatenate([getattr(p, n) for p in parts]) for n in vars(parts[0])}
         return CostArrays(**columns)
 
@@ -86,12 +88,16 @@ def feasible_points(
 
     Raises ConfigError for images that are too small, SpaceError where no point meets the limits.
     """
-    try:
-        space.config({}).require_size(*model.shape[1:])
-    except ConfigError as error:
-        raise error.within("space.block_config or data.image_size:") from None
     points = space.points(rng)
     points = points.take(~_twins(points))
+    least = np.concatenate([chunk.arrays().least_size for chunk in _in_chunks(points)])
+    large_enough = least <= min(model.shape[1:])
+    if not large_enough.any():
+        try:
+            points.config(int(least.argmin())).require_size(*model.shape[1:])
+        except ConfigError as error:
+            raise error.within("space.block_config or data.image_size:") from None
+    points = points.take(large_enough)
     cost = model.of_points(points)
     fits = np.ones(len(points), dtype=bool)
     for name, bound in model.bounds.items():
@@ -102,16 +108,50 @@ def feasible_points(
 
 
 def _twins(points: Points) -> NDArray[np.bool_]:
-    """Points that are the same architecture as another: "2x growth" where that number is a choice
-    too."""
-    choices = points.space.num_init_features
-    if TWICE_GROWTH not in choices:
+    """Points that are the same architecture as another that ``SearchSpace.values_of`` prefers: as
+    "2x growth" where that number is a choice too, or ratios that round to the same growth."""
+    space = points.space
+    one = TWICE_GROWTH not in space.num_init_features or len(space.num_init_features) == 1
+    if one and len(space.growth_ratio) == len(space.bn_cap) == 1 and space.bn_cap == (0.0,):
         return np.zeros(len(points), dtype=bool)
-    column = list(points.space.dimensions).index("num_init_features")
-    twice = points.digits[:, column] == choices.index(TWICE_GROWTH)
-    return twice & np.isin(
-        points.arrays().num_init_features, [c for c in choices if c != TWICE_GROWTH]
-    )
+    hashes = [_hashes(chunk) for chunk in _in_chunks(points)]
+    order = np.arange(len(points))
+    if TWICE_GROWTH in space.num_init_features:
+        column = points.digits[:, list(space.dimensions).index("num_init_features")]
+        twice = column == space.num_init_features.index(TWICE_GROWTH)
+        order = np.argsort(twice, kind="stable")
+    _, first = np.unique(np.concatenate(hashes)[order], return_index=True)
+    twins = np.ones(len(points), dtype=bool)
+    twins[order[first]] = False
+    return twins
+
+
+_MERGED = ("growth_rate", "growth_ratio", "bn_size", "bn_cap", "num_init_features")
+"""Dimensions of which different choices may give the same architecture."""
+
+
+def _hashes(points: Points) -> NDArray[np.uint64]:
+    """A number for each architecture, (n,): of 10^7, the odds that any two different ones are alike
+    are 3e-6 (SplitMix64, Steele et al. 2014, doi:10.1145/2660193.2660195)."""
+    archs = points.arrays()
+    rest = [
+        digits
+        for name, digits in zip(points.space.dimensions, points.digits.T, strict=True)
+        if not name.startswith(_MERGED)
+    ]
+    hashed = np.zeros(len(points), np.uint64)
+    for column in (*archs.growth_rate.T, *archs.bn_size.T, archs.num_init_features, *rest):
+        hashed += column.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        hashed = (hashed ^ (hashed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        hashed = (hashed ^ (hashed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        hashed ^= hashed >> np.uint64(31)
+    return hashed
+
+
+def _in_chunks(points: Points) -> Iterator[Points]:
+    """The points, some at a time, to bound memory."""
+    for start in range(0, len(points), CHUNK):
+        yield points.take(np.arange(start, min(start + CHUNK, len(points))))
 
 
 def require_within_limits(start: list[ArchConfig], model: CostModel) -> None:

@@ -91,12 +91,13 @@ class Proposer:
             trial, values = self._ask(self._make(self._seed(ordinal)), self._rungs)
             rung = values.pop(RUNG, self._rungs[-1])
             arch = self.space.config(values)
-            excess = self.problem.model.excess(arch)
+            model = self.problem.model
+            excess = {} if model.is_too_small_for(arch) else model.excess(arch)
             if self._trained(arch) >= rung:
                 self.log.reject(trial, DUPLICATE)
                 if screens:
                     break  # these samplers repeat themselves only where nothing is left
-            elif any(share > 0 for share in excess.values()):
+            elif model.is_too_small_for(arch) or any(share > 0 for share in excess.values()):
                 for name, share in excess.items():
                     trial.set_constraint(name, share)
                 self.log.reject(trial, OVER_LIMIT)

@@ -124,10 +124,10 @@ def _pool() -> tuple[ArchArrays, np.ndarray]:
     first = ArchArrays.of([ArchConfig(8, (1, 1, 1), 16, stem="cifar", in_channels=1)])
     alike = {name: np.repeat(value, len(table), axis=0) for name, value in vars(first).items()}
     shapes = {
-        "growth_rate": table[:, 0],
+        "growth_rate": np.tile(table[:, :1], 3),
         "block_config": table[:, 1:4],
         "num_init_features": 2 * table[:, 0],
-        "bn_size": table[:, 4],
+        "bn_size": np.tile(table[:, 4:], 3),
         "num_classes": np.full(len(table), 10),
     }
     archs = ArchArrays(**alike | shapes)

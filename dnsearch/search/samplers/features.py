@@ -13,21 +13,36 @@ def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
     """By name, (n,): sizes as logarithms, so that a straight line in them is a power law."""
     blocks = archs.block_config.astype(np.float64)
     layers = blocks.sum(axis=1)
+    growth = np.log(np.maximum(archs.growth_rate, 1))
     columns = {
         "params": np.log(cost.params),
         "macs": np.log(cost.macs),
         "layers": np.log(layers),
-        "growth_rate": np.log(archs.growth_rate),
-        "bottleneck": (archs.bn_size > 0).astype(np.float64),
-        "bn_size": np.log(np.maximum(archs.bn_size, 1)),
+        "growth_rate": _share(growth, blocks),
+        "bottleneck": _share((archs.bn_size > 0).astype(np.float64), blocks),
+        "bn_size": _share(np.log(np.maximum(archs.bn_size, 1)), blocks),
         "num_init_features": np.log(archs.num_init_features),
         "compression": np.log(archs.compression),
         "drop_rate": archs.drop_rate,
         "group_norm": (archs.norm == "group").astype(np.float64),
+        "imagenet_stem": (archs.stem == "imagenet").astype(np.float64),
     }
     for stage in range(1, blocks.shape[1]):
         columns[f"layers in block {stage + 1}"] = blocks[:, stage] / layers
+        present = blocks[:, stage] > 0
+        columns[f"growth to block {stage + 1}"] = present * (
+            growth[:, stage] - growth[:, stage - 1]
+        )
+        columns[f"bottleneck in block {stage + 1}"] = present * (
+            (archs.bn_size[:, stage] > 0) - (archs.bn_size[:, 0] > 0).astype(np.float64)
+        )
+        columns[f"pooled before block {stage + 1}"] = archs.pools[:, stage - 1].astype(np.float64)
     return columns
+
+
+def _share(of_block: Floats, layers: Floats) -> Floats:
+    """The mean of a figure of blocks over an architecture's layers, (n,)."""
+    return (of_block * layers).sum(axis=1) / layers.sum(axis=1)
 
 
 class Features:
