@@ -430,32 +430,40 @@ template <class T> struct Patch {
 
 struct Shape {  // as cpu.py fills it in
   // in_channels: of the images where the stem is a 3x3 convolution done here; 0: it is done.
-  // bottleneck: outputs of a layer's 1x1 convolution, 0 without one.
-  Index n, in_channels, h, w, growth_rate, bottleneck, blocks;
+  Index n, in_channels, h, w, blocks;
   const Index* layers;  // of each block
   const Index* widths;  // channels that each block begins with
+  const Index* growth_rates;
+  const Index* bottlenecks;  // outputs of the 1x1 convolution of a block's layers, 0 without one
+  const Index* pools;        // 1 where a transition behind a block halves the resolution, else 0
   double epsilon, momentum;
 };
 
 template <class T> using Shared = std::shared_ptr<const Packed<T>>;
 
 template <class T> class Network {
+  // norm, ReLU and a 1x1 convolution of a block's first maps: half a layer, or a transition.
+  struct Projection {
+    Index channels, outs;
+    Norm<T> norm;
+    const T* conv;
+    T* d_conv;
+    Shared<T> packed;
+  };
   struct Layer {
-    Index channels;  // that it reads
-    Norm<T> norm1, norm2;
-    const T *conv1, *conv2;  // without a bottleneck there is only conv2, behind norm1
-    T *d_conv1, *d_conv2;
-    Shared<T> packed1, packed2;
+    Projection first;  // without a bottleneck there is only its norm, before conv2
+    Norm<T> norm2;
+    const T* conv2;
+    T* d_conv2;
+    Shared<T> packed2;
     T* z;
     Known<T> of_z;
   };
   struct Block {
-    Index channels, pixels, h, w;
+    Index channels, pixels, h, w, growth_rate, bottleneck;
+    bool pools;  // whether the transition behind it does
     std::vector<Layer> layers;
-    Norm<T> norm;  // of what follows: a transition with a convolution, or the last norm
-    const T* conv;
-    T* d_conv;
-    Shared<T> packed;
+    Projection last;  // the transition; behind the last block there is only its norm
     T* x;
     Known<T> of_x;
   };
@@ -491,19 +499,23 @@ template <class T> class Network {
     for (Index b = 0; b < s.blocks; ++b) {
       Block& block = blocks.emplace_back();
       block.channels = s.widths[b];
+      block.growth_rate = s.growth_rates[b];
+      block.bottleneck = s.bottlenecks[b];
+      block.pools = s.pools[b];
+      auto next_projection = [&](Projection& projection, Index outs) {
+        projection.channels = block.channels;
+        projection.outs = outs;
+        next_norm(projection.norm);
+        if (outs) next(projection.conv, projection.d_conv);
+      };
       for (Index i = 0; i < s.layers[b]; ++i) {
         Layer& layer = block.layers.emplace_back();
-        layer.channels = block.channels;
-        next_norm(layer.norm1);
-        if (s.bottleneck) {
-          next(layer.conv1, layer.d_conv1);
-          next_norm(layer.norm2);
-        }
+        next_projection(layer.first, block.bottleneck);
+        if (block.bottleneck) next_norm(layer.norm2);
         next(layer.conv2, layer.d_conv2);
-        block.channels += s.growth_rate;
+        block.channels += block.growth_rate;
       }
-      next_norm(block.norm);
-      if (b + 1 < s.blocks) next(block.conv, block.d_conv);
+      next_projection(block.last, b + 1 < s.blocks ? s.widths[b + 1] : 0);
     }
     lay_out(s.n, nullptr);
   }
@@ -566,39 +578,35 @@ template <class T> class Network {
       block.h = h, block.w = w, block.pixels = n * h * w;
       block.x = take(block.channels * block.pixels);
       block.of_x = know(block.channels);
-      if (s.bottleneck && !training) shared_z = take(s.bottleneck * block.pixels);
+      Index m = block.bottleneck;
+      if (m && !training) shared_z = take(m * block.pixels);
       for (Layer& layer : block.layers) {
-        if (!s.bottleneck) continue;
-        layer.z = training ? take(s.bottleneck * block.pixels) : shared_z;
-        layer.of_z = know(s.bottleneck);
+        if (!m) continue;
+        layer.z = training ? take(m * block.pixels) : shared_z;
+        layer.of_z = know(m);
       }
-      h /= 2, w /= 2;
+      if (block.pools) h /= 2, w /= 2;
     }
     size = at;
   }
 
   // Weights as `accumulate` wants them; for inference, norm2 goes into conv1.
   void pack() {
-    Index k = s.growth_rate, m = s.bottleneck;
+    auto pack = [](Projection& projection, const std::vector<T>& a) {
+      Index c = projection.channels;
+      projection.packed = std::make_shared<Packed<T>>(
+          projection.outs, c, [&](Index o, Index r) { return a[o] * projection.conv[o * c + r]; });
+    };
     for (Block& block : blocks) {
+      Index m = block.bottleneck;
       for (Layer& layer : block.layers) {
-        Index c = layer.channels;
-        if (m) {
-          std::vector<T> a(m, T(1));
-          if (!training) a = running_affine(layer.norm2, m).a;
-          layer.packed1 = std::make_shared<Packed<T>>(
-              m, c, [&](Index o, Index r) { return a[o] * layer.conv1[o * c + r]; });
-        }
-        Index rows = 9 * (m ? m : c);
+        pack(layer.first, training ? std::vector<T>(m, T(1)) : running_affine(layer.norm2, m).a);
+        Index rows = 9 * (m ? m : layer.first.channels);
         layer.packed2 = std::make_shared<Packed<T>>(
-            k, rows, [&](Index o, Index r) { return layer.conv2[o * rows + r]; });
+            block.growth_rate, rows,
+            [&](Index o, Index r) { return layer.conv2[o * rows + r]; });
       }
-      if (&block != &blocks.back()) {
-        Index out = (&block + 1)->channels - k * (&block + 1)->layers.size();
-        block.packed = std::make_shared<Packed<T>>(out, block.channels, [&](Index o, Index r) {
-          return block.conv[o * block.channels + r];
-        });
-      }
+      pack(block.last, std::vector<T>(block.last.outs, T(1)));
     }
   }
 
@@ -733,16 +741,20 @@ template <class T> class Network {
   }
 
   void dense_layer(Block& block, Layer& layer) {
-    Index m = s.bottleneck;
-    Affine<T> affine = normalise(layer.norm1, block.of_x, layer.channels, block.pixels);
+    Index m = block.bottleneck, channels = layer.first.channels;
+    Affine<T> affine = normalise(layer.first.norm, block.of_x, channels, block.pixels);
     const T* source = block.x;
     if (m) {
-      project(block, layer, affine);
+      std::vector<T> shift(m);
+      if (!training) shift = running_affine(layer.norm2, m).b;
+      project(block, layer.first, affine, layer.z, layer.of_z, [&](Index o, T* row, Index length) {
+        if (!training) rectify(row, row, length, T(1), shift[o]);
+      });
       source = layer.z;
       if (training) affine = normalise(layer.norm2, layer.of_z, m, block.pixels);
     }
     bool done = m && !training;  // norm2 and ReLU went with conv1
-    convolve(block, layer.channels, *layer.packed2, [&](Index c) {
+    convolve(block, channels, *layer.packed2, [&](Index c) {
       const T* from = source + c * block.pixels;
       T a = done ? T(1) : affine.a[c], b = done ? T(0) : affine.b[c];
       return [=](Index at, T* line) { store(line, relu(a * load(from + at) + b)); };
@@ -756,32 +768,34 @@ template <class T> class Network {
     return round_up(share(pixels, most, threads), LANES<T>);
   }
 
-  // norm1, ReLU, conv1: z, with its statistics.
-  void project(Block& block, Layer& layer, const Affine<T>& affine) {
-    Index m = s.bottleneck, c_in = layer.channels, pixels = block.pixels, width = tile(c_in, pixels);
-    Statistics statistics(m);
-    Affine<T> fold = training ? Affine<T>(0) : running_affine(layer.norm2, m);
+  // norm, ReLU, 1x1 convolution: the maps at `to`, with their statistics. finish(o, row, length) may
+  // change what is written of output o.
+  template <class F>
+  void project(const Block& block, const Projection& projection, const Affine<T>& affine, T* to,
+               const Known<T>& known, F finish) {
+    Index c_in = projection.channels, pixels = block.pixels, width = tile(c_in, pixels);
+    Statistics statistics(projection.outs);
     parallel(ceil_div(pixels, width), [&](int thread, Index i) {
       Index at = i * width, length = std::min(width, pixels - at);
       T* y = scratch<T>(c_in * width, 0);
-      T* z = scratch<T>(OUTS * width, 1);
+      T* out = scratch<T>(OUTS * width, 1);
       std::vector<const T*> rows(c_in);
       for (Index c = 0; c < c_in; ++c) {
         rows[c] = y + c * width;
         rectify(block.x + c * pixels + at, y + c * width, length, affine.a[c], affine.b[c]);
       }
-      const Blocks& outs = layer.packed1->blocks;
+      const Blocks& outs = projection.packed->blocks;
       for (Index b = 0; b < outs.blocks; ++b) {
-        accumulate(*layer.packed1, b, rows.data(), z, width, length);
+        accumulate(*projection.packed, b, rows.data(), out, width, length);
         for (Index o = outs.begin(b); o < outs.begin(b + 1); ++o) {
-          T* row = z + (o - outs.begin(b)) * width;
+          T* row = out + (o - outs.begin(b)) * width;
           if (training) statistics.add(thread, o, moments_of(row, length));
-          else rectify(row, row, length, T(1), fold.b[o]);
-          std::copy_n(row, length, layer.z + o * pixels + at);
+          finish(o, row, length);
+          std::copy_n(row, length, to + o * pixels + at);
         }
       }
     });
-    if (training) learn(statistics, layer.of_z, 0);
+    if (training) learn(statistics, known, 0);
   }
 
   // y = ReLU(a * x + b); whole vectors, so up to a vector's width beyond the end.
@@ -815,11 +829,16 @@ template <class T> class Network {
     if (training) learn(statistics, block.of_x, first);
   }
 
-  // norm, ReLU, pooling, convolution: the last two commute, and pooling first is cheaper.
   void transition(Block& block, Block& next) {
-    Affine<T> affine = normalise(block.norm, block.of_x, block.channels, block.pixels);
-    Index outs = block.packed->blocks.count, group = pooled_group(block, next);
-    Statistics statistics(outs);
+    Affine<T> affine = normalise(block.last.norm, block.of_x, block.channels, block.pixels);
+    if (block.pools) pooled_transition(block, next, affine);
+    else project(block, block.last, affine, next.x, next.of_x, [](Index, T*, Index) {});
+  }
+
+  // norm, ReLU, pooling, convolution: the last two commute, and pooling first is cheaper.
+  void pooled_transition(Block& block, Block& next, const Affine<T>& affine) {
+    Index group = pooled_group(block, next);
+    Statistics statistics(block.last.outs);
     parallel(ceil_div(s.n, group), [&](int thread, Index i) {
       Index image = i * group, images = std::min(group, s.n - image);
       Index length = images * next.h * next.w, pitch = round_up(length, LANES<T>) + LANES<T>;
@@ -830,9 +849,9 @@ template <class T> class Network {
         rows[c] = y + c * pitch;
         pool_maps(block, next, affine, c, image, images, y + c * pitch);
       }
-      const Blocks& cut = block.packed->blocks;
+      const Blocks& cut = block.last.packed->blocks;
       for (Index b = 0; b < cut.blocks; ++b) {
-        accumulate(*block.packed, b, rows.data(), out, pitch, length);
+        accumulate(*block.last.packed, b, rows.data(), out, pitch, length);
         for (Index o = cut.begin(b); o < cut.begin(b + 1); ++o) {
           const T* row = out + (o - cut.begin(b)) * pitch;
           std::copy_n(row, length, next.x + o * next.pixels + image * next.h * next.w);
@@ -865,7 +884,7 @@ template <class T> class Network {
 
   // norm, ReLU, mean over each map: (n, channels).
   void pool(Block& block, T* out) {
-    Affine<T> affine = normalise(block.norm, block.of_x, block.channels, block.pixels);
+    Affine<T> affine = normalise(block.last.norm, block.of_x, block.channels, block.pixels);
     Index hw = block.h * block.w;
     parallel(block.channels, [&](int, Index c) {
       T* y = scratch<T>(round_up(hw, LANES<T>), 0);
@@ -884,7 +903,7 @@ template <class T> class Network {
   // -------------------------------------------------------------- the way back
 
   Gradient unpool(Block& block, const T* d_out) {
-    Affine<T> affine = batch_affine(block.norm, block.of_x, block.channels);
+    Affine<T> affine = batch_affine(block.last.norm, block.of_x, block.channels);
     Gradient gradient = gradient_of(block);
     Partial<double> partial(2 * block.channels);
     Index hw = block.h * block.w;
@@ -898,7 +917,7 @@ template <class T> class Network {
                                     affine.a[c], affine.b[c], block.of_x.mean[c]));
       }
     });
-    settle(block, block.norm, partial, block.channels, gradient);
+    settle(block, block.last.norm, partial, block.channels, gradient);
     return gradient;
   }
 
@@ -908,23 +927,28 @@ template <class T> class Network {
   }
 
   void layer_back(Block& block, Layer& layer, Gradient& gradient) {
-    if (!s.bottleneck) {
-      Affine<T> affine = batch_affine(layer.norm1, block.of_x, layer.channels);
-      Partial<double> partial(2 * layer.channels);
-      convolve_back<Into::added_gradient>(block, layer, gradient, layer.channels, block.x,
-                                          block.of_x, affine, gradient.dx.get(), partial);
-      settle(block, layer.norm1, partial, layer.channels, gradient);
+    Index m = block.bottleneck, channels = layer.first.channels, pixels = block.pixels;
+    if (!m) {
+      Affine<T> affine = batch_affine(layer.first.norm, block.of_x, channels);
+      Partial<double> partial(2 * channels);
+      convolve_back<Into::added_gradient>(block, layer, gradient, channels, block.x, block.of_x,
+                                          affine, gradient.dx.get(), partial);
+      settle(block, layer.first.norm, partial, channels, gradient);
       return;
     }
-    Index m = s.bottleneck;
-    std::unique_ptr<T[]> d_z(new T[m * block.pixels + LANES<T>]);
-    std::fill_n(d_z.get() + m * block.pixels, LANES<T>, T(0));
+    std::unique_ptr<T[]> masked(new T[m * pixels + LANES<T>]);
+    std::fill_n(masked.get() + m * pixels, LANES<T>, T(0));
     Affine<T> affine = batch_affine(layer.norm2, layer.of_z, m);
     Partial<double> partial(2 * m);
-    convolve_back<Into::masked>(block, layer, gradient, m, layer.z, layer.of_z, affine, d_z.get(),
-                                partial);
-    std::vector<Sums> means = settle(layer.norm2, layer.of_z, partial, m, block.pixels);
-    project_back(block, layer, gradient, affine, d_z.get(), means);
+    convolve_back<Into::masked>(block, layer, gradient, m, layer.z, layer.of_z, affine,
+                                masked.get(), partial);
+    std::vector<Sums> means = settle(layer.norm2, layer.of_z, partial, m, pixels);
+    project_back<Into::added_gradient>(block, layer.first, gradient, [&](Index o) {
+      const T *g = masked.get() + o * pixels, *z = layer.z + o * pixels;
+      T a = affine.a[o], mean = layer.of_z.mean[o], owed = T(means[o].g);
+      T apart = T(means[o].g_apart);
+      return [=](Index at) { return a * load(g + at) - owed - (load(z + at) - mean) * apart; };
+    });
   }
 
   // Back through the 3x3 convolution, the ReLU and the factor of the norm before it. `to` takes
@@ -933,7 +957,7 @@ template <class T> class Network {
   void convolve_back(Block& block, Layer& layer, const Gradient& gradient, Index c_in, const T* x,
                      const Known<T>& known, const Affine<T>& affine, T* to,
                      Partial<double>& partial) {
-    Index k = s.growth_rate, pixels = block.pixels;
+    Index k = block.growth_rate, pixels = block.pixels;
     Packed<T> w(c_in, 9 * k, [&](Index i, Index r) {
       return layer.conv2[(r / 9 * c_in + i) * 9 + r % 9];
     });
@@ -947,7 +971,7 @@ template <class T> class Network {
       T* packed = scratch<T>(pitch, 2);
       T* d_lines = lines + c_in * pitch;
       for (Index o = 0; o < k; ++o) {
-        auto d = whole(block, gradient, layer.channels + o);
+        auto d = whole(block, gradient, layer.first.channels + o);
         patch.fill(d_lines + o * pitch, [&](Index at, T* line) { store(line, d(at)); });
       }
       for (Index c = 0; c < c_in; ++c) {
@@ -979,29 +1003,28 @@ template <class T> class Network {
     std::copy_n(d_conv.sum(), d_conv.size, layer.d_conv2);
   }
 
-  // Back through norm2 (what its mean and variance owe), conv1, and the ReLU and factor of norm1.
-  void project_back(Block& block, Layer& layer, Gradient& gradient, const Affine<T>& affine2,
-                    const T* masked, const std::vector<Sums>& means) {
-    Index m = s.bottleneck, c_in = layer.channels, pixels = block.pixels;
-    Affine<T> affine = batch_affine(layer.norm1, block.of_x, c_in);
-    Packed<T> w(c_in, m, [&](Index c, Index o) { return layer.conv1[o * c_in + c]; });
-    Partial<T> d_conv(c_in * m);
+  // Back through a 1x1 convolution, and the ReLU and factor of the norm before it. upstream(o) gives
+  // the gradient of output o: f(offset) gives a vector.
+  template <Into into, class F>
+  void project_back(const Block& block, const Projection& projection, Gradient& gradient,
+                    F upstream) {
+    Index c_in = projection.channels, outs = projection.outs, pixels = block.pixels;
+    Affine<T> affine = batch_affine(projection.norm, block.of_x, c_in);
+    Packed<T> w(c_in, outs, [&](Index c, Index o) { return projection.conv[o * c_in + c]; });
+    Partial<T> d_conv(c_in * outs);
     Partial<double> partial(2 * c_in);
-    Index width = tile(m + 2 * OUTS, pixels);
+    Index width = tile(outs + 2 * OUTS, pixels);
     parallel(ceil_div(pixels, width), [&](int thread, Index i) {
       Index at = i * width, length = std::min(width, pixels - at);
-      T* d_z = scratch<T>(m * width, 0);
+      T* d = scratch<T>(outs * width, 0);
       T* y = scratch<T>(OUTS * width, 1);
       T* d_y = scratch<T>(OUTS * width, 2);
-      std::vector<const T*> d_rows(m), y_rows(OUTS);
-      for (Index o = 0; o < m; ++o) {
-        const T *g = masked + o * pixels + at, *z = layer.z + o * pixels + at;
-        T a = affine2.a[o], mean = layer.of_z.mean[o], owed = T(means[o].g);
-        T apart = T(means[o].g_apart);
-        T* row = d_z + o * width;
+      std::vector<const T*> d_rows(outs), y_rows(OUTS);
+      for (Index o = 0; o < outs; ++o) {
+        auto from = upstream(o);
+        T* row = d + o * width;
         d_rows[o] = row;
-        for (Index p = 0; p < length; p += LANES<T>)
-          store(row + p, a * load(g + p) - owed - (load(z + p) - mean) * apart);
+        for (Index p = 0; p < length; p += LANES<T>) store(row + p, from(at + p));
         std::fill(row + length, row + round_up(length, LANES<T>), T(0));
       }
       for (Index b = 0; b < w.blocks.blocks; ++b) {
@@ -1013,25 +1036,40 @@ template <class T> class Network {
           const T* x = block.x + c * pixels + at;
           rectify(x, row, length, affine.a[c], affine.b[c]);
           add(partial, thread, c,
-              consume<Into::added_gradient>(x, d_y + (c - first) * width,
-                                            gradient.dx.get() + c * pixels + at, length,
-                                            affine.a[c], affine.b[c], block.of_x.mean[c]));
+              consume<into>(x, d_y + (c - first) * width, gradient.dx.get() + c * pixels + at,
+                            length, affine.a[c], affine.b[c], block.of_x.mean[c]));
         }
-        correlate(y_rows.data(), count, d_rows.data(), m, length, d_conv.of(thread) + first * m, m);
+        correlate(y_rows.data(), count, d_rows.data(), outs, length,
+                  d_conv.of(thread) + first * outs, outs);
       }
     });
-    const T* sum = d_conv.sum();
-    for (Index o = 0; o < m; ++o)
-      for (Index c = 0; c < c_in; ++c) layer.d_conv1[o * c_in + c] = sum[c * m + o];
-    settle(block, layer.norm1, partial, c_in, gradient);
+    hand_over(projection, d_conv);
+    settle(block, projection.norm, partial, c_in, gradient);
   }
 
-  Gradient transition_back(Block& block, Block& next, const Gradient& after) {
-    Affine<T> affine = batch_affine(block.norm, block.of_x, block.channels);
+  // The weights' gradient was summed input by input.
+  static void hand_over(const Projection& projection, Partial<T>& partial) {
+    const T* sum = partial.sum();
+    for (Index o = 0; o < projection.outs; ++o)
+      for (Index c = 0; c < projection.channels; ++c)
+        projection.d_conv[o * projection.channels + c] = sum[c * projection.outs + o];
+  }
+
+  Gradient transition_back(const Block& block, const Block& next, const Gradient& after) {
     Gradient gradient = gradient_of(block);
-    Index c_in = block.channels, outs = next.channels - s.growth_rate * Index(next.layers.size());
-    Index group = pooled_group(block, next);
-    Packed<T> w(c_in, outs, [&](Index c, Index o) { return block.conv[o * c_in + c]; });
+    if (block.pools) pooled_transition_back(block, next, after, gradient);
+    else
+      project_back<Into::gradient>(block, block.last, gradient,
+                                   [&](Index o) { return whole(next, after, o); });
+    return gradient;
+  }
+
+  void pooled_transition_back(const Block& block, const Block& next, const Gradient& after,
+                              Gradient& gradient) {
+    const Projection& last = block.last;
+    Affine<T> affine = batch_affine(last.norm, block.of_x, block.channels);
+    Index c_in = block.channels, outs = last.outs, group = pooled_group(block, next);
+    Packed<T> w(c_in, outs, [&](Index c, Index o) { return last.conv[o * c_in + c]; });
     Partial<T> d_conv(c_in * outs);
     Partial<double> partial(2 * c_in);
     parallel(ceil_div(s.n, group), [&](int thread, Index i) {
@@ -1063,11 +1101,8 @@ template <class T> class Network {
                   outs);
       }
     });
-    const T* sum = d_conv.sum();
-    for (Index o = 0; o < outs; ++o)
-      for (Index c = 0; c < c_in; ++c) block.d_conv[o * c_in + c] = sum[c * outs + o];
-    settle(block, block.norm, partial, c_in, gradient);
-    return gradient;
+    hand_over(last, d_conv);
+    settle(block, last.norm, partial, c_in, gradient);
   }
 
   // Each pooled pixel's gradient goes to its four; an odd last row or column gets none.

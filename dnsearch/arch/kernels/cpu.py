@@ -23,6 +23,7 @@ from dnsearch.arch.plain import PlainDenseNet
 from dnsearch.errors import KernelError
 
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
+_BY_BLOCK = ("layers", "widths", "growth_rates", "bottlenecks", "pools")
 _IMAGENET_STEM = ("conv0", "norm0", "relu0", "pool0")
 
 
@@ -30,9 +31,8 @@ class _Shape(ctypes.Structure):
     """``Shape`` of cpu.cpp."""
 
     _fields_ = [
-        *((name, ctypes.c_int64) for name in ("n", "in_channels", "h", "w", "growth_rate")),
-        *((name, ctypes.c_int64) for name in ("bottleneck", "blocks")),
-        *((name, ctypes.POINTER(ctypes.c_int64)) for name in ("layers", "widths")),
+        *((name, ctypes.c_int64) for name in ("n", "in_channels", "h", "w", "blocks")),
+        *((name, ctypes.POINTER(ctypes.c_int64)) for name in _BY_BLOCK),
         *((name, ctypes.c_double) for name in ("epsilon", "momentum")),
     ]
 
@@ -172,11 +172,12 @@ class _Network(NamedTuple):
             in_channels=config.in_channels if config.stem == "cifar" else 0,
             h=h,
             w=w,
-            growth_rate=config.growth_rate,
-            bottleneck=config.bn_size * config.growth_rate,
             blocks=blocks,
             layers=counts(*config.block_config),
             widths=counts(*config.widths[:-1]),
+            growth_rates=counts(*config.growth_rates),
+            bottlenecks=counts(*config.bottlenecks),
+            pools=counts(*config.pools),
             epsilon=self.epsilon,
             momentum=self.momentum,
         )

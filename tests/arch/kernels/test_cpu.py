@@ -65,6 +65,15 @@ CASES = {
     "one block": SMALL.replace(stem="cifar", block_config=(3,)),
     "wide": SMALL.replace(growth_rate=20, bn_size=4, num_init_features=33, stem="cifar"),
     "grey": SMALL.replace(stem="cifar", in_channels=1),
+    "growth rates": SMALL.replace(growth_rate=(3, 7, 13), stem="cifar"),
+    "plain growth rates": SMALL.replace(growth_rate=(13, 7, 3), bn_size=0),
+    "bottlenecks": SMALL.replace(growth_rate=(2, 5, 9), bn_size=(0, 3, 1), stem="cifar"),
+    "first bottleneck alone": SMALL.replace(bn_size=(2, 0, 0)),
+    "narrow": SMALL.replace(transition="narrow", stem="cifar"),
+    "pool, then narrow": SMALL.replace(transition=("pool", "narrow"), bn_size=(0, 2, 4)),
+    "narrow, then pool": SMALL.replace(
+        growth_rate=(4, 8, 1), bn_size=(2, 0, 3), transition=("narrow", "pool"), compression=0.9
+    ),
 }
 
 
