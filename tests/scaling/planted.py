@@ -139,7 +139,7 @@ def _architectures(
 ) -> list[ArchConfig]:
     """Of each size one that is at most three times as wide or narrow as the best."""
     archs, macs = _pool()
-    off = np.log(archs.growth_rate / best_growth_rate(macs))
+    off = np.log(archs.growth_rate[:, 0] / best_growth_rate(macs))
     found: list[int] = []
     for target in np.geomspace(*span, count):
         wanted = rng.uniform(-1, 1)
