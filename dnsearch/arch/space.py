@@ -257,6 +257,11 @@ class Points:
         ]
         return cls(space, np.array(digits, np.int16).reshape(-1, len(space.dimensions)))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Points]) -> Points:
+        """All of them, one part behind the other; at least one."""
+        return cls(parts[0].space, np.concatenate([part.digits for part in parts]))
+
     def __len__(self) -> int:
         return len(self.digits)
 

@@ -9,7 +9,7 @@ Tests hold it, to the unit, to fvcore's count of these in the built network
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from dnsearch.arch.config import ArchArrays, ArchConfig, transition_width
 from dnsearch.arch.kernels import Kernels
-from dnsearch.arrays import Bools, Ints
+from dnsearch.arrays import Bools, Indices, Ints
 
 BYTES_FP32 = 4
 
@@ -48,6 +48,16 @@ class CostArrays:
 
     def __getitem__(self, index: int) -> Cost:
         return Cost(**{name: int(column[index]) for name, column in vars(self).items()})
+
+    def take(self, rows: Bools | Indices) -> CostArrays:
+        """Those at these positions, or where a mask is true."""
+        return CostArrays(**{name: column[rows] for name, column in vars(self).items()})
+
+    @classmethod
+    def joined(cls, parts: Sequence[CostArrays]) -> CostArrays:
+        """All of them, one part behind the other; at least one."""
+        names = vars(parts[0])
+        return cls(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +16,7 @@ from dnsearch.config import LimitsConfig, StudyConfig
 from dnsearch.cost.formula import BYTES_FP32, Cost, CostArrays, cost_of, costs
 from dnsearch.errors import ConfigError, SpaceError
 
-CHUNK = 1_000_000  # points costed at a time, to bound memory
+CHUNK = 200_000  # points costed at a time, to bound memory
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,7 @@ class CostModel:
 
     def of_points(self, points: Points) -> CostArrays:
         """The costs of n points of a space, (n,) each, in bounded memory."""
-        parts = [self.of_archs(chunk.arrays()) for chunk in _in_chunks(points)]
-        columns = {n: np.concatenate([getattr(p, n) for p in parts]) for n in vars(parts[0])}
-        return CostArrays(**columns)
+        return CostArrays.joined([self.of_archs(chunk.arrays()) for chunk in _in_chunks(points)])
 
 
 def feasible_points(
@@ -88,23 +87,37 @@ def feasible_points(
 
     Raises ConfigError for images that are too small, SpaceError where no point meets the limits.
     """
-    points = space.points(rng)
-    points = points.take(~_twins(points))
-    least = np.concatenate([chunk.arrays().least_size for chunk in _in_chunks(points)])
-    large_enough = least <= min(model.shape[1:])
-    if not large_enough.any():
-        try:
-            points.config(int(least.argmin())).require_size(*model.shape[1:])
-        except ConfigError as error:
-            raise error.within("space.block_config or data.image_size:") from None
-    points = points.take(large_enough)
-    cost = model.of_points(points)
-    fits = np.ones(len(points), dtype=bool)
-    for name, bound in model.bounds.items():
-        fits &= getattr(cost, name) <= bound
-    if not fits.any():
-        raise SpaceError(_nothing_fits(model, cost))
-    return points.take(fits), CostArrays(**{n: c[fits] for n, c in vars(cost).items()})
+    side = min(model.shape[1:])
+    shallowest = min(_of_all_sizes(space), key=lambda arch: arch.least_size)
+    try:
+        shallowest.require_size(*model.shape[1:])
+    except ConfigError as error:
+        raise error.within("space.block_config or data.image_size:") from None
+    kept: list[Points] = []
+    known: list[CostArrays] = []
+    least: dict[str, int] = {}
+    for chunk in _in_chunks(space.points(rng)):
+        archs = chunk.arrays()
+        cost = model.of_archs(archs)
+        fits = archs.least_size <= side
+        for name, bound in model.bounds.items():
+            column = getattr(cost, name)
+            least[name] = min(least.get(name, int(column.min())), int(column.min()))
+            fits &= column <= bound
+        kept.append(chunk.take(fits))
+        known.append(cost.take(fits))
+    points, cost = Points.joined(kept), CostArrays.joined(known)
+    if not len(points):
+        raise SpaceError(_nothing_fits(model, least))
+    twins = _twins(points)
+    return points.take(~twins), cost.take(~twins)
+
+
+def _of_all_sizes(space: SearchSpace) -> Iterator[ArchConfig]:
+    """An architecture of every least size of an image that the space has."""
+    decisive = {n: c for n, c in space.dimensions.items() if n.startswith(("transition", "stem"))}
+    for choices in itertools.product(*decisive.values()):
+        yield space.config(dict(zip(decisive, choices, strict=True)))
 
 
 def _twins(points: Points) -> NDArray[np.bool_]:
@@ -168,13 +181,15 @@ def require_within_limits(start: list[ArchConfig], model: CostModel) -> None:
                 raise ConfigError(field, rule, getattr(model.cost(arch), name))
 
 
-def _nothing_fits(model: CostModel, cost: CostArrays) -> str:
+def _nothing_fits(model: CostModel, least: Mapping[str, int]) -> str:
+    """``least``: of each cost that has a limit, over the whole space."""
     for name, bound in model.bounds.items():
-        least = int(getattr(cost, name).min())
-        if least > bound:
+        if least[name] > bound:
             return (
-                f"no point of the space has {name} <= {bound:.4g}; the smallest has {least:.4g}; "
-                f"raise limits.max_{name} or offer smaller choices in [space]"
+                f"no point of the space has {name} <= {bound:.4g}; the smallest has "
+                f"{least[name]:.4g}; raise limits.max_{name} or offer smaller choices in [space]"
             )
+    if not model.bounds:
+        return "no point of the space fits the images; offer fewer blocks in [space]"
     bounds = ", ".join(f"{name} <= {bound:.4g}" for name, bound in model.bounds.items())
     return f"no point of the space meets all limits together ({bounds}); raise one of them"
