@@ -1,0 +1,250 @@
+"""Is dnsearch's network better than the published shapes at equal MACs? CIFAR-10 at 32x32.
+
+    python studies/proof/proof.py 10M [--epochs 20] [--compute 3e13] [--threads 2]
+
+Within one budget of MACs, by one recipe:
+
+- dnsearch's answer, found with `--compute` multiply-adds of training,
+- the answer of the `frontier` rule with the same compute, and of random search with three times it,
+- the published families of families.py, each at the depth of three that validates best.
+
+The networks are trained in full with fresh seeds, and compared by their errors on the test images.
+Typed again it goes on. Writes reports/proof/BUDGET.md and .json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from families import published
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.config import load_study
+from dnsearch.cost.formula import cost_of
+
+HERE = Path(__file__).parent
+PROOF = Path("reports/proof")
+SEEDS = 3
+SIDE = 32
+STEP = 5
+"""Candidates by which a search is made longer until it has spent its compute."""
+
+AIM = 0.1
+RIVALS = {"known-cost": 1.0, "frontier": 1.0, "random": 3.0}
+"""Samplers, and the compute of each in terms of dnsearch's."""
+
+
+class Network(NamedTuple):
+    """One of those compared: by which name, of what kind, and what it is."""
+
+    name: str
+    kind: str
+    arch: ArchConfig
+
+
+class Found(NamedTuple):
+    """Errors of a network's full trainings, by seed."""
+
+    network: Network
+    validation: list[float]
+    test: list[float]
+
+
+def main() -> None:
+    options = _options()
+    study = HERE / f"cifar10-{options.budget}.toml"
+    PROOF.mkdir(parents=True, exist_ok=True)
+    limit = load_study(study).limits.max_macs
+    assert limit is not None
+    searched = {
+        name: search(study, name, options.compute * times) for name, times in RIVALS.items()
+    }
+    networks = [Network(name, name, each["arch"]) for name, each in searched.items()]
+    families = [
+        Network(f"{family} {arch.describe()}", family, arch)
+        for family, arch in published(SIDE, limit)
+    ]
+    train = Trainer(study, options.epochs, options.threads)
+    tried = train.all(families, seeds=[0])
+    for family in dict.fromkeys(network.kind for network in families):
+        some = [found for found in tried if found.network.kind == family]
+        networks.append(min(some, key=lambda found: found.validation[0]).network)
+    rows = train.all(networks, seeds=range(SEEDS))
+    text = report(options, rows, tried, searched)
+    (PROOF / f"{options.budget}.md").write_text(text)
+    (PROOF / f"{options.budget}.json").write_text(
+        json.dumps([_row(each) for each in rows + tried], indent=2) + "\n"
+    )
+    print(text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("budget", help="such as 10M, of studies/proof/cifar10-10M.toml")
+    parser.add_argument("--epochs", type=int, default=20, help="of the full trainings")
+    parser.add_argument("--compute", type=float, default=3e13, help="MACs of training to search")
+    parser.add_argument("--threads", type=int, default=2, help="full trainings at a time")
+    return parser.parse_args()
+
+
+def search(study: Path, sampler: str, compute: float) -> dict[str, Any]:
+    """The answer of a search that has spent so much compute, with what it had spent and tried."""
+    file = PROOF / f"{study.stem}-{sampler}.toml"
+    text = study.read_text(encoding="utf-8")
+    data = (study.parent / tomllib.loads(text)["data"]["path"]).resolve()
+    path = next(line for line in text.splitlines() if line.startswith("path ="))
+    text = text.replace(path, f'path = "{data}"') + f'\n[search]\nsampler = "{sampler}"\n'
+    file.write_text(text, encoding="utf-8")
+    run = Path("reports", f"proof-{study.stem}-{sampler}")
+    trials = 0
+    while (spent := _spent(run)) < compute:
+        trials = max(trials, _tried(run)) + STEP
+        dnsearch("run", file, "--name", run.name, "--trials", trials)
+        if _spent(run) <= spent:
+            break  # the space is exhausted
+    told = json.loads(dnsearch("count", run.name, "--json"))
+    return {
+        "arch": ArchConfig.from_dict(told["config"]),
+        "spent": _spent(run),
+        "tried": _tried(run),
+    }
+
+
+def _spent(run: Path) -> float:
+    """Multiply-adds of training so far."""
+    return float(_summary(run).get("train_macs", 0.0))
+
+
+def _tried(run: Path) -> int:
+    return int(_summary(run).get("counts", {}).get("candidates", 0))
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    file = run / "summary.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def dnsearch(*words: Any) -> str:
+    """What a user would type."""
+    command = [sys.executable, "-m", "dnsearch", *map(str, words)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+class Trainer:
+    """Trains networks in full, each with a seed, some at a time."""
+
+    def __init__(self, study: Path, epochs: int, threads: int) -> None:
+        self.study, self.epochs, self.threads = study, epochs, threads
+
+    def all(self, networks: Sequence[Network], seeds: Sequence[int]) -> list[Found]:
+        """Every network with every seed."""
+        jobs = [(network.arch, seed) for seed in seeds for network in networks]
+        with ThreadPoolExecutor(self.threads) as pool:
+            results = list(pool.map(lambda job: self.train(*job), jobs))
+        count = len(networks)
+        return [
+            Found(
+                network,
+                [result["validation"]["error"] for result in results[i::count]],
+                [result["test"]["error"] for result in results[i::count]],
+            )
+            for i, network in enumerate(networks)
+        ]
+
+    def train(self, arch: ArchConfig, seed: int) -> dict[str, Any]:
+        """What one full training scored."""
+        folder = f"proof-{self.study.stem}-{arch.key}-{seed}"
+        result = Path("reports", folder, "result.json")
+        if not result.exists():
+            config = PROOF / f"{arch.key}.json"
+            config.write_text(json.dumps(arch.to_dict()))
+            words = ["train", config, "--study", self.study, "--epochs", self.epochs]
+            dnsearch(*words, "--seed", seed, "--threads", 1, "--name", folder)
+        return json.loads(result.read_text(encoding="utf-8"))
+
+
+def report(
+    options: argparse.Namespace,
+    rows: Sequence[Found],
+    tried: Sequence[Found],
+    searched: dict[str, Any],
+) -> str:
+    """The table, and whether the aims were met, as Markdown."""
+    lines = [
+        f"# The proof: at most {options.budget} MACs on CIFAR-10",
+        "",
+        f"Written by `python studies/proof/proof.py {options.budget} --epochs {options.epochs} "
+        f"--compute {options.compute:g}`. Errors in percent after {options.epochs} epochs, means "
+        f"of {SEEDS} seeds ± their standard error. A published shape is the one of its three depths "
+        "that validates best with the first seed.",
+        "",
+        "| network | found by | compute of the search | M MACs | k params | validation | test |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for found in rows:
+        arch, kind = found.network.arch, found.network.kind
+        cost = cost_of(arch, SIDE, SIDE)
+        spent = "" if kind not in searched else f"{searched[kind]['spent'] / 1e12:.0f} T MACs"
+        cells = [
+            arch.describe(), kind, spent, f"{cost.macs / 1e6:.2f}", f"{cost.params / 1e3:.1f}",
+            _mean(found.validation), _mean(found.test),
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    ours, *others = rows
+    families = [each for each in others if each.network.kind not in RIVALS]
+    best = min(families, key=lambda found: statistics.mean(found.test))
+    lines += ["", _against(ours, best, "the best published shape", AIM)]
+    for each in others:
+        if each is not best:
+            lines.append(_against(ours, each, each.network.kind, 0.0))
+    lines += ["", "All depths of the published shapes, with the first seed:", ""]
+    lines += ["| network | validation | test |", "| --- | --- | --- |"]
+    for each in tried:
+        figures = f"{100 * each.validation[0]:.2f} | {100 * each.test[0]:.2f}"
+        lines.append(f"| {each.network.name} | {figures} |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean(errors: Sequence[float]) -> str:
+    return f"{100 * statistics.mean(errors):.2f} ± {100 * _deviation(errors):.2f}"
+
+
+def _deviation(errors: Sequence[float]) -> float:
+    """Of the mean over seeds."""
+    return statistics.stdev(errors) / math.sqrt(len(errors)) if len(errors) > 1 else math.nan
+
+
+def _against(ours: Found, other: Found, name: str, aim: float) -> str:
+    """The test error relative to another network's, with its standard error."""
+    a, b = statistics.mean(ours.test), statistics.mean(other.test)
+    relative = a / b - 1
+    error = a / b * math.hypot(_deviation(ours.test) / a, _deviation(other.test) / b)
+    met = "met" if relative <= -aim else "missed"
+    goal = f"at least {aim:.0%} below" if aim else "below"
+    return (
+        f"- against {name} ({other.network.arch.describe()}): {100 * relative:+.1f} ± "
+        f"{100 * error:.1f} % of its test error; the aim, {goal}, is {met}."
+    )
+
+
+def _row(found: Found) -> dict[str, Any]:
+    return {
+        "kind": found.network.kind,
+        "network": found.network.arch.to_dict(),
+        "validation": found.validation,
+        "test": found.test,
+    }
+
+
+if __name__ == "__main__":
+    main()
