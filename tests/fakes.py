@@ -27,7 +27,8 @@ bn_size = [0, 2]
 
 def fake_score(job: Job) -> Score:
     """Better when larger, with a little noise of the seed."""
-    error = 0.5 / (1 + job.arch.depth * job.arch.growth_rate / 50) + job.seed % 100 / 1e5
+    growth = np.mean(job.arch.growth_rates)
+    error = 0.5 / (1 + job.arch.depth * growth / 50) + job.seed % 100 / 1e5
     return Score(job.rung, job.seed, error, 2 * error, 3 * error, seconds=1.0)
 
 

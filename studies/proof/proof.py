@@ -185,8 +185,8 @@ def report(
         "",
         f"Written by `python studies/proof/proof.py {options.budget} --epochs {options.epochs} "
         f"--compute {options.compute:g}`. Errors in percent after {options.epochs} epochs, means "
-        f"of {SEEDS} seeds ± their standard error. A published shape is the one of its three depths "
-        "that validates best with the first seed.",
+        f"of {SEEDS} seeds ± their standard error. A published shape is the one of its three "
+        "depths that validates best with the first seed.",
         "",
         "| network | found by | compute of the search | M MACs | k params | validation | test |",
         "| --- | --- | --- | --- | --- | --- | --- |",
