@@ -1,15 +1,17 @@
 """Training steps of networks whose blocks differ, beside those of networks whose blocks are alike.
 
-    python studies/performance/cpu_blocks.py [THREADS]
+    python studies/performance/cpu_blocks.py
 
 Ratios of the C++ kernels to torch's modules (channels-last, the faster layout) in fp32, and of the
 time they take for a multiply-add to that of the network with blocks alike in the same group. All of
-a group is taken in turns in one process. A step is forward, loss and backward.
+a group is taken in turns in one process of one thread; the time is the processor's, so that others
+may share it. A step is forward, loss and backward.
 """
 
 from __future__ import annotations
 
-import sys
+import time
+from functools import partial
 
 import torch
 from cpu_step import CPU, inferrer, stepper
@@ -19,7 +21,7 @@ from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.cost.device import saved_bytes
 from dnsearch.cost.formula import cost_of
 
-ROUNDS = 15
+ROUNDS = 9
 FIELDS = {"num_init_features": 16, "stem": "cifar", "num_classes": 10}
 
 
@@ -37,18 +39,18 @@ GROUPS = {  # side of the images, batch, networks: the first has blocks alike
             network((6, 11, 23), (1, 2, 3), 0, in_channels=1),
         ],
     ),
-    "bottlenecks, 32x32, batch 64": (
+    "bottlenecks, 32x32, batch 16": (
         32,
-        64,
+        16,
         [
             network(12, (3, 3, 3), 4),
             network((8, 12, 18), (2, 3, 4), 4),
             network((8, 12, 18), (2, 3, 4), (0, 4, 4)),
         ],
     ),
-    "narrow transitions, 32x32, batch 64": (
+    "narrow transitions, 32x32, batch 16": (
         32,
-        64,
+        16,
         [
             network(12, (6, 6), 4),
             network(12, (3, 3, 3, 3), 4, transition=("narrow", "pool", "narrow")),
@@ -59,12 +61,13 @@ GROUPS = {  # side of the images, batch, networks: the first has blocks alike
 }
 
 
-def main(threads: int) -> None:
+def main() -> None:
     """Measures and prints."""
-    torch.set_num_threads(threads)
-    say = Record(f"cpu_blocks-{threads}", f"python studies/performance/cpu_blocks.py {threads}")
+    torch.set_num_threads(1)
+    timed = partial(paired, rounds=ROUNDS, clock=time.process_time)
+    say = Record("cpu_blocks", "python studies/performance/cpu_blocks.py")
     for name, (side, batch, configs) in GROUPS.items():
-        say(f"{name}, {threads} threads; step, inference and saved bytes: of the modules'")
+        say(f"{name}; step, inference and saved bytes: of the modules'")
         say(f"{'':<32}{'MMACs':>7}{'step':>7}{'inference':>11}{'saved':>7}{'time a MAC':>12}")
         images = torch.randn(batch, configs[0].in_channels, side, side)
         labels = torch.randint(10, (batch,))
@@ -74,8 +77,8 @@ def main(threads: int) -> None:
             for kernels in ("reference", "cpu")
         }
         kept = {name: saved_bytes(model.train(), images) for name, model in models.items()}
-        step = paired({n: stepper(m, images, labels) for n, m in models.items()}, ROUNDS)
-        inference = paired({n: inferrer(m, images) for n, m in models.items()}, ROUNDS)
+        step = timed({n: stepper(m, images, labels) for n, m in models.items()})
+        inference = timed({n: inferrer(m, images) for n, m in models.items()})
         alike = None
         for text in map(ArchConfig.describe, configs):
             ours, theirs = f"{text}, cpu", f"{text}, reference"
@@ -92,4 +95,4 @@ def main(threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
+    main()
