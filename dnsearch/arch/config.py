@@ -92,9 +92,15 @@ class ArchConfig:
                 object.__setattr__(self, name, _shortest(value))
             else:
                 _require_int(name, value, least, most)
+        for name, kind in (("norm", Norm), ("stem", Stem), ("transition", Transition)):
+            value = getattr(self, name)
+            several = name == "transition" and isinstance(value, (list, tuple))
+            for each in value if several else (value,):
+                if each not in get_args(kind):
+                    raise ConfigError(name, f"must be one of {', '.join(get_args(kind))}", each)
         if isinstance(self.transition, (list, tuple)):
             _require_each("transition", self.transition, blocks - 1, "block but the last")
-            object.__setattr__(self, "transition", _shortest(self.transition) or "pool")
+            object.__setattr__(self, "transition", _shortest(self.transition))
         if blocks == 1:
             object.__setattr__(self, "transition", "pool")
         object.__setattr__(self, "compression", _require_float("compression", self.compression))
@@ -103,11 +109,6 @@ class ArchConfig:
             raise ConfigError("compression", "must lie in (0, 1]", self.compression)
         if not 0 <= self.drop_rate < 1:
             raise ConfigError("drop_rate", "must lie in [0, 1)", self.drop_rate)
-        for name, kind in (("norm", Norm), ("stem", Stem), ("transition", Transition)):
-            value = getattr(self, name)
-            for each in value if isinstance(value, tuple) else (value,):
-                if each not in get_args(kind):
-                    raise ConfigError(name, f"must be one of {', '.join(get_args(kind))}", each)
         if 0 in self.widths:
             raise ConfigError(
                 "compression", "leaves no channel after a transition", self.compression

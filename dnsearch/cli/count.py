@@ -33,18 +33,17 @@ MOST_ELEMENTS = 2 * 10**9
     "shape",
     help="Image shape CxHxW, such as 3x224x224; by default that of RUN's images.",
 )
-@click.option("--growth-rate", help="Feature maps each layer adds; 6-12-24 by block.")
-@click.option(
-    "--block-config",
-    help="Layers of each block, such as 6-12-24-16; + in place of - for a transition that does not "
-    "pool.",
-)
+@click.option("--growth-rate", help="Feature maps each layer adds; 6-11-23 is a number a block.")
+@click.option("--block-config", help="Layers of each block, such as 6-12-24-16.")
 @click.option("--num-init-features", type=int, help="Channels after the stem.")
-@click.option("--bn-size", help="Bottleneck width in growth rates, 0 for none; 0-4-4 by block.")
+@click.option("--bn-size", help="Bottleneck width in growth rates, 0 for none; 0-4-4 likewise.")
 @click.option("--compression", type=float, help="Share of channels a transition keeps.")
 @click.option("--drop-rate", type=float, help="Share of maps that a layer drops; for memory.")
 @click.option("--norm", help="batch or group.")
 @click.option("--stem", help="imagenet or cifar.")
+@click.option(
+    "--transition", help="pool or narrow, which does not; pool-narrow is a word for each."
+)
 @click.option("--num-classes", type=int, help="Classes.")
 @click.option("--batch-size", default=1, type=click.IntRange(min=1), help="For training memory.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -111,16 +110,12 @@ def _architecture(asked: Asked | None, flags: dict[str, Any]) -> ArchConfig:
     else:
         known = ", ".join(PRESETS)
         raise ConfigError("network", f"must be one of {known}, a config.json, or given by options")
-    blocks = flags.get("block_config")
-    if blocks is not None:
-        depths = _numbers("--block-config", blocks.replace("+", "-"))
-        flags["block_config"] = depths if isinstance(depths, tuple) else (depths,)
-        if "+" in blocks:
-            joints = re.findall(r"[-,+]", blocks)
-            flags["transition"] = ["narrow" if joint == "+" else "pool" for joint in joints]
-    for name in ("growth_rate", "bn_size"):
-        if name in flags:
-            flags[name] = _numbers(f"--{name.replace('_', '-')}", flags[name])
+    if "block_config" in flags:
+        flags["block_config"] = _blocks(flags["block_config"])
+    for name in flags.keys() & {"growth_rate", "bn_size"}:
+        flags[name] = _one_or_each(name, flags[name])
+    if "-" in flags.get("transition", ""):
+        flags["transition"] = tuple(flags["transition"].split("-"))
     return base.replace(**flags)
 
 
@@ -131,13 +126,19 @@ def _exported_shape(folder: Path) -> str | None:
     return None
 
 
-def _numbers(option: str, text: str) -> int | tuple[int, ...]:
-    """One number, or one for each block, joined by '-'."""
+def _blocks(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d+([-,]\d+)*", text):
+        raise ConfigError("--block-config", "must be depths joined by '-', such as 6-12-24", text)
+    return tuple(map(int, re.split("[-,]", text)))
+
+
+def _one_or_each(name: str, text: str) -> int | tuple[int, ...]:
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if not re.fullmatch(r"\d+([-,]\d+)+", text):
         rule = "must be a number, or one for each block joined by '-', such as 6-12-24"
-        raise ConfigError(option, rule, text)
-    numbers = tuple(map(int, re.split("[-,]", text)))
-    return numbers if len(numbers) > 1 else numbers[0]
+        raise ConfigError(f"--{name.replace('_', '-')}", rule, text)
+    return tuple(map(int, re.split("[-,]", text)))
 
 
 def _shape(text: str | None, arch: ArchConfig) -> tuple[int, int, int]:

@@ -272,6 +272,6 @@ lists the classes in the order of the logits. `{CONFIG_FILE}` is the architectur
 
 
 def _torchvision(arch: ArchConfig) -> str:
-    if arch.stem == "imagenet" and arch.norm == "batch" and arch.bn_size:
+    if arch.stem == "imagenet" and arch.norm == "batch" and all(arch.bn_sizes):
         return ", with torchvision's names"
     return ""

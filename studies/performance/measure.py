@@ -33,16 +33,20 @@ def torchvision_densenet() -> Any:
     return densenet
 
 
-def paired(things: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def paired(
+    things: Mapping[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median seconds of each, taken in turns (A B C A B C ...) after one round to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in things}
     gc.collect()
     for turn in range(rounds + 1):
         for name, thing in things.items():
-            started = time.perf_counter()
+            started = clock()
             thing()
             if turn:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

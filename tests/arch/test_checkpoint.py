@@ -251,9 +251,21 @@ def test_broken_files_are_named(tmp_path):
         read_weights(tmp_path / "list.pth")
 
 
-def test_a_saved_network_loads_alone(model, tmp_path):
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"growth_rate": (3, 6), "bn_size": (0, 2)},
+        {"transition": "narrow", "norm": "group", "stem": "cifar"},
+    ],
+)
+def test_a_saved_network_loads_alone(tmp_path, fields):
+    model = DenseNet(ArchConfig(**SMALL | fields))
+    model(torch.randn(4, 3, 16, 16))
     save_network(model, tmp_path)
-    assert_same(model, load_network(tmp_path))
+    loaded = load_network(tmp_path)
+    assert loaded.config == model.config
+    assert_same(model, loaded)
     (tmp_path / "config.json").write_text('{"growth": 3}')
     with pytest.raises(CheckpointError, match=r"config\.json: growth is no field"):
         load_network(tmp_path)

@@ -1,4 +1,5 @@
 import copy
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -70,12 +71,87 @@ def test_gradients_agree_in_train_mode(torchvision, fields):
         torch.testing.assert_close(parameter.grad, expected[name].grad, rtol=1e-4, atol=1e-5)
 
 
+class PlainLayer(nn.Module):
+    """A layer without a bottleneck, which torchvision has not."""
+
+    def __init__(self, channels, k):
+        super().__init__()
+        self.norm1, self.conv1 = (
+            nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, k, 3, 1, 1, bias=False),
+        )
+
+    def forward(self, features):
+        return self.conv1(torch.relu(self.norm1(torch.cat(features, 1))))
+
+
+def of_torchvisions_parts(library, growth_rates, block_config, bn_sizes, pools):
+    """Blocks and transitions of torchvision put together block by block."""
+    channels, classes = SMALL["num_init_features"], SMALL["num_classes"]
+    model = library.DenseNet(6, (1,), channels, num_classes=classes)
+    parts = {
+        name: model.features.get_submodule(name) for name in ("conv0", "norm0", "relu0", "pool0")
+    }
+    for i, (k, layers, bn_size) in enumerate(
+        zip(growth_rates, block_config, bn_sizes, strict=True)
+    ):
+        block = library._DenseBlock(layers, channels, bn_size or 1, k, 0.0)
+        for j, name in enumerate([] if bn_size else list(block)):
+            block[name] = PlainLayer(channels + j * k, k)
+        parts[f"denseblock{i + 1}"], channels = block, channels + layers * k
+        if i < len(pools):
+            transition = library._Transition(channels, channels // 2)
+            if not pools[i]:
+                del transition.pool
+            parts[f"transition{i + 1}"], channels = transition, channels // 2
+    model.features = nn.Sequential(OrderedDict(**parts, norm5=nn.BatchNorm2d(channels)))
+    model.classifier = nn.Linear(channels, classes)
+    return model
+
+
 @pytest.mark.parametrize("stem", ["imagenet", "cifar"])
-@pytest.mark.parametrize("blocks", [1, 2, 3, 4, 5])
-def test_least_size_is_the_least(stem, blocks):
-    config = ArchConfig(
-        growth_rate=2, block_config=(1,) * blocks, num_init_features=4, stem=stem, num_classes=3
-    )
+@pytest.mark.parametrize(
+    ("growth_rates", "bn_sizes", "pools"),
+    [
+        ((3, 6, 11), (4, 4, 4), (True, True)),
+        ((6, 6, 6), (2, 0, 3), (True, True)),
+        ((6, 6, 6), (4, 4, 4), (False, False)),
+        ((9, 2, 5), (0, 1, 4), (True, False)),
+        ((2, 7, 2), (0, 0, 0), (False, True)),
+    ],
+)
+def test_blocks_that_differ_are_torchvisions_put_together(
+    torchvision, growth_rates, bn_sizes, pools, stem
+):
+    depths = SMALL["block_config"]
+    theirs = of_torchvisions_parts(torchvision, growth_rates, depths, bn_sizes, pools)
+    fields = {"growth_rate": growth_rates, "bn_size": bn_sizes}
+    transition = tuple("pool" if each else "narrow" for each in pools)
+    config = ArchConfig(**SMALL | fields, transition=transition, stem=stem)
+    if stem == "cifar":
+        for name in ("norm0", "relu0", "pool0"):
+            delattr(theirs.features, name)
+        theirs.features.conv0 = nn.Conv2d(3, SMALL["num_init_features"], 3, padding=1, bias=False)
+    ours = DenseNet(config).double()
+    ours.load_state_dict(theirs.double().state_dict())
+    images, labels = torch.randn(4, 3, 41, 35, dtype=torch.float64), torch.randint(7, (4,))
+    for model in (theirs, ours):
+        nn.functional.cross_entropy(model(images), labels).backward()
+    expected = dict(theirs.named_parameters())
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name].grad)
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+    torch.testing.assert_close(ours.eval()(images), theirs.eval()(images))
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "cifar"])
+@pytest.mark.parametrize(
+    "pools", [(), (1,), (0,), (1, 1), (0, 1), (0, 0), (1, 1, 1), (1, 0, 1), (1, 1, 1, 1)]
+)
+def test_least_size_is_the_least(stem, pools):
+    transition = tuple("pool" if each else "narrow" for each in pools)
+    blocks = len(pools) + 1
+    config = ArchConfig(2, (1,) * blocks, 4, stem=stem, transition=transition, num_classes=3)
     model, least = DenseNet(config).eval(), config.least_size
     assert model(torch.zeros(1, 3, least, least + 3)).shape == (1, 3)
     with pytest.raises(ConfigError, match=f"at least {least}x{least}.*got '{least - 1}x{least}'"):

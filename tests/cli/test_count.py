@@ -51,6 +51,26 @@ def test_flags_and_a_config_file_agree(dnsearch):
     assert by_file["input"] == [1, 8, 8]
 
 
+def test_a_network_whose_blocks_differ(dnsearch):
+    """By options and as a file; the formula is fvcore's count."""
+    options = ["--growth-rate", "6-11-23", "--block-config", "1-2-3", "--bn-size", "0-4-4"]
+    options += ["--transition", "narrow-pool", "--stem", "cifar", "--input", "3x8x8"]
+    report = json.loads(dnsearch("count", *options, "--json").out)
+    arch = ArchConfig(
+        (6, 11, 23), (1, 2, 3), bn_size=(0, 4, 4), stem="cifar", transition=("narrow", "pool")
+    )
+    assert report["key"] == arch.key
+    for name in ("params", "macs", "activations"):
+        assert report["formula"][name] == report["fvcore"][name]
+    sides = {stage["name"]: stage["height"] for stage in report["stages"]}
+    assert [sides[f"denseblock{i}"] for i in (1, 2, 3)] == [8, 8, 4]
+    Path("config.json").write_text(json.dumps(report["config"]))
+    assert json.loads(dnsearch("count", "config.json", *options[-2:], "--json").out) == {
+        **report, "network": "config.json"
+    }  # fmt: skip
+    assert "k=6-11-23 blocks 1+2-3 bn 0-4-4: input 3x8x8" in dnsearch("count", *options).out
+
+
 def test_a_network_of_a_run(dnsearch, refused, trained):
     """As ``train`` finds it, on the images of its run unless others are named."""
     key = read_results(trained).measured[0].key
@@ -133,13 +153,22 @@ def test_what_is_equal_is_fvcores_convolutions_and_linear_layers(dnsearch):
             ["--growth-rate", "k"],
             r"--growth-rate must be a number, or one for each block joined by '-', .* got 'k'",
         ),
-        (["--bn-size", "65"], r"bn_size must be an integer from 0 to 64, got 65"),
-        (["--growth-rate", "6-12"], r"growth_rate must be one value, or one for each block, .*4.*"),
+        (
+            ["--growth-rate", "4-8"],
+            r"growth_rate must be one value, or one for each block, which are 4, got \[4, 8\]",
+        ),
+        (["--bn-size", "4--4"], r"--bn-size must be a number, or one for each .* got '4--4'"),
+        (["--transition", "pol"], r"transition must be one of pool, narrow, got 'pol'"),
+        (
+            ["--transition", "pool-narrow"],
+            r"transition must be one value, or one for each block but the last, .* 3, got .*",
+        ),
+        (["--bn-size", "-1"], r"bn_size must be an integer from 0 to 64, got -1"),
         (["--compression", "nan"], r"compression must be a finite number, got nan"),
         (["--compression", "0"], r"compression must lie in \(0, 1\], got 0.0"),
         (["--norm", "layer"], r"norm must be one of batch, group, got 'layer'"),
         (["--stem", "big"], r"stem must be one of imagenet, cifar, got 'big'"),
-        (["--block-config", "3,,3"], r"--block-config must be a number, or .* got '3,,3'"),
+        (["--block-config", "3,,3"], r"--block-config must be depths joined by '-', .* got '3,,3'"),
         (["--block-config", "0-1"], r"block_config\[0\] must be an integer from 1 to 1024, got 0"),
         (["--batch-size", "0"], r"invalid value for '--batch-size': 0 .*"),
         (["none.json"], r"none.json: cannot be read: No such file or directory"),

@@ -31,20 +31,26 @@ def test_golden_numbers(name, size, params, macs):
     assert cost.macs == macs if isinstance(macs, int) else abs(cost.macs - macs) < 0.0006e9
 
 
-KINDS = list(product(("imagenet", "cifar"), ("batch", "group"), range(1, 6), (True, False)))
-"""Stem, norm, number of blocks, whether its layers have a bottleneck."""
+KINDS = list(product(("imagenet", "cifar"), ("batch", "group"), range(1, 6), range(4)))
+"""Stem, norm, number of blocks, and how these are: 0 alike without bottlenecks, 1 alike with them,
+2 different from each other, 3 that too and behind transitions that need not pool."""
 
 
 def draw(rng: np.random.Generator, kind=None) -> tuple[ArchConfig, int, int]:
     """A random architecture, of a kind where one is given, and an input it can take."""
-    stem, norm, blocks, bottleneck = kind or KINDS[rng.integers(len(KINDS))]
+    stem, norm, blocks, unlike = kind or KINDS[rng.integers(len(KINDS))]
     while True:
+        growth_rates, bn_sizes = rng.integers(1, 13, blocks), rng.integers(0, 9, blocks)
+        kinds = rng.choice(["pool", "narrow"], blocks - 1)
         try:
             config = ArchConfig(
-                growth_rate=int(rng.integers(1, 13)),
+                growth_rate=tuple(growth_rates.tolist()) if unlike > 1 else int(growth_rates[0]),
                 block_config=tuple(rng.integers(1, 4, blocks).tolist()),
                 num_init_features=int(rng.integers(1, 30)),
-                bn_size=int(rng.integers(1, 9)) if bottleneck else 0,
+                bn_size=tuple(bn_sizes.tolist())
+                if unlike > 1
+                else unlike * (int(bn_sizes[0]) or 1),
+                transition=tuple(kinds.tolist()) if unlike > 2 else "pool",
                 compression=float(rng.choice([0.29, 0.5, 0.75, 1.0])),
                 drop_rate=float(rng.choice([0.0, 0.3])),
                 norm=norm,
@@ -59,13 +65,15 @@ def draw(rng: np.random.Generator, kind=None) -> tuple[ArchConfig, int, int]:
 
 
 def test_equals_fvcore_to_the_unit():
-    """Two networks of each kind."""
+    """A network of each kind, as a whole and stage by stage."""
     rng = np.random.default_rng(1)
-    for kind in KINDS * 2:
+    for kind in KINDS:
         config, height, width = draw(rng, kind)
         cost, traced = cost_of(config, height, width), cost_by_fvcore(config, height, width)
         found = (traced.params, traced.macs, traced.activations)
         assert (cost.params, cost.macs, cost.activations) == found, (config, height, width)
+        stages = stage_costs(ArchArrays.of([config]), height, width)
+        assert {s.name: int(s.macs[0]) for s in stages} == traced.stage_macs, config
 
 
 def test_stages_add_up_and_equal_fvcores():
@@ -95,6 +103,10 @@ def test_arrays_give_what_single_configs_give():
         ArchConfig(8, (2, 3, 4, 2), 16, 2, drop_rate=0.2),
         ArchConfig(24, (6,), 48, 4, stem="cifar", compression=1.0),
         ArchConfig(16, (1, 1), 64, 1, norm="group"),
+        ArchConfig((6, 11, 23), (1, 2, 3), 16, 0, stem="cifar", num_classes=10),
+        ArchConfig((8, 12, 18), (2, 3, 4), 16, (0, 2, 4), num_classes=10),
+        ArchConfig(12, (3, 3, 3, 3), 24, (4, 0, 4, 4), drop_rate=0.2, transition="narrow"),
+        ArchConfig((4, 8), (3, 3), 64, (4, 0), norm="group", transition="narrow"),
         preset("densenet121"),
     ],
 )

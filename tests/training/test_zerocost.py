@@ -31,6 +31,8 @@ ARCHS = {
     "group norm": ARCH.replace(norm="group"),
     "imagenet stem": ARCH.replace(stem="imagenet"),
     "dropout": ARCH.replace(drop_rate=0.5),
+    "blocks that differ": ARCH.replace(growth_rate=(3, 5), bn_size=(0, 2)),
+    "narrow": ARCH.replace(transition="narrow"),
 }
 EACH = {
     "synflow": lambda model, images, labels: synflow(model, images),
@@ -100,7 +102,9 @@ def test_synflow_by_hand():
     assert synflow(model, torch.zeros(5, 2)) == pytest.approx(math.log(2 * 17))
 
 
-@pytest.mark.parametrize("name", ["plain", "bottleneck", "imagenet stem"])
+@pytest.mark.parametrize(
+    "name", ["plain", "bottleneck", "imagenet stem", "blocks that differ", "narrow"]
+)
 def test_synflow_is_what_each_layer_carries(name):
     """R is linear in the weights of one layer, so these carry what is lost without them; the norms
     are made to do nothing by their running statistics."""

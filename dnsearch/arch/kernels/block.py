@@ -221,9 +221,9 @@ class Backward:
             pooled = operations.pool(buffer, norm, shape, window)
             last = [(grad.T @ pooled).view_as(weight)]
             grad = grad @ matrix(weight, grad)
-        self.gradient, sums = operations.pool_backward(
-            grad.contiguous(), buffer, norm, shape, window
-        )
+        else:
+            grad = grad.clone(memory_format=torch.contiguous_format)  # autograd's own must stay
+        self.gradient, sums = operations.pool_backward(grad, buffer, norm, shape, window)
         gradients = [[sums[1], sums[0], *last]]
         gradients += [self._layer(layer) for layer in reversed(layers)]
         first = self._whole(slice(len(layers[0].norm.mean)))

@@ -22,12 +22,15 @@ from dnsearch.arch.kernels import cpu, portable
 SMALL = ArchConfig(
     growth_rate=4, block_config=(2, 1), num_init_features=6, stem="cifar", num_classes=5
 )
+UNLIKE = SMALL.replace(
+    growth_rate=(4, 7, 2), block_config=(2, 1, 1), bn_size=(0, 4, 2), transition=("narrow", "pool")
+)
 WAYS = ["portable", "cpu"]
 
 
-def make(kernels, training=False):
+def make(kernels, training=False, config=SMALL):
     torch.manual_seed(0)
-    model = DenseNet(SMALL)
+    model = DenseNet(config)
     for parameter in model.parameters():
         if parameter.ndim == 1:
             nn.init.normal_(parameter, 0.3)
@@ -196,16 +199,18 @@ def made_fx(model):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kernels", WAYS)
+@pytest.mark.parametrize(
+    ("kernels", "config"), [("portable", SMALL), ("cpu", SMALL), ("cpu", UNLIKE)]
+)
 @pytest.mark.parametrize(
     "record",
     [traced, scripted, symbolically_traced, exported, exported_strictly, compiled, made_fx],
 )
-def test_recorded_networks_hold_the_modules(record, kernels):
+def test_recorded_networks_hold_the_modules(record, kernels, config):
     """They give the same for other images, and of another number where the record allows it."""
-    reference, more = make("reference"), draw(3, 3, 16, 16)
+    reference, more = make("reference", config=config), draw(3, 3, 16, 16)
     with torch.no_grad():
-        program = record(make(kernels))
+        program = record(make(kernels, config=config))
         torch.testing.assert_close(program(more), reference(more), rtol=1e-4, atol=1e-5)
     if record is not compiled:
         graph = program.inlined_graph if record in (traced, scripted) else program.graph

@@ -12,6 +12,8 @@ from dnsearch.cost.device import saved_bytes
 BOTTLENECK = {"growth_rate": 5, "block_config": (2, 3, 2), "num_init_features": 7, "bn_size": 2}
 PLAIN = BOTTLENECK | {"bn_size": 0}
 CIFAR = {"stem": "cifar"}
+GROWING = {"growth_rate": (2, 5, 9), "bn_size": (0, 3, 1)}
+NARROW = {"transition": "narrow"}
 
 
 def make(dtype=torch.float64, **fields) -> DenseNet:
@@ -67,6 +69,12 @@ def assert_equal(model: DenseNet, images: Tensor, steps: int = 1) -> None:
         (PLAIN | CIFAR | {"compression": 1.0}, (1, 3, 11, 7)),
         (BOTTLENECK | CIFAR | {"block_config": (1,), "in_channels": 1}, (2, 1, 5, 5)),
         (PLAIN | {"growth_rate": 1, "num_init_features": 1}, (2, 3, 24, 24)),
+        (GROWING, (3, 3, 37, 29)),
+        (GROWING | CIFAR | {"bn_size": 0}, (2, 3, 9, 10)),
+        (NARROW | CIFAR, (2, 3, 5, 7)),
+        (NARROW | {"drop_rate": 0.3}, (2, 3, 13, 10)),
+        (GROWING | CIFAR | {"transition": ("pool", "narrow")}, (2, 3, 13, 10)),
+        (GROWING | {"transition": ("narrow", "pool"), "bn_size": (1, 0, 2)}, (2, 3, 24, 37)),
     ],
 )
 def test_equals_the_reference_in_float64(fields, shape, training):
@@ -99,10 +107,12 @@ def test_frozen_parameters_get_no_gradient():
     assert_equal(model, draw(2, 3, 32, 32))
 
 
-@pytest.mark.parametrize("bn_size", [0, 2])
+@pytest.mark.parametrize("bn_size", [0, 2, (0, 2)])
 @pytest.mark.parametrize("training", [True, False])
 def test_gradcheck(bn_size, training):
     tiny = {"growth_rate": 2, "block_config": (2, 1), "num_init_features": 2, "in_channels": 1}
+    if isinstance(bn_size, tuple):
+        tiny |= NARROW | {"growth_rate": (1, 3)}
     model = make(**CIFAR | tiny, bn_size=bn_size, num_classes=2).train(training)
     model.kernels = "portable"
     names, parameters = zip(*model.named_parameters(), strict=True)
@@ -131,7 +141,17 @@ def test_fp32_is_as_near_to_float64_as_torchvision(torchvision):
     assert 0 < error(outcome(ours, images, "portable"), exact) < 1.5 * bound
 
 
-@pytest.mark.parametrize("bn_size", [0, 2])
+def test_what_comes_back_stays_as_it_is():
+    """Where a map is one pixel nothing is pooled, and the gradient is not copied on the way."""
+    model, images = make(**CIFAR, block_config=(1, 1)), draw(3, 3, 2, 2)
+    model.kernels = "portable"
+    features = model.pooled_features(images)
+    grad = torch.ones_like(features)
+    torch.autograd.grad(features, list(model.features.parameters()), grad)
+    assert (grad == 1).all()
+
+
+@pytest.mark.parametrize("bn_size", [0, 2, (0, 2, 1)])
 def test_autocast_is_as_near_to_float64_as_the_reference(bn_size):
     model = make(torch.float32, bn_size=bn_size)
     images = draw(4, 3, 64, 64, dtype=torch.float32)
@@ -143,9 +163,9 @@ def test_autocast_is_as_near_to_float64_as_the_reference(bn_size):
     assert error(found["portable"], exact) < 1.1 * error(found["reference"], exact)
 
 
-@pytest.mark.parametrize("bn_size", [0, 2])
-def test_inference_keeps_nothing_and_gives_the_same(bn_size):
-    model = make(bn_size=bn_size).eval()
+@pytest.mark.parametrize("fields", [{}, PLAIN, GROWING | NARROW])
+def test_inference_keeps_nothing_and_gives_the_same(fields):
+    model = make(**fields).eval()
     images = draw(2, 3, 37, 29)
     expected = model(images)
     model.kernels = "portable"

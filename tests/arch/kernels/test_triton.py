@@ -124,7 +124,7 @@ def test_the_variance_survives_a_large_mean(monkeypatch):
 
 
 @needs_triton
-@pytest.mark.parametrize("window", [(2, 2), (5, 7)])
+@pytest.mark.parametrize("window", [(1, 1), (2, 2), (5, 7)])
 @pytest.mark.parametrize("channels", [3, 80])
 def test_pooling_is_the_portable_one(window, channels):
     shape = 3, 5, 7
@@ -160,6 +160,10 @@ def error(found: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
         ({}, (2, 3, 33, 33), False),
         ({"bn_size": 0}, (2, 3, 37, 29), True),
         ({"stem": "cifar", "drop_rate": 0.2, "compression": 1.0}, (2, 3, 9, 8), True),
+        ({"growth_rate": (3, 20), "bn_size": (0, 2)}, (2, 3, 37, 29), True),
+        ({"growth_rate": (20, 3), "bn_size": (2, 0)}, (2, 3, 33, 33), False),
+        ({"transition": "narrow", "stem": "cifar", "bn_size": (0, 3)}, (2, 3, 9, 7), True),
+        ({"transition": "narrow"}, (2, 3, 21, 17), False),
     ],
 )
 def test_a_step_is_the_references(fields, shape, training):
