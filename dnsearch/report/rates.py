@@ -58,7 +58,7 @@ def _pair(each: Difference, rates: RateFindings) -> str:
     """What becomes of the order of two networks."""
     error, usual = error_label(rates.error, "test"), each.at[each.usual]
     first, second, best = each.first.name, each.second.name, "at each network's best learning rate"
-    then, before = (_ahead(each, difference) for difference in (each.tuned, usual))
+    then, before = (_ahead(each, difference, error) for difference in (each.tuned, usual))
     match each.flip:
         case Flip.MISSING:
             return (
@@ -67,17 +67,17 @@ def _pair(each: Difference, rates: RateFindings) -> str:
             )
         case Flip.SAME:
             said = (
-                f"At each network's best learning rate the order is the same: {then} {error} "
+                f"At each network's best learning rate the order is the same: {then} "
                 f"({_points(usual)} at the study's rate). It is the shape, not the learning rate."
             )
         case Flip.FLIPS:
             said = (
-                f"At each network's best learning rate the order flips: {then} {error}, while at "
+                f"At each network's best learning rate the order flips: {then}, while at "
                 f"the study's rate {before}. It was the learning rate, not the shape."
             )
         case Flip.EMERGES:
             said = (
-                f"At each network's best learning rate {then} {error}; at the study's rate the "
+                f"At each network's best learning rate {then}; at the study's rate the "
                 f"seeds could not tell ({_points(usual)})."
             )
         case Flip.UNTOLD:
@@ -95,13 +95,13 @@ def _is_told(difference: Interval) -> bool:
     return difference.low > 0 or difference.high < 0
 
 
-def _ahead(each: Difference, difference: Interval) -> str:
+def _ahead(each: Difference, difference: Interval, error: str) -> str:
     """Which of the two has less error, and by how much."""
     first, second, lead = each.first.name, each.second.name, difference
     if difference.value < 0:
         first, second = second, first
         lead = Interval(-difference.value, -difference.high, -difference.low)
-    return f"{first} has {_points(lead)} less than {second}"
+    return f"{first} has {_points(lead)} less {error} than {second}"
 
 
 def _points(difference: Interval) -> str:
