@@ -153,7 +153,7 @@ def confirm(
 
             def tell(progress: Progress) -> None:
                 if progress.finished:
-                    _tidy(folder, store.logs[CONFIRM].records(), progress.finished)
+                    _tidy(folder, store.records(), progress.finished)
                 show(progress)
 
             try:
@@ -165,13 +165,13 @@ def confirm(
 
 def _tidy(folder: RunDir, records: Sequence[Record], finished: Sequence[Record]) -> None:
     """Of the networks that these finished training runs are of, keeps the weights of
-    ``confirmed.best_run`` of all confirmations (``records``), and none of other learning rates';
-    their scores are stored."""
+    ``confirmed.best_run`` of their confirmations alone, none of those that compare learning rates;
+    the scores of all ``records`` are stored."""
+    confirmations = [record for record in records if record.job.study == CONFIRM]
     for key in {record.job.arch.key for record in finished}:
-        best = best_run(records, key)
+        best = best_run(confirmations, key)
         kept = None if best is None else best.job.seed
-        ended = (*records, *finished)
-        for seed in {record.job.seed for record in ended if record.job.arch.key == key} - {kept}:
+        for seed in {record.job.seed for record in records if record.job.arch.key == key} - {kept}:
             weights = folder.checkpoint(key, seed)
             for file in (weights, confusion_file(weights), confusion_file(weights, "test")):
                 file.unlink(missing_ok=True)

@@ -69,8 +69,8 @@ CASES = {
         findings((0.12, 0.10, 0.12), (0.13, 0.13, 0.08), (1, 2)),
         "At each network's best learning rate the order flips: densenet-bc-10-4 has 2.00 points "
         "(1.60 to 2.40) less test error than k=5, while at the study's rate k=5 has 3.00 points "
-        "(2.60 to 3.40) less test error than densenet-bc-10-4. It was the learning rate, not the shape. With "
-        "0.3 for both the order is the opposite of the study's.",
+        "(2.60 to 3.40) less test error than densenet-bc-10-4. It was the learning rate, "
+        "not the shape. With 0.3 for both the order is the opposite of the study's.",
     ),
     Flip.EMERGES: (
         findings((0.12, 0.10, 0.08), (0.13, 0.10, 0.12), (2, 1)),
@@ -80,8 +80,8 @@ CASES = {
         findings((0.12, 0.10, 0.12), (0.13, 0.13, 0.10), (1, 2)),
         "The seeds cannot tell whether k=5 or densenet-bc-10-4 has less test error at each "
         "network's best learning rate: the difference is 0.00 points (−0.40 to 0.40). At the "
-        "study's rate k=5 has 3.00 points (2.60 to 3.40) less test error than densenet-bc-10-4, which may be "
-        "the learning rate's doing.",
+        "study's rate k=5 has 3.00 points (2.60 to 3.40) less test error than densenet-bc-10-4, which "
+        "may be the learning rate's doing.",
     ),
     Flip.MISSING: (
         findings((0.12, 0.10, 0.12), (0.13, 0.13, 0.10), (1, None)),
