@@ -14,6 +14,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.confirm.findings import confirmed
 from dnsearch.confirm.rate_findings import Flip, best_rate, rate_findings, tuned_errors
 from dnsearch.confirm.record import confirmed_record
+from dnsearch.search.confirmed import best_run
 from dnsearch.search.evaluators.base import CONFIRM, RATES
 from dnsearch.search.predictions import Predictions
 
@@ -224,6 +225,7 @@ def test_nothing_else_follows_from_other_rates():
     mixed = replace(without, confirmed=(*without.confirmed, *with_rates.at_rates))
     mixed = replace(mixed, confirmed=tuple(r for r in mixed.confirmed if r.job.arch == OWN))
     assert confirmed(mixed).networks[0].test_errors == before.networks[0].test_errors
+    assert best_run(mixed.confirmed, OWN.key).job.learning_rate is None
 
 
 def test_other_programs_get_the_same_figures():

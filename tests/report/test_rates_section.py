@@ -80,8 +80,8 @@ CASES = {
         findings((0.12, 0.10, 0.12), (0.13, 0.13, 0.10), (1, 2)),
         "The seeds cannot tell whether k=5 or densenet-bc-10-4 has less test error at each "
         "network's best learning rate: the difference is 0.00 points (−0.40 to 0.40). At the "
-        "study's rate k=5 has 3.00 points (2.60 to 3.40) less test error than densenet-bc-10-4, which "
-        "may be the learning rate's doing.",
+        "study's rate k=5 has 3.00 points (2.60 to 3.40) less test error than densenet-bc-10-4, "
+        "which may be the learning rate's doing.",
     ),
     Flip.MISSING: (
         findings((0.12, 0.10, 0.12), (0.13, 0.13, 0.10), (1, None)),
