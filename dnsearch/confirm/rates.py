@@ -32,6 +32,11 @@ class AtRates(NamedTuple):
     archs: tuple[ArchConfig, ...]
     searched: tuple[bool, ...]
 
+    @property
+    def candidates(self) -> list[ArchConfig]:
+        """Those of the search, which are confirmed at the study's own rate."""
+        return [arch for arch, searched in zip(*self, strict=True) if searched]
+
 
 class Planned(NamedTuple):
     """What comparing learning rates takes: how many training runs besides the confirmations, the

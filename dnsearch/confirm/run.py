@@ -108,9 +108,7 @@ def confirm(
     archs, asked = chosen(results, request.top, request.sample), None
     if request.rates:
         asked = at_rates(results)
-        known = {arch.key for arch in archs}
-        pairs = zip(*asked, strict=True)
-        archs += [arch for arch, searched in pairs if searched and arch.key not in known]
+        archs += [arch for arch in asked.candidates if arch not in archs]
     problem = Problem(
         Points.of(study.space.build(data.shape[0], data.num_classes), archs),
         CostModel.of(study, data.shape, plan.activation_bytes(study.training)),
