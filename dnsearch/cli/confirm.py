@@ -14,7 +14,7 @@ from dnsearch.cli import typed
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
 from dnsearch.rundir import RunDir
-from dnsearch.text import counted
+from dnsearch.text import counted, listed
 
 if TYPE_CHECKING:
     from dnsearch.confirm.findings import Confirmed
@@ -42,6 +42,12 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Epochs of each training; by default 3 times the last of training.rungs.",
 )
+@click.option(
+    "--rates",
+    is_flag=True,
+    help="Also at a third and three times the learning rate: what it recommends, and published "
+    "networks.",
+)
 @click.option("--workers", type=click.IntRange(1), help="For the study's search.workers.")
 @click.option("--device", help="For the study's search.device: auto, cpu, cuda or cuda:N.")
 def command(
@@ -50,6 +56,7 @@ def command(
     sample: int,
     seeds: int,
     epochs: int | None,
+    rates: bool,
     workers: int | None,
     device: str | None,
 ) -> int:
@@ -57,7 +64,8 @@ def command(
 
     Members of the front and a sample of the others are trained in full. The report then says how
     large their errors really are, which is likely the best, and how well the search's short
-    trainings ranked them: how far to trust it.
+    trainings ranked them: how far to trust it. With --rates it also says whether what it recommends
+    is still better than published networks when each has its own best learning rate.
 
     Ctrl-C ends it at any time; the same command goes on.
     """
@@ -70,7 +78,7 @@ def command(
     results = read_results(folder)  # they decide whom it recommends
     given = {"workers": workers, "device": device}
     study = override(results.study, **{k: v for k, v in given.items() if v is not None})
-    request = Request(top, sample, seeds, epochs or default_request(results).epochs)
+    request = Request(top, sample, seeds, epochs or default_request(results).epochs, rates)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with make_display(known_costs(study), with_front=False) as display:
@@ -85,7 +93,8 @@ def command(
     from dnsearch.report.answer import export_command
     from dnsearch.report.digest import digest
 
-    results = replace(results, confirmed=read_results(folder).confirmed)
+    after = read_results(folder)
+    results = replace(results, confirmed=after.confirmed, at_rates=after.at_rates)
     shown, found = findings(results, request.epochs)
     write_page(results, folder, confirmed=shown)
     click.echo(f"\n{reason}")
@@ -116,11 +125,16 @@ def findings(results: Results, epochs: int) -> tuple[Confirmed | None, Confirmed
 
 def _print(found: Confirmed) -> None:
     """The findings in the sentences of the page."""
+    from dnsearch.report.rates import sentences as rate_sentences
     from dnsearch.report.verdict import answer, sentences
 
     click.echo(answer(found))
     for sentence in sentences(found.certificate, found.verdict):
         click.echo(f"- {sentence}")
+    if found.rates is not None:
+        click.echo("Is it the shape or the learning rate?")
+        for sentence in rate_sentences(found.rates):
+            click.echo(f"- {sentence}")
 
 
 def headline(name: str, opened: Opened) -> str:
@@ -131,11 +145,18 @@ def headline(name: str, opened: Opened) -> str:
     done = opened.jobs - opened.todo
     again = f", {done} of them done before" if done else ""
     length = "" if opened.seconds is None else f", about {duration(opened.seconds)}"
+    confirmations, more, compared = opened.jobs, "", []
+    if opened.rates:
+        confirmations -= opened.rates.jobs
+        more = f", and {opened.rates.jobs} to compare learning rates"
+        rates = listed([f"{rate:g}" for rate in opened.rates.learning_rates])
+        compared = [f"learning rates {rates} of {listed(opened.rates.networks)}"]
     lines = [
         f"{name}: {counted(opened.archs, 'candidate')} x {counted(request.seeds, 'seed')} = "
-        f"{counted(opened.jobs, 'training')} of {counted(request.epochs, 'epoch')}{again}; "
+        f"{counted(confirmations, 'training')} of {counted(request.epochs, 'epoch')}{more}{again}; "
         f"{workers}{length}",
         f"{opened.data.name}: {opened.data.counts['train']:,} training images; errors below are of "
         "the test images",
+        *compared,
     ]
     return "\n".join([*lines, *(f"note: {note}" for note in opened.notes)])

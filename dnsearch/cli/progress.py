@@ -75,16 +75,18 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
 
 def record_line(record: Record, costs: tuple[str, ...]) -> str:
     """One finished training, such as ``12.34 %  1.2 M MACs  k=8 blocks 2-2-2 bn 4``."""
-    arch, score = record.job.arch, record.score
+    name, score = record.job.arch.describe(), record.score
+    if record.job.learning_rate is not None:
+        name += f" at learning rate {record.job.learning_rate:g}"
     if score.failure is not None:
-        return f"failed  {arch.describe()}: {score.failure}"
+        return f"failed  {name}: {score.failure}"
     if record.values is None:
         after = f"after {counted(record.job.rung, 'epoch')}"
         if record.job.images is not None:
             after = f"{format_value('images', record.job.images)}"
-        return f"{format_value('error', score.error or 0.0):>11}  {after:>11}  {arch.describe()}"
+        return f"{format_value('error', score.error or 0.0):>11}  {after:>11}  {name}"
     figures = [format_value(n, v) for n, v in zip(("error", *costs), record.values, strict=True)]
-    text = f"{'  '.join(f'{figure:>11}' for figure in figures)}  {arch.describe()}"
+    text = f"{'  '.join(f'{figure:>11}' for figure in figures)}  {name}"
     return text if record.feasible else f"{text}  (over a limit)"
 
 

@@ -18,6 +18,7 @@ from dnsearch.arrays import Floats
 from dnsearch.config import ErrorName
 from dnsearch.confirm.certificate import Certificate
 from dnsearch.confirm.draws import mean_draws, sureness
+from dnsearch.confirm.rate_findings import RateFindings, rate_findings
 from dnsearch.confirm.signals import certificate, padded
 from dnsearch.confirm.verdict import Verdict, judge
 from dnsearch.search.confirmed import fresh_error, fresh_runs, tested_on, usual_epochs
@@ -103,6 +104,7 @@ class Confirmed:
     pick: key of the network that the search recommends for the least error, empty for none. regret:
     by how much error (0 to 1) it is expected to miss the best of these, NaN where unknown. error:
     the kind that all errors are of. class_images: test images of each class, None of older runs.
+    rates: whether the order holds at other learning rates, None where they were not compared.
     """
 
     networks: tuple[ConfirmedNetwork, ...]
@@ -115,6 +117,7 @@ class Confirmed:
     regret: float = math.nan
     error: ErrorName = "top1"
     class_images: tuple[int, ...] | None = None
+    rates: RateFindings | None = None
 
     def network(self, key: str) -> ConfirmedNetwork | None:
         """The network with this ``ArchConfig.key``; None where it was not confirmed."""
@@ -157,7 +160,9 @@ class Confirmed:
 
 def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     """What was confirmed with training runs of so many ``epochs``, by default of the length that
-    most have, of several the longest; None where nothing was."""
+    most have, of several the longest; None where nothing was. So are learning rates; if by default
+    there are none of this length, of the one that most of theirs have."""
+    asked = epochs
     if epochs is None:
         epochs = usual_epochs(results.confirmed)
     searched = _by_key(results.candidates)
@@ -171,6 +176,9 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
     kind = results.study.objectives.error
     least = least_error(kind, np.array(tests.by_class or [tests.images]))
     noise = results.predictions.seed_noise if results.predictions else math.nan
+    rates = rate_findings(results, epochs)
+    if rates is None and asked is None:
+        rates = rate_findings(results)
     rng = np.random.default_rng(SEED)
     draws = mean_draws(padded([_errors(own) for own in records]), least, noise, rng)
     networks = _networks(results, runs, records, draws)
@@ -187,6 +195,7 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
         regret=_regret(draws, networks, pick),
         error=kind,
         class_images=tests.by_class,
+        rates=rates,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dnsearch.confirm.certificate import Signal, View
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
+from dnsearch.confirm.rate_findings import RateFindings
 
 
 def confirmed_record(found: Confirmed) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def confirmed_record(found: Confirmed) -> dict[str, Any]:
             "seed_sd": certified.noise.seed_sd,
             "signals": [_signal_record(signal) for signal in certified.rows],
         },
+        "rates": None if found.rates is None else _rates_record(found.rates),
     }
 
 
@@ -44,6 +46,40 @@ def _network_record(network: ConfirmedNetwork) -> dict[str, Any]:
         "test_class_errors": network.class_errors,
         "front_probability": network.front_probability,
         "best_probability": network.best_probability,
+    }
+
+
+def _rates_record(rates: RateFindings) -> dict[str, Any]:
+    return {
+        "learning_rates": rates.learning_rates,
+        "study_learning_rate": rates.learning_rates[rates.usual],
+        "epochs": rates.epochs,
+        "failed": rates.failed,
+        "networks": [
+            {
+                "key": network.key,
+                "name": network.name,
+                "published": network.published,
+                **asdict(network.cost),
+                "test_errors": network.test_errors,
+                "test": [interval._asdict() for interval in network.test],
+                "validation": network.validation,
+                "best_learning_rate": rates.best(network),
+                "test_at_best": network.tuned._asdict(),
+            }
+            for network in rates.networks
+        ],
+        "differences": [
+            {
+                "first": each.first.key,
+                "second": each.second.key,
+                "at": [interval._asdict() for interval in each.at],
+                "at_best": each.tuned._asdict(),
+                "order": str(each.flip),
+                "flips_at": [rates.learning_rates[i] for i in each.flips_at],
+            }
+            for each in rates.differences
+        ],
     }
 
 

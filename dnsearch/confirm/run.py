@@ -19,6 +19,8 @@ from dnsearch.analysis.candidates import Candidate, figures, finished
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points
 from dnsearch.config import StudyConfig
+from dnsearch.confirm.published import cost_model
+from dnsearch.confirm.rates import Planned, at_rates, rate_jobs
 from dnsearch.data import (
     LabelledImages,
     PreparedData,
@@ -33,7 +35,7 @@ from dnsearch.rundir import RunDir, confusion_file
 from dnsearch.search.confirmed import best_run
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
-from dnsearch.search.evaluators.base import CONFIRM, Job
+from dnsearch.search.evaluators.base import CONFIRM, RATES, Job
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.results import Results
@@ -54,18 +56,21 @@ FOLDER = "confirm"
 @dataclass(frozen=True)
 class Request:
     """How much to confirm: ``top`` candidates of the front, a ``sample`` of the others, each with
-    this many ``seeds`` for so many ``epochs``."""
+    this many ``seeds`` for so many ``epochs``; ``rates``: some of them and published networks at
+    other learning rates, too (``confirm.rates``)."""
 
     top: int
     sample: int
     seeds: int
     epochs: int
+    rates: bool = False
 
 
 @dataclass(frozen=True)
 class Opened:
     """A confirmation ready to go, for whoever shows it. ``todo`` of ``jobs`` are still to do, which
-    should take so many ``seconds``; None where the search's own durations are unknown."""
+    should take so many ``seconds``; None where the search's own durations are unknown. ``rates``:
+    what of it compares learning rates."""
 
     request: Request
     data: PreparedData
@@ -75,6 +80,7 @@ class Opened:
     todo: int
     seconds: float | None
     notes: tuple[str, ...]
+    rates: Planned | None = None
 
 
 def confirm(
@@ -99,7 +105,10 @@ def confirm(
     if tests.reason is not None:
         raise DataError(f"cannot confirm without test images: {tests.reason}")
     plan = plan_workers(study.search)
-    archs = chosen(results, request.top, request.sample)
+    archs, asked = chosen(results, request.top, request.sample), None
+    if request.rates:
+        asked = at_rates(results)
+        archs += [arch for arch in asked.candidates if arch not in archs]
     problem = Problem(
         Points.of(study.space.build(data.shape[0], data.num_classes), archs),
         CostModel.of(study, data.shape, plan.activation_bytes(study.training)),
@@ -114,21 +123,27 @@ def confirm(
     make = make_evaluator or partial(local_workers, test=True)
     with run.lock():
         require_same_images(run, data)
-        store = StudyStore(run, problem.objectives, (CONFIRM,))
+        names = (CONFIRM, RATES) if asked else (CONFIRM,)
+        store = StudyStore(run, problem.objectives, names)
         _require_same_tests(run, store, data, prepare_test(study.data))
         with store.guarded(), make(study, data, folder, plan) as evaluator:
             store.recover()
             jobs = list(_jobs(archs, request, study.search.seed))
-            asked = {(job.arch.key, job.seed) for job in jobs}
+            planned = None
+            if asked:
+                more = rate_jobs(asked, study, request.epochs, request.seeds)
+                planned = Planned.of(asked, study.training, len(more))
+                jobs += more
+            wanted = set(map(_identity, jobs))
             sound = [record for record in store.records() if record.score.failure is None]
-            before = [r for r in sound if (r.job.arch.key, r.job.seed) in asked]
-            done = {(record.job.arch.key, record.job.seed) for record in before}
-            left = [job for job in jobs if (job.arch.key, job.seed) not in done]
+            before = [record for record in sound if _identity(record.job) in wanted]
+            done = {_identity(record.job) for record in before}
+            left = [job for job in jobs if _identity(job) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
             notes = (*plan.notes(), *plan.compile_kernels(study.training)) if left else ()
             notes = (*tests.notes, *notes)
             counts = len(archs), len(jobs), len(left)
-            opened(Opened(request, data, plan, *counts, seconds, notes))
+            opened(Opened(request, data, plan, *counts, seconds, notes, planned))
             trials = {"trials": len(done) + len(left), "time": None}
             budget = study.search.model_copy(update=trials)
             queue = _Queue(store, left)
@@ -148,14 +163,21 @@ def confirm(
 
 def _tidy(folder: RunDir, records: Sequence[Record], finished: Sequence[Record]) -> None:
     """Of the networks that these finished training runs are of, keeps the weights of
-    ``confirmed.best_run`` alone; their scores are stored."""
+    ``confirmed.best_run`` of their confirmations alone, none of those that compare learning rates;
+    the scores of all ``records`` are stored."""
+    confirmations = [record for record in records if record.job.study == CONFIRM]
     for key in {record.job.arch.key for record in finished}:
-        best = best_run(records, key)
+        best = best_run(confirmations, key)
         kept = None if best is None else best.job.seed
         for seed in {record.job.seed for record in records if record.job.arch.key == key} - {kept}:
             weights = folder.checkpoint(key, seed)
             for file in (weights, confusion_file(weights), confusion_file(weights, "test")):
                 file.unlink(missing_ok=True)
+
+
+def _identity(job: Job) -> tuple[str, str, int]:
+    """What tells a training from all others of its length: seeds are derived from the rest."""
+    return job.study, job.arch.key, job.seed
 
 
 def _require_same_tests(
@@ -236,17 +258,21 @@ def _in_full(study: StudyConfig, epochs: int) -> StudyConfig:
 
 
 def expected_seconds(results: Results, jobs: Sequence[Job], workers: int) -> float | None:
-    """Wall-clock seconds of these jobs, by what an epoch of each took in the search; None where
-    that is not known of any."""
-    rates: dict[str, float] = {}
+    """Wall-clock seconds of these jobs, by what an epoch of each took in the search, and of others
+    in proportion to their MACs; None where it is known of none."""
+    pace: dict[str, float] = {}
     for candidate in results.candidates:
         if candidate.curve and math.isfinite(candidate.seconds):
-            rates[candidate.key] = candidate.seconds / len(candidate.curve)
-    known = [rates[job.arch.key] * job.rung for job in jobs if job.arch.key in rates]
-    if not known:
+            pace[candidate.key] = candidate.seconds / len(candidate.curve)
+    if not jobs or not pace:
         return None if jobs else 0.0
-    mean = sum(known) / len(known)
-    return max(mean * len(jobs) / workers, max(known))
+    unknown = {job.arch for job in jobs if job.arch.key not in pace}
+    if unknown:
+        macs = {c.key: c.cost.macs for c in results.candidates if c.key in pace}
+        each, model = sum(pace.values()) / sum(macs.values()), cost_model(results)
+        pace |= {arch.key: each * model.cost(arch).macs for arch in unknown}
+    seconds = [pace[job.arch.key] * job.rung for job in jobs]
+    return max(sum(seconds) / workers, max(seconds))
 
 
 def default_request(results: Results) -> Request:
@@ -270,7 +296,7 @@ class _Queue:
         job = next(self._jobs, None)
         if job is None:
             return None
-        trial = self._store.logs[CONFIRM].study.ask()
+        trial = self._store.logs[job.study].study.ask()
         job = replace(job, trial=trial.number)
         self._store.accept(trial, job)
         return job

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dnsearch.analysis.metrics import METRICS, error_label, format_value
 from dnsearch.confirm.certificate import Certificate, Signal
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
-from dnsearch.report import verdict
+from dnsearch.report import rates, verdict
 from dnsearch.report.certificate_figures import (
     error_series,
     errors_figure,
@@ -39,6 +39,7 @@ class Section(NamedTuple):
     verdict: list[str]
     signals: Picture
     figures: Table
+    rates: rates.Section | None
 
 
 def section(confirmed: Confirmed) -> Section:
@@ -51,6 +52,7 @@ def section(confirmed: Confirmed) -> Section:
         verdict=verdict.sentences(confirmed.certificate, confirmed.verdict),
         signals=_signals(confirmed.certificate),
         figures=_figures(confirmed.certificate),
+        rates=rates.section(confirmed.rates) if confirmed.rates else None,
     )
 
 

@@ -51,9 +51,14 @@ def usual_epochs(records: Sequence[Record]) -> int:
     return max(counts, key=lambda length: (counts[length], length), default=0)
 
 
-def fresh_runs(records: Sequence[Record], epochs: int) -> dict[str, list[Record]]:
-    """Training runs of this length by network; of one that failed and was repeated the last."""
-    last = {(r.job.arch.key, r.job.seed): r for r in records if r.job.rung == epochs}
+def fresh_runs(
+    records: Sequence[Record], epochs: int, learning_rate: float | None = None
+) -> dict[str, list[Record]]:
+    """Training runs of this length and learning rate, by default the study's, by network; of one
+    that failed and was repeated the last."""
+    asked = epochs, learning_rate
+    own = [r for r in records if (r.job.rung, r.job.learning_rate) == asked]
+    last = {(r.job.arch.key, r.job.seed): r for r in own}
     found: dict[str, list[Record]] = {}
     for (key, _), record in last.items():
         found.setdefault(key, []).append(record)
@@ -85,8 +90,10 @@ def tested_on(records: Sequence[Record]) -> TestedOn:
 
 def best_run(records: Sequence[Record], key: str) -> Record | None:
     """The training run of this network whose weights are kept: of the longest the one of least
-    validation error, lest test errors choose; None where there is none."""
-    own = [r for r in records if r.job.arch.key == key and r.score.error is not None]
+    validation error, lest test errors choose; at the study's learning rate; None where there is
+    none."""
+    usual = [r for r in records if r.job.learning_rate is None]
+    own = [r for r in usual if r.job.arch.key == key and r.score.error is not None]
     return min(own, key=lambda r: (-r.job.rung, r.score.error), default=None)
 
 

@@ -1,6 +1,7 @@
 """How an Optuna trial carries a training: two user attributes, each written by one commit.
 
-    job    arch, key, seed, rung, and images where the training may not see all of them
+    job    arch, key, seed, rung; images where the training may not see all of them, learning_rate
+           where it is not the recipe's
     score  score, values, constraints, finished_after, and sha256, the checksum of the other four
 
 Older runs have one attribute a figure instead: arch, key, seed, rung and images; score (as JSON
@@ -26,14 +27,16 @@ JOB, SCORE, CHECKSUM = "job", "score", "sha256"
 def job_attribute(job: Job) -> dict[str, Any]:
     """What is stored of a job before it is trained; its trial number and study are the trial's."""
     told = {"arch": job.arch.to_dict(), "key": job.arch.key, "seed": job.seed, "rung": job.rung}
-    return told if job.images is None else {**told, "images": job.images}
+    special = {"images": job.images, "learning_rate": job.learning_rate}
+    return told | {name: value for name, value in special.items() if value is not None}
 
 
 def job_of(trial: FrozenTrial, study: str) -> Job:
     """The job that a trial of this study carries."""
     told = trial.user_attrs.get(JOB, trial.user_attrs)
     arch = ArchConfig.from_dict(told["arch"])
-    return Job(trial.number, arch, told["rung"], told["seed"], study, told.get("images"))
+    special = told.get("images"), told.get("learning_rate")
+    return Job(trial.number, arch, told["rung"], told["seed"], study, *special)
 
 
 def images_of(trial: FrozenTrial) -> int | None:

@@ -28,7 +28,7 @@ from dnsearch.search.confirmed import (
     usual_epochs,
     with_confirmed,
 )
-from dnsearch.search.evaluators.base import CONFIRM, SEARCH
+from dnsearch.search.evaluators.base import CONFIRM, RATES, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import draws_of_own_runs, predict_errors
 from dnsearch.search.store import Record, StudyStore
@@ -64,8 +64,10 @@ class Results:
     images a split. predict: computes ``predictions``, which takes seconds where many candidates
     were trained, so it is only called for whoever asks for these or for what follows from them.
     confirmed: what ``dnsearch confirm`` trained, in the order it finished, none of which is in
-    ``measured``. confusion: of a candidate whose weights are kept, validation images by true and by
-    predicted class, (classes, classes); None where it is not known.
+    ``measured``. at_rates: what ``dnsearch confirm --rates`` trained besides, of networks that the
+    search may not know and at learning rates that may not be the study's, none of which is in
+    ``confirmed``. confusion: of a candidate whose weights are kept, validation images by true and
+    by predicted class, (classes, classes); None where it is not known.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Results:
     seconds: float
     predict: Callable[[], Predictions | None] = lambda: None
     confirmed: tuple[Record, ...] = ()
+    at_rates: tuple[Record, ...] = ()
     confusion: Callable[[Candidate], np.ndarray | None] = lambda _: None
 
     @cached_property
@@ -244,9 +247,15 @@ def read_results(run: RunDir) -> Results:
         importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
         predict=functools.cache(functools.partial(_predict, run, study, store, model, data)),
-        confirmed=tuple(sorted(store.log(CONFIRM).records(), key=lambda r: r.finished_after)),
+        confirmed=_in_order(store, CONFIRM),
+        at_rates=_in_order(store, RATES),
         confusion=lambda each: read_confusion(run.confusion(each.key, each.seed)),
     )
+
+
+def _in_order(store: StudyStore, name: str) -> tuple[Record, ...]:
+    """The training runs of one of the storage's studies, in the order they finished."""
+    return tuple(sorted(store.log(name).records(), key=lambda record: record.finished_after))
 
 
 def _predict(

@@ -1,9 +1,10 @@
 """The results of a run: Optuna's storage, and a log in it for each Optuna study.
 
-Three studies may lie in one storage: ``search`` holds the candidates of the space, ``references``
-the known designs outside it, whose parameters no distribution of the space could express, and
-``confirm`` what ``dnsearch confirm`` trained again, whose errors are those of the test images. A
-trial carries its job and its score as user attributes (``search.layout``). How it stands:
+Four studies may lie in one storage: ``search`` holds the candidates of the space, ``references``
+the known designs outside it, whose parameters no distribution of the space could express,
+``confirm`` what ``dnsearch confirm`` trained again, whose errors are those of the test images, and
+``rates`` what it trained besides to compare learning rates, which counts for nothing else. A trial
+carries its job and its score as user attributes (``search.layout``). How it stands:
 
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
     FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:

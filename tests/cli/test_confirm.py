@@ -9,6 +9,7 @@ import numpy as np
 
 from dnsearch.cli.confirm import findings
 from dnsearch.confirm.findings import certificate
+from dnsearch.confirm.rates import at_rates
 from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from tests.confirm.invented import candidate, fresh, results
@@ -101,6 +102,26 @@ def test_from_a_search_to_test_errors_and_a_certificate(dnsearch, tmp_path):
     assert certified.call_count == 1  # for page and terminal alike
     assert "4 of them done before" in again.out
     assert "1/4" not in again.out
+    assert "learning rate" not in again.out
+
+    # At other learning rates: the same candidates, and a published network of about the cost.
+    before = read_results(RunDir(tmp_path / "reports/small"))
+    compared = dnsearch("confirm", "small", *SHORT, "--rates")
+    assert compared.code == 0
+    asked = at_rates(before)
+    count = 2 * (3 * len(asked.archs) - sum(asked.searched))
+    assert f"and {count} to compare learning rates, 4 of them done before" in compared.out
+    assert "learning rates 0.0333, 0.1 and 0.3 of k=" in compared.out
+    assert "at learning rate 0.3" in compared.out
+    assert "Is it the shape or the learning rate?" in compared.out
+    told = json.loads((tmp_path / "reports/small/summary.json").read_text())["confirmed"]["rates"]
+    assert told["learning_rates"] == [0.0333, 0.1, 0.3]
+    assert [len(each["test_errors"]) for each in told["networks"]] == [3] * len(asked.archs)
+    page = (tmp_path / "reports/small/report.html").read_text()
+    assert "Is it the shape or the learning rate?" in page
+    assert not list(
+        (tmp_path / "reports/small/confirm/checkpoints").glob(f"{asked.archs[-1].key}/*.pt")
+    )
 
 
 def test_the_terminal_tells_of_the_length_asked_for_the_page_of_the_usual_one():

@@ -134,9 +134,10 @@ def results(
     fields = {
         "name": "invented",
         "study": parse_study(f"[training]\nrungs = {list(RUNGS)}\n{study}"),
-        "environment": {},
+        "environment": {"activation_bytes": 4},
         "data": {
             "images": {"train": 8000, "validation": 4000},
+            "shape": [1, 8, 8],
             "classes": [str(digit) for digit in range(10)],
         },
         "measured": candidates,

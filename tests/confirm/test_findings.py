@@ -294,6 +294,7 @@ def test_other_programs_get_the_same_figures():
         "regret",
         "candidates",
         "certificate",
+        "rates",
     ]
     one, network = record["candidates"][3], found.networks[3]
     assert list(one) == [

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,3 +226,19 @@ def test_parts_of_the_images_test_errors_and_zero_cost_scores(tmp_path, closing)
     assert part.test_error != whole.test_error
     assert set(whole.zero_cost) == set(SCORES)
     assert whole.zero_cost[SYNFLOW] == part.zero_cost[SYNFLOW]  # the same first weights
+
+
+def test_a_job_with_a_learning_rate_is_trained_at_it(tmp_path, monkeypatch):
+    """As a recipe with that rate trains it."""
+    settings = WorkerSettings(
+        DATA, prepare(DATA).fingerprint, TrainingConfig(rungs=(1,)), threads=1, latency_batch=None
+    )
+    monkeypatch.setattr(worker, "_state", {})
+    worker._state.update(settings=settings, device="cpu", progress=[0.0])
+    job = Job(0, ARCH, 1, 0, learning_rate=0.3)
+    at_its_own = worker.train(job, tmp_path / "own.pt", 0)
+    usual = worker.train(replace(job, learning_rate=None), tmp_path / "usual.pt", 0)
+    recipe = settings.recipe.model_copy(update={"learning_rate": 0.3})
+    worker._state["settings"] = replace(settings, recipe=recipe)
+    expected = worker.train(replace(job, learning_rate=None), tmp_path / "expected.pt", 0)
+    assert at_its_own.loss == expected.loss != usual.loss

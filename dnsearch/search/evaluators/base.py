@@ -8,7 +8,7 @@ from typing import Protocol
 from dnsearch.arch.config import ArchConfig
 from dnsearch.training.score import Score
 
-SEARCH, REFERENCES, CONFIRM = "search", "references", "confirm"
+SEARCH, REFERENCES, CONFIRM, RATES = "search", "references", "confirm", "rates"
 """Names of the Optuna studies that a run may hold; see ``search.store``."""
 
 
@@ -17,7 +17,8 @@ class Job:
     """Train this architecture until ``rung`` epochs are done, with this seed.
 
     ``trial`` is the number that the score is stored under, in the Optuna study named ``study``.
-    ``images``: training images it may see, drawn by its seed; None is all.
+    ``images``: training images it may see, drawn by its seed; None is all. ``learning_rate``: its
+    peak in place of the recipe's; None is the recipe's.
     """
 
     trial: int
@@ -26,6 +27,7 @@ class Job:
     seed: int
     study: str = SEARCH
     images: int | None = None
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True)

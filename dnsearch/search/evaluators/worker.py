@@ -89,6 +89,13 @@ def train(job: Job, checkpoint: Path, slot: int) -> Score:
         return Score(rung=job.rung, seed=job.seed, failure=str(error))
 
 
+def recipe_of(job: Job, recipe: TrainingConfig) -> TrainingConfig:
+    """The study's ``recipe`` as this job trains by it: its own learning rate, if it has one."""
+    if job.learning_rate is None:
+        return recipe
+    return recipe.model_copy(update={"learning_rate": job.learning_rate})
+
+
 def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     from dnsearch.cost.device import measure_latency
     from dnsearch.training.device import release_memory
@@ -106,7 +113,8 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     def show(point: CurvePoint) -> None:
         _state["progress"][slot] = point.epoch
 
-    trainer = Trainer(job.arch, data, settings.recipe, job.seed, checkpoint, settings.error)
+    recipe = recipe_of(job, settings.recipe)
+    trainer = Trainer(job.arch, data, recipe, job.seed, checkpoint, settings.error)
     score = trainer.train(job.rung, show)
     tests = _state["test"]
     if tests is not None and score.failure is None:

@@ -1,0 +1,84 @@
+"""Published networks, and the members of their families that a search's answer is compared with.
+
+The paper's DenseNet-BC for small images (arXiv:1608.06993): three equal blocks, growth rate 12 or
+more; for large ones densenet121's four blocks. A family's members go on where the published ones
+end, so that one costs about what any answer does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dnsearch.arch.config import ArchArrays, ArchConfig
+from dnsearch.arch.presets import PRESETS
+from dnsearch.search.feasible import CostModel
+
+if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
+    from dnsearch.search.results import Results
+
+SMALL, LARGE = PRESETS["densenet-bc-100-12"], PRESETS["densenet121"]
+"""The families' namesakes: for small images and for large ones."""
+
+DEEPEST = 41
+"""Layers of a block in densenet-bc-250-24, the deepest that was published."""
+
+WIDEST = 48
+"""densenet161's growth rate, the largest that was published."""
+
+ALIKE = 0.1
+"""Steps of log cost within which the growth rate decides, which should be the namesake's."""
+
+
+def cost_model(results: Results) -> CostModel:
+    """The costs of any network on the images of a run."""
+    shape, machine = tuple(results.data["shape"]), results.environment
+    return CostModel.of(results.study, shape, machine["activation_bytes"])
+
+
+@cache
+def published(channels: int, classes: int) -> dict[ArchConfig, str]:
+    """The presets and the members of both families for such images, with their names."""
+    found = {arch: name for name, arch in reversed(PRESETS.items())}
+    for growth_rate in range(2, WIDEST + 1):
+        stem = {"growth_rate": growth_rate, "num_init_features": 2 * growth_rate}
+        for layers in range(1, DEEPEST + 1):
+            arch = SMALL.replace(block_config=(layers,) * 3, **stem)
+            found.setdefault(arch, f"densenet-bc-{arch.depth}-{growth_rate}")
+        found.setdefault(LARGE.replace(**stem), f"densenet121 with k={growth_rate}")
+    own = {"in_channels": channels, "num_classes": classes}
+    return {arch.replace(**own): name for arch, name in found.items()}
+
+
+def published_name(arch: ArchConfig) -> str:
+    """What a preset or a member of a published family is called; empty for other networks."""
+    return published(arch.in_channels, arch.num_classes).get(arch, "")
+
+
+def closest(results: Results, answer: ArchConfig, without: Collection[str]) -> ArchConfig | None:
+    """The published network or member of a family that costs most nearly what ``answer`` does,
+    within the limits; None where there is none.
+
+    By the study's first cost that is known before training; of those that cost about the same the
+    one whose growth rate is nearest its namesake's. Keys in ``without`` are left out.
+    """
+    model = cost_model(results)
+    known = [arch for arch in published(answer.in_channels, answer.num_classes)
+             if arch.key not in without and arch.stem == results.study.space.stem
+             and arch.least_size <= min(model.shape[1:])]  # fmt: skip
+    if not known:
+        return None
+    cost = next((c for c in results.study.objectives.costs if c != "latency_ms"), "macs")
+    columns = vars(model.of_archs(ArchArrays.of(known)))
+    fits = np.ones(len(known), bool)
+    for name, bound in model.bounds.items():
+        fits &= columns[name] <= bound
+    away = np.abs(np.log(columns[cost]) - math.log(getattr(model.cost(answer), cost)))
+    own = [math.log((LARGE if a.stem == "imagenet" else SMALL).growth_rate) for a in known]
+    growth = np.abs(np.log([a.growth_rate for a in known]) - own)
+    order = np.lexsort([growth, np.round(away / ALIKE)])
+    return next((known[i] for i in order if fits[i]), None)
