@@ -113,8 +113,14 @@ REFUSED = [
     ),
     # choices
     ('[space]\ngrowth_rate = "a"', r"space.growth_rate must be an integer from 1 to 4096, got 'a'"),
-    ("[space]\ngrowth_rate = true", r"space.growth_rate must be an integer from 1 to 4096, got True"),
-    ("[space]\ngrowth_rate = [[4]]", r"space.growth_rate must be choices for all blocks together, or 3 lists .*"),
+    (
+        "[space]\ngrowth_rate = true",
+        r"space.growth_rate must be an integer from 1 to 4096, got True",
+    ),
+    (
+        "[space]\ngrowth_rate = [[4]]",
+        r"space.growth_rate must be choices for all blocks together, or 3 lists .*",
+    ),
     ("[space]\ngrowth_rate = []", r"space.growth_rate must offer at least one choice, got \[\]"),
     ("[space]\ngrowth_rate = [4, 4]", r"space.growth_rate must not repeat a choice, got \[4, 4\]"),
     ("[space]\ngrowth_rate = 0", r"space.growth_rate must be an integer from 1 to 4096, got 0"),
