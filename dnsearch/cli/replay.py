@@ -32,7 +32,8 @@ BUDGET = 50.0
 @click.option(
     "--samplers",
     default=",".join(SAMPLERS),
-    help=f"Strategies, joined by commas [{','.join(SAMPLERS)}].",
+    help=f"Strategies, joined by commas [{','.join(SAMPLERS)}]; Optuna samplers of your own as "
+    "module:Class or file.py:Class, whose code is run.",
 )
 @click.option(
     "--seeds", default=20, show_default=True, type=click.IntRange(min=1), help="Replays of each."
@@ -89,9 +90,21 @@ def _chosen(samplers: str) -> list[str]:
     """The strategies that were named, each once."""
     chosen = list(dict.fromkeys(name.strip() for name in samplers.split(",")))
     for name in chosen:
-        if name not in SAMPLERS:
+        if ":" in name:
+            _try_import(name)
+        elif name not in SAMPLERS:
             raise ConfigError("--samplers", "names no strategy", name, nearest(name, SAMPLERS))
     return chosen
+
+
+def _try_import(path: str) -> None:
+    """Raises ConfigError where no sampler can be made by this import path."""
+    from dnsearch.search.samplers.imported import imported_sampler
+
+    try:
+        imported_sampler(path, seed=0)
+    except ConfigError as error:
+        raise ConfigError("--samplers", error.rule, error.got, error.hint) from None
 
 
 def _folder(name: str, to: Path) -> RunDir:
