@@ -43,8 +43,8 @@ class _Wanted(NamedTuple):
 class Proposer:
     """Turns the stored trials into the next job; ``start`` are the designs to train first.
 
-    ``make`` gives the sampler of a proposal, from that proposal's own seed, in place of the one that
-    ``config`` names.
+    ``make`` gives the sampler of a proposal, from that proposal's own seed, in place of the one
+    that ``config`` names.
     """
 
     def __init__(
