@@ -32,8 +32,7 @@ BUDGET = 50.0
 @click.option(
     "--samplers",
     default=",".join(SAMPLERS),
-    help=f"Strategies, joined by commas [{','.join(SAMPLERS)}]; Optuna samplers of your own as "
-    "module:Class or file.py:Class, whose code is run.",
+    help=f"Strategies, joined by commas [{','.join(SAMPLERS)}]; module:Class, file.py:Class.",
 )
 @click.option(
     "--seeds", default=20, show_default=True, type=click.IntRange(min=1), help="Replays of each."
@@ -63,6 +62,10 @@ def command(
 
     RUN is a name below reports/, a path, or bench:NAME for trainings that come with dnsearch. The
     report says which strategy finds the front with how much compute. Ctrl-C ends it.
+
+    Any Optuna sampler can be compared by import path, module:Class or file.py:Class, such as those
+    of OptunaHub. This runs its code, so only this command takes one; a study file, which may be
+    somebody else's, names samplers of dnsearch's list alone.
     """
     chosen = _chosen(samplers)
     if not math.isfinite(compute):
