@@ -170,7 +170,7 @@ def test_one_replay_serves_all_reference_points_of_who_does_not_see_them(arena):
 def test_what_was_replayed_is_kept_and_printed(arena, monkeypatch, capsys):
     table = recorded()
     monkeypatch.setattr(arena, "read_table", lambda name: table)
-    typed = ["arena.py", "--rivals", "random,known-cost", "--replay", "--seeds"]
+    typed = ["arena.py", "--rivals", "random,known-cost", "--replay", "--trials", "5", "--seeds"]
     monkeypatch.setattr(sys, "argv", [*typed, "1"])
     arena.main()
     assert "random, seed 0:" in capsys.readouterr().out
@@ -193,3 +193,23 @@ def test_an_unknown_contender_is_refused(arena, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         arena.main()
     assert "--rivals names no contender, got 'smack'; known are" in capsys.readouterr().err
+
+
+LIBRARIES = {
+    "qlognehvi": "botorch",
+    "qlognehvi-per-mac": "botorch",
+    "smac": "smac",
+    "syne-tune": "syne_tune",
+    "primo": "neps",
+    "hebo": "hebo",
+}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_rival_whose_library_is_there_searches(arena, name):
+    assert {name: entry.module for name, entry in arena.RIVALS.items()} == LIBRARIES
+    pytest.importorskip(LIBRARIES[name])
+    table = recorded()
+    rows = arena.replayed([table], arena.Contender(name, True), 0, 60.0, 16)
+    assert 0 < len(rows) <= 16
+    assert set(rows["key"]) <= set(table.archs)
