@@ -30,7 +30,7 @@ def imported_sampler(path: str, seed: int) -> BaseSampler:
 
     Raises ConfigError as ``sampler_class`` does, and where the constructor raises.
     """
-    made = sampler_class(path)
+    made: Any = sampler_class(path)  # what it takes is its own affair
     try:
         return made(seed=seed) if "seed" in _parameters(made) else made()
     except Exception as error:  # somebody else's code
