@@ -74,5 +74,10 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
 
+def one_line(error: BaseException) -> str:
+    """An error of somebody else's code in one line, for a message of ours."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
 def _short(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[:most]} ..."

@@ -32,7 +32,7 @@ BUDGET = 50.0
 @click.option(
     "--samplers",
     default=",".join(SAMPLERS),
-    help=f"Strategies, joined by commas [{','.join(SAMPLERS)}].",
+    help=f"Strategies, joined by commas [{','.join(SAMPLERS)}]; module:Class, file.py:Class.",
 )
 @click.option(
     "--seeds", default=20, show_default=True, type=click.IntRange(min=1), help="Replays of each."
@@ -62,6 +62,10 @@ def command(
 
     RUN is a name below reports/, a path, or bench:NAME for trainings that come with dnsearch. The
     report says which strategy finds the front with how much compute. Ctrl-C ends it.
+
+    Any Optuna sampler can be compared by import path, module:Class or file.py:Class, such as those
+    of OptunaHub. This runs its code, so only this command takes one; a study file, which may be
+    somebody else's, names samplers of dnsearch's list alone.
     """
     chosen = _chosen(samplers)
     if not math.isfinite(compute):
@@ -89,9 +93,21 @@ def _chosen(samplers: str) -> list[str]:
     """The strategies that were named, each once."""
     chosen = list(dict.fromkeys(name.strip() for name in samplers.split(",")))
     for name in chosen:
-        if name not in SAMPLERS:
+        if ":" in name:
+            _try_import(name)
+        elif name not in SAMPLERS:
             raise ConfigError("--samplers", "names no strategy", name, nearest(name, SAMPLERS))
     return chosen
+
+
+def _try_import(path: str) -> None:
+    """Raises ConfigError where no sampler can be made by this import path."""
+    from dnsearch.search.samplers.imported import imported_sampler
+
+    try:
+        imported_sampler(path, seed=0)
+    except ConfigError as error:
+        raise ConfigError("--samplers", error.rule, error.got, error.hint) from None
 
 
 def _folder(name: str, to: Path) -> RunDir:

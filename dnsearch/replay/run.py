@@ -25,7 +25,7 @@ from dnsearch.analysis.reference import reference_point
 from dnsearch.arch.space import Points
 from dnsearch.config import SearchConfig
 from dnsearch.cost.formula import BYTES_FP32
-from dnsearch.errors import RunError
+from dnsearch.errors import DnsearchError, RunError, one_line
 from dnsearch.replay.evaluator import TableEvaluator
 from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, best_hypervolumes, mean_training_macs
 from dnsearch.replay.table import Table
@@ -33,6 +33,7 @@ from dnsearch.search.engine import Engine, Progress
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
+from dnsearch.search.samplers.imported import imported_sampler, is_import_path
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.seeds import derived_seed
 
@@ -57,7 +58,7 @@ def replays(
     called with how many replays are done, and how many there are. Raises RunError for a table that
     cannot be replayed.
     """
-    _Recorder(table, problem_of(table), compute)  # raises here, not in a process, what is wrong
+    Recorder(table, problem_of(table), compute)  # raises here, not in a process, what is wrong
     tasks = [(sampler, seed) for sampler in samplers for seed in range(seeds)]
     show(0, len(tasks))
     with _environment(_ONE_THREAD):
@@ -80,28 +81,46 @@ def replays(
 def replay(table: Table, sampler: str, seed: int, compute: float | None = None) -> pd.DataFrame:
     """The trajectory of one strategy with one seed; see ``replays``."""
     problem = problem_of(table)
-    recorder = _Recorder(table, problem, compute)
+    recorder = Recorder(table, problem, compute)
     engine = engine_of(table, problem, sampler, seed)
-    with contextlib.suppress(_Enough):
+    try:
         engine.run(recorder.show)
-    frame = pd.DataFrame(recorder.rows, columns=list(COLUMNS)[2:])
-    frame.insert(0, "sampler", sampler)
-    frame.insert(1, "seed", seed)
-    return frame
+    except Enough:
+        pass
+    except DnsearchError:
+        raise
+    except Exception as error:
+        if not is_import_path(sampler):
+            raise
+        raise RunError(f"{sampler}: cannot replay {table.name}: {one_line(error)}") from error
+    return recorder.trajectory(sampler, seed)
 
 
 def engine_of(
-    table: Table, problem: Problem, sampler: str, seed: int, trials: int = 10**9
+    table: Table,
+    problem: Problem,
+    sampler: str,
+    seed: int,
+    trials: int = 10**9,
+    kind: type[Engine] = Engine,
 ) -> Engine:
     """A search held in memory whose trainings are looked up in the table, on a virtual clock.
 
-    It ends after so many ``trials``, or when the strategy proposes nothing more.
+    ``sampler`` is a name of the study file's, or an import path (``samplers.imported``): such a
+    sampler is made once and kept, since it may hold its state in memory. The search ends after so
+    many ``trials``, or when the strategy proposes nothing more.
     """
     store = StudyStore(None, problem.objectives)
     evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
-    config = SearchConfig(sampler=sampler, seed=seed, trials=trials)  # pyright: ignore
-    proposer = Proposer(store, problem, config, [])
-    return Engine(store, proposer, evaluator, problem, config, lambda: evaluator.now)
+    make = None
+    if is_import_path(sampler):
+        kept = imported_sampler(sampler, seed)
+        make, named = (lambda _: kept), {}
+    else:
+        named = {"sampler": sampler}
+    config = SearchConfig(seed=seed, trials=trials, **named)  # pyright: ignore
+    proposer = Proposer(store, problem, config, [], make)
+    return kind(store, proposer, evaluator, problem, config, lambda: evaluator.now)
 
 
 def problem_of(table: Table) -> Problem:
@@ -136,11 +155,11 @@ def problem_of(table: Table) -> Problem:
     )
 
 
-class _Enough(Exception):
+class Enough(Exception):
     """Ends a replay that has found the highest level, or spent its budget."""
 
 
-class _Recorder:
+class Recorder:
     """Turns an engine's progress into the rows of a trajectory, and says when it is enough."""
 
     def __init__(self, table: Table, problem: Problem, compute: float | None) -> None:
@@ -157,11 +176,19 @@ class _Recorder:
         self.spent, self.asked = 0.0, time.perf_counter()
 
     def show(self, progress: Progress) -> None:
+        """Takes what the engine tells. Raises Enough when the replay is over."""
         for record in progress.finished:
             self._note(record)
-        if self.spent >= self.budget or (progress.finished and self._found_all()):
-            raise _Enough
         self.asked = time.perf_counter()
+        if self.spent >= self.budget or (progress.finished and self._found_all()):
+            raise Enough
+
+    def trajectory(self, sampler: str, seed: int) -> pd.DataFrame:
+        """The rows so far, ``measures.COLUMNS``, as those of this strategy and seed."""
+        frame = pd.DataFrame(self.rows, columns=list(COLUMNS)[2:])
+        frame.insert(0, "sampler", sampler)
+        frame.insert(1, "seed", seed)
+        return frame
 
     def _note(self, record: Record) -> None:
         job, asked = record.job, time.perf_counter() - self.asked

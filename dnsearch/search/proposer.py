@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +41,11 @@ class _Wanted(NamedTuple):
 
 
 class Proposer:
-    """Turns the stored trials into the next job; ``start`` are the designs to train first."""
+    """Turns the stored trials into the next job; ``start`` are the designs to train first.
+
+    ``make`` gives the sampler of a proposal, from that proposal's own seed, in place of the one
+    that ``config`` names.
+    """
 
     def __init__(
         self,
@@ -49,19 +53,21 @@ class Proposer:
         problem: Problem,
         config: SearchConfig,
         start: list[ArchConfig],
+        make: Callable[[int], optuna.samplers.BaseSampler] | None = None,
     ) -> None:
         self.store, self.problem = store, problem
         self.log = store.logs[SEARCH]
-        self.sampler, self.replicates, self.seed = config.sampler, config.replicates, config.seed
+        self.sampler = None if make else config.sampler
+        self.replicates, self.seed = config.replicates, config.seed
         self._recorded = {arch.key for arch in problem.points} if problem.closed else set()
-        self._rungs = problem.rungs if config.sampler in SCREENING else problem.rungs[-1:]
+        self._rungs = problem.rungs if self.sampler in SCREENING else problem.rungs[-1:]
         self._jobs: dict[str, list[Job]] = {}
         for record in store.records():
             self._note(record.job)
         known = (_Wanted(arch, self.replicates) for arch in start)
         self._planned = itertools.chain(known, self._design())
         self._next = next(self._planned, None)
-        self._make = sampler_for(config.sampler, problem, config.seed, counts_for_nothing)
+        self._make = make or sampler_for(config.sampler, problem, config.seed, counts_for_nothing)
 
     @property
     def space(self) -> SearchSpace:

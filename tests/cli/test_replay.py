@@ -106,6 +106,10 @@ def test_a_bar_on_a_terminal(dnsearch, asked, monkeypatch):
         (["--samplers", "tpe,xyz"], r"--samplers names no strategy, got 'xyz'; known are gp, .*"),
         (["--samplers", "grid"], r"--samplers names no strategy, got 'grid'; known are gp, .*"),
         (["--samplers", ""], r"--samplers names no strategy, got ''; known are gp, .*"),
+        (
+            ["--samplers", "tpe,optuna.samplers:TPESample"],
+            r"--samplers names nothing in optuna.samplers, got 'optuna.s.*'; did you mean .*",
+        ),
         (["--seeds", "0"], r"invalid value for '--seeds': 0 is not in the range x>=1.*"),
         (["--compute", "0"], r"invalid value for '--compute': 0.0 is not in the range x>0.*"),
         (["--compute", "nan"], r"--compute must be a finite number, got nan"),

@@ -12,6 +12,7 @@ from dnsearch.replay.comparison import compare
 from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, compute_to
 from dnsearch.replay.run import problem_of, replay, replays
 from dnsearch.replay.table import Table
+from dnsearch.search.samplers.imported import sampler_class
 
 STUDY = """
 [space]
@@ -116,6 +117,40 @@ def test_a_part_of_a_space_is_never_left():
     table = recorded(take=10)  # of 48: most of what is proposed was never recorded
     rows = replay(table, "tpe", 0)
     assert set(rows["key"]) <= set(table.archs)
+
+
+def test_a_sampler_by_import_path_is_made_once_and_told_everything(tmp_path):
+    file = tmp_path / "counting.py"
+    file.write_text(
+        "import optuna\n"
+        "class Counting(optuna.samplers.RandomSampler):\n"
+        "    made = asked = told = 0\n"
+        "    def __init__(self, seed):\n"
+        "        super().__init__(seed=seed)\n"
+        "        Counting.made += 1\n"
+        "    def before_trial(self, study, trial):\n"
+        "        Counting.asked += 1\n"
+        "    def after_trial(self, study, trial, state, values):\n"
+        "        Counting.told += state == optuna.trial.TrialState.COMPLETE\n"
+    )
+    table, name = recorded(), f"{file}:Counting"
+    rows = replay(table, name, 0)
+    counted = sampler_class(name)
+    assert counted.made == 1
+    assert counted.told == len(rows) <= counted.asked
+    assert set(rows["rung"]) == {9}
+    assert (rows["sampler"] == name).all()
+    own, found = first_found(table, rows)
+    assert found == own.spent
+    elsewhere = replays(table, [name], 2, None, 1)  # in a process of its own
+    again = elsewhere[elsewhere["seed"] == 0].reset_index(drop=True)
+    assert list(again["key"]) == list(rows["key"])
+
+
+def test_a_sampler_that_cannot_take_two_objectives_is_told_in_one_line():
+    told = "optuna.samplers:CmaEsSampler: cannot replay invented: [A-Z][A-Za-z]+Error: "
+    with pytest.raises(RunError, match=told):
+        replay(recorded(), "optuna.samplers:CmaEsSampler", 0)
 
 
 def missing_rungs(rows):
