@@ -61,14 +61,14 @@ def published_name(arch: ArchConfig) -> str:
 
 def closest(results: Results, answer: ArchConfig, without: Collection[str]) -> ArchConfig | None:
     """The published network or member of a family that costs most nearly what ``answer`` does,
-    within the limits; None where there is none.
+    with the same stem, within the limits; None where there is none.
 
     By the study's first cost that is known before training; of those that cost about the same the
     one whose growth rate is nearest its namesake's. Keys in ``without`` are left out.
     """
     model = cost_model(results)
     known = [arch for arch in published(answer.in_channels, answer.num_classes)
-             if arch.key not in without and arch.stem == results.study.space.stem
+             if arch.key not in without and arch.stem == answer.stem
              and arch.least_size <= min(model.shape[1:])]  # fmt: skip
     if not known:
         return None
