@@ -7,6 +7,10 @@ import numpy as np
 from dnsearch.arch.config import ArchArrays
 from dnsearch.arrays import Floats
 from dnsearch.cost.formula import CostArrays
+from dnsearch.search.samplers.covariance import Trend
+
+POWERS = {"params": (-0.1, 0.1), "macs": (-0.05, 0.1)}
+OTHERS = 0.05
 
 
 def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
@@ -42,10 +46,24 @@ class Features:
             if np.ptp(column) > 1e-9
         }
         self.points = self._scaled(columns, len(archs))
+        self.trend = self._trend()
 
     def of(self, archs: ArchArrays, cost: CostArrays) -> Floats:
         """(n, features), scaled as the points are."""
         return self._scaled(raw_features(archs, cost), len(archs))
+
+    def _trend(self) -> Trend:
+        """What is believed of the slopes of log error in the scaled features."""
+        if not self._scaling:
+            return Trend()
+        mean, sd = zip(
+            *(
+                [deviation * each for each in POWERS[name]] if name in POWERS else (0.0, OTHERS)
+                for name, (_, deviation) in self._scaling.items()
+            ),
+            strict=True,
+        )
+        return Trend(np.array(mean), np.array(sd))
 
     def _scaled(self, columns: dict[str, Floats], count: int) -> Floats:
         scaled = [

@@ -6,14 +6,7 @@ import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 
 from dnsearch.arrays import Floats
-from dnsearch.search.samplers.covariance import (
-    CONSTANT,
-    TREND,
-    Covariance,
-    Parameters,
-    Rows,
-    between,
-)
+from dnsearch.search.samplers.covariance import Covariance, Parameters, Rows, between
 
 _CHUNK = 1000
 """Points predicted at a time, so that their covariances stay in the processor's cache."""
@@ -27,7 +20,7 @@ class Surrogate:
         matrix = Covariance(rows, len(parameters.noise)).matrix(parameters)
         self.root = cholesky(matrix, lower=True)
         self.centre = rows.centre
-        self.weights = cho_solve((self.root, True), rows.value - self.centre)
+        self.weights = cho_solve((self.root, True), rows.surprise)
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of log error at the top rung, without noise: (n,), (n,)."""
@@ -35,7 +28,8 @@ class Surrogate:
         for start in range(0, len(features), _CHUNK):
             part = slice(start, start + _CHUNK)
             cross = between(features[part], 0, self.rows, self.parameters)
-            mean[part] = self.centre + cross @ self.weights
+            expected = self.centre + self.rows.trend.expected(features[part])
+            mean[part] = expected + cross @ self.weights
             known = solve_triangular(self.root, cross.T, lower=True, check_finite=False)
             explained[part] = np.einsum("ij,ij->j", known, known)
         variance = self._prior_variance(features, 0, 0) - explained
@@ -66,6 +60,6 @@ class Surrogate:
         return solve_triangular(self.root, cross.T, lower=True)
 
     def _prior_variance(self, features: Floats, a: int, b: int) -> Floats:
-        p, trend = self.parameters, CONSTANT**2 + TREND**2 * (features**2).sum(axis=1)
+        p, trend = self.parameters, self.rows.trend.variance(features)
         variance = p.rho[a] * p.rho[b] * (trend + p.deviation**2)
         return variance + (trend + p.offset[a] ** 2 if a == b > 0 else 0.0)
