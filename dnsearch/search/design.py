@@ -3,7 +3,7 @@ size buys, or what a scaling law is fitted to is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dnsearch.analysis.pareto import nondominated
 from dnsearch.arrays import Indices
+from dnsearch.cost.formula import CostArrays
 from dnsearch.errors import SpaceError
 
 STRATA = 100
@@ -62,6 +63,19 @@ def stratified(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[i
         yield int(left[nearest])
         left = np.delete(left, nearest)
         position = (position + _GOLDEN) % 1.0
+
+
+def cost_and_size(
+    known: CostArrays, costs: Sequence[str]
+) -> tuple[NDArray[np.number], NDArray[np.number]]:
+    """What a frontier runs along, (n,), and what it has most of at each value of that, (n,).
+
+    That is the first of the objectives ``costs`` that is known before training, MACs where none is
+    (a latency grows with them), and parameters; where the cost is the parameters, MACs.
+    """
+    cost = next((name for name in costs if hasattr(known, name)), "macs")
+    size = "macs" if cost == "params" else "params"
+    return getattr(known, cost), getattr(known, size)
 
 
 def frontier(cost: NDArray[np.number], size: NDArray[np.number]) -> Iterator[int]:

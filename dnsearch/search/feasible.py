@@ -93,12 +93,26 @@ def feasible_points(
     points = space.points(rng)
     points = points.take(~_twins(points))
     cost = model.of_points(points)
-    fits = np.ones(len(points), dtype=bool)
-    for name, bound in model.bounds.items():
-        fits &= getattr(cost, name) <= bound
+    fits = _fits(model, cost)
     if not fits.any():
         raise SpaceError(_nothing_fits(model, cost))
     return points.take(fits), CostArrays(**{n: c[fits] for n, c in vars(cost).items()})
+
+
+def fitting(points: Points, model: CostModel) -> tuple[Points, CostArrays]:
+    """Those of the points, perhaps none, that meet the limits and are no twins of others, and their
+    costs."""
+    points = points.take(~_twins(points))
+    cost = model.of_archs(points.arrays())
+    fits = _fits(model, cost)
+    return points.take(fits), CostArrays(**{n: c[fits] for n, c in vars(cost).items()})
+
+
+def _fits(model: CostModel, cost: CostArrays) -> NDArray[np.bool_]:
+    fits = np.ones(len(cost.macs), dtype=bool)
+    for name, bound in model.bounds.items():
+        fits &= getattr(cost, name) <= bound
+    return fits
 
 
 def _twins(points: Points) -> NDArray[np.bool_]:

@@ -34,12 +34,12 @@ def main() -> None:
     chosen = rng.choice(len(points), TRIALS, replace=False)
     outcomes = [outcome(sampler, number, int(i), rng) for number, i in enumerate(chosen)]
     started = time.perf_counter()
-    sampler.propose(outcomes)
+    sampler.choose(outcomes)
     first = time.perf_counter() - started
     again = []
     for _ in range(REPEATS):
         started = time.perf_counter()
-        sampler.propose(outcomes)
+        sampler.choose(outcomes)
         again.append(time.perf_counter() - started)
     print(f"{TRIALS} finished trials, {len(points):,} points, rungs {RUNGS}")
     print(f"one proposal, hyper-parameters known: {np.median(again):.2f} s (median of {REPEATS})")
@@ -50,9 +50,9 @@ def outcome(
     sampler: KnownCostSampler, number: int, index: int, rng: np.random.Generator
 ) -> Outcome:
     """A training of one point: an invented power law of its cost, with noise."""
-    values = sampler.points.values(index)
+    values = sampler.pool.points.values(index)
     params = {name: values[name] for name in distributions(sampler.space)}
-    base = -0.2 * np.log(sampler.known.macs[index] / 1e6) - 1.0
+    base = -0.2 * np.log(sampler.pool.known.macs[index] / 1e6) - 1.0
     errors = {rung: np.exp(base + 0.5 / rung + rng.normal(0, 0.05)) for rung in RUNGS}
     rung = RUNGS[number % 3] if number % 4 == 0 else RUNGS[-1]
     signals = {r: {"error": e, "loss": 3 * e, "train_loss": 3 * e} for r, e in errors.items()}

@@ -1,6 +1,10 @@
-"""What the surrogate knows of an architecture: a few numbers that its error may depend on."""
+"""What the surrogate knows of an architecture: a few numbers that its error may depend on, and what
+is believed of each before anything is trained."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -9,8 +13,15 @@ from dnsearch.arrays import Floats
 from dnsearch.cost.formula import CostArrays
 from dnsearch.search.samplers.covariance import Trend
 
-POWERS = {"params": (-0.1, 0.1), "macs": (-0.05, 0.1)}
-OTHERS = 0.05
+POWERS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"params": (-0.1, 0.1), "macs": (-0.02, 0.1)}
+)
+"""Mean and standard deviation of what is believed of error's power in a size, all else equal. More
+parameters at the same MACs are worth more than more MACs at the same parameters (docs/log.md)."""
+
+SHAPE = 0.02
+"""Standard deviation of the change of log error beforehand a standard deviation of any other
+feature: shapes of the same size are a few percent apart."""
 
 
 def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
@@ -54,16 +65,14 @@ class Features:
 
     def _trend(self) -> Trend:
         """What is believed of the slopes of log error in the scaled features."""
-        if not self._scaling:
-            return Trend()
-        mean, sd = zip(
-            *(
-                [deviation * each for each in POWERS[name]] if name in POWERS else (0.0, OTHERS)
-                for name, (_, deviation) in self._scaling.items()
-            ),
-            strict=True,
-        )
-        return Trend(np.array(mean), np.array(sd))
+        slopes = [
+            (deviation * POWERS[name][0], deviation * POWERS[name][1])
+            if name in POWERS
+            else (0.0, SHAPE)
+            for name, (_, deviation) in self._scaling.items()
+        ]
+        mean, sd = np.array(slopes or [(0.0, SHAPE)]).T
+        return Trend(mean, sd)
 
     def _scaled(self, columns: dict[str, Floats], count: int) -> Floats:
         scaled = [
