@@ -37,10 +37,13 @@ from dnsearch.seeds import derived_seed
 MOST_KEPT = 200_000
 """Points held between proposals; of more a sample stratified over log MACs is drawn."""
 
-MOST_COVARIANCES = 12_000_000
-"""Of points weighed with rows of the surrogate, so that a proposal takes less than a second however
-much was trained. Where that is not all points, a part of them and what lies beside the best of it
-is weighed."""
+MOST_WORK = 4e9
+"""Points weighed times the square of the surrogate's rows, so that a proposal takes less than a
+second however much was trained. Where that is not all points, a part of them and what lies beside
+the best of it is weighed."""
+
+LEAST_WEIGHED = 1000
+"""Points, however many rows there are."""
 
 CENTRES = 30
 """Points, of those with the greatest gain per compute, whose neighbours are weighed too."""
@@ -94,7 +97,8 @@ class KnownCostSampler(RungSampler):
             points, known = feasible_points(space, model, rng)
         else:
             known = model.of_points(points)
-        if len(points) > MOST_KEPT:
+        self.thinned = len(points) > MOST_KEPT
+        if self.thinned:
             points = points.take(thinned(known.macs, MOST_KEPT, rng))
             known = model.of_points(points)
         super().__init__(space, rungs, seed, history or ScriptHistory(space, costs, rungs))
@@ -125,12 +129,13 @@ class KnownCostSampler(RungSampler):
             return pool, int(free[np.argmin(pool.macs[free])]), top
         pending = [outcome for outcome in outcomes if outcome.pending]
         beliefs, front = self._beliefs(finished, pending)
-        most = MOST_COVARIANCES // len(beliefs.errors.rows)
+        most = max(LEAST_WEIGHED, int(MOST_WORK / len(beliefs.errors.rows) ** 2))
+        partly = len(free) > most or self.thinned
         if len(free) > most:
             rng = np.random.default_rng(derived_seed(self.seed, len(outcomes)))
             free = free[thinned(pool.macs[free], most // 2, rng)]
         weighed = beliefs.weigh(pool.take(free), trained[free], top)
-        if len(pool) >= most:
+        if partly:
             weighed = self._sharpened(beliefs, weighed, front, outcomes, most)
         place, rung = weighed.choice(beliefs, self.learner.lower, top)
         return weighed.pool, place, rung
@@ -146,7 +151,7 @@ class KnownCostSampler(RungSampler):
         """These points, and what lies one step beside the best of them and of what was trained,
         then beside the best of all that, until nothing better is found or ``most`` are weighed."""
         centres, before = together(weighed.best(CENTRES), front), -1.0
-        while weighed.rate.max() > before and len(weighed.pool) < most:
+        while weighed.rate.max() > before and (len(weighed.pool) < most or before < 0):
             before = float(weighed.rate.max())
             beside = weighed.pool.beside(centres, self.model, self.learner.features)
             trained, free = self._status(beside, outcomes)

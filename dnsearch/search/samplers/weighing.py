@@ -16,8 +16,11 @@ from dnsearch.search.samplers.acquisition import Staircase, screening_rate
 from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.surrogate import Surrogate
 
-SCREENED = 1000
+SCREENED = 300
 """Points, of those with the greatest gain per compute, for which lower rungs are weighed."""
+
+_CHUNK = 1000
+"""Points whose expected gains are computed at a time."""
 
 CAUTION = 1.1
 """A lower rung must promise so many times the gain per compute of training straight to the top,
@@ -113,8 +116,8 @@ def greatest(
     bound = staircase.bound(mean, sd, costs) * weight
     order = np.argsort(-bound, kind="stable")
     rate = np.zeros(len(mean))
-    for start in range(0, len(order), SCREENED):
-        part = order[start : start + SCREENED]
+    for start in range(0, len(order), _CHUNK):
+        part = order[start : start + _CHUNK]
         if bound[part[0]] <= rate.max():
             break
         rate[part] = staircase.improvement(mean[part], sd[part], costs[part]) * weight[part]
