@@ -79,7 +79,7 @@ def cost_and_size(
 
 
 def frontier(cost: NDArray[np.number], size: NDArray[np.number]) -> Iterator[int]:
-    """Every point once: first those of the frontier (cost down, size up), evenly spaced in log cost.
+    """Every point once: first those of the frontier (cost down, size up), evenly in log cost.
 
     ``cost`` and ``size`` are (n,), positive, such as MACs and parameters. First come
     ``FIRST_FRONTIER`` of the frontier, cheap first, then those halfway between, and so on until it

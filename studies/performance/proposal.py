@@ -1,7 +1,8 @@
-"""How long known-cost takes for one proposal, at two sizes of a search, two rungs below the top: 300
-finished trials and 50,000 points, all of them weighed; and 1,000 finished trials and 10 million
-points, of which a part is. Times are of the processor, so that others on the machine count for
-little. Prints the fit of the hyper-parameters apart, since it is done anew only now and then.
+"""How long known-cost takes for one proposal, at two sizes of a search, two rungs below the top.
+
+300 finished trials and 50,000 points, of which most are weighed; and 1,000 finished trials and 10
+million points, of which a small part is. Times are of the processor, so that others on the machine
+count for little. Prints the fit of the hyper-parameters apart, since it is done only now and then.
 
     OMP_NUM_THREADS=1 python studies/performance/proposal.py
 """
@@ -31,10 +32,8 @@ def main() -> None:
         pool = sampler.pool.points
         chosen = rng.choice(len(pool), trials, replace=False)
         outcomes = [outcome(sampler, number, int(i), rng) for number, i in enumerate(chosen)]
-        first, again = seconds(sampler, outcomes), []
-        for _ in range(REPEATS):
-            again.append(seconds(sampler, outcomes))
-        usual = float(np.median(again))
+        first = seconds(sampler, outcomes)
+        usual = float(np.median([seconds(sampler, outcomes) for _ in range(REPEATS)]))
         base = base or usual
         print(f"{trials:,} finished trials, {len(points):,} points, rungs {RUNGS}")
         print(f"  hyper-parameters known: {usual:.2f} s (median of {REPEATS}), {usual / base:.2f}")

@@ -34,8 +34,8 @@ ROOT5 = np.sqrt(5.0)
 @dataclass(frozen=True)
 class Trend:
     """The normal prior of the slopes of log error, by feature: ``mean`` and standard deviation
-    ``sd``, each (d,) or the same for all features. Offsets of lower rungs have the same ``sd`` about
-    no slope."""
+    ``sd``, each (d,) or the same for all features. Offsets of lower rungs have the same ``sd``
+    about no slope."""
 
     mean: Floats | float = 0.0
     sd: Floats | float = TREND

@@ -45,7 +45,7 @@ the best of it is weighed."""
 LEAST_WEIGHED = 1000
 """Points, however many rows there are."""
 
-CENTRES = 30
+CENTRES = 10
 """Points, of those with the greatest gain per compute, whose neighbours are weighed too."""
 
 LATENCY = "latency_ms"
@@ -162,9 +162,7 @@ class KnownCostSampler(RungSampler):
             centres = weighed.best(CENTRES)
         return weighed
 
-    def _status(
-        self, pool: Pool, outcomes: Sequence[Outcome]
-    ) -> tuple[NDArray[np.int64], Indices]:
+    def _status(self, pool: Pool, outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], Indices]:
         """Epochs that each point has behind it, and the places of those that are free: neither
         failed nor pending nor trained to the top."""
         trained = np.zeros(len(pool), np.int64)
@@ -179,9 +177,7 @@ class KnownCostSampler(RungSampler):
                 trained[place] = max(trained[place], outcome.rung)
         return trained, np.flatnonzero(free)
 
-    def _beliefs(
-        self, finished: list[Outcome], pending: list[Outcome]
-    ) -> tuple[Beliefs, Points]:
+    def _beliefs(self, finished: list[Outcome], pending: list[Outcome]) -> tuple[Beliefs, Points]:
         """What outcomes say, and the points that are on the front by it."""
         errors = self.learner.errors(finished)
         if pending:
@@ -195,7 +191,9 @@ class KnownCostSampler(RungSampler):
             mean, _ = errors.predict(features)
             costs, _ = self._costs(known, features, latencies)
             values = on_axis(np.column_stack([np.exp(mean), costs]), self.axis)
-        on_front = [o.params for o, first in zip(rivals, nondominated(values), strict=True) if first]
+        on_front = [
+            o.params for o, first in zip(rivals, nondominated(values), strict=True) if first
+        ]
         beliefs = Beliefs(
             errors,
             Staircase(values, reference),
@@ -233,7 +231,9 @@ class KnownCostSampler(RungSampler):
 
     def _reference(self, finished: list[Outcome]) -> list[float]:
         """The point given, and what it leaves open by the rules of ``analysis.reference``."""
-        point = {name: MARGIN * float(column.max()) for name, column in vars(self.pool.known).items()}
+        point = {
+            name: MARGIN * float(column.max()) for name, column in vars(self.pool.known).items()
+        }
         point["error"] = 1 - 1 / self.space.num_classes
         tops = [(o.finished, o.latency_ms) for o in finished if o.rung == self.rungs[-1]]
         point[LATENCY] = FIRST_LATENCIES * first_latency(tops)

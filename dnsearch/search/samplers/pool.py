@@ -58,7 +58,8 @@ class Pool:
         return Pool(together(self.points, other.points), known, features)
 
     def beside(self, centres: Points, model: CostModel, features: Features) -> Pool:
-        """The points one step from a centre in one dimension that meet the limits and are not here."""
+        """The points one step from a centre in one dimension that meet the limits and are not in
+        this pool."""
         steps = neighbours(centres)
         new = np.array([row.tobytes() not in self._places for row in steps.digits], bool)
         points, known = fitting(steps.take(new), model)

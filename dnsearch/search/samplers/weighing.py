@@ -86,8 +86,9 @@ class Weighed:
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What the trials so far say: the surrogate of errors, the errors to beat, and what architectures
-    of these costs and features cost, (n, costs), with the chance that each meets the limits, (n,)."""
+    """What the trials so far say: the surrogate of errors, the errors to beat, and what
+    architectures of known costs and features cost, (n, costs), with the chance that each meets the
+    limits, (n,)."""
 
     errors: Surrogate
     staircase: Staircase

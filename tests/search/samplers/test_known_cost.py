@@ -107,8 +107,13 @@ def test_the_same_trials_give_the_same_proposal():
 
 def test_it_beats_random_search_by_far_on_an_invented_surface():
     sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
-    macs, reference = sampler.pool.known.macs.astype(float), [0.9, 1.1 * sampler.pool.known.macs.max()]
-    errors = [error_of(arch, 9, np.random.default_rng(0), noise=0.0) for arch in sampler.pool.points]
+    macs, reference = (
+        sampler.pool.known.macs.astype(float),
+        [0.9, 1.1 * sampler.pool.known.macs.max()],
+    )
+    errors = [
+        error_of(arch, 9, np.random.default_rng(0), noise=0.0) for arch in sampler.pool.points
+    ]
     truth = np.column_stack([errors, macs])
     best = hypervolume_curve(truth, reference)[-1]
 
@@ -318,6 +323,15 @@ def test_the_order_of_trials_says_nothing():
     features = sampler.learner.features.points
     one, other = (Surrogate(each, lower).predict(features) for each in rows)
     np.testing.assert_allclose(one, other, atol=1e-8)
+
+
+def test_slopes_beforehand_are_powers_of_sizes_in_any_space():
+    for space in (SPACE, replace(SPACE, growth_rate=(4, 40), bn_size=(4,))):
+        sampler = KnownCostSampler(space, MODEL)
+        known, features = sampler.pool.known, sampler.learner.features
+        expected = features.trend.expected(features.points)
+        powers = -0.1 * np.log(known.params) - 0.02 * np.log(known.macs)
+        assert expected - expected[0] == pytest.approx(powers - powers[0])
 
 
 @pytest.mark.parametrize("costs", [("params", "macs"), ("params", "macs", "activations")])
