@@ -369,7 +369,9 @@ class SearchConfig(Section):
         """Raises ConfigError where the sampler takes no replicates."""
         if self.replicates > 1 and self.sampler not in REPLICATING:
             rule = f"must be 1 with sampler {self.sampler!r}"
-            raise ConfigError("replicates", rule, self.replicates, "or take a fixed design")
+            raise ConfigError(
+                "replicates", rule, self.replicates, "or take frontier, grid or stratified"
+            )
 
 
 class StudyConfig(Section):

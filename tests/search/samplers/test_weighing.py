@@ -154,3 +154,9 @@ def test_points_beyond_the_kept_ones_are_proposed_and_never_twice(monkeypatch):
     assert len({o.key for o in outcomes}) == 25
     beyond = [o for o in outcomes if sampler.pool.places([o.params])[0] is None]
     assert len(beyond) > 5
+    beliefs, front = sampler._beliefs(outcomes, [])
+    behind, free = sampler._status(sampler.pool, outcomes)
+    part = beliefs.weigh(sampler.pool.take(free), behind[free], 1)
+    sharp = sampler._sharpened(beliefs, part, front, outcomes, 10**6)
+    assert len(sharp.pool) > len(part.pool)
+    assert set(sharp.pool.places([o.params for o in outcomes])) == {None}
