@@ -104,7 +104,9 @@ def _refined(position: NDArray[np.float64]) -> Iterator[int]:
     targets = FIRST_FRONTIER
     while left.any():
         even = np.linspace(position[0], position[-1], targets)
-        nearest = np.abs(position - even[:, None]).argmin(axis=1)
+        above = np.searchsorted(position, even).clip(max=len(position) - 1)
+        below = np.maximum(above - 1, 0)
+        nearest = np.where(even - position[below] <= position[above] - even, below, above)
         chosen = [place for place in dict.fromkeys(map(int, nearest)) if left[place]]
         if targets > STRATA * len(position):  # what is left lies closer together than it matters
             chosen = [int(place) for place in np.flatnonzero(left)]
