@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from dnsearch.config import DESIGNS
 from dnsearch.config.study import Sampler
 from dnsearch.errors import ConfigError, RunError, nearest
 from dnsearch.rundir import RUNS, RunDir, cpu_cores
@@ -22,7 +21,10 @@ if TYPE_CHECKING:
     from dnsearch.analysis.pareto import Axis
     from dnsearch.replay.comparison import Comparison
 
-SAMPLERS = tuple(name for name in get_args(Sampler) if name not in DESIGNS)
+SAMPLERS = tuple(name for name in get_args(Sampler) if name not in ("grid", "scaling"))
+"""Strategies that may be replayed: a grid is random search, and what a scaling design trains on a
+part of the images is not recorded."""
+
 BUDGET = 50.0
 """Full trainings of mean size that a replay may spend; more takes gp, the slowest, hours."""
 

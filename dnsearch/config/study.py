@@ -319,15 +319,24 @@ class TrainingConfig(Section):
 
 
 Sampler = Literal[
-    "known-cost", "mo-asha", "tpe", "nsga2", "gp", "random", "grid", "stratified", "scaling"
+    "known-cost",
+    "mo-asha",
+    "tpe",
+    "nsga2",
+    "gp",
+    "random",
+    "frontier",
+    "grid",
+    "stratified",
+    "scaling",
 ]
 SCREENING = ("known-cost", "mo-asha")
 """Samplers that decide how long to train; the others train everything to the top rung."""
 
-DESIGNS = ("grid", "stratified", "scaling")
+DESIGNS = ("frontier", "grid", "stratified", "scaling")
 """Samplers that do not learn: they go through the space in an order fixed beforehand."""
 
-REPLICATING = ("grid", "stratified")
+REPLICATING = ("frontier", "grid", "stratified")
 """Samplers that can train an architecture several times, with other seeds."""
 
 
@@ -336,12 +345,14 @@ class SearchConfig(Section):
 
     sampler: Sampler = Field(
         default="known-cost",
-        description="known-cost, or for comparison mo-asha, tpe, nsga2, gp, random; grid, "
-        "stratified and scaling (dnsearch scale) are fixed designs",
+        description="known-cost, or for comparison mo-asha, tpe, nsga2, gp, random; fixed designs "
+        "are frontier (the most parameters at each cost, evenly in log cost, cheap first), grid, "
+        "stratified (evenly in log MACs, any shape) and scaling (dnsearch scale)",
     )
     replicates: Count = Field(
         default=1,
-        description="trainings of each architecture, with different seeds (grid, stratified)",
+        description="trainings of each architecture, with different seeds (frontier, grid, "
+        "stratified)",
     )
     trials: Count = Field(
         default=50,
@@ -381,7 +392,9 @@ class SearchConfig(Section):
         """Raises ConfigError where the sampler takes no replicates."""
         if self.replicates > 1 and self.sampler not in REPLICATING:
             rule = f"must be 1 with sampler {self.sampler!r}"
-            raise ConfigError("replicates", rule, self.replicates, "or take grid or stratified")
+            raise ConfigError(
+                "replicates", rule, self.replicates, "or take frontier, grid or stratified"
+            )
 
 
 class StudyConfig(Section):

@@ -56,6 +56,8 @@ STROKES: Mapping[str, Stroke] = MappingProxyType(
         "mo-asha": Stroke("#b8578f", "dashdot"),
         "nsga2": Stroke(PRESET, "longdashdot"),
         "random": Stroke(OTHER, "dot"),
+        "frontier": Stroke("#6b4fa3", "solid"),
+        "stratified": Stroke("#8c7a00", "dot"),
     }
 )
 """By the strategies' names."""

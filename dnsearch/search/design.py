@@ -1,19 +1,24 @@
-"""Fixed designs: the order in which a grid, a sample spread evenly over cost, or what a scaling law
-is fitted to is trained."""
+"""Fixed designs: the order in which a grid, a sample spread evenly over cost, the frontier of what
+size buys, or what a scaling law is fitted to is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnsearch.analysis.pareto import nondominated
 from dnsearch.arrays import Indices
+from dnsearch.cost.formula import CostArrays
 from dnsearch.errors import SpaceError
 
 STRATA = 100
 _GOLDEN = (np.sqrt(5) - 1) / 2
+
+FIRST_FRONTIER = 10
+"""Networks of a frontier trained before the gaps between them are halved."""
 
 SIZES = 8
 SPAN = 64.0
@@ -58,6 +63,56 @@ def stratified(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[i
         yield int(left[nearest])
         left = np.delete(left, nearest)
         position = (position + _GOLDEN) % 1.0
+
+
+def cost_and_size(
+    known: CostArrays, costs: Sequence[str]
+) -> tuple[NDArray[np.number], NDArray[np.number]]:
+    """What a frontier runs along, (n,), and what it has most of at each value of that, (n,).
+
+    That is the first of the objectives ``costs`` that is known before training, MACs where none is
+    (a latency grows with them), and parameters; where the cost is the parameters, MACs.
+    """
+    cost = next((name for name in costs if hasattr(known, name)), "macs")
+    size = "macs" if cost == "params" else "params"
+    return getattr(known, cost), getattr(known, size)
+
+
+def frontier(cost: NDArray[np.number], size: NDArray[np.number]) -> Iterator[int]:
+    """Every point once: first those of the frontier (cost down, size up), evenly in log cost.
+
+    ``cost`` and ``size`` are (n,), positive, such as MACs and parameters. First come
+    ``FIRST_FRONTIER`` of the frontier, cheap first, then those halfway between, and so on until it
+    is exhausted; then all others, those nearest to the frontier's size at their cost first.
+    """
+    log = np.log(np.asarray(cost, dtype=np.float64))
+    log_size = np.log(np.asarray(size, dtype=np.float64))
+    members = np.flatnonzero(nondominated(np.column_stack([-log_size, log])))
+    _, distinct = np.unique(log[members], return_index=True)  # equals come with the others
+    members = members[distinct]
+    yield from (int(members[place]) for place in _refined(log[members]))
+    others = np.setdiff1d(np.arange(len(log)), members)
+    below = np.searchsorted(log[members], log[others], side="right") - 1
+    short = log_size[members][below] - log_size[others]
+    yield from map(int, others[np.lexsort((log[others], short))])
+
+
+def _refined(position: NDArray[np.float64]) -> Iterator[int]:
+    """Each of the rising positions (n,) once: those nearest to ``FIRST_FRONTIER`` even targets in
+    rising order, then those nearest to targets twice as dense."""
+    left = np.ones(len(position), bool)
+    targets = FIRST_FRONTIER
+    while left.any():
+        even = np.linspace(position[0], position[-1], targets)
+        above = np.searchsorted(position, even).clip(max=len(position) - 1)
+        below = np.maximum(above - 1, 0)
+        nearest = np.where(even - position[below] <= position[above] - even, below, above)
+        chosen = [place for place in dict.fromkeys(map(int, nearest)) if left[place]]
+        if targets > STRATA * len(position):  # what is left lies closer together than it matters
+            chosen = [int(place) for place in np.flatnonzero(left)]
+        yield from chosen
+        left[chosen] = False
+        targets = 2 * targets - 1
 
 
 def scaling(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[Planned]:

@@ -87,7 +87,6 @@ def feasible_points(
 
     Raises ConfigError for images that are too small, SpaceError where no point meets the limits.
     """
-    side = min(model.shape[1:])
     shallowest = min(_of_all_sizes(space), key=lambda arch: arch.least_size)
     try:
         shallowest.require_size(*model.shape[1:])
@@ -99,11 +98,10 @@ def feasible_points(
     for chunk in _in_chunks(space.points(rng)):
         archs = chunk.arrays()
         cost = model.of_archs(archs)
-        fits = archs.least_size <= side
-        for name, bound in model.bounds.items():
-            column = getattr(cost, name)
-            least[name] = min(least.get(name, int(column.min())), int(column.min()))
-            fits &= column <= bound
+        fits = _fits(archs, cost, model)
+        for name in model.bounds:
+            lowest = int(getattr(cost, name).min())
+            least[name] = min(least.get(name, lowest), lowest)
         kept.append(chunk.take(fits))
         known.append(cost.take(fits))
     points, cost = Points.joined(kept), CostArrays.joined(known)
@@ -120,6 +118,25 @@ def _of_all_sizes(space: SearchSpace) -> Iterator[ArchConfig]:
         yield space.config(dict(zip(decisive, choices, strict=True)))
 
 
+def fitting(points: Points, model: CostModel) -> tuple[Points, CostArrays]:
+    """Those of the points, perhaps none, that meet the limits and are no twins of others, and their
+    costs."""
+    archs = points.arrays()
+    cost = model.of_archs(archs)
+    fits = np.flatnonzero(_fits(archs, cost, model))
+    points = points.take(fits)
+    single = ~_twins(points)
+    return points.take(single), cost.take(fits[single])
+
+
+def _fits(archs: ArchArrays, cost: CostArrays, model: CostModel) -> NDArray[np.bool_]:
+    """Which architectures meet the limits and are not too deep for the images, (n,)."""
+    fits = archs.least_size <= min(model.shape[1:])
+    for name, bound in model.bounds.items():
+        fits &= getattr(cost, name) <= bound
+    return fits
+
+
 def _twins(points: Points) -> NDArray[np.bool_]:
     """Points that are the same architecture as another that ``SearchSpace.values_of`` prefers: as
     "2x growth" where that number is a choice too, or ratios that round to the same growth."""
@@ -127,13 +144,12 @@ def _twins(points: Points) -> NDArray[np.bool_]:
     one = TWICE_GROWTH not in space.num_init_features or len(space.num_init_features) == 1
     if one and len(space.growth_ratio) == len(space.bn_cap) == 1 and space.bn_cap == (0.0,):
         return np.zeros(len(points), dtype=bool)
-    hashes = [_hashes(chunk) for chunk in _in_chunks(points)]
     order = np.arange(len(points))
     if TWICE_GROWTH in space.num_init_features:
         column = points.digits[:, list(space.dimensions).index("num_init_features")]
         twice = column == space.num_init_features.index(TWICE_GROWTH)
         order = np.argsort(twice, kind="stable")
-    _, first = np.unique(np.concatenate(hashes)[order], return_index=True)
+    _, first = np.unique(identities(points)[order], return_index=True)
     twins = np.ones(len(points), dtype=bool)
     twins[order[first]] = False
     return twins
@@ -143,9 +159,16 @@ _MERGED = ("growth_rate", "growth_ratio", "bn_size", "bn_cap", "num_init_feature
 """Dimensions of which different choices may give the same architecture."""
 
 
-def _hashes(points: Points) -> NDArray[np.uint64]:
-    """A number for each architecture, (n,): of 10^7, the odds that any two different ones are alike
-    are 3e-6 (SplitMix64, Steele et al. 2014, doi:10.1145/2660193.2660195)."""
+def identities(points: Points) -> NDArray[np.uint64]:
+    """A number for each point, (n,), the same for points that are the same architecture: of 10^7,
+    the odds that any two different ones are alike are 3e-6 (SplitMix64, Steele et al. 2014,
+    doi:10.1145/2660193.2660195)."""
+    return np.concatenate(
+        [np.empty(0, np.uint64), *(_identities(chunk) for chunk in _in_chunks(points))]
+    )
+
+
+def _identities(points: Points) -> NDArray[np.uint64]:
     archs = points.arrays()
     rest = [
         digits

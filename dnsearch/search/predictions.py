@@ -36,7 +36,7 @@ from dnsearch.seeds import derived_seed
 LEAST = 5
 """Full trainings; of fewer the surrogate would tell its prior, not the data."""
 
-METHOD = 2
+METHOD = 3
 """Of making draws: raised by whatever changes them, so that older ones are not taken for new."""
 
 SETTINGS = 20
@@ -122,7 +122,9 @@ class _Evidence(NamedTuple):
         """Of this and of the method."""
         method = [METHOD, DRAWS, SETTINGS, self.levels, self.seed, *self.keys]
         found = hashlib.sha256("\n".join(map(str, method)).encode())
-        for each in (self.place, *vars(self.rows).values()):
+        rows, trend = vars(self.rows).copy(), self.rows.trend
+        del rows["trend"]
+        for each in (self.place, *rows.values(), *vars(trend).values()):
             found.update(np.ascontiguousarray(each).tobytes())
         return found.hexdigest()
 

@@ -13,7 +13,7 @@ from optuna.trial import Trial
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Choice, Points, SearchSpace
 from dnsearch.config import DESIGNS, SCREENING, SearchConfig
-from dnsearch.search.design import Planned, grid, scaling, stratified
+from dnsearch.search.design import Planned, cost_and_size, frontier, grid, scaling, stratified
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
 from dnsearch.search.parameters import RUNG, suggest
 from dnsearch.search.problem import Problem
@@ -122,12 +122,17 @@ class Proposer:
         if self.sampler not in DESIGNS:
             return
         rng = np.random.default_rng(self._seed(0))
-        macs = self.problem.model.of_points(self.feasible).macs
+        known = self.problem.model.of_points(self.feasible)
         plan: Iterator[Planned]
         if self.sampler == "scaling":
-            plan = scaling(macs, rng)
+            plan = scaling(known.macs, rng)
         else:
-            order = grid(len(macs), rng) if self.sampler == "grid" else stratified(macs, rng)
+            if self.sampler == "frontier":
+                order = frontier(*cost_and_size(known, self.problem.costs))
+            elif self.sampler == "grid":
+                order = grid(len(self.feasible), rng)
+            else:
+                order = stratified(known.macs, rng)
             plan = (Planned(point, times=self.replicates) for point in order)
         for point, share, times in plan:
             images = None if share == 1 else max(1, round(share * self.problem.images))

@@ -35,7 +35,10 @@ from dnsearch.rundir import cpu_cores
 from dnsearch.search.engine import Engine
 
 NAME, SEEDS, COMPUTE = "bench:fashion14", 20, 60.0
-SAMPLERS = ("known-cost", "mo-asha", "tpe", "nsga2", "random", "gp")  # gp takes longest by far
+SAMPLERS = (
+    "known-cost", "frontier", "mo-asha", "tpe", "nsga2", "random", "stratified",
+    "gp",  # takes longest by far
+)  # fmt: skip
 OPTUNAS = ("tpe", "nsga2", "gp")
 FOLDER = Path(__file__).parent / "replays"
 TIGHT = 0.25

@@ -47,7 +47,7 @@ def recorded(space=STUDY, seeds=2, take=None, noise=0.02, spoil=lambda rows: row
     return Table("invented", study, (1, 8, 8), 4, 100, RUNGS, archs, trainings)
 
 
-STRATEGIES = ("known-cost", "mo-asha", "tpe", "nsga2", "gp", "random")
+STRATEGIES = ("known-cost", "mo-asha", "tpe", "nsga2", "gp", "random", "frontier", "stratified")
 
 
 def first_found(table, rows):

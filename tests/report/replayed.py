@@ -18,7 +18,10 @@ from dnsearch.replay.measures import COLUMNS
 from dnsearch.replay.table import Table
 
 SHAPE, CLASSES, IMAGES, RUNGS = (1, 14, 14), 10, 8000, (1, 3, 9)
-SKILL = {"known-cost": 0.97, "gp": 0.85, "mo-asha": 0.7, "tpe": 0.6, "nsga2": 0.3, "random": 0.0}
+SKILL = {
+    "known-cost": 0.97, "frontier": 0.9, "gp": 0.85, "mo-asha": 0.7, "tpe": 0.6, "nsga2": 0.3,
+    "stratified": 0.1, "random": 0.0,
+}  # fmt: skip
 SPACE = {"growth_rate": [2, 4, 6, 8, 12, 16], "block_config": [[1, 2, 4]] * 3, "bn_size": [0]}
 
 

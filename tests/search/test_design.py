@@ -3,8 +3,19 @@ import itertools
 import numpy as np
 import pytest
 
+from dnsearch.cost.formula import CostArrays
 from dnsearch.errors import SpaceError
-from dnsearch.search.design import SHARES, SIZES, grid, scaling, stratified, thinned
+from dnsearch.search.design import (
+    FIRST_FRONTIER,
+    SHARES,
+    SIZES,
+    cost_and_size,
+    frontier,
+    grid,
+    scaling,
+    stratified,
+    thinned,
+)
 
 COST = np.exp(np.random.default_rng(0).normal(0, 2, 400))
 
@@ -13,6 +24,47 @@ def test_designs_take_every_point_once():
     rng = np.random.default_rng(1)
     assert sorted(grid(50, rng)) == list(range(50))
     assert sorted(stratified(COST[:50], rng)) == list(range(50))
+    assert sorted(frontier(COST[:50], np.flip(COST)[:50])) == list(range(50))
+    assert sorted(frontier(np.ones(5), np.ones(5))) == list(range(5))
+
+
+def along_a_frontier():
+    """Costs, and sizes that grow with them, each shape at the same cost by another amount."""
+    rng = np.random.default_rng(6)
+    cost = np.exp(rng.uniform(0, 5, 400))
+    return cost, cost**0.8 * rng.lognormal(0, 0.2, len(cost))
+
+
+def test_a_frontier_comes_cheap_first_and_evenly_in_log_cost():
+    cost, size = along_a_frontier()
+    best = {i for i in range(len(cost)) if not np.any((cost <= cost[i]) & (size > size[i]))}
+    order = list(frontier(cost, size))
+    assert set(order[: len(best)]) == best
+    log, members = np.log(cost), np.array(sorted(best, key=lambda i: cost[i]))
+    for round_, targets in ((order[:FIRST_FRONTIER], 10), (order[FIRST_FRONTIER:19], 19)):
+        assert np.all(np.diff(cost[round_]) > 0)
+        even = np.linspace(log[members[0]], log[members[-1]], targets)
+        nearest = {int(members[np.argmin(np.abs(log[members] - target))]) for target in even}
+        assert set(round_) <= nearest
+    assert nearest <= set(order[:19])
+
+
+def test_behind_a_frontier_come_the_others_by_what_they_lack_of_its_size():
+    cost, size = along_a_frontier()
+    order = list(frontier(cost, size))
+    lacking = [np.log(size[cost <= cost[i]].max() / size[i]) for i in order]
+    of_frontier = sum(each == 0 for each in lacking)
+    assert 19 < of_frontier < 200
+    assert np.all(np.diff(lacking[of_frontier:]) >= -1e-12)
+
+
+def test_what_a_frontier_runs_along_is_the_first_cost_known_beforehand():
+    known = CostArrays(*(np.array([each]) for each in (1, 2, 3, 4)))
+    for costs, expected in (
+        (("macs",), (2, 1)), (("params",), (1, 2)), (("activations", "macs"), (3, 1)),
+        (("latency_ms",), (2, 1)), (("latency_ms", "params"), (1, 2)),
+    ):  # fmt: skip
+        assert tuple(int(each[0]) for each in cost_and_size(known, costs)) == expected
 
 
 @pytest.mark.parametrize("count", [4, 8, 16])

@@ -10,7 +10,7 @@ from dnsearch.search.samplers.history import History
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator, fake_score
 
-SAMPLERS = ("known-cost", "mo-asha", "tpe", "nsga2", "gp", "random")
+SAMPLERS = ("known-cost", "mo-asha", "tpe", "nsga2", "gp", "random", "frontier")
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -22,7 +22,7 @@ def test_every_sampler_finishes_without_repeats(make_search, sampler):
     assert all(record.job.arch in search.space for record in search.records)
 
 
-@pytest.mark.parametrize("sampler", ["known-cost", "mo-asha", "tpe", "nsga2", "random"])
+@pytest.mark.parametrize("sampler", ["known-cost", "mo-asha", "tpe", "nsga2", "random", "frontier"])
 def test_a_space_is_searched_to_its_last_point(make_search, sampler):
     space = "[space]\ngrowth_rate = [2, 4, 6]\nblock_config = [[1, 2], [1, 2]]\nbn_size = 2"
     search = make_search(sampler=sampler, trials=1000, space=space)

@@ -1,9 +1,10 @@
 """What the surrogate assumes: observed rows, hyper-parameters, and the covariance they imply.
 
-The top rung's log error f is a constant plus a linear trend (a power law in every feature that is a
-logarithm) plus a smooth deviation, Matern 5/2 with one length scale a feature. A lower rung l is
+The top rung's log error is m + f: m is what mean slopes say beforehand, and f is a constant plus a
+linear trend (a power law in every feature that is a logarithm) plus a smooth deviation, Matern 5/2
+with one length scale a feature. A lower rung l is
 
-    z_l(x) = rho_l f(x) + offset_l(x),
+    z_l(x) = m(x) + rho_l f(x) + offset_l(x),
 
 an autoregressive model as of Kennedy & O'Hagan (2000, doi:10.1093/biomet/87.1.1), whose offset has
 its own constant, trend and deviation. Each rung has its noise: what another seed would change.
@@ -21,8 +22,8 @@ from numpy.typing import NDArray
 from dnsearch.arrays import Floats, Indices
 
 CONSTANT, TREND = 1.0, 0.2
-"""Prior standard deviations of the constants, and of the change of log error a standard deviation
-of a feature: few networks are three times as good as others of their space."""
+"""Prior standard deviations of the constants, and of slopes in scaled features of which nothing is
+known: few networks are three times as good as others of their space."""
 
 JITTER = 1e-8
 """Added to variances of rows, so that equal rows without noise have a Cholesky factor."""
@@ -31,22 +32,46 @@ ROOT5 = np.sqrt(5.0)
 
 
 @dataclass(frozen=True)
+class Trend:
+    """The normal prior of the slopes of log error, by feature: ``mean`` and standard deviation
+    ``sd``, each (d,) or the same for all features. Offsets of lower rungs have the same ``sd``
+    about no slope."""
+
+    mean: Floats | float = 0.0
+    sd: Floats | float = TREND
+
+    def expected(self, features: Floats) -> Floats:
+        """What the mean slopes add to log error at these points (n, d): (n,)."""
+        return (features * self.mean).sum(axis=1)
+
+    def covariance(self, a: Floats, b: Floats) -> Floats:
+        """Of the lines' values at points a (n, d) and b (m, d), (n, m), their constants' too."""
+        return CONSTANT**2 + (a * self.sd) @ (b * self.sd).T
+
+    def variance(self, features: Floats) -> Floats:
+        """Of the lines' values at points (n, d), (n,)."""
+        return CONSTANT**2 + ((features * self.sd) ** 2).sum(axis=1)
+
+
+@dataclass(frozen=True)
 class Rows:
     """What was observed. ``features`` (n, d), ``level`` (n,): 0 for the top rung, 1, 2, ... for
     lower ones; ``training`` (n,): which rows come from one training; ``value`` (n,): log error, or
-    a lower rung's signal of it."""
+    a lower rung's signal of it; ``trend``: what is believed of slopes beforehand."""
 
     features: Floats
     level: Indices
     training: Indices
     value: Floats
+    trend: Trend = Trend()
 
     def __len__(self) -> int:
         return len(self.value)
 
     def take(self, rows: NDArray[np.bool_] | Indices) -> Rows:
         """These of the rows, by a mask or by their positions."""
-        return Rows(self.features[rows], self.level[rows], self.training[rows], self.value[rows])
+        own = (each[rows] for each in (self.features, self.level, self.training, self.value))
+        return Rows(*own, self.trend)
 
     def and_also(self, features: Floats, value: Floats) -> Rows:
         """These rows, and further ones at the top rung, each a training of its own."""
@@ -57,14 +82,21 @@ class Rows:
             np.concatenate([self.level, np.zeros(new, np.intp)]),
             np.concatenate([self.training, np.arange(after, after + new)]),
             np.concatenate([self.value, value]),
+            self.trend,
         )
 
     @property
     def centre(self) -> float:
-        """A level for log error to vary about; the constant's prior is wide, so it hardly
-        matters."""
-        top = self.value[self.level == 0]
-        return float(np.mean(top if len(top) else self.value))
+        """A level for log error to vary about the mean slopes; the constant's prior is wide, so it
+        hardly matters."""
+        left, top = self.value - self.trend.expected(self.features), self.level == 0
+        return float(np.mean(left[top] if top.any() else left))
+
+    @property
+    def surprise(self) -> Floats:
+        """What is left of the values once centre and mean slopes are taken off, (n,): what the
+        covariance is of."""
+        return self.value - self.centre - self.trend.expected(self.features)
 
 
 @dataclass(frozen=True)
@@ -113,7 +145,7 @@ def squared_distances(a: Floats, b: Floats) -> Floats:
 def between(features: Floats, level: int, rows: Rows, p: Parameters) -> Floats:
     """Covariance of these points (n, d) at one level with the rows, (n, rows)."""
     correlation = matern(np.sqrt(squared_distances(features / p.scale, rows.features / p.scale)))
-    trend = CONSTANT**2 + TREND**2 * features @ rows.features.T
+    trend = rows.trend.covariance(features, rows.features)
     cross = (p.rho[level] * p.rho[rows.level]) * (trend + p.deviation**2 * correlation)
     if level:
         cross += (rows.level == level) * (trend + p.offset[level] ** 2 * correlation)
@@ -137,7 +169,7 @@ class Covariance:
     def __init__(self, rows: Rows, levels: int) -> None:
         self.level, self.levels = rows.level, levels
         self.squares = (rows.features[:, None, :] - rows.features[None, :, :]) ** 2
-        self.trend = CONSTANT**2 + TREND**2 * rows.features @ rows.features.T
+        self.trend = rows.trend.covariance(rows.features, rows.features)
         self.same_training = rows.training[:, None] == rows.training
         self.same_lower = (rows.level[:, None] == rows.level) & (rows.level > 0)
 

@@ -1,12 +1,27 @@
-"""What the surrogate knows of an architecture: a few numbers that its error may depend on."""
+"""What the surrogate knows of an architecture: a few numbers that its error may depend on, and what
+is believed of each before anything is trained."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 
 from dnsearch.arch.config import ArchArrays
 from dnsearch.arrays import Floats
 from dnsearch.cost.formula import CostArrays
+from dnsearch.search.samplers.covariance import Trend
+
+POWERS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {"params": (-0.1, 0.1), "macs": (-0.02, 0.1)}
+)
+"""Mean and standard deviation of what is believed of error's power in a size, all else equal. More
+parameters at the same MACs are worth more than more MACs at the same parameters (docs/log.md)."""
+
+SHAPE = 0.02
+"""Standard deviation of the change of log error beforehand a standard deviation of any other
+feature: shapes of the same size are a few percent apart."""
 
 
 def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
@@ -57,10 +72,22 @@ class Features:
             if np.ptp(column) > 1e-9
         }
         self.points = self._scaled(columns, len(archs))
+        self.trend = self._trend()
 
     def of(self, archs: ArchArrays, cost: CostArrays) -> Floats:
         """(n, features), scaled as the points are."""
         return self._scaled(raw_features(archs, cost), len(archs))
+
+    def _trend(self) -> Trend:
+        """What is believed of the slopes of log error in the scaled features."""
+        slopes = [
+            (deviation * POWERS[name][0], deviation * POWERS[name][1])
+            if name in POWERS
+            else (0.0, SHAPE)
+            for name, (_, deviation) in self._scaling.items()
+        ]
+        mean, sd = np.array(slopes or [(0.0, SHAPE)]).T
+        return Trend(mean, sd)
 
     def _scaled(self, columns: dict[str, Floats], count: int) -> Floats:
         scaled = [

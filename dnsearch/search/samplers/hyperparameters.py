@@ -74,7 +74,7 @@ class Posterior:
             rows = rows.take(np.isin(rows.training, rng.choice(trainings, few, replace=False)))
         self.rng, self.rows, self.levels = rng, rows, levels
         self.features = rows.features.shape[1]
-        self.value = rows.value - rows.centre
+        self.value = rows.surprise
         self.covariance = Covariance(rows, levels)
         self.mean, self.sd = prior(self.features, levels - 1)
         self.prior = Normal(self.mean, np.diag(self.sd))

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from dnsearch.analysis.pareto import Axis, on_axis
+from dnsearch.analysis.pareto import Axis, nondominated, on_axis
 from dnsearch.analysis.reference import FIRST_LATENCIES, MARGIN, first_latency
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.arrays import Floats, Indices
@@ -24,23 +24,29 @@ from dnsearch.errors import ConfigError, nearest
 from dnsearch.search.design import thinned
 from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.parameters import RUNG
-from dnsearch.search.samplers.acquisition import Staircase, screening_rate
+from dnsearch.search.samplers.acquisition import Staircase
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.learner import Learner
+from dnsearch.search.samplers.pool import Pool, together
 from dnsearch.search.samplers.rungs import RungSampler
 from dnsearch.search.samplers.scripts import ScriptHistory
 from dnsearch.search.samplers.surrogate import Surrogate
+from dnsearch.search.samplers.weighing import Beliefs, Weighed
 from dnsearch.seeds import derived_seed
 
-MOST_SCORED = 200_000
-"""Points scored at once; of more a sample stratified over log MACs is drawn."""
+MOST_KEPT = 200_000
+"""Points held between proposals; of more a sample stratified over log MACs is drawn."""
 
-SCREENED = 1000
-"""Points, of those with the greatest gain per compute, for which lower rungs are weighed."""
+MOST_WORK = 4e9
+"""Points weighed times the square of the surrogate's rows, so that a proposal takes less than a
+second however much was trained. Where that is not all points, a part of them and what lies beside
+the best of it is weighed."""
 
-CAUTION = 1.1
-"""A lower rung must promise so many times the gain per compute of training straight to the top,
-since what it is worth is itself only estimated."""
+LEAST_WEIGHED = 1000
+"""Points, however many rows there are."""
+
+CENTRES = 10
+"""Points, of those with the greatest gain per compute, whose neighbours are weighed too."""
 
 LATENCY = "latency_ms"
 COSTS = ("params", "macs", "activations", LATENCY)
@@ -91,135 +97,124 @@ class KnownCostSampler(RungSampler):
             points, known = feasible_points(space, model, rng)
         else:
             known = model.of_points(points)
-        if len(points) > MOST_SCORED:
-            points = points.take(thinned(known.macs, MOST_SCORED, rng))
+        self.thinned = len(points) > MOST_KEPT
+        if self.thinned:
+            points = points.take(thinned(known.macs, MOST_KEPT, rng))
             known = model.of_points(points)
         super().__init__(space, rungs, seed, history or ScriptHistory(space, costs, rungs))
         self.model, self.costs = model, costs
         self.axis: Axis = axis
-        self.points, self.known = points, known
         self.reference = dict(reference or {})
         self.learner = Learner(points, known, model, rungs, seed)
-        self._indices: dict[tuple[Any, ...], int | None] = {}
+        self.pool = Pool(points, known, self.learner.features.points)
 
     def is_left(self, outcomes: Sequence[Outcome]) -> bool:
         """See ``RungSampler``."""
-        return bool(len(self._status(outcomes)[1]))
+        return bool(len(self._status(self.pool, outcomes)[1]))
 
     def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """See ``RungSampler``."""
-        index, rung = self.propose(outcomes)
-        return {**self.points.values(index), RUNG: rung}
+        pool, place, rung = self._proposed(outcomes)
+        return {**pool.points.values(place), RUNG: rung}
 
-    def propose(self, outcomes: Sequence[Outcome]) -> tuple[int, int]:
-        """The point to train next, as its position in ``points``, and the rung to train it to."""
-        trained, free = self._status(outcomes)
+    def _proposed(self, outcomes: Sequence[Outcome]) -> tuple[Pool, int, int]:
+        """The point to train next, by its place in a pool, and the rung to train it to."""
+        pool, top = self.pool, self.rungs[-1]
+        trained, free = self._status(pool, outcomes)
         if not len(free):
-            return 0, self.rungs[-1]  # nothing is left: a repeat, for the caller to turn down
+            return pool, 0, top  # nothing is left: a repeat, for the caller to turn down
         finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
-        tops = [outcome for outcome in finished if outcome.rung == self.rungs[-1]]
-        unmeasured = all(outcome.latency_ms is None for outcome in tops)
+        unmeasured = all(o.latency_ms is None for o in finished if o.rung == top)
         if not finished or (LATENCY in self.costs and unmeasured):
-            return int(free[np.argmin(self.known.macs[free])]), self.rungs[-1]
-        return self._best(
-            finished, [o for o in outcomes if o.pending], trained[free].astype(np.float64), free
-        )
+            return pool, int(free[np.argmin(pool.macs[free])]), top
+        pending = [outcome for outcome in outcomes if outcome.pending]
+        beliefs, front = self._beliefs(finished, pending)
+        most = max(LEAST_WEIGHED, int(MOST_WORK / len(beliefs.errors.rows) ** 2))
+        partly = len(free) > most or self.thinned
+        if len(free) > most:
+            rng = np.random.default_rng(derived_seed(self.seed, len(outcomes)))
+            free = free[thinned(pool.macs[free], most // 2, rng)]
+        weighed = beliefs.weigh(pool.take(free), trained[free], top)
+        if partly:
+            weighed = self._sharpened(beliefs, weighed, front, outcomes, most)
+        place, rung = weighed.choice(beliefs, self.learner.lower, top)
+        return weighed.pool, place, rung
 
-    def _best(
+    def _sharpened(
         self,
-        finished: list[Outcome],
-        pending: list[Outcome],
-        trained: NDArray[np.float64],
-        free: Indices,
-    ) -> tuple[int, int]:
-        """The free point and rung with the greatest expected gain per compute.
+        beliefs: Beliefs,
+        weighed: Weighed,
+        front: Points,
+        outcomes: Sequence[Outcome],
+        most: int,
+    ) -> Weighed:
+        """These points, and what lies one step beside the best of them and of what was trained,
+        then beside the best of all that, until nothing better is found or ``most`` are weighed."""
+        centres, before = together(weighed.best(CENTRES), front), -1.0
+        while weighed.rate.max() > before and (len(weighed.pool) < most or before < 0):
+            before = float(weighed.rate.max())
+            beside = weighed.pool.beside(centres, self.model, self.learner.features)
+            trained, free = self._status(beside, outcomes)
+            if not len(free):
+                break
+            found = beliefs.weigh(beside.take(free), trained[free], self.rungs[-1])
+            weighed = weighed.and_also(found)
+            centres = weighed.best(CENTRES)
+        return weighed
 
-        ``trained`` are the epochs that each free point has behind it.
-        """
-        top = self.rungs[-1]
+    def _status(self, pool: Pool, outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], Indices]:
+        """Epochs that each point has behind it, and the places of those that are free: neither
+        failed nor pending nor trained to the top."""
+        trained = np.zeros(len(pool), np.int64)
+        free = np.ones(len(pool), bool)
+        places = pool.places([outcome.params for outcome in outcomes])
+        for place, outcome in zip(places, outcomes, strict=True):
+            if place is None:  # beyond the sample of a large space
+                continue
+            if outcome.failed or outcome.pending or outcome.rung == self.rungs[-1]:
+                free[place] = False
+            else:
+                trained[place] = max(trained[place], outcome.rung)
+        return trained, np.flatnonzero(free)
+
+    def _beliefs(self, finished: list[Outcome], pending: list[Outcome]) -> tuple[Beliefs, Points]:
+        """What outcomes say, and the points that are on the front by it."""
         errors = self.learner.errors(finished)
         if pending:
             errors = errors.believing(self.learner.described([o.params for o in pending])[0])
         latencies = self._latencies(finished)
-        staircase = self._staircase(errors, latencies, finished, pending)
-        features, macs = (
-            self.learner.features.points[free],
-            self.known.macs[free].astype(np.float64),
+        rivals = self._rivals(finished, pending)
+        reference = on_axis(self._reference(finished), self.axis)
+        values = np.empty((0, len(reference)))
+        if rivals:
+            features, known = self.learner.described([o.params for o in rivals])
+            mean, _ = errors.predict(features)
+            costs, _ = self._costs(known, features, latencies)
+            values = on_axis(np.column_stack([np.exp(mean), costs]), self.axis)
+        on_front = [
+            o.params for o, first in zip(rivals, nondominated(values), strict=True) if first
+        ]
+        beliefs = Beliefs(
+            errors,
+            Staircase(values, reference),
+            lambda known, features: self._costs(known, features, latencies),
+            self.axis,
         )
-        mean, sd = errors.predict(features)
-        known = CostArrays(**{name: column[free] for name, column in vars(self.known).items()})
-        costs, fits = self._costs(known, features, latencies)
-        costs = on_axis(np.column_stack([mean, costs]), self.axis)[:, 1:]
-        rate = _greatest(staircase, mean, sd, costs, fits / (macs * (top - trained)))
-        if not rate.max() > 0:  # all that is free is expected to be worse: the least so
-            return int(free[np.argmin(mean - sd)]), top
-        best, rung, value = int(np.argmax(rate)), top, CAUTION * rate.max()
-        near = np.argsort(-rate, kind="stable")[:SCREENED]
-        for level, lower in self.learner.lower.items():
-            some = near[(trained[near] < lower) & (rate[near] > 0)]
-            if not len(some):
-                continue
-            rates = fits[some] * screening_rate(
-                staircase,
-                mean[some],
-                sd[some],
-                costs[some],
-                explained=errors.explained(features[some], level),
-                screen=macs[some] * (lower - trained[some]),
-                rest=macs[some] * (top - lower),
-                rate=rate.max(),
-            )
-            if rates.max() > value:
-                best, rung, value = int(some[np.argmax(rates)]), lower, rates.max()
-        return int(free[best]), rung
+        return beliefs, Points.at(self.space, on_front)
 
-    def _status(self, outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], Indices]:
-        """Epochs that each point has behind it, and the positions of those that are free: neither
-        failed nor pending nor trained to the top."""
-        trained = np.zeros(len(self.points), np.int64)
-        free = np.ones(len(self.points), bool)
-        for outcome in outcomes:
-            index = self._index(outcome)
-            if index is None:
-                continue
-            if outcome.failed or outcome.pending or outcome.rung == self.rungs[-1]:
-                free[index] = False
-            else:
-                trained[index] = max(trained[index], outcome.rung)
-        return trained, np.flatnonzero(free)
-
-    def _index(self, outcome: Outcome) -> int | None:
-        """The outcome's position in ``points``; None for one beyond the sample of a large space."""
-        if outcome.key not in self._indices:
-            found = np.flatnonzero(self.points.distance(outcome.params) == 0)
-            self._indices[outcome.key] = int(found[0]) if len(found) else None
-        return self._indices[outcome.key]
+    def _rivals(self, finished: list[Outcome], pending: list[Outcome]) -> list[Outcome]:
+        """What others must beat, each at its predicted error, since a lucky score is no harder to
+        beat than the architecture is good: what was trained to the top within the limits, and what
+        is pending."""
+        most, top = self.model.limits.max_latency_ms or np.inf, self.rungs[-1]
+        tops = [o for o in finished if o.rung == top and (o.latency_ms or 0) <= most and o.feasible]
+        return tops + pending
 
     def _latencies(self, finished: list[Outcome]) -> Surrogate | None:
         """None where latency plays no part, or was not measured so far."""
         wanted = LATENCY in self.costs or self.model.limits.max_latency_ms is not None
         measured = [outcome for outcome in finished if outcome.latency_ms is not None]
         return self.learner.latencies(measured) if wanted and measured else None
-
-    def _staircase(
-        self,
-        errors: Surrogate,
-        latencies: Surrogate | None,
-        finished: list[Outcome],
-        pending: list[Outcome],
-    ) -> Staircase:
-        """Of what was trained to the top within the limits and of what is pending, each at its
-        predicted error: a lucky score is no harder to beat than the architecture is good."""
-        most = self.model.limits.max_latency_ms or np.inf
-        top = self.rungs[-1]
-        tops = [o for o in finished if o.rung == top and (o.latency_ms or 0) <= most and o.feasible]
-        reference = on_axis(self._reference(finished), self.axis)
-        if not tops + pending:
-            return Staircase(np.empty((0, len(reference))), reference)
-        features, known = self.learner.described([o.params for o in tops + pending])
-        mean, _ = errors.predict(features)
-        costs, _ = self._costs(known, features, latencies)
-        return Staircase(on_axis(np.column_stack([np.exp(mean), costs]), self.axis), reference)
 
     def _costs(
         self, known: CostArrays, features: Floats, latencies: Surrogate | None
@@ -236,31 +231,14 @@ class KnownCostSampler(RungSampler):
 
     def _reference(self, finished: list[Outcome]) -> list[float]:
         """The point given, and what it leaves open by the rules of ``analysis.reference``."""
-        point = {name: MARGIN * float(column.max()) for name, column in vars(self.known).items()}
+        point = {
+            name: MARGIN * float(column.max()) for name, column in vars(self.pool.known).items()
+        }
         point["error"] = 1 - 1 / self.space.num_classes
         tops = [(o.finished, o.latency_ms) for o in finished if o.rung == self.rungs[-1]]
         point[LATENCY] = FIRST_LATENCIES * first_latency(tops)
         point |= {name: v for name, v in self.reference.items() if np.isfinite(v)}
         return [point[name] for name in ("error", *self.costs)]
-
-
-def _greatest(
-    staircase: Staircase, mean: Floats, sd: Floats, costs: Floats, weight: Floats
-) -> Floats:
-    """Expected improvement times weight, (n,), for as many as may be the greatest, 0 for others.
-
-    In order of an upper bound, until no bound exceeds what was found: with many points or several
-    costs a small part is enough.
-    """
-    bound = staircase.bound(mean, sd, costs) * weight
-    order = np.argsort(-bound, kind="stable")
-    rate = np.zeros(len(mean))
-    for start in range(0, len(order), SCREENED):
-        part = order[start : start + SCREENED]
-        if bound[part[0]] <= rate.max():
-            break
-        rate[part] = staircase.improvement(mean[part], sd[part], costs[part]) * weight[part]
-    return rate
 
 
 def _require_sound(

@@ -107,7 +107,7 @@ class Learner:
                 ]
         training, level, value = (np.array(column) for column in zip(*found, strict=True))
         features, _ = self.described([dict(key) for key, _ in trainings])
-        return Rows(features[training], level, training, value)
+        return Rows(features[training], level, training, value, self.features.trend)
 
     def _latency_rows(self, outcomes: Sequence[Outcome]) -> Rows:
         features, _ = self.described([outcome.params for outcome in outcomes])

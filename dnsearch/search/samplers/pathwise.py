@@ -17,7 +17,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.sparse import csr_array
 
 from dnsearch.arrays import Floats, Indices
-from dnsearch.search.samplers.covariance import CONSTANT, TREND, Parameters, Rows
+from dnsearch.search.samplers.covariance import CONSTANT, Parameters, Rows
 from dnsearch.search.samplers.triangle import (
     Triangle,
     matern_triangle,
@@ -41,8 +41,7 @@ class TrainedErrors:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows.take(np.argsort(rows.level, kind="stable"))
-        self.centre = rows.centre
-        self.value = (self.rows.value - self.centre)[:, None]
+        self.surprise = self.rows.surprise[:, None]
         self._triangle = Triangle(self.rows)
         level, features = self.rows.level, self.rows.features
         self._archs = {each: _distinct(features[level == each]) for each in np.unique(level)}
@@ -67,14 +66,14 @@ class TrainedErrors:
         level = self.rows.level
         of_run = (p.noise * p.shared)[level][:, None].astype(dtype)
         luck = _normals(self._runs, count, rng, dtype)  # of each training run
-        missed = self.value - self._functions(p, root, count, rng, dtype)
+        missed = self.surprise - self._functions(p, root, count, rng, dtype)
         missed -= of_run * luck[self._run]
         lower = level > 0  # at the top rung all noise is the run's
         own = (p.noise * np.sqrt(1 - p.shared**2))[level[lower], None]
         missed[lower] -= own * _normals(len(own), count, rng, dtype)
         weights = solve_factor(root, solve_factor(root, missed.astype(dtype)), transposed=True)
         luck += self._sum_by_run @ (of_run * weights)
-        return (self.centre + self.value - of_run * luck[self._run])[~lower].T
+        return (self.rows.value[:, None] - of_run * luck[self._run])[~lower].T
 
     def _functions(
         self, p: Parameters, root: Real, count: int, rng: np.random.Generator, dtype: np.dtype[Any]
@@ -96,14 +95,14 @@ class TrainedErrors:
         """What constants and slopes, of unit variance, are multiplied by in each row: those of the
         top rung first, then those of each lower rung's offset, (n, levels x (1 + features))."""
         level, features = self.rows.level, self.rows.features
-        line = np.column_stack([np.full(len(level), CONSTANT), TREND * features])
+        line = np.column_stack([np.full(len(level), CONSTANT), self.rows.trend.sd * features])
         offsets = [(level == each)[:, None] * line for each in range(1, len(p.rho))]
         return np.hstack([p.rho[level][:, None] * line, *offsets])
 
     def _lines(self, root: Real, design: Floats, count: int, rng: np.random.Generator) -> Floats:
         """Draws of the constants and slopes given the values, whatever the rest of the function:
         (columns of the design, count)."""
-        known = solve_factor(root, np.hstack([design, self.value]).astype(root.dtype))
+        known = solve_factor(root, np.hstack([design, self.surprise]).astype(root.dtype))
         of_design, of_value = np.split(known.astype(np.float64), [-1], axis=1)
         precision = np.eye(design.shape[1]) + of_design.T @ of_design
         lower = cholesky(precision, lower=True)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from numpy.typing import NDArray
 
 from dnsearch.arrays import Floats
-from dnsearch.search.samplers.covariance import (
-    CONSTANT,
-    TREND,
-    Covariance,
-    Parameters,
-    Rows,
-    between,
-)
+from dnsearch.search.samplers.covariance import JITTER, Parameters, Rows, between
+from dnsearch.search.samplers.triangle import Triangle, solve_factor, sure_factor
 
 _CHUNK = 1000
 """Points predicted at a time, so that their covariances stay in the processor's cache."""
@@ -23,11 +19,10 @@ class Surrogate:
     """The posterior, given rows and hyper-parameters."""
 
     def __init__(self, rows: Rows, parameters: Parameters) -> None:
-        self.rows, self.parameters = rows, parameters
-        matrix = Covariance(rows, len(parameters.noise)).matrix(parameters)
-        self.root = cholesky(matrix, lower=True)
-        self.centre = rows.centre
-        self.weights = cho_solve((self.root, True), rows.value - self.centre)
+        self.rows, self.parameters = rows.take(np.argsort(rows.level, kind="stable")), parameters
+        self.centre, self.root = rows.centre, sure_factor(self._matrix, np.dtype(np.float64))
+        known = solve_factor(self.root, self.rows.surprise)
+        self.weights = solve_factor(self.root, known, transposed=True)
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of log error at the top rung, without noise: (n,), (n,)."""
@@ -35,8 +30,9 @@ class Surrogate:
         for start in range(0, len(features), _CHUNK):
             part = slice(start, start + _CHUNK)
             cross = between(features[part], 0, self.rows, self.parameters)
-            mean[part] = self.centre + cross @ self.weights
-            known = solve_triangular(self.root, cross.T, lower=True, check_finite=False)
+            expected = self.centre + self.rows.trend.expected(features[part])
+            mean[part] = expected + cross @ self.weights
+            known = solve_factor(self.root, cross.T)
             explained[part] = np.einsum("ij,ij->j", known, known)
         variance = self._prior_variance(features, 0, 0) - explained
         return mean, np.sqrt(np.maximum(variance, 1e-12))
@@ -63,9 +59,14 @@ class Surrogate:
 
     def _known(self, features: Floats, level: int) -> Floats:
         cross = between(features, level, self.rows, self.parameters)
-        return solve_triangular(self.root, cross.T, lower=True)
+        return solve_factor(self.root, cross.T)
+
+    def _matrix(self, precision: np.dtype[Any]) -> NDArray[Any]:
+        matrix = Triangle(self.rows, with_lines=True).matrix(self.parameters, precision)
+        matrix[np.diag_indices_from(matrix)] += JITTER
+        return matrix
 
     def _prior_variance(self, features: Floats, a: int, b: int) -> Floats:
-        p, trend = self.parameters, CONSTANT**2 + TREND**2 * (features**2).sum(axis=1)
+        p, trend = self.parameters, self.rows.trend.variance(features)
         variance = p.rho[a] * p.rho[b] * (trend + p.deviation**2)
         return variance + (trend + p.offset[a] ** 2 if a == b > 0 else 0.0)

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import get_blas_funcs, get_lapack_funcs
 
 from dnsearch.arrays import Floats, Indices
-from dnsearch.search.samplers.covariance import CONSTANT, ROOT5, TREND, Parameters, Rows
+from dnsearch.search.samplers.covariance import ROOT5, Parameters, Rows
 
 Real = NDArray[Any]
 """Of single or double precision."""
@@ -36,7 +36,7 @@ class Triangle:
         self._pairs = _pairs(rows.training)
         self._trend = None
         if with_lines:
-            self._trend = CONSTANT**2 + TREND**2 * rows.features @ rows.features.T
+            self._trend = rows.trend.covariance(rows.features, rows.features)
 
     def matrix(self, p: Parameters, dtype: DTypeLike = np.float64) -> Real:
         """(n, n)."""

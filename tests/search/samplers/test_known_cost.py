@@ -33,19 +33,26 @@ def error_of(arch, rung, rng, tells=True, noise=0.02):
 
 def outcome(sampler, number, index, rung=9, seed=0, **options):
     """A training of one point, with what its lower rungs measured."""
-    arch = sampler.points.config(index)
+    arch = sampler.pool.points.config(index)
     rng = np.random.default_rng([seed, number])
-    values = sampler.points.values(index)
+    values = sampler.pool.points.values(index)
     signals = {r: {"error": error_of(arch, r, rng, **options)} for r in RUNGS if r <= rung}
     params = {n: values[n] for n in distributions(SPACE)}
     return Outcome(number, params, rung, signals=signals)
+
+
+def proposed(sampler, outcomes):
+    """The sampler's choice as a place in its pool, and its rung."""
+    chosen = dict(sampler.choose(outcomes))
+    rung = chosen.pop("rung")
+    return sampler.pool.places([chosen])[0], rung
 
 
 def searched(sampler, count, **options):
     """The sampler's own first proposals, trained."""
     outcomes = []
     for number in range(count):
-        index, rung = sampler.propose(outcomes)
+        index, rung = proposed(sampler, outcomes)
         outcomes.append(outcome(sampler, number, index, rung, **options))
     return outcomes
 
@@ -85,23 +92,28 @@ def test_it_serves_an_optuna_study_of_ones_own():
 
 def test_the_first_is_the_cheapest_to_the_top():
     sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
-    index, rung = sampler.propose([])
-    assert sampler.known.macs[index] == sampler.known.macs.min()
+    index, rung = proposed(sampler, [])
+    assert sampler.pool.known.macs[index] == sampler.pool.known.macs.min()
     assert rung == 9
 
 
 def test_the_same_trials_give_the_same_proposal():
     a, b = (KnownCostSampler(SPACE, MODEL, rungs=RUNGS, seed=3) for _ in range(2))
     outcomes = searched(a, 14)
-    assert [b.propose(outcomes[:n]) for n in range(14)] == [
-        a.propose(outcomes[:n]) for n in range(14)
+    assert [proposed(b, outcomes[:n]) for n in range(14)] == [
+        proposed(a, outcomes[:n]) for n in range(14)
     ]
 
 
 def test_it_beats_random_search_by_far_on_an_invented_surface():
     sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
-    macs, reference = sampler.known.macs.astype(float), [0.9, 1.1 * sampler.known.macs.max()]
-    errors = [error_of(arch, 9, np.random.default_rng(0), noise=0.0) for arch in sampler.points]
+    macs, reference = (
+        sampler.pool.known.macs.astype(float),
+        [0.9, 1.1 * sampler.pool.known.macs.max()],
+    )
+    errors = [
+        error_of(arch, 9, np.random.default_rng(0), noise=0.0) for arch in sampler.pool.points
+    ]
     truth = np.column_stack([errors, macs])
     best = hypervolume_curve(truth, reference)[-1]
 
@@ -110,7 +122,7 @@ def test_it_beats_random_search_by_far_on_an_invented_surface():
         curve = hypervolume_curve(truth[order], reference)
         return macs[order][: int(np.argmax(curve >= level * best)) + 1].sum()
 
-    found = [sampler._index(o) for o in searched(sampler, 70) if o.rung == 9]
+    found = sampler.pool.places([o.params for o in searched(sampler, 70) if o.rung == 9])
     rng = np.random.default_rng(1)
     blind = np.median([compute_to(rng.permutation(len(macs))) for _ in range(9)])
     assert hypervolume_curve(truth[found], reference)[-1] >= 0.99 * best
@@ -132,9 +144,9 @@ def test_pending_trials_are_not_proposed_again():
     outcomes = searched(sampler, 8)
     asked = set()
     for number in range(8, 14):
-        index, rung = sampler.propose(outcomes)
+        index, rung = proposed(sampler, outcomes)
         asked.add(index)
-        params = {n: sampler.points.values(index)[n] for n in distributions(SPACE)}
+        params = {n: sampler.pool.points.values(index)[n] for n in distributions(SPACE)}
         outcomes.append(Outcome(number, params, rung, pending=True))
     assert len(asked) == 6
 
@@ -142,9 +154,9 @@ def test_pending_trials_are_not_proposed_again():
 def test_failed_points_are_left_alone():
     sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
     outcomes = searched(sampler, 8)
-    index, rung = sampler.propose(outcomes)
-    params = {n: sampler.points.values(index)[n] for n in distributions(SPACE)}
-    again, _ = sampler.propose([*outcomes, Outcome(8, params, rung, failed=True)])
+    index, rung = proposed(sampler, outcomes)
+    params = {n: sampler.pool.points.values(index)[n] for n in distributions(SPACE)}
+    again, _ = proposed(sampler, [*outcomes, Outcome(8, params, rung, failed=True)])
     assert again != index
 
 
@@ -152,22 +164,22 @@ def test_equal_scores_and_a_space_of_one_point_end_in_an_answer():
     sampler = KnownCostSampler(SPACE, MODEL)
     outcomes = []
     for number in range(12):
-        index, rung = sampler.propose(outcomes)
-        values = sampler.points.values(index)
+        index, rung = proposed(sampler, outcomes)
+        values = sampler.pool.points.values(index)
         params = {n: values[n] for n in distributions(SPACE)}
         outcomes.append(Outcome(number, params, rung, signals={1: {"error": 0.5}}))
     assert len({str(o.params) for o in outcomes}) == 12
     one = SearchSpace(growth_rate=(4,), block_config=((2,),), in_channels=1)
     lonely = KnownCostSampler(one, MODEL, rungs=RUNGS)
-    assert lonely.propose([]) == (0, 9)
-    assert lonely.propose([Outcome(0, {}, 9, signals={9: {"error": 0.5}})])[0] == 0
+    assert proposed(lonely, []) == (0, 9)
+    assert proposed(lonely, [Outcome(0, {}, 9, signals={9: {"error": 0.5}})])[0] == 0
 
 
 def test_limits_hold():
     bound = 400_000
     model = CostModel((1, 14, 14), limits=LimitsConfig(max_macs=bound))
     sampler = KnownCostSampler(SPACE, model)
-    assert sampler.known.macs.max() <= bound
+    assert sampler.pool.known.macs.max() <= bound
 
 
 def test_measured_latency_is_learnt_and_its_limit_kept(make_search):
@@ -193,8 +205,8 @@ def test_the_reference_follows_the_first_latency_measured_at_the_top():
         )
     ]
     assert sampler._reference(outcomes) == [0.9, 30.0]
-    cheapest = int(sampler.known.macs.argmin())
-    assert sampler.propose(outcomes[:1]) == (cheapest, 9)  # nothing is known yet of the top's
+    cheapest = int(sampler.pool.known.macs.argmin())
+    assert proposed(sampler, outcomes[:1]) == (cheapest, 9)  # nothing is known yet of the top's
 
 
 def test_an_interrupted_search_with_rungs_ends_as_an_uninterrupted_one(make_search):
@@ -224,7 +236,7 @@ def test_twins_are_one_point():
         num_init_features=(16, "2x growth"),
     )  # fmt: skip
     sampler = KnownCostSampler(space, MODEL)
-    keys = [arch.key for arch in sampler.points]
+    keys = [arch.key for arch in sampler.pool.points]
     assert len(keys) == len(set(keys)) == space.size - 4
 
 
@@ -232,11 +244,11 @@ def test_a_rung_first_heard_of_late_is_taken_up():
     sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
     outcomes = []
     for number in range(12):
-        index, rung = sampler.propose(outcomes)
+        index, rung = proposed(sampler, outcomes)
         told = outcome(sampler, number, index, rung)
         signals = told.signals if number >= 9 else {rung: told.signals[rung]}
         outcomes.append(Outcome(number, told.params, rung, signals=signals))
-    assert sampler.propose(outcomes)
+    assert proposed(sampler, outcomes)
 
 
 def test_promotions_are_the_same_evidence_once():
@@ -258,7 +270,7 @@ def replicated(sampler, times):
 
 
 def values_of(sampler, point):
-    return {name: sampler.points.values(int(point))[name] for name in distributions(SPACE)}
+    return {name: sampler.pool.points.values(int(point))[name] for name in distributions(SPACE)}
 
 
 KNOWN = Parameters(
@@ -275,14 +287,17 @@ def test_seeds_of_an_architecture_are_their_mean_with_as_much_less_noise():
 
     def kernel(a, b):
         r = np.sqrt(5) * np.linalg.norm((a[:, None] - b) / KNOWN.scale, axis=2)
-        return 1 + 0.04 * a @ b.T + 0.01 * (1 + r + r**2 / 3) * np.exp(-r)
+        return 1 + (a * trend.sd) @ (b * trend.sd).T + 0.01 * (1 + r + r**2 / 3) * np.exp(-r)
 
+    trend = sampler.learner.features.trend
+    slopes = features @ trend.mean
     errors = np.log([o.signals[1]["error"] for o in outcomes])
+    errors -= slopes[np.repeat([3, 20, 41, 77], [2, 1, 3, 1])]
     means = np.array([each.mean() for each in np.split(errors, [2, 3, 6])])
     trained = features[[3, 20, 41, 77]]
     inverse = np.linalg.inv(kernel(trained, trained) + np.diag(0.05**2 / np.array([2, 1, 3, 1])))
     cross = kernel(features, trained)
-    expected = errors.mean() + cross @ inverse @ (means - errors.mean())
+    expected = slopes + errors.mean() + cross @ inverse @ (means - errors.mean())
     assert found[0] == pytest.approx(expected, abs=1e-5)
     left = np.diag(kernel(features, features)) - np.einsum("ij,jk,ik->i", cross, inverse, cross)
     assert found[1] == pytest.approx(np.sqrt(left), abs=1e-5)
@@ -310,6 +325,15 @@ def test_the_order_of_trials_says_nothing():
     np.testing.assert_allclose(one, other, atol=1e-8)
 
 
+def test_slopes_beforehand_are_powers_of_sizes_in_any_space():
+    for space in (SPACE, replace(SPACE, growth_rate=(4, 40), bn_size=(4,))):
+        sampler = KnownCostSampler(space, MODEL)
+        known, features = sampler.pool.known, sampler.learner.features
+        expected = features.trend.expected(features.points)
+        powers = -0.1 * np.log(known.params) - 0.02 * np.log(known.macs)
+        assert expected - expected[0] == pytest.approx(powers - powers[0])
+
+
 @pytest.mark.parametrize("costs", [("params", "macs"), ("params", "macs", "activations")])
 def test_several_costs_give_an_answer(costs):
     sampler = KnownCostSampler(SPACE, MODEL, costs=costs, rungs=RUNGS)
@@ -335,13 +359,13 @@ def test_arguments_are_checked(arguments, message):
 def test_points_beyond_the_sample_of_a_large_space_count_all_the_same(monkeypatch):
     from dnsearch.search.samplers import known_cost as module
 
-    monkeypatch.setattr(module, "MOST_SCORED", 30)
+    monkeypatch.setattr(module, "MOST_KEPT", 30)
     sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
-    assert len(sampler.points) == 30
+    assert len(sampler.pool.points) == 30
     whole = SPACE.points(np.random.default_rng(0))
-    inside = {arch.key for arch in sampler.points}
+    inside = {arch.key for arch in sampler.pool.points}
     outside = next(i for i in range(len(whole)) if whole.config(i).key not in inside)
     values = whole.values(outside)
     params = {n: values[n] for n in distributions(SPACE)}
     told = Outcome(0, params, 9, signals={9: {"error": 0.01}})
-    assert sampler.propose([told])
+    assert proposed(sampler, [told])

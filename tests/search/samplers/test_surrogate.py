@@ -3,7 +3,7 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
-from dnsearch.search.samplers.covariance import JITTER, Covariance, Parameters, Rows
+from dnsearch.search.samplers.covariance import JITTER, Covariance, Parameters, Rows, Trend
 from dnsearch.search.samplers.hyperparameters import Normal, Posterior, State, fit, sample
 from dnsearch.search.samplers.surrogate import Surrogate
 
@@ -16,12 +16,19 @@ def planted(rng, trainings=40, dimensions=3, noise=0.02, lower=0.03, tells=True)
     value = np.concatenate([truth, low + lower * rng.standard_normal(trainings)])
     value[:trainings] += noise * rng.standard_normal(trainings)
     level = np.repeat([0, 1], trainings)
-    rows = Rows(np.tile(features, (2, 1)), level, np.tile(np.arange(trainings), 2), value)
-    return rows, truth
+    training = np.tile(np.arange(trainings), 2)
+    slopes = np.linspace(-0.12, 0.03, dimensions), np.linspace(0.1, 0.3, dimensions)
+    return Rows(np.tile(features, (2, 1)), level, training, value, Trend(*slopes)), truth
 
 
 def surface(features):
     return -1.8 - 0.15 * features[:, 0] + 0.1 * np.sin(2 * features[:, 1])
+
+
+def surprise(rows):
+    """What the prior does not expect of the values."""
+    left = rows.value - rows.features @ rows.trend.mean
+    return left - left[rows.level == 0].mean()
 
 
 def test_the_gradient_is_the_derivative():
@@ -38,7 +45,7 @@ def test_the_loss_is_the_density_of_the_rows_and_the_prior():
     rng = np.random.default_rng(1)
     rows, _ = planted(rng, trainings=8)
     posterior = Posterior(rows, rng, 2)
-    mean, sd, value = posterior.mean, posterior.sd, rows.value - rows.centre
+    mean, sd, value = posterior.mean, posterior.sd, surprise(rows)
     losses, fast, densities, priors = [], [], [], []
     for vector in (mean, mean + 0.3 * sd):
         losses.append(posterior.loss(vector)[0])
@@ -63,11 +70,31 @@ def test_the_posterior_is_that_of_textbook_conditioning():
     matrix = Covariance(joint, 2).matrix(parameters)
     old, fresh = slice(0, len(rows)), slice(len(rows), None)
     weights = np.linalg.solve(matrix[old, old], matrix[old, fresh])
-    centre = np.mean(rows.value[rows.level == 0])
-    assert mean == pytest.approx(centre + weights.T @ (rows.value - centre), abs=1e-6)
+    slope = rows.trend.mean
+    centre = np.mean((rows.value - rows.features @ slope)[rows.level == 0])
+    assert mean == pytest.approx(centre + new @ slope + weights.T @ surprise(rows), abs=1e-6)
     noise = parameters.noise[0] ** 2 + JITTER
     covariance = matrix[fresh, fresh] - matrix[fresh, old] @ weights - noise * np.eye(4)
     assert sd**2 == pytest.approx(np.diag(covariance), abs=1e-6)
+
+
+def test_without_deviations_slopes_are_those_of_bayesian_regression():
+    rng = np.random.default_rng(10)
+    features, noise = rng.normal(size=(6, 2)), 0.05
+    trend = Trend(np.array([-0.2, 0.1]), np.array([0.1, 0.02]))
+    value = -1.5 + features @ [-0.3, 0.3] + noise * rng.standard_normal(6)
+    rows = Rows(features, np.zeros(6, int), np.arange(6), value, trend)
+    one = np.ones(1)
+    straight = Parameters(np.ones(2), 1e-6, noise * one, one, 0 * one, one)
+    mean, sd = Surrogate(rows, straight).predict(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    # Beta ~ N(m, S), y ~ N(X beta, noise^2): the posterior's precision is S^-1 + X'X / noise^2.
+    design = np.column_stack([np.ones(6), features])
+    before = np.array([np.mean(value - features @ trend.mean), *trend.mean])
+    prior = np.diag([1.0, 0.1**-2, 0.02**-2])
+    covariance = np.linalg.inv(prior + design.T @ design / noise**2)
+    after = covariance @ (prior @ before + design.T @ value / noise**2)
+    assert mean == pytest.approx([after[0], after[0] + after[1], after[0] + after[2]], abs=1e-5)
+    assert sd[0] == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-3)
 
 
 def test_a_planted_surface_and_its_noise_are_recovered():
@@ -125,7 +152,7 @@ def test_a_lower_rungs_result_narrows_the_top_as_announced():
     share = model.explained(new, 1)
     seen = Rows(
         np.vstack([rows.features, new]), np.append(rows.level, 1),
-        np.append(rows.training, 999), np.append(rows.value, -1.0),
+        np.append(rows.training, 999), np.append(rows.value, -1.0), rows.trend,
     )  # fmt: skip
     _, after = Surrogate(seen, model.parameters).predict(new)
     assert after**2 == pytest.approx(before**2 * (1 - share), rel=1e-3)

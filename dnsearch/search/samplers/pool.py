@@ -1,0 +1,73 @@
+"""``Pool``: the points that a proposal weighs, with what is known of each before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dnsearch.arch.space import Points
+from dnsearch.arrays import Floats, Indices
+from dnsearch.cost.formula import CostArrays
+from dnsearch.search.feasible import CostModel, fitting, identities
+from dnsearch.search.samplers.features import Features
+
+
+@dataclass(frozen=True)
+class Pool:
+    """n different points of a space; ``known`` are their costs, ``features`` is (n, d), scaled."""
+
+    points: Points
+    known: CostArrays
+    features: Floats
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @cached_property
+    def macs(self) -> Floats:
+        """(n,)."""
+        return self.known.macs.astype(np.float64)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {each: place for place, each in enumerate(identities(self.points).tolist())}
+
+    def places(self, params: Sequence[Mapping[str, Any]]) -> list[int | None]:
+        """Where the points with these parameters are; None for one that is not here."""
+        wanted = identities(Points.at(self.points.space, params))
+        return [self._places.get(each) for each in wanted.tolist()]
+
+    def take(self, rows: Indices) -> Pool:
+        """These of the points."""
+        return Pool(self.points.take(rows), self.known.take(rows), self.features[rows])
+
+    def and_also(self, other: Pool) -> Pool:
+        """These points and others, none of which is here."""
+        known = CostArrays.joined([self.known, other.known])
+        features = np.vstack([self.features, other.features])
+        return Pool(Points.joined([self.points, other.points]), known, features)
+
+    def beside(self, centres: Points, model: CostModel, features: Features) -> Pool:
+        """The points one step from a centre in one dimension that meet the limits and are not in
+        this pool."""
+        steps = neighbours(centres)
+        new = np.array([each not in self._places for each in identities(steps).tolist()], bool)
+        points, known = fitting(steps.take(new), model)
+        return Pool(points, known, features.of(points.arrays(), known))
+
+
+def neighbours(points: Points) -> Points:
+    """All that differ from one of the points by one step to the next choice of one dimension, each
+    once."""
+    counts = [len(choices) for choices in points.space.dimensions.values()]
+    found = []
+    for dimension, count in enumerate(counts):
+        for step in (-1, 1):
+            moved = points.digits.copy()
+            moved[:, dimension] += step
+            found.append(moved[(moved[:, dimension] >= 0) & (moved[:, dimension] < count)])
+    return Points(points.space, np.unique(np.vstack(found), axis=0))

@@ -1,0 +1,162 @@
+"""What known-cost weighs: gains by brute force, parts of large spaces against all of them."""
+
+import numpy as np
+import pytest
+
+from dnsearch.analysis.pareto import hypervolume
+from dnsearch.arch.space import SearchSpace
+from dnsearch.config import LimitsConfig
+from dnsearch.search import CostModel, KnownCostSampler
+from dnsearch.search.parameters import distributions
+from dnsearch.search.samplers import known_cost
+from dnsearch.search.samplers.history import Outcome
+from dnsearch.search.samplers.pool import neighbours
+
+SPACE = SearchSpace(
+    growth_rate=(2, 4, 6, 8, 12, 16), block_config=((1, 2, 3, 4),) * 3, bn_size=(0, 2, 4),
+    compression=(0.5, 1.0), in_channels=1,
+)  # fmt: skip
+MODEL = CostModel((1, 14, 14))
+
+
+def outcomes_of(sampler, places):
+    """Trainings of these points, whose error is a power of their parameters and of their shape."""
+    rng, pool = np.random.default_rng(0), sampler.pool
+    found = []
+    for number, place in enumerate(places):
+        values = pool.points.values(int(place))
+        error = 0.8 * pool.known.params[place] ** -0.12 * 1.03 ** values["depth1"]
+        signals = {sampler.rungs[-1]: {"error": float(error * rng.lognormal(0, 0.02))}}
+        params = {name: values[name] for name in distributions(SPACE)}
+        found.append(Outcome(number, params, sampler.rungs[-1], signals=signals))
+    return found
+
+
+def trained(sampler, count):
+    """Outcomes of some points of all sizes."""
+    order = np.argsort(sampler.pool.macs)
+    return outcomes_of(sampler, order[np.linspace(0, len(order) - 1, count).astype(int)])
+
+
+def weighed(sampler, outcomes):
+    """All free points."""
+    behind, free = sampler._status(sampler.pool, outcomes)
+    beliefs, _ = sampler._beliefs(outcomes, [])
+    return beliefs, beliefs.weigh(sampler.pool.take(free), behind[free], sampler.rungs[-1])
+
+
+def test_the_choice_gains_most_hypervolume_per_mac_by_brute_force():
+    sampler = KnownCostSampler(SPACE, MODEL, seed=1)
+    outcomes = trained(sampler, 12)
+    beliefs, all_points = weighed(sampler, outcomes)
+    features, known = sampler.learner.described([o.params for o in outcomes])
+    rows = np.column_stack([np.exp(beliefs.errors.predict(features)[0]), known.macs])
+    reference = [0.9, 1.1 * sampler.pool.macs.max()]
+    before, luck = hypervolume(rows, reference), np.random.default_rng(2).standard_normal(400)
+
+    def gain(place):
+        errors = np.exp(all_points.mean[place] + all_points.sd[place] * luck)
+        own = ([*rows, [error, all_points.pool.macs[place]]] for error in errors)
+        return np.mean([hypervolume(each, reference) for each in own]) - before
+
+    some = [*np.argsort(-all_points.rate)[:3], *range(0, len(all_points.pool), 150)]
+    rates = np.array([gain(place) / all_points.pool.macs[place] for place in some])
+    told = all_points.rate[some]
+    assert told[:3] == pytest.approx(rates[:3], rel=0.15)
+    assert rates[0] > 0.85 * rates.max()
+    chosen = sampler.choose(outcomes)
+    place = all_points.pool.places([{n: chosen[n] for n in distributions(SPACE)}])[0]
+    assert place == some[0]
+
+
+def test_epochs_behind_a_point_are_not_paid_again():
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=(1, 3, 9))
+    outcomes = trained(sampler, 12)
+    beliefs, all_points = weighed(sampler, outcomes)
+    best = np.argsort(-all_points.rate)[:5]
+    pool = all_points.pool.take(best)
+    fresh = beliefs.weigh(pool, np.zeros(5, int), 9).rate
+    assert beliefs.weigh(pool, np.full(5, 3), 9).rate == pytest.approx(fresh * 9 / 6)
+
+
+def test_neighbours_are_one_step_away_by_brute_force():
+    every = SPACE.points(np.random.default_rng(0))
+    centres = every.take(np.array([0, 77, 500]))
+    apart = np.abs(every.digits[:, None].astype(int) - centres.digits).sum(axis=2)
+    expected = {row.tobytes() for row in every.digits[(apart == 1).any(axis=1)]}
+    found = [row.tobytes() for row in neighbours(centres).digits]
+    assert set(found) == expected
+    assert len(found) == len(expected)
+
+
+def test_what_is_beside_meets_the_limits_and_is_new():
+    model = CostModel((1, 14, 14), limits=LimitsConfig(max_macs=300_000))
+    sampler = KnownCostSampler(SPACE, model)
+    order = np.argsort(sampler.pool.macs)
+    part = sampler.pool.take(order[-40:])
+    beside = part.beside(part.points, model, sampler.learner.features)
+    assert 0 < len(beside) < len(neighbours(part.points))
+    assert beside.macs.max() <= 300_000
+    assert not any(part._places.get(row.tobytes()) for row in beside.points.digits)
+    places = [
+        order.tolist().index(at)
+        for at in sampler.pool.places([*map(beside.points.values, range(len(beside)))])
+    ]
+    assert np.array_equal(beside.features, sampler.pool.features[order[places]])
+
+
+@pytest.mark.parametrize("count", [8, 30])
+def test_a_part_of_a_large_space_gives_nearly_the_best_of_all(monkeypatch, count):
+    """2,304 points, of which a tenth is weighed."""
+    whole = KnownCostSampler(SPACE, MODEL)
+    outcomes = trained(whole, count)
+    _, all_points = weighed(whole, outcomes)
+    monkeypatch.setattr(known_cost, "MOST_WORK", 0)
+    monkeypatch.setattr(known_cost, "LEAST_WEIGHED", 240)
+    blind, shares = [], []
+    for seed in range(6):
+        part = KnownCostSampler(SPACE, MODEL, seed=seed)
+        weighed_there = spied(monkeypatch, part)
+        chosen = part.choose(outcomes)
+        assert part.choose(outcomes) == chosen  # a function of the trials
+        place = all_points.pool.places([{n: chosen[n] for n in distributions(SPACE)}])[0]
+        shares.append(all_points.rate[place] / all_points.rate.max())
+        blind.append(max(weighed_there[0].rate) / all_points.rate.max())
+    assert np.mean(shares) > 0.96
+    assert np.mean(shares) > np.mean(blind) + 0.03  # what the sample alone offers
+
+
+def spied(monkeypatch, sampler):
+    """The first parts that a sampler weighs, before they are sharpened."""
+    seen, sharpened = [], sampler._sharpened
+
+    def spy(beliefs, part, *others):
+        seen.append(part)
+        return sharpened(beliefs, part, *others)
+
+    monkeypatch.setattr(sampler, "_sharpened", spy)
+    return seen
+
+
+def test_points_beyond_the_kept_ones_are_proposed_and_never_twice(monkeypatch):
+    monkeypatch.setattr(known_cost, "MOST_KEPT", 50)
+    whole = {row.tobytes() for row in KnownCostSampler(SPACE, MODEL).pool.points.digits}
+    assert len(whole) == 50
+    sampler = KnownCostSampler(SPACE, MODEL)
+    monkeypatch.setattr(known_cost, "MOST_KEPT", 10**6)
+    every = KnownCostSampler(SPACE, MODEL)
+    outcomes = []
+    for _ in range(25):
+        chosen = sampler.choose(outcomes)
+        places = every.pool.places([{n: chosen[n] for n in distributions(SPACE)}])
+        told = outcomes_of(every, places)[0]
+        outcomes.append(Outcome(len(outcomes), told.params, told.rung, signals=told.signals))
+    assert len({o.key for o in outcomes}) == 25
+    beyond = [o for o in outcomes if sampler.pool.places([o.params])[0] is None]
+    assert len(beyond) > 5
+    beliefs, front = sampler._beliefs(outcomes, [])
+    behind, free = sampler._status(sampler.pool, outcomes)
+    part = beliefs.weigh(sampler.pool.take(free), behind[free], 1)
+    sharp = sampler._sharpened(beliefs, part, front, outcomes, 10**6)
+    assert len(sharp.pool) > len(part.pool)
+    assert set(sharp.pool.places([o.params for o in outcomes])) == {None}
