@@ -24,7 +24,7 @@ from dnsearch.scaling.rows import Rows, rows_of
 
 
 class Band(NamedTuple):
-    """Figures and the ends of their 95 % intervals, all (places,)."""
+    """Figures and the ends of their intervals, all (places,)."""
 
     value: Floats
     low: Floats
@@ -94,10 +94,16 @@ class Law:
 
     def logs_of(self, sizes: ArrayLike) -> Floats:
         """Log sizes about ``middle``, (places, k). Raises ConfigError for what has no logarithm."""
-        rows = np.asarray(sizes, dtype=np.float64).reshape(-1, len(self.names))
-        if not (np.isfinite(rows).all() and (rows > 0).all()):
-            raise ConfigError("sizes", "must be finite and above 0")
-        return np.log(rows) - self.middle
+        return logs_of(sizes, len(self.names)) - self.middle
+
+
+def logs_of(sizes: ArrayLike, kinds: int) -> Floats:
+    """Logs of sizes (places,) or (places, kinds), (places, kinds). Raises ConfigError for what has
+    no logarithm."""
+    rows = np.asarray(sizes, dtype=np.float64).reshape(-1, kinds)
+    if not (np.isfinite(rows).all() and (rows > 0).all()):
+        raise ConfigError("sizes", "must be finite and above 0")
+    return np.log(rows)
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,19 @@ class Rows:
             logs - middle, self.log_error, np.ones(len(self.log_error)), self.clusters
         )
         solution = problem.solve()
-        if len(set(self.seeds)) > 1 and math.isfinite(self.seed_sd):
-            of_seeds = self.seed_sd**2 / self.seeds
-            rest = max(0.0, solution.problem.scale**2 - of_seeds.mean())
-            variance = rest + of_seeds
-            solution = replace(problem, sd=np.sqrt(variance / variance.mean())).solve()
+        sd = self.sd_of(solution.problem.scale)
+        if len(set(sd)) > 1:
+            solution = replace(problem, sd=sd).solve()
         return solution, middle
+
+    def sd_of(self, scale: float) -> Floats:
+        """Standard deviations of the rows about a curve up to a factor, (rows,), where that of all
+        together is ``scale``."""
+        if not math.isfinite(self.seed_sd):
+            return np.ones(len(self.seeds))
+        of_seeds = self.seed_sd**2 / self.seeds
+        variance = max(0.0, scale**2 - of_seeds.mean()) + of_seeds
+        return np.sqrt(variance / variance.mean()) if variance.any() else np.ones(len(variance))
 
 
 def rows_of(
