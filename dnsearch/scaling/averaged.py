@@ -22,7 +22,7 @@ from scipy.special import softmax
 from dnsearch.arrays import Floats, Ints
 from dnsearch.scaling.families import FAMILIES
 from dnsearch.scaling.fits import Fits, fit_family
-from dnsearch.scaling.law import Band, Prediction, logs_of
+from dnsearch.scaling.law import Band, logs_of
 from dnsearch.scaling.rows import Rows
 
 LEVEL = 0.9
@@ -41,8 +41,15 @@ FAVOUR = (0.0, 1.0)
 """Powers of size by which rows count."""
 
 
+class Prediction(NamedTuple):
+    """Errors at some sizes: the mean over architectures and seeds, and that of one training run."""
+
+    mean: Band
+    training: Band
+
+
 class Cut(NamedTuple):
-    """The sizes up to ``top`` (log), from which those of the rows ``tail`` (rows,) are predicted."""
+    """From the sizes up to ``top`` (log) the rows ``tail`` (rows,) are predicted."""
 
     top: float
     tail: Ints
@@ -53,10 +60,10 @@ class Averaged:
     """The averaged law of one size.
 
     logs, log_error: of the rows, smallest first, (n,). weights: of the members, (members,), by
-    family and within it by ``FAVOUR``. cuts: from the largest to the smallest. growth: root mean
-    square error of the mean over a cut's tail for each unit of log size that it lay beyond the cut;
-    0 without cuts. scatter: standard deviation of the log error of one training run about the
-    curve.
+    family and within it by ``FAVOUR``. cuts: from the largest to the smallest. growth: what the
+    mean over a cut's tail was off by beyond what the members' spread explains, root mean square for
+    each unit of log size that it lay beyond the cut; 0 without cuts. scatter: standard deviation of
+    the log error of one training run about the curve.
     """
 
     logs: Floats
@@ -68,50 +75,43 @@ class Averaged:
     _fits: Sequence[Fits] = field(repr=False)
 
     @property
-    def checks(self) -> float:
-        """How many times ``TAIL`` fits between the smallest cut and the largest size: predictions
-        that share no data."""
-        return self._checks(math.log(TAIL))
+    def top(self) -> float:
+        """Log of the largest size."""
+        return float(self.logs[-1])
+
+    def tested(self, times: float) -> float:
+        """How many predictions over a factor of ``times`` (above 1) that share no data fit between
+        the smallest cut and the largest size."""
+        return _tested(self.top, self.cuts, math.log(times))
 
     def predict(self, sizes: ArrayLike, level: float = LEVEL) -> Prediction:
         """Errors at ``sizes`` (places,) with bands of this level.
 
-        The curve's standard deviation is that of the members about their mean, or what the cuts
-        were off by, grown in proportion to log size, whichever is more; the band is Student's, with
-        a degree of freedom for every prediction so far ahead that shares no data with the others,
-        and one more. Raises ConfigError for sizes that have no logarithm.
+        The curve's variance is that of the members about their mean, and what the cuts were off by
+        beyond that, grown in proportion to log size. The band is Student's, with a degree of
+        freedom for every prediction so far ahead that shares no data with the others, and at least
+        one. Raises ConfigError for sizes that have no logarithm.
         """
         logs = logs_of(sizes, 1)[:, 0]
         values, spreads = (
-            np.concatenate(part) for part in zip(*(fits.at(logs) for fits in self._fits), strict=True)
+            np.concatenate(part)
+            for part in zip(*(fits.at(logs) for fits in self._fits), strict=True)
         )
-        value = self.weights @ values
-        spread = np.sqrt(self.weights @ (spreads**2 + (values - value) ** 2))
+        value, variance = _mixed(values, spreads, self.weights)
         beyond = np.maximum(0.0, logs - self.top)
-        spread = np.maximum(spread, self.growth * beyond)
-        free = 1 + np.array([self._checks(max(math.log(TAIL), each)) for each in beyond])
+        spread = np.sqrt(variance + (self.growth * beyond) ** 2)
+        free = [max(1.0, self.tested(max(TAIL, times))) for times in np.exp(beyond)]
         t = stats.t.ppf(0.5 + level / 2, free)
         mean, training = t * spread, t * np.hypot(spread, self.scatter)
         return Prediction(
             *(Band(*np.exp([value, value - wide, value + wide])) for wide in (mean, training))
         )
 
-    @property
-    def top(self) -> float:
-        """Log of the largest size."""
-        return float(self.logs[-1])
 
-    def _checks(self, ahead: float) -> float:
-        """The same of predictions so far ahead in log size."""
-        return checks_of(self.top, self.cuts, ahead)
-
-
-def average(rows: Rows) -> Averaged | None:
-    """The averaged law of rows of one size; None for fewer than ``LEAST_ROWS`` sizes."""
+def average(rows: Rows) -> Averaged:
+    """The averaged law of rows of one size that differ in it."""
     order = np.argsort(rows.sizes[:, 0], kind="stable")
     logs, log_error = np.log(rows.sizes[order, 0]), rows.log_error[order]
-    if len(np.unique(logs)) < LEAST_ROWS:
-        return None
     noise = float(np.std(np.diff(log_error))) / math.sqrt(2)
     members = _Members.of(logs, log_error, rows.sd_of(noise)[order], cuts_of(logs))
     weights = members.weights()
@@ -142,8 +142,7 @@ def cuts_of(logs: Floats) -> tuple[Cut, ...]:
     return tuple(found)
 
 
-def checks_of(top: float, cuts: Sequence[Cut], ahead: float = math.log(TAIL)) -> float:
-    """How many steps ``ahead`` in log size lie between the smallest cut and the largest size."""
+def _tested(top: float, cuts: Sequence[Cut], ahead: float = math.log(TAIL)) -> float:
     return (top - cuts[-1].top) / ahead if cuts else 0.0
 
 
@@ -195,24 +194,34 @@ class _Members:
         ]
         if not off:
             return np.full(self.scales.shape[1], 1 / self.scales.shape[1])
-        checks = checks_of(float(self.logs[-1]), self.cuts)
+        checks = _tested(float(self.logs[-1]), self.cuts)
         variance = np.mean(off, axis=0) + np.median(self.scales[0]) ** 2
         return softmax(-checks / 2 * np.log(variance))
 
     def growth(self) -> float:
         """As ``Averaged.growth``, each cut predicted by the weights from the others.
 
-        What the mean of a tail is off by the scatter of its rows is taken off.
+        Of a tail's mean error the luck of its rows and what the spread of the members explains are
+        taken off: what is left no member knows of.
         """
-        off, reach = [], []
+        more, reach = [], []
         for place, cut in enumerate(self.cuts, start=1):
             weights = self.weights(without=place)
-            value = weights @ self.values[place][:, cut.tail]
+            value, variance = _mixed(
+                self.values[place][:, cut.tail], self.spreads[place][:, cut.tail], weights
+            )
             scale, own = weights @ self.scales[place], weights @ self.independent[place]
             luck = scale**2 / max(1.0, own * len(cut.tail))
-            off.append(max(0.0, float(np.mean(value - self.log_error[cut.tail])) ** 2 - luck))
+            off = float(np.mean(value - self.log_error[cut.tail]))
+            more.append(max(0.0, off**2 - luck - float(np.mean(np.sqrt(variance))) ** 2))
             reach.append(float(np.mean(self.logs[cut.tail])) - cut.top)
-        return math.sqrt(sum(off) / sum(np.square(reach))) if off else 0.0
+        return math.sqrt(sum(more) / sum(np.square(reach))) if more else 0.0
+
+
+def _mixed(values: Floats, spreads: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Mean and variance (places,) of members (members, places) of these weights together."""
+    mean = weights @ values
+    return mean, weights @ (spreads**2 + (values - mean) ** 2)
 
 
 def _by_cut(parts: Sequence[Floats]) -> Floats:

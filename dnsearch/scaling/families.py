@@ -121,7 +121,9 @@ def _starts(*others: tuple[float, ...]) -> Floats:
 _SHARED_MEAN, _SHARED_SD = [0.0, np.log(0.5), 0.0], [1.0, 0.7, 1.5]
 """Of the log error at the end, the log exponent and the logit of E's share."""
 
-SATURATING = Family("saturating", _saturating, np.array(_SHARED_MEAN), np.array(_SHARED_SD), _starts())
+SATURATING = Family(
+    "saturating", _saturating, np.array(_SHARED_MEAN), np.array(_SHARED_SD), _starts()
+)
 FROM_CHANCE = Family(
     "from chance",
     _from_chance,

@@ -92,7 +92,7 @@ def fit_family(
 
 @dataclass
 class _Problem:
-    """b fits to be made. logs, sd, weights: (b, n). log_error: (n,). mean: of the priors, (b, p)."""
+    """b fits to make. logs, sd, weights: (b, n). log_error: (n,). mean: of the priors, (b, p)."""
 
     family: Family
     logs: Floats

@@ -63,6 +63,19 @@ class Rows:
             of=number[self.of[trainings]],
         )
 
+    def with_means(self, sizes: Floats, log_error: Floats) -> Rows:
+        """These rows and new architectures of one training run each, at ``sizes`` (new, k)."""
+        new = np.arange(len(log_error))
+        return replace(
+            self,
+            sizes=np.vstack([self.sizes, sizes]),
+            log_error=np.concatenate([self.log_error, log_error]),
+            seeds=np.concatenate([self.seeds, np.ones_like(new)]),
+            clusters=np.concatenate([self.clusters, self.clusters.max() + 1 + new]),
+            each=np.concatenate([self.each, log_error]),
+            of=np.concatenate([self.of, len(self.seeds) + new]),
+        )
+
     def solve(self) -> tuple[Solution, Floats]:
         """The fit, and the middle of the log sizes it is made about, (k,).
 
