@@ -1,6 +1,6 @@
 """What the averaged laws are worth on published learning curves, beside M1 to M4.
 
-    python studies/scaling_curves.py FILE     # two minutes on one core; FILE: the curves as CSV
+    python studies/scaling_curves.py FILE     # a minute on one core; FILE: the curves as CSV
 
 FILE holds the curves of vision models of Alabdulmohsin, Neyshabur and Zhai 2022 (arXiv:2209.06640),
 ``benchmark.vision.csv`` of their repository: Task, Model, Seen Examples, Loss, and Training, which
@@ -132,7 +132,7 @@ def m4(seen: Floats, error: Floats) -> Predictor:
         bounds = ([-np.inf, 0, 0], np.inf)
         return optimize.lsq_linear(terms, np.log(error - floor), bounds=bounds, method="bvls")
 
-    starts = [(e, c) for e in (0.0, 0.3, 0.6, 0.9) for c in (-6.0, -4.0, -1.0)]
+    starts = [(e, c) for e in (0.1, 0.7) for c in (-5.0, -1.0)]
     options = {"xatol": 1e-5, "fatol": 1e-10, "maxiter": 400}
     bounds = [(0, 1), (-12, 1)]
     fits = [

@@ -87,10 +87,11 @@ class Averaged:
     def predict(self, sizes: ArrayLike, level: float = LEVEL) -> Prediction:
         """Errors at ``sizes`` (places,) with bands of this level.
 
-        The curve's variance is that of the members about their mean, and what the cuts were off by
-        beyond that, grown in proportion to log size. The band is Student's, with a degree of
-        freedom for every prediction so far ahead that shares no data with the others, and at least
-        one. Raises ConfigError for sizes that have no logarithm.
+        The curve's standard deviation is that of the members about their mean, or what the cuts
+        were off by beyond that, grown in proportion to log size, whichever is more. The band is
+        Student's, with a degree of freedom for every prediction of ``TAIL`` times the size that
+        shares no data with the others, and at least one. Raises ConfigError for sizes that have no
+        logarithm.
         """
         logs = logs_of(sizes, 1)[:, 0]
         values, spreads = (
@@ -99,9 +100,8 @@ class Averaged:
         )
         value, variance = _mixed(values, spreads, self.weights)
         beyond = np.maximum(0.0, logs - self.top)
-        spread = np.sqrt(variance + (self.growth * beyond) ** 2)
-        free = [max(1.0, self.tested(max(TAIL, times))) for times in np.exp(beyond)]
-        t = stats.t.ppf(0.5 + level / 2, free)
+        spread = np.maximum(np.sqrt(variance), self.growth * beyond)
+        t = stats.t.ppf(0.5 + level / 2, max(1.0, self.tested(TAIL)))
         mean, training = t * spread, t * np.hypot(spread, self.scatter)
         return Prediction(
             *(Band(*np.exp([value, value - wide, value + wide])) for wide in (mean, training))

@@ -51,7 +51,7 @@ def _broken(theta: Floats, logs: Floats, ends: Floats) -> tuple[Floats, Floats]:
     the break as a share of the range behind the end, log f."""
     top, share, alpha = theta[:, :1], expit(theta[:, 2:3]), np.exp(theta[:, 1:2])
     before, place, soft = np.exp(theta[:, 3:4]), theta[:, 4:5], np.exp(theta[:, 5:6])
-    span = ends[:, 1:2]
+    span = ends[:, :1]
     at = (logs + place * span) / soft
     zero = place * span / soft
     bent = soft * (np.logaddexp(0, at) - np.logaddexp(0, zero))

@@ -67,12 +67,12 @@ class Scaling:
     """What is known of how error and cost scale.
 
     names: of the runs. cost: of ``SIZES``, the one that budgets are of. trainings: the training
-    runs, of which ``front`` says which are fitted. laws: by name of size. data: the joint law of cost and images,
-    None without runs on part of the images. worth: what doubling either is worth from the largest
-    fitted network on all images; None where the joint law is not trusted. growth: of the best
-    ``growth_rate``, ``layers`` and, among those with a bottleneck, ``bn_size``. seconds: of a
-    training image; latency: milliseconds of a forward pass. largest: the cost that budgets are
-    multiples of. epochs: of a full training run.
+    runs, of which ``front`` says which are fitted. laws: by name of size. data: the joint law of
+    cost and images, None without runs on part of the images. worth: what doubling either is worth
+    from the largest fitted network on all images; None where the joint law is not trusted. growth:
+    of the best ``growth_rate``, ``layers`` and, among those with a bottleneck, ``bn_size``.
+    seconds: of a training image; latency: milliseconds of a forward pass. largest: the cost that
+    budgets are multiples of. epochs: of a full training run.
     """
 
     names: tuple[str, ...]
