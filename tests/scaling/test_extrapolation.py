@@ -73,7 +73,7 @@ def test_a_wide_band_is_not_trusted():
 
 
 def test_what_would_make_the_band_narrow_does_if_the_curve_is_right():
-    sizes, error, owner = about(SIZES, noise=0.006)
+    sizes, error, owner = about(SIZES, noise=0.01)
     study = study_law(sizes, error, owner, ["params"])
     advice = study.verdict.refusal.advice
     assert study.verdict.refusal.reason is Reason.WIDE
