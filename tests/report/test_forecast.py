@@ -38,8 +38,8 @@ REASONS = {
     "allows",
     Reason.FLOOR_UNKNOWN: "E is not identified: a plain power law that never levels off fits as "
     "well",
-    Reason.FEW_CHECKS: "params allow 2000000.0 predictions of twice the size that share no data (it "
-    "takes 8)",
+    Reason.FEW_CHECKS: "params allow 2000000.0 predictions of twice the size that share no data "
+    "(it takes 8)",
     Reason.WIDE: "at twice the params the error may lie 200000000.0 % above what is predicted "
     "(trusted are 800 %)",
 }
