@@ -249,8 +249,8 @@ FAULTS = (
     Fault(
         "scale never misses the sizes left out",
         "dnsearch/scaling/heldout.py",
-        "missed=abs(off) > math.hypot(width, scatter / math.sqrt(left.architectures)),",
-        "missed=False,",
+        "missed = abs(off) > math.hypot(width, scatter / math.sqrt(left.architectures))",
+        "missed = False",
         "tests/scaling",
     ),
     Fault(
@@ -273,6 +273,41 @@ FAULTS = (
         "        if not own < other:",
         "        if False:",
         "tests/scaling",
+    ),
+    Fault(
+        "a wide band is trusted",
+        "dnsearch/scaling/extrapolation.py",
+        "    if width > NEAR:",
+        "    if False:",
+        "tests/scaling/test_extrapolation.py",
+    ),
+    Fault(
+        "a law that was tested too little is trusted",
+        "dnsearch/scaling/extrapolation.py",
+        "    if checks < CHECKS - 1e-6:",
+        "    if False:",
+        "tests/scaling/test_extrapolation.py",
+    ),
+    Fault(
+        "bands are no wider for what the cuts were off by",
+        "dnsearch/scaling/averaged.py",
+        "np.maximum(np.sqrt(variance), self.growth * beyond)",
+        "np.sqrt(variance)",
+        "tests/scaling/test_averaged.py",
+    ),
+    Fault(
+        "residuals along a training count as independent",
+        "dnsearch/scaling/fits.py",
+        "return (1 - rho) / (1 + rho)",
+        "return np.ones_like(rho)",
+        "tests/scaling/test_averaged.py",
+    ),
+    Fault(
+        "laws are averaged alike, however they predicted",
+        "dnsearch/scaling/averaged.py",
+        "return softmax(-checks / 2 * np.log(variance))",
+        "return softmax(0 * np.log(variance))",
+        "tests/scaling/test_averaged.py",
     ),
     Fault(
         "certificates of unlike schedules",

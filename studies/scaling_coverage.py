@@ -2,7 +2,8 @@
 
 python studies/scaling_coverage.py [DRAWS]      # 500: about ten minutes on one core
 
-Coverage: in how many of 100 draws a 95 % interval holds the truth. The errors of 20 to 60
+Coverage: in how many of 100 draws the 95 % intervals of E, A and alpha and the 90 % bands of the
+averaged laws hold the truth. The errors of 20 to 60
 architectures over 16x or 64x in size are drawn about ``E + A x^-alpha``: the largest part of the
 error that training can take off is 40 to 90 %, alpha 0.2 to 0.8; log-normal scatter of
 architectures 3 %, of 1 to 3 seeds 3 to 5 %, and 5 % of runs are 15 to 50 % worse.
@@ -18,9 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dnsearch.scaling.averaged import Averaged, average
 from dnsearch.scaling.extrapolation import study_law
 from dnsearch.scaling.law import Law, fit_law, worth
 from dnsearch.scaling.powerlaw import curve
+from dnsearch.scaling.rows import Rows, rows_of
 
 Floats = NDArray[np.float64]
 SMALLEST, IMAGES, BEYOND = 1e5, 12000.0, (2.0, 4.0)
@@ -68,6 +71,10 @@ class Draw(NamedTuple):
     mean: Floats  # error there
     one: Floats  # and that of one more training
 
+    @property
+    def rows(self) -> Rows:
+        return rows_of(self.sizes, self.error, self.architecture, ["params"])
+
 
 def draw(rng: np.random.Generator, world: World = WORLDS["as above"]) -> Draw:
     span = float(rng.choice(world.ranges))
@@ -109,12 +116,17 @@ def draw(rng: np.random.Generator, world: World = WORLDS["as above"]) -> Draw:
 
 def covered(law: Law, drawn: Draw) -> dict[str, bool]:
     """Whether each interval of a law holds the truth."""
-    mean, one = law.predict(drawn.beyond)
-    found = {
+    return {
         "E": law.floor.low <= drawn.floor <= law.floor.high,
         "A": law.factors[0].low <= drawn.factor <= law.factors[0].high,
         "alpha": law.exponents[0].low <= drawn.alpha <= law.exponents[0].high,
     }
+
+
+def foretold(averaged: Averaged, drawn: Draw) -> dict[str, bool]:
+    """Whether each band of the averaged laws holds the truth."""
+    mean, one = averaged.predict(drawn.beyond)
+    found = {}
     for place, times in enumerate(BEYOND):
         found[f"mean {times:g}x"] = mean.low[place] <= drawn.mean[place] <= mean.high[place]
     for place, times in enumerate(BEYOND):
@@ -153,8 +165,9 @@ def single(draws: int, world: World, percentiles: bool = False) -> None:
         drawn = draw(rng, world)
         study = study_law(drawn.sizes, drawn.error, drawn.architecture, ["params"])
         assert study.law is not None
-        found.append(covered(study.law, drawn))
-        off.append(abs(study.law.mean(drawn.beyond).value / drawn.mean - 1))
+        averaged = study.averaged or average(drawn.rows)
+        found.append(covered(study.law, drawn) | foretold(averaged, drawn))
+        off.append(abs(averaged.predict(drawn.beyond).mean.value / drawn.mean - 1))
         trusted.append(study.verdict.trusted)
         if percentiles:
             classic.append(covered_by_percentiles(study.law, drawn, other))
@@ -230,7 +243,7 @@ def joint(draws: int) -> None:
 
 
 def main(draws: int = 500) -> None:
-    print("coverage of 95 % intervals; off: median (and 90 %) relative error of predictions beyond")
+    print("coverage of 95 % intervals and 90 % bands; off: median (and 90 %) error of predictions")
     for position, (name, world) in enumerate(WORLDS.items()):
         print(name, flush=True)
         single(draws if not position else draws // 4, world, percentiles=position < 3)

@@ -11,6 +11,7 @@ from dnsearch.report.scaling_reasons import (
     caveats,
     exponent,
     share,
+    what_it_takes,
     what_settles,
     where_held_out,
     why_refused,
@@ -41,8 +42,9 @@ def told(scaling: Scaling) -> list[Said]:
     main = scaling.laws[scaling.cost]
     said = [Said("from", _basis(scaling))]
     if not main.verdict.trusted:
+        what = "not predicted" if main.averaged is None else "predicted, but not to be trusted"
         said.append(
-            Said("refused", _refused(main, "The error of larger networks is not predicted"))
+            Said("refused", _refused(scaling, main, f"The error of larger networks is {what}"))
         )
     said += [Said("next", _predicted(scaling, larger)) for larger in scaling.next]
     said += [Said("worth", _worth(scaling)), Said("grow", _growth(scaling))]
@@ -98,7 +100,8 @@ def _predicted(scaling: Scaling, larger: Larger) -> str:
         return f"For {larger.times:g}x the {unit}: {rest}."
     return (
         f"At {larger.times:g}x the {unit} the predicted error is {percent(larger.error)}, that of "
-        f"one training run {percent_ends(larger.training_error)} %: {rest}."
+        f"one training run {percent_ends(larger.training_error)} %"
+        f"{'' if larger.trusted else ', not to be trusted'}: {rest}."
     )
 
 
@@ -116,11 +119,13 @@ def _figures(scaling: Scaling, larger: Larger) -> str:
     return ", ".join(parts)
 
 
-def _refused(study: LawStudy, what: str) -> str:
+def _refused(scaling: Scaling, study: LawStudy, what: str) -> str:
     refusal = study.verdict.refusal
     if refusal is None:
         return ""
-    return f"{what}: {why_refused(refusal)}. To settle it, {what_settles(refusal.advice)}."
+    takes = what_it_takes(scaling.bill(refusal), scaling.names, len(scaling.trainings))
+    advice = what_settles(refusal.advice)
+    return f"{what}: {why_refused(refusal)}. To settle it, {advice}, with {takes}."
 
 
 def _worth(scaling: Scaling) -> str:
@@ -128,7 +133,7 @@ def _worth(scaling: Scaling) -> str:
     if scaling.data is None:
         return f"{what}: no network was trained on part of them."
     if scaling.worth is None:
-        return _refused(scaling.data, what)
+        return _refused(scaling, scaling.data, what)
     data, network = (
         f"{gain.value:.2g} points ({gain.low:.2g} to {gain.high:.2g})"
         for gain in (scaling.worth.data, scaling.worth.network)

@@ -50,8 +50,8 @@ def _law_picture(scaling: Scaling, size: str) -> Picture:
     reading = "Grey are all training runs on all images."
     if study.law is not None:
         reading += (
-            " The line is the curve fitted to the blue points, the band where its mean lies with "
-            "95 %."
+            " The line is the mean of the curves fitted to the blue points, the band where it lies "
+            "with 90 %."
         )
     if study.held_out is not None:
         reading += (

@@ -40,7 +40,7 @@ def law_figure(series: LawSeries) -> go.Figure:
     figure = go.Figure(layout=layout(460, showlegend=True))
     _points(figure, series.runs, "one training run", color=OTHER, size=5, opacity=0.35)
     if series.fit is not None:
-        _fit(figure, series.fit, "fit and its 95 % band", FRONT, 0.2)
+        _fit(figure, series.fit, "fit and its band", FRONT, 0.2)
     if series.check is not None:
         _check(figure, series.check)
     if series.fitted is not None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dnsearch.analysis.metrics import METRICS, short_number
+import math
+from collections.abc import Sequence
+
+from dnsearch.analysis.metrics import METRICS, duration, short_number
+from dnsearch.scaling.bill import Bill
 from dnsearch.scaling.growth import Cause, Growth
 from dnsearch.scaling.heldout import HeldOut
 from dnsearch.scaling.verdict import Advice, LongerTraining, Reason, Refusal, Verdict
-from dnsearch.text import agreeing, counted
+from dnsearch.text import agreeing, counted, listed
 
 DIMENSIONS = {
     "growth_rate": "growth rate",
@@ -62,6 +66,16 @@ def why_refused(refusal: Refusal) -> str:
             )
         case Reason.FLOOR_UNKNOWN:
             return "E is not identified: a plain power law that never levels off fits as well"
+        case Reason.FEW_CHECKS:
+            return (
+                f"{size} allow {value:.1f} predictions of twice the size that share no data (it "
+                f"takes {limit:g})"
+            )
+        case Reason.WIDE:
+            return (
+                f"at twice the {size} the error may lie {share(value)} above what is predicted "
+                f"(trusted are {share(limit, 0)})"
+            )
 
 
 def what_settles(advice: Advice) -> str:
@@ -74,6 +88,31 @@ def what_settles(advice: Advice) -> str:
     low, high = short_number(advice.low), f"{short_number(advice.high)} {size}"
     where = f"on {low} to {high}" if advice.size == "images" else f"between {low} and {high}"
     return f"train {least}{counted(advice.count, 'more network')} {where}"
+
+
+def what_it_takes(bill: Bill, names: Sequence[str], runs: int) -> str:
+    """The command that settles a refusal and its price, of which so many training runs are done:
+    sentences. names: of the runs that were fitted."""
+    first, more = names[0], f"{names[0]}-more"
+    changes = []
+    if bill.largest:
+        changes.append(f"limits.max_macs = {bill.largest:.3g}")
+    if bill.smaller:
+        changes.append("smaller networks in [space]")
+    if bill.longer:
+        changes.append("twice the epochs in training.rungs")
+    if changes:
+        command = f"`dnsearch run STUDY --scaling --name {more} --trials {bill.runs}`"
+        again = [more] if bill.longer else [*names, more]
+        command += f" with {listed(changes)} in STUDY, then `dnsearch scale {' '.join(again)}`"
+    else:
+        trials = runs + bill.runs
+        command = f"`dnsearch run STUDY --scaling --name {first} --trials {trials}`, then "
+        command += f"`dnsearch scale {' '.join(names)}`"
+    price = f"{counted(bill.runs, 'training run')}, {bill.macs:.2g} MACs"
+    if math.isfinite(bill.seconds):
+        price += f", about {duration(bill.seconds)} of one worker like those before"
+    return f"{command}: {price}"
 
 
 def caveats(verdict: Verdict) -> list[str]:

@@ -51,6 +51,8 @@ def _law_study(study: LawStudy) -> dict[str, Any]:
     found = _verdict(study.verdict)
     if study.law is not None:
         found |= _law(study.law)
+    if study.averaged is not None:
+        found["reach"] = study.reach
     if study.held_out is not None:
         found["held_out"] = _held_out(study.held_out)
     return found
@@ -129,6 +131,7 @@ def _larger(larger: Larger) -> dict[str, Any]:
         **vars(larger.cost),
         "error": _interval(larger.error),
         "training_error": _interval(larger.training_error),
+        "trusted": larger.trusted,
         "seconds": _interval(larger.seconds),
         "latency_ms": _interval(larger.latency_ms),
     }

@@ -103,7 +103,7 @@ def law_series(scaling: Scaling, size: str) -> LawSeries:
     shown = known if size == scaling.cost else []
     runs = _runs(scaling.full, size)
     sizes = np.array([*runs.x, *(float(getattr(larger.cost, size)) for larger in shown)])
-    fit = None if study.law is None else _fit(study.law, _places(study.law, study, sizes))
+    fit = None if study.law is None else _curve(study, study.law, sizes)
     errors = [runs.y, *(np.array(larger.error) for larger in shown)]
     return LawSeries(
         size=size,
@@ -126,22 +126,24 @@ def _runs(full: Sequence[Candidate], size: str) -> Marks:
     return Marks(figures(full, size), figures(full, "error"), hover)
 
 
-def _places(law: Law, study: LawStudy, sizes: Floats) -> Floats:
-    """Where the curve is drawn: no farther than its points where it is not trusted."""
+def _curve(study: LawStudy, law: Law, sizes: Floats) -> Fit:
+    """What predicts, no farther than its points where nothing does."""
     most = law.sizes.max()
-    end = max(sizes.max(), 2 * most) if study.verdict.trusted else most
-    return np.geomspace(law.sizes.min(), end, PLACES)
+    if study.averaged is None:
+        places = np.geomspace(law.sizes.min(), most, PLACES)
+        return _fit(places, law.mean(places), "95 %")
+    places = np.geomspace(law.sizes.min(), max(sizes.max(), 2 * most), PLACES)
+    return _fit(places, study.averaged.predict(places).mean, "90 %")
 
 
-def _fit(law: Law, places: Floats, x: Floats | None = None) -> Fit:
-    """The curve at these places (places,) or (places, k), drawn at ``x`` if that is not they."""
-    band = law.mean(places)
+def _fit(x: Floats, band: Band, level: str) -> Fit:
+    """A curve with its band of this level, drawn at ``x`` (places,)."""
     hover = [
-        f"{format_value('error', v)}<br>95 %: {format_value('error', a)} to "
+        f"{format_value('error', v)}<br>{level}: {format_value('error', a)} to "
         f"{format_value('error', b)}"
         for v, a, b in zip(*band, strict=True)
     ]
-    return Fit(places if x is None else x, band, hover)
+    return Fit(x, band, hover)
 
 
 def _fitted(law: Law, held_out: HeldOut | None) -> Marks:
@@ -193,7 +195,7 @@ def images_series(scaling: Scaling, study: LawStudy) -> list[ImagesLine]:
     return [
         ImagesLine(
             name=f"about {format_value(scaling.cost, float(size))}",
-            fit=_fit(law, np.column_stack([np.full(PLACES, size), x]), x),
+            fit=_fit(x, law.mean(np.column_stack([np.full(PLACES, size), x])), "95 %"),
             means=_means(law, scaling.cost, nearest == number),
         )
         for number, size in enumerate(np.exp(lines))

@@ -1,7 +1,8 @@
 """May a scaling law be used beyond what was trained? Always by leaving the largest sizes out.
 
 ``study_law`` fits a law, predicts the largest sizes from the others, and says whether it is to be
-trusted: if not, why not, and what data would settle it.
+trusted: if not, why not, and what data would settle it. What lies beyond is predicted by several
+laws averaged (``averaged``) where there is one size, and by the law itself where there are two.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from dnsearch.arrays import Floats
+from dnsearch.scaling.averaged import LEAST_RANGE, LEAST_ROWS, Averaged, average
 from dnsearch.scaling.heldout import (
     LEFT_OUT,
     LEFT_OUT_RANGE,
@@ -39,6 +41,18 @@ RANGE = 8.0
 KEPT_RANGE = 4.0
 """The same without the sizes left out."""
 
+NEAR = 0.05
+"""A prediction is trusted where the 90 % band of the mean reaches no farther, as a share."""
+
+CHECKS = 3.0
+"""And where the sizes allow so many predictions as far ahead that share no data."""
+
+TRUSTED_BEYOND = 2.0
+"""A law is trusted if its prediction at so many times the largest size is."""
+
+FARTHEST = 1000.0
+"""Times the largest size up to which it is looked how far predictions are trusted."""
+
 MORE, MOST = 6, 24
 """Networks that are advised where no fit says how many it would take, and the most that are
 tried."""
@@ -46,11 +60,25 @@ tried."""
 
 @dataclass(frozen=True, eq=False)
 class LawStudy:
-    """A law, where one could be fitted, its held-out check, where one could be made, a verdict."""
+    """A law, where one could be fitted, its held-out check, where one could be made, a verdict.
+
+    averaged: what predicts, of one size; None where the data do not allow it, and of two sizes.
+    """
 
     law: Law | None
+    averaged: Averaged | None
     held_out: HeldOut | None
     verdict: Verdict
+
+    @property
+    def reach(self) -> float:
+        """Times the largest size up to which predictions are trusted; 0 for none."""
+        if self.averaged is None or not self.verdict.trusted:
+            return 0.0
+        times = np.geomspace(TRUSTED_BEYOND, FARTHEST, 200)
+        wide = _half_width(self.averaged, times) > NEAR
+        few = np.array([self.averaged.tested(each) for each in times]) < CHECKS - 1e-6
+        return float(times[np.argmax(wide | few) - 1]) if (wide | few).any() else FARTHEST
 
 
 def study_law(
@@ -59,19 +87,25 @@ def study_law(
     """The law, what it would have said of the largest sizes, and whether to trust it beyond them.
 
     Arguments as in ``fit_law``; raises ConfigError only for figures that are not finite and
-    positive. It is trusted if there are at least ``LEAST`` architectures over ``RANGE`` in each
-    size, the errors fall, the held-out predictions beat both baselines and do not miss, and E is
-    identified: E = 0, a plain power law, lies outside the 95 % profile interval of E. Otherwise the
-    curve may level off anywhere below the points.
+    positive. Both take at least ``LEAST`` architectures over ``RANGE`` in each size, and errors
+    that fall. A law of one size is trusted if the averaged laws have been tested ``CHECKS`` times
+    over ``TRUSTED_BEYOND`` and their band so far beyond the largest size is no wider than ``NEAR``.
+
+    A law of two sizes is trusted if the held-out predictions beat both baselines and do not miss,
+    and E is identified: E = 0, a plain power law, lies outside the 95 % profile interval of E.
+    Otherwise the curve may level off anywhere below the points.
     """
     rows = rows_of(sizes, error, architecture, names)
     one_seed = not math.isfinite(rows.seed_sd)
     law = law_of(rows) if _can_be_fitted(rows) else None
     refusal = next(filter(None, (gate(rows) for gate in _GATES)), None)
     if law is None or refusal:
-        return LawStudy(law, None, Verdict(refusal, one_seed))
+        return LawStudy(law, None, None, Verdict(refusal, one_seed))
     held_out = hold_out(rows)
-    return LawStudy(law, held_out, Verdict(_bad_fit(rows, law, held_out), one_seed))
+    if len(names) > 1:
+        return LawStudy(law, None, held_out, Verdict(_bad_fit(rows, law, held_out), one_seed))
+    averaged = average(rows)
+    return LawStudy(law, averaged, held_out, Verdict(_not_near(rows, averaged), one_seed))
 
 
 def _can_be_fitted(rows: Rows) -> bool:
@@ -183,7 +217,45 @@ def _slopes(logs: Floats, log_error: Floats, count: int) -> _Slopes:
     return _Slopes((found - width)[1:], (found + width)[1:])
 
 
-# The gates behind it
+# The gates behind it, of one size
+
+
+def _half_width(averaged: Averaged, times: ArrayLike) -> Floats:
+    """Of the band of the mean at multiples (places,) of the largest size, as a share."""
+    mean = averaged.predict(math.exp(averaged.top) * np.asarray(times)).mean
+    return mean.high / mean.value - 1
+
+
+def _not_near(rows: Rows, averaged: Averaged) -> Refusal | None:
+    """Tested too little, or too wide a band."""
+    checks = averaged.tested(TRUSTED_BEYOND)
+    if checks < CHECKS - 1e-6:
+        low, high = rows.span(0)
+        start = high / TRUSTED_BEYOND**CHECKS
+        advice = MoreNetworks(
+            LEAST_ROWS, False, min(low, start / LEAST_RANGE), start, rows.names[0]
+        )
+        return Refusal(Reason.FEW_CHECKS, advice, rows.names[0], value=checks, limit=CHECKS)
+    width = float(_half_width(averaged, [TRUSTED_BEYOND])[0])
+    if width > NEAR:
+        top = rows.span(0)[1]
+        count = next((n for n in (MORE, 2 * MORE, MOST) if _would_be_near(rows, averaged, n)), None)
+        advice = MoreNetworks(count or MOST, count is None, top, 4 * top, rows.names[0])
+        return Refusal(Reason.WIDE, advice, rows.names[0], value=width, limit=NEAR)
+    return None
+
+
+def _would_be_near(rows: Rows, averaged: Averaged, count: int) -> bool:
+    """Whether so many networks, up to four times as large, would make the band at twice the present
+    largest size narrow enough, if the curve is right: they are put on it."""
+    top = rows.span(0)[1]
+    sizes = top * np.geomspace(1, 4, count + 1)[1:]
+    more = rows.with_means(sizes[:, None], np.log(averaged.predict(sizes).mean.value))
+    mean = average(more).predict([TRUSTED_BEYOND * top]).mean
+    return float(mean.high[0] / mean.value[0]) - 1 <= NEAR
+
+
+# And of two
 
 
 def _bad_fit(rows: Rows, law: Law, held_out: HeldOut) -> Refusal | None:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from dnsearch.arrays import Floats
+from dnsearch.scaling.averaged import average
 from dnsearch.scaling.powerlaw import Figure, curve
 from dnsearch.scaling.rows import Rows
 
@@ -25,8 +26,8 @@ class HeldOut:
     above: by size the largest that was kept; what lay above any of them was left out. sizes:
     (rows, k). found: errors there; law, constant and line: what was predicted, all (rows,). The
     constant is the geometric mean of the three largest rows that were kept: the best of them would
-    be biased low. The line is plain least squares in logs. missed: the law is off on average by
-    more than its interval and the scatter allow.
+    be biased low. The line is plain least squares in logs. missed: a law of two sizes is off on
+    average by more than its interval and the scatter allow.
     """
 
     above: tuple[tuple[str, float], ...]
@@ -68,24 +69,36 @@ def hold_out(rows: Rows) -> HeldOut:
     """The rows at or above a limit, predicted from those below."""
     rest = kept(rows)
     left = rows.keep((rows.sizes >= limits_of(rows)).any(axis=1))
-    solution, middle = rest.solve()
     logs, here = np.log(rest.sizes), np.log(left.sizes)
     last = np.argsort(logs.sum(axis=1))[-LEFT_OUT:]
     line = np.linalg.lstsq(with_one(logs), rest.log_error, rcond=None)[0]
-    places = here - middle
-    centre, low, high = (float(end[0]) for end in solution.interval(_mean_over(places)))
-    off = float(left.log_error.mean()) - centre
-    width = high - centre if off > 0 else centre - low
-    scatter = stats.t.ppf(0.975, max(1, solution.free)) * solution.problem.scale
+    predicted, missed = _averaged(rest, left) if len(rows.names) == 1 else _one_law(rest, left)
     return HeldOut(
         above=tuple((name, rest.span(size)[1]) for size, name in enumerate(rows.names)),
         sizes=left.sizes,
         found=np.exp(left.log_error),
-        law=np.exp(solution.log_error(places)),
+        law=predicted,
         constant=np.full(len(here), np.exp(rest.log_error[last].mean())),
         line=np.exp(with_one(here) @ line),
-        missed=abs(off) > math.hypot(width, scatter / math.sqrt(left.architectures)),
+        missed=missed,
     )
+
+
+def _averaged(rest: Rows, left: Rows) -> tuple[Floats, bool]:
+    """What the averaged laws of ``rest`` say of ``left``, and that their own band judges them."""
+    return average(rest).predict(left.sizes[:, 0]).mean.value, False
+
+
+def _one_law(rest: Rows, left: Rows) -> tuple[Floats, bool]:
+    """What the law of ``rest`` says of ``left``, and whether it misses."""
+    solution, middle = rest.solve()
+    places = np.log(left.sizes) - middle
+    centre, low, high = (float(end[0]) for end in solution.interval(_mean_over(places)))
+    off = float(left.log_error.mean()) - centre
+    width = high - centre if off > 0 else centre - low
+    scatter = stats.t.ppf(0.975, max(1, solution.free)) * solution.problem.scale
+    missed = abs(off) > math.hypot(width, scatter / math.sqrt(left.architectures))
+    return np.exp(solution.log_error(places)), missed
 
 
 def with_one(logs: Floats) -> Floats:

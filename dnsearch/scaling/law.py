@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from dnsearch.analysis.trust import Interval
 from dnsearch.arrays import Floats
@@ -24,33 +23,25 @@ from dnsearch.scaling.rows import Rows, rows_of
 
 
 class Band(NamedTuple):
-    """Figures and the ends of their 95 % intervals, all (places,)."""
+    """Figures and the ends of their intervals, all (places,)."""
 
     value: Floats
     low: Floats
     high: Floats
 
 
-class Prediction(NamedTuple):
-    """Errors at some sizes: the mean over architectures and seeds, and that of one training run."""
-
-    mean: Band
-    training: Band
-
-
 @dataclass(frozen=True, eq=False)
 class Law:
     """``E + sum_k A_k x_k^-alpha_k`` with 95 % intervals (``powerlaw.Solution.interval``).
 
-    The intervals are those of a curve of this form. That it may bend is not in them: of laws whose
-    alpha halved midway about half held the truth at 4x (``studies/scaling_coverage.py``).
+    The intervals are those of a curve of this form. That it may bend is not in them, so that beyond
+    its points a law of one size does not predict: ``averaged`` does.
 
     names: of the sizes. floor: E; a lower end of 0 means that a plain power law is not ruled out.
     factors: A by size. exponents: alpha by size; an end at 0.01 or 10 means unbounded. sizes: of
     the fitted rows, one an architecture and amount of data, (n, k). error: theirs, (n,). seed_sd:
     standard deviation of log error between seeds, NaN from one seed each. scatter: that of a row
-    about the curve. solution: the fit, of log sizes about ``middle`` (k,). residuals: log error
-    about the curve of every training run, (trainings,).
+    about the curve. solution: the fit, of log sizes about ``middle`` (k,).
     """
 
     names: tuple[str, ...]
@@ -65,39 +56,25 @@ class Law:
     error: Floats
     solution: Solution = field(repr=False)
     middle: Floats = field(repr=False)
-    residuals: Floats = field(repr=False)
 
     def mean(self, sizes: ArrayLike) -> Band:
-        """The curve at ``sizes`` (places,) or (places, k): mean over architectures and seeds."""
-        return self.predict(sizes).mean
-
-    def predict(self, sizes: ArrayLike) -> Prediction:
-        """The curve at ``sizes`` (places,) or (places, k), and the error of one new training run
-        there: the curve, and the scatter of architectures and seeds.
-
-        The latter's interval is of the sum of both: the curve's spread on either side as a normal,
-        and the residuals of all training runs, outliers too, widened by what the fit took from
-        them. A few residuals say little of their 2.5 % tails: it is never narrower than that of two
-        normals.
-        """
+        """The curve at ``sizes`` (places,) or (places, k): mean over architectures and seeds, with
+        95 % intervals."""
         logs = self.logs_of(sizes)
-        centre, low, high = self.solution.interval(_curve_at(logs), len(logs))
-        free = max(1, self.solution.free)
-        scatter = np.sort(self.residuals) * math.sqrt(self.architectures / free)
-        t = float(stats.t.ppf(0.975, free))
-        ends = []
-        for side, width in ((-1.0, (centre - low) / t), (1.0, (high - centre) / t)):
-            both = t * np.hypot(width, np.sqrt(np.mean(scatter**2)))
-            ends.append(centre + side * np.maximum(both, _tail(side * scatter, width, t)))
-        value, *mean = np.exp([centre, low, high])
-        return Prediction(Band(value, *mean), Band(value, *np.exp(ends)))
+        return Band(*np.exp(self.solution.interval(_curve_at(logs), len(logs))))
 
     def logs_of(self, sizes: ArrayLike) -> Floats:
         """Log sizes about ``middle``, (places, k). Raises ConfigError for what has no logarithm."""
-        rows = np.asarray(sizes, dtype=np.float64).reshape(-1, len(self.names))
-        if not (np.isfinite(rows).all() and (rows > 0).all()):
-            raise ConfigError("sizes", "must be finite and above 0")
-        return np.log(rows) - self.middle
+        return logs_of(sizes, len(self.names)) - self.middle
+
+
+def logs_of(sizes: ArrayLike, kinds: int) -> Floats:
+    """Logs of sizes (places,) or (places, kinds), (places, kinds). Raises ConfigError for what has
+    no logarithm."""
+    rows = np.asarray(sizes, dtype=np.float64).reshape(-1, kinds)
+    if not (np.isfinite(rows).all() and (rows > 0).all()):
+        raise ConfigError("sizes", "must be finite and above 0")
+    return np.log(rows)
 
 
 @dataclass(frozen=True)
@@ -179,7 +156,6 @@ def law_of(rows: Rows) -> Law:
         error=np.exp(rows.log_error),
         solution=solution,
         middle=middle,
-        residuals=rows.each - solution.log_error(np.log(rows.sizes) - middle)[rows.of],
     )
 
 
@@ -192,18 +168,6 @@ def _floor(solution: Solution) -> Interval:
 
 def _exp(solution: Solution, figure: Figure) -> Interval:
     return Interval(*(float(np.exp(end[0])) for end in solution.interval(figure)))
-
-
-def _tail(scatter: Floats, width: Floats, t: float) -> Floats:
-    """Upper 2.5 % point of a normal of this width (places,) about each of ``scatter`` (n,),
-    mixed."""
-    reach = max(0.0, scatter.max()) + t * width
-    ends = []
-    for most, sd in zip(reach, np.maximum(width, 1e-9), strict=True):
-        grid = np.linspace(0.0, most, 200)
-        below = stats.norm.cdf((grid[:, None] - scatter) / sd).mean(axis=1)
-        ends.append(np.interp(0.975, below, grid))
-    return np.array(ends)
 
 
 # Figures: of parameters (b, p) their value (b,) and gradient (b, p)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from dnsearch.analysis.trust import Interval
@@ -17,9 +18,10 @@ class Larger:
     """A network for ``times`` the cost of the largest that was fitted.
 
     error: predicted error in the mean over seeds, training_error: that of one training run (0 to 1,
-    95 %); None where the law is not trusted. seconds: of training it on all images for the top
-    rung's epochs as the others were trained, latency_ms: milliseconds of a forward pass; None where
-    too few were measured.
+    90 % bands); None where the data allow no prediction. trusted: the prediction is close enough
+    and was tested often enough so far ahead (``extrapolation.NEAR``, ``CHECKS``). seconds: of
+    training it on all images for the top rung's epochs as the others were trained, latency_ms:
+    milliseconds of a forward pass; None where too few were measured.
     """
 
     times: float
@@ -27,6 +29,7 @@ class Larger:
     cost: Cost
     error: Interval | None
     training_error: Interval | None
+    trusted: bool
     seconds: Interval | None
     latency_ms: Interval | None
 
@@ -47,8 +50,8 @@ class Predictor:
 
     def predict(self, times: float, arch: ArchConfig, cost: Cost) -> Larger:
         """What is predicted of this network."""
-        law = self.study.law if self.study.verdict.trusted else None
-        error = None if law is None else law.predict([getattr(cost, self.size)])
+        size, averaged = float(getattr(cost, self.size)), self.study.averaged
+        error = None if averaged is None else averaged.predict([size])
         seconds = _time(self.seconds, cost)
         return Larger(
             times=times,
@@ -56,6 +59,7 @@ class Predictor:
             cost=cost,
             error=None if error is None else _only(error.mean),
             training_error=None if error is None else _only(error.training),
+            trusted=averaged is not None and size <= self.study.reach * math.exp(averaged.top),
             seconds=None if seconds is None else seconds.scaled(self.images),
             latency_ms=_time(self.latency, cost),
         )

@@ -123,7 +123,7 @@ class Problem:
         for _ in range(steps):
             # a parameter that is pushed over its bound stays there while the others move
             stuck = ((theta <= low) & (push < 0)) | ((theta >= high) & (push > 0))
-            step = _damped_step(square, push, damping, stuck)
+            step = damped_step(square, push, damping, stuck)
             trial = _between(theta + _between(step, -1.5, 1.5), low, high)
             new = self._slopes(trial, counts, pin)
             better, settled = new[0] < total, np.abs(total - new[0]) <= 1e-7 * (1 + total)
@@ -172,12 +172,21 @@ class Problem:
 
         It takes the parameters off the degrees of freedom, which a median of residuals cannot.
         """
-        rest = np.abs(self.log_error - curve(theta[None], self.logs)[0][0]) / self.sd
-        free = max(1, len(rest) - len(theta))
-        scale = np.sqrt((rest**2).sum() / free)
-        for _ in range(50):
-            scale = np.sqrt((np.minimum(rest, HUBER * scale) ** 2).sum() / (free * _CLIPPED))
-        return max(float(scale), _LEAST_SCALE)
+        rest = np.abs(self.log_error - curve(theta[None], self.logs)[0]) / self.sd
+        count = rest.shape[1]
+        free = max(1, count - len(theta)) / count
+        return float(huber_scale(rest, np.full(rest.shape, 1 / count), np.array([free]))[0])
+
+
+def huber_scale(far: Floats, weights: Floats, free: Floats) -> Floats:
+    """Standard deviations (b,) of distances ``far`` (b, n) by Huber's proposal 2: of the clipped
+    squares the mean is as expected. weights: (b, n), of sum 1. free: the share of the rows that the
+    parameters leave, (b,)."""
+    scale = np.sqrt((weights * far**2).sum(axis=1) / free)
+    for _ in range(50):
+        clipped = np.minimum(far, HUBER * scale[:, None]) ** 2
+        scale = np.sqrt((weights * clipped).sum(axis=1) / (free * _CLIPPED))
+    return np.maximum(scale, _LEAST_SCALE)
 
 
 def _between(values: Floats, low: Floats | float, high: Floats | float) -> Floats:
@@ -185,7 +194,7 @@ def _between(values: Floats, low: Floats | float, high: Floats | float) -> Float
     return np.minimum(np.maximum(values, low), high)
 
 
-def _damped_step(square: Floats, push: Floats, damping: Floats, stuck: Bools) -> Floats:
+def damped_step(square: Floats, push: Floats, damping: Floats, stuck: Bools) -> Floats:
     """Steps (b, p) of damped Gauss-Newton, 0 for parameters that are stuck.
 
     square: (b, p, p). push, stuck: (b, p). damping: (b,).

@@ -63,6 +63,19 @@ class Rows:
             of=number[self.of[trainings]],
         )
 
+    def with_means(self, sizes: Floats, log_error: Floats) -> Rows:
+        """These rows and new architectures of one training run each, at ``sizes`` (new, k)."""
+        new = np.arange(len(log_error))
+        return replace(
+            self,
+            sizes=np.vstack([self.sizes, sizes]),
+            log_error=np.concatenate([self.log_error, log_error]),
+            seeds=np.concatenate([self.seeds, np.ones_like(new)]),
+            clusters=np.concatenate([self.clusters, self.clusters.max() + 1 + new]),
+            each=np.concatenate([self.each, log_error]),
+            of=np.concatenate([self.of, len(self.seeds) + new]),
+        )
+
     def solve(self) -> tuple[Solution, Floats]:
         """The fit, and the middle of the log sizes it is made about, (k,).
 
@@ -74,12 +87,19 @@ class Rows:
             logs - middle, self.log_error, np.ones(len(self.log_error)), self.clusters
         )
         solution = problem.solve()
-        if len(set(self.seeds)) > 1 and math.isfinite(self.seed_sd):
-            of_seeds = self.seed_sd**2 / self.seeds
-            rest = max(0.0, solution.problem.scale**2 - of_seeds.mean())
-            variance = rest + of_seeds
-            solution = replace(problem, sd=np.sqrt(variance / variance.mean())).solve()
+        sd = self.sd_of(solution.problem.scale)
+        if len(set(sd)) > 1:
+            solution = replace(problem, sd=sd).solve()
         return solution, middle
+
+    def sd_of(self, scale: float) -> Floats:
+        """Standard deviations of the rows about a curve up to a factor, (rows,), where that of all
+        together is ``scale``."""
+        if not math.isfinite(self.seed_sd):
+            return np.ones(len(self.seeds))
+        of_seeds = self.seed_sd**2 / self.seeds
+        variance = max(0.0, scale**2 - of_seeds.mean()) + of_seeds
+        return np.sqrt(variance / variance.mean()) if variance.any() else np.ones(len(variance))
 
 
 def rows_of(

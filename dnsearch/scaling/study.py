@@ -16,6 +16,7 @@ import numpy as np
 from dnsearch.analysis.candidates import Candidate, figures
 from dnsearch.arch.config import ArchConfig
 from dnsearch.scaling import SIZES, TIMES
+from dnsearch.scaling.bill import Bill, bill_of
 from dnsearch.scaling.costlaw import CostLaw, TooFewMeasured
 from dnsearch.scaling.extrapolation import LawStudy
 from dnsearch.scaling.front import Front, front_of
@@ -32,10 +33,15 @@ from dnsearch.scaling.trainings import (
     require_enough,
     trainings_of,
 )
+from dnsearch.scaling.verdict import Refusal
 from dnsearch.search.feasible import CostModel
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
     from dnsearch.search.results import Results
+
+
+HALF = 0.5
+"""The share of further networks that will be near enough to the front to be fitted."""
 
 
 class Basis(NamedTuple):
@@ -60,15 +66,16 @@ class Basis(NamedTuple):
 class Scaling:
     """What is known of how error and cost scale.
 
-    cost: of ``SIZES``, the one that budgets are of. trainings: the training runs, of which
-    ``front`` says which are fitted. laws: by name of size. data: the joint law of cost and images,
-    None without runs on part of the images. worth: what doubling either is worth from the largest
-    fitted network on all images; None where the joint law is not trusted. growth: of the best
-    ``growth_rate``, ``layers`` and, among those with a bottleneck, ``bn_size``. seconds: of a
-    training image; latency: milliseconds of a forward pass. largest: the cost that budgets are
-    multiples of. epochs: of a full training run.
+    names: of the runs. cost: of ``SIZES``, the one that budgets are of. trainings: the training
+    runs, of which ``front`` says which are fitted. laws: by name of size. data: the joint law of
+    cost and images, None without runs on part of the images. worth: what doubling either is worth
+    from the largest fitted network on all images; None where the joint law is not trusted. growth:
+    of the best ``growth_rate``, ``layers`` and, among those with a bottleneck, ``bn_size``.
+    seconds: of a training image; latency: milliseconds of a forward pass. largest: the cost that
+    budgets are multiples of. epochs: of a full training run.
     """
 
+    names: tuple[str, ...]
     cost: str
     trainings: tuple[Candidate, ...]
     front: Front
@@ -87,6 +94,10 @@ class Scaling:
     def full(self) -> list[Candidate]:
         """The training runs on all images."""
         return chosen(self.trainings, self.front.whole)
+
+    def bill(self, refusal: Refusal) -> Bill:
+        """What settling a refusal takes."""
+        return bill_of(refusal.advice, self.full, HALF if self.front.is_chosen else 1.0)
 
 
 def study_scaling(
@@ -116,6 +127,7 @@ def study_scaling(
     predictor = Predictor(cost, laws[cost], seconds, latency, images * epochs)
     budgets = {each: each * largest for each in times}
     return Scaling(
+        names=tuple(each.name for each in results),
         cost=cost,
         trainings=trainings,
         front=front,

@@ -34,6 +34,12 @@ class Reason(StrEnum):
     """value: mean relative error on the sizes left out, more than the law's interval allows."""
     FLOOR_UNKNOWN = "floor-unknown"
     """E may be 0: a plain power law fits as well."""
+    FEW_CHECKS = "too-few-checks"
+    """value: how many predictions so far ahead that share no data the sizes allow. limit: how many
+    it takes."""
+    WIDE = "wide-band"
+    """value: half of the band's width at ``TRUSTED_BEYOND`` times the largest size, as a share.
+    limit: how wide it may be."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ def test_a_laws_series_holds_runs_fit_and_what_was_held_out(good):
     np.testing.assert_allclose(np.sort(series.check.predicted), np.sort(study.held_out.law))
     assert len(series.fitted.x) + len(series.check.means.x) == len(study.law.sizes)
     assert series.fit.x[-1] >= good.next[-1].cost.macs
-    np.testing.assert_allclose(series.fit.band.value, study.law.mean(series.fit.x).value)
+    np.testing.assert_allclose(
+        series.fit.band.value, study.averaged.predict(series.fit.x).mean.value
+    )
     np.testing.assert_allclose(series.next.marks.y, [n.training_error.value for n in good.next])
     np.testing.assert_allclose(series.next.high, [n.training_error.high for n in good.next])
     assert law_series(good, "params").next is None  # they are drawn at what budgets are of

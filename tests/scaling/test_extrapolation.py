@@ -25,7 +25,7 @@ def refusal(sizes, error, owner=None, names=("params",)):
 
 
 def test_a_good_law_is_trusted():
-    study = study_law(*about(SIZES), ["params"])
+    study = study_law(*about(SIZES, noise=0.003), ["params"])
     assert study.verdict.trusted
     assert study.verdict.refusal is None
     assert not study.verdict.one_seed
@@ -33,6 +33,7 @@ def test_a_good_law_is_trusted():
     assert held_out is not None
     assert held_out.above == (("params", pytest.approx(SIZES[19])),)  # 64x: the top 4x
     assert len(held_out.found) == 10
+    assert 2 <= study.reach < 4  # no prediction of 4x was tested three times over 64x
     own = held_out.error_of(held_out.law)
     assert own < 0.05
     assert own < min(held_out.error_of(held_out.constant), held_out.error_of(held_out.line))
@@ -47,11 +48,11 @@ def test_held_out_baselines_by_hand():
     np.testing.assert_allclose(held_out.constant, np.prod(error[6:9]) ** (1 / 3))
     line = np.polyfit(np.log(sizes[:9]), np.log(error[:9]), 1)
     np.testing.assert_allclose(held_out.line, np.exp(np.polyval(line, np.log(sizes[9:]))))
-    np.testing.assert_allclose(held_out.law, error[9:], rtol=1e-3)
+    np.testing.assert_allclose(held_out.law, error[9:], rtol=0.02)
 
 
 def test_one_seed_is_allowed_and_told():
-    verdict = study_law(*about(SIZES, seeds=1), ["params"]).verdict
+    verdict = study_law(*about(SIZES, seeds=1, noise=0.003), ["params"]).verdict
     assert verdict.trusted
     assert verdict.one_seed
 
@@ -59,50 +60,47 @@ def test_one_seed_is_allowed_and_told():
 # What is not, by what it said of the sizes left out
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.03])
-def test_a_plain_power_law_is_not_trusted(noise):
-    found = refusal(*about(SIZES, law=(0.0, 30.0, 0.4), noise=noise))
-    assert found.reason in (Reason.WORSE_THAN_LINE, Reason.FLOOR_UNKNOWN)
+def test_a_wide_band_is_not_trusted():
+    """Of networks and seeds that scatter by 3 %, at twice the size."""
+    study = study_law(*about(SIZES), ["params"])
+    found = study.verdict.refusal
+    assert found.reason is Reason.WIDE
+    band = study.averaged.predict([2 * SIZES[-1]]).mean
+    assert found.value == pytest.approx(band.high[0] / band.value[0] - 1)
+    assert found.value > found.limit == 0.05
     assert (found.advice.low, found.advice.high) == (pytest.approx(6.4e6), pytest.approx(25.6e6))
+    assert study.reach == 0
 
 
-def test_e_that_may_be_0_is_not_trusted():
-    """1 % is too little to be told from 0 here, though the law predicts what was left out."""
-    study = study_law(*about(SIZES, law=(0.01, 30.0, 0.4), seed=2), ["params"])
-    assert study.law.floor.low == 0 < study.law.floor.value
-    assert study.verdict.refusal.reason is Reason.FLOOR_UNKNOWN
+def test_what_would_make_the_band_narrow_does_if_the_curve_is_right():
+    sizes, error, owner = about(SIZES, noise=0.01)
+    study = study_law(sizes, error, owner, ["params"])
+    advice = study.verdict.refusal.advice
+    assert study.verdict.refusal.reason is Reason.WIDE
+    assert not advice.at_least
+    new = np.geomspace(SIZES[-1], 4 * SIZES[-1], advice.count + 1)[1:]
+    more = study.averaged.predict(new).mean.value
+    sizes, error = np.append(sizes, new), np.append(error, more)
+    owner = np.append(owner, 100 + np.arange(advice.count))
+    assert study_law(sizes, error, owner, ["params"]).reach >= 2
 
 
-@pytest.mark.parametrize("noise", [0.005, 0.01])
-def test_sizes_left_out_that_lie_off_are_a_miss(noise):
-    """10 % more error than the curve of the others says: better than the baselines say, but far
-    beyond seed noise. Without that the law is trusted."""
-    sizes, error, owner = about(SIZES, law=(0.05, 100.0, 0.5), noise=noise)
+@pytest.mark.parametrize("times", [0.9, 1.1, 1.25])
+def test_sizes_left_out_that_lie_off_are_not_trusted(times):
+    """Off the curve of the others, far beyond seed noise. Without that the law is trusted."""
+    sizes, error, owner = about(SIZES, law=(0.05, 100.0, 0.5), noise=0.002)
     assert study_law(sizes, error, owner, ["params"]).verdict.trusted
-    off = np.where(sizes > 1.6e6, 1.1, 1.0)
+    off = np.where(sizes > 1.6e6, times, 1.0)
     study = study_law(sizes, error * off, owner, ["params"])
-    found, held_out = study.verdict.refusal, study.held_out
-    assert found.reason is Reason.MISSED
-    assert held_out.missed
-    assert found.value == pytest.approx(0.1 / 1.1, abs=0.02)
-    assert found.value < held_out.error_of(held_out.constant)
-    assert found.value < held_out.error_of(held_out.line)
+    assert study.verdict.refusal.reason is Reason.WIDE
 
 
-def test_a_jump_beyond_the_points_is_worse_than_a_constant():
-    sizes, error, owner = about(SIZES, law=(0.05, 100.0, 0.5))
-    error[sizes > 1.5e6] *= 1.25
-    found = refusal(sizes, error, owner)
-    assert found.reason is Reason.WORSE_THAN_CONSTANT
-    assert found.value >= found.limit
-
-
-def test_a_bend_beyond_the_points_is_worse_than_a_line():
-    sizes, error, owner = about(SIZES, law=(0.05, 100.0, 0.5), noise=0.01)
-    error[sizes > 1.6e6] *= 0.9
-    found = refusal(sizes, error, owner)
-    assert found.reason is Reason.WORSE_THAN_LINE
-    assert found.value >= found.limit
+def test_a_range_that_allows_few_predictions_is_not_trusted():
+    sizes = np.geomspace(1e5, 1.6e6, 20)
+    found = refusal(*about(sizes, noise=0.001))
+    assert found.reason is Reason.FEW_CHECKS
+    assert found.value < found.limit == 3
+    assert found.advice == more(6, 1.6e6 / 32, 1.6e6 / 8)
 
 
 # What is not, before any size is left out
@@ -222,3 +220,20 @@ def test_one_amount_of_data_is_refused():
     assert (found.reason, found.size, found.networks) == (Reason.SAME_SIZE, "images", 20)
     assert found.value == IMAGES
     assert found.advice == more(8, IMAGES / 4, IMAGES * 4, "images")
+
+
+def test_a_joint_law_that_misses_what_was_left_out_is_refused():
+    sizes, error, owner = grid(noise=0.002)
+    assert study_law(sizes, error, owner, ["params", "images"]).verdict.trusted
+    off = np.where(sizes[:, 0] > 1e6, 1.08, 1.0)
+    found = refusal(sizes, error * off, owner, ["params", "images"])
+    assert found.reason in (Reason.MISSED, Reason.WORSE_THAN_LINE)
+    jump = np.where(sizes[:, 0] > 1e6, 1.5, 1.0)
+    found = refusal(sizes, error * jump, owner, ["params", "images"])
+    assert found.reason is Reason.WORSE_THAN_CONSTANT
+    assert found.value >= found.limit
+
+
+def test_a_joint_law_whose_floor_may_be_0_is_refused():
+    found = refusal(*grid(parts=(0.002, 0.15, 0.2)), ["params", "images"])
+    assert found.reason in (Reason.FLOOR_UNKNOWN, Reason.WORSE_THAN_LINE)

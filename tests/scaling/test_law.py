@@ -118,16 +118,6 @@ def test_planted_coefficients_lie_in_their_intervals():
         assert 88 <= sum(row[name] for row in found) <= 99, name
 
 
-def test_one_training_is_less_certain_than_the_mean():
-    law = fit_law(*about(SIZES), ["params"])
-    mean, one = law.predict([1e6, 2e7])
-    np.testing.assert_allclose(mean.value, one.value)
-    assert (one.low < mean.low).all()
-    assert (one.high > mean.high).all()
-    # within the points, nearly all of it is the seed noise: 3 %
-    assert math.log(one.high[0] / one.low[0]) == pytest.approx(2 * 2 * 0.03, rel=0.35)
-
-
 def test_a_narrow_range_leaves_e_open():
     law = fit_law(*about(np.geomspace(1e6, 3e6, 20)), ["params"])
     assert law.floor.low == 0
@@ -146,7 +136,7 @@ def test_densenet_bc_on_cifar10_is_described():
 def test_densenet_bc_predicts_its_largest_network():
     """The 3.46 % of 25.6 M params from the five smaller networks."""
     law = fit_law(PAPER_PARAMS[:5], PAPER_ERROR[:5], range(5), ["params"])
-    found = law.predict([PAPER_PARAMS[5]]).training
+    found = law.mean([PAPER_PARAMS[5]])
     assert found.value[0] == pytest.approx(PAPER_ERROR[5], rel=0.05)
     assert found.low[0] < PAPER_ERROR[5] < found.high[0]
 
