@@ -27,7 +27,7 @@ from dnsearch.search.parameters import RUNG
 from dnsearch.search.samplers.acquisition import Staircase
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.learner import Learner
-from dnsearch.search.samplers.pool import Pool, together
+from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.rungs import RungSampler
 from dnsearch.search.samplers.scripts import ScriptHistory
 from dnsearch.search.samplers.surrogate import Surrogate
@@ -150,7 +150,7 @@ class KnownCostSampler(RungSampler):
     ) -> Weighed:
         """These points, and what lies one step beside the best of them and of what was trained,
         then beside the best of all that, until nothing better is found or ``most`` are weighed."""
-        centres, before = together(weighed.best(CENTRES), front), -1.0
+        centres, before = Points.joined([weighed.best(CENTRES), front]), -1.0
         while weighed.rate.max() > before and (len(weighed.pool) < most or before < 0):
             before = float(weighed.rate.max())
             beside = weighed.pool.beside(centres, self.model, self.learner.features)
