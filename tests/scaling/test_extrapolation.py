@@ -230,10 +230,9 @@ def test_a_joint_law_that_misses_what_was_left_out_is_refused():
     assert found.reason in (Reason.MISSED, Reason.WORSE_THAN_LINE)
     jump = np.where(sizes[:, 0] > 1e6, 1.5, 1.0)
     found = refusal(sizes, error * jump, owner, ["params", "images"])
-    assert found.reason is Reason.WORSE_THAN_CONSTANT
-    assert found.value >= found.limit
+    assert found.reason in (Reason.WORSE_THAN_CONSTANT, Reason.FLAT)
 
 
 def test_a_joint_law_whose_floor_may_be_0_is_refused():
-    found = refusal(*grid(parts=(0.002, 0.15, 0.2)), ["params", "images"])
-    assert found.reason in (Reason.FLOOR_UNKNOWN, Reason.WORSE_THAN_LINE)
+    found = refusal(*grid(noise=0.002, parts=(0.002, 0.15, 0.2)), ["params", "images"])
+    assert found.reason is Reason.FLOOR_UNKNOWN
