@@ -29,11 +29,11 @@ from dnsearch.replay.table import FIGURES, Table
 from dnsearch.report.strategies import amount
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.design import stratified
-from dnsearch.search.samplers import known_cost, learner
+from dnsearch.search.samplers import learner, weighing
 from dnsearch.search.samplers.known_cost import KnownCostSampler
 
 SEEDS, COMPUTE = 10, 25.0
-_propose = KnownCostSampler.propose
+_proposed = KnownCostSampler._proposed
 
 
 def one_signal(name: str) -> AbstractContextManager[object]:
@@ -44,26 +44,26 @@ def one_signal(name: str) -> AbstractContextManager[object]:
 def design_first(count: int) -> AbstractContextManager[object]:
     """The first so many trials are stratified over log MACs, after the cheapest."""
 
-    def propose(self, outcomes):
+    def proposed(self, outcomes):
         if len(outcomes) < count:
-            rng = np.random.default_rng(self.learner.seed)
-            cheapest = int(np.argmin(self.known.macs))
-            order = (i for i in stratified(self.known.macs, rng) if i != cheapest)
+            macs, rng = self.pool.known.macs, np.random.default_rng(self.learner.seed)
+            cheapest = int(np.argmin(macs))
+            order = (i for i in stratified(macs, rng) if i != cheapest)
             first = [cheapest, *itertools.islice(order, count - 1)]
-            return first[len(outcomes)], self.rungs[-1]
-        return _propose(self, outcomes)
+            return self.pool, first[len(outcomes)], self.rungs[-1]
+        return _proposed(self, outcomes)
 
-    return patch.object(KnownCostSampler, "propose", propose)
+    return patch.object(KnownCostSampler, "_proposed", proposed)
 
 
 def no_screening() -> AbstractContextManager[object]:
     """Everything is trained straight to the top."""
-    return patch.object(known_cost, "CAUTION", math.inf)
+    return patch.object(weighing, "CAUTION", math.inf)
 
 
 def caution(value: float) -> AbstractContextManager[object]:
     """Screening by another ``CAUTION``."""
-    return patch.object(known_cost, "CAUTION", value)
+    return patch.object(weighing, "CAUTION", value)
 
 
 def no_lower_rungs() -> AbstractContextManager[object]:

@@ -2,9 +2,9 @@
 
 python studies/densenet-bench/growth.py bench:fashion14-growth
 
-Errors are compared at equal MACs: what is left of their logarithm after a quadratic in log MACs. The
-best network of each kind and size is chosen by some seeds and measured by the others, so that luck
-is not counted.
+Errors are compared at equal MACs: what is left of their logarithm after a quadratic in log MACs.
+The best network of each kind and size is chosen by some seeds and measured by the others, so that
+luck is not counted.
 """
 
 from __future__ import annotations
