@@ -78,7 +78,7 @@ def closest(results: Results, answer: ArchConfig, without: Collection[str]) -> A
     for name, bound in model.bounds.items():
         fits &= columns[name] <= bound
     away = np.abs(np.log(columns[cost]) - math.log(getattr(model.cost(answer), cost)))
-    own = [math.log((LARGE if a.stem == "imagenet" else SMALL).growth_rate) for a in known]
-    growth = np.abs(np.log([a.growth_rate for a in known]) - own)
+    own = [(LARGE if arch.stem == "imagenet" else SMALL).growth_rates[0] for arch in known]
+    growth = np.abs(np.log([arch.growth_rates[0] for arch in known]) - np.log(own))
     order = np.lexsort([growth, np.round(away / ALIKE)])
     return next((known[i] for i in order if fits[i]), None)

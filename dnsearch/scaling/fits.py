@@ -84,8 +84,9 @@ def fit_family(
         problem.weights = weights * independent[:, None]
         theta, _ = problem.minimise(theta)
     _, square, _ = problem.slopes(theta)
+    covariance = np.asarray(np.linalg.inv(square), np.float64)
     return Fits(
-        family, theta, np.linalg.inv(square), problem.sd[:, 0] / sd[0], independent, origin,
+        family, theta, covariance, problem.sd[:, 0] / sd[0], independent, origin,
         problem.ends,
     )  # fmt: skip
 

@@ -70,8 +70,13 @@ class Rows:
 
     def take(self, rows: NDArray[np.bool_] | Indices) -> Rows:
         """These of the rows, by a mask or by their positions."""
-        own = (each[rows] for each in (self.features, self.level, self.training, self.value))
-        return Rows(*own, self.trend)
+        return Rows(
+            self.features[rows],
+            self.level[rows],
+            self.training[rows],
+            self.value[rows],
+            self.trend,
+        )
 
     def and_also(self, features: Floats, value: Floats) -> Rows:
         """These rows, and further ones at the top rung, each a training of its own."""
