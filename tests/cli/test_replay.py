@@ -103,9 +103,15 @@ def test_a_bar_on_a_terminal(dnsearch, asked, monkeypatch):
     ("typed", "told"),
     [
         (["--samplers", "tep"], r"--samplers names no strategy, got 'tep'; did you mean 'tpe'\?"),
-        (["--samplers", "tpe,xyz"], r"--samplers names no strategy, got 'xyz'; known are gp, .*"),
-        (["--samplers", "grid"], r"--samplers names no strategy, got 'grid'; known are gp, .*"),
-        (["--samplers", ""], r"--samplers names no strategy, got ''; known are gp, .*"),
+        (
+            ["--samplers", "tpe,xyz"],
+            r"--samplers names no strategy, got 'xyz'; known are frontier, gp, .*",
+        ),
+        (
+            ["--samplers", "grid"],
+            r"--samplers names no strategy, got 'grid'; known are frontier, gp, .*",
+        ),
+        (["--samplers", ""], r"--samplers names no strategy, got ''; known are frontier, gp, .*"),
         (
             ["--samplers", "tpe,optuna.samplers:TPESample"],
             r"--samplers names nothing in optuna.samplers, got 'optuna.s.*'; did you mean .*",
