@@ -3,6 +3,7 @@
 python studies/densenet-bench/compare.py                     # prints what was replayed last
 python studies/densenet-bench/compare.py --replay            # replays what is not there yet first
 python studies/densenet-bench/compare.py --replay held-out   # or one part of it
+python studies/densenet-bench/compare.py bench:fashion14-growth    # another table, never tuned on
 
 Beside the whole table there are three harder comparisons: on the architectures that the sampler's
 own constants were never tuned on (a fifth, chosen by key); with a tighter reference point, since
@@ -26,7 +27,7 @@ from unittest.mock import patch
 import pandas as pd
 
 from dnsearch.replay.comparison import Comparison, compare
-from dnsearch.replay.files import read_table
+from dnsearch.replay.files import BENCH, read_table
 from dnsearch.replay.measures import AXES, LEVELS
 from dnsearch.replay.run import replay, replays
 from dnsearch.replay.table import Table
@@ -37,7 +38,7 @@ from dnsearch.search.engine import Engine
 NAME, SEEDS, COMPUTE = "bench:fashion14", 20, 60.0
 SAMPLERS = (
     "known-cost", "frontier", "mo-asha", "tpe", "nsga2", "random", "stratified",
-    "gp",  # takes longest by far
+    "gp",  # takes longest by far, and is replayed where it is named: --replay gp
 )  # fmt: skip
 OPTUNAS = ("tpe", "nsga2", "gp")
 FOLDER = Path(__file__).parent / "replays"
@@ -112,15 +113,18 @@ PARTS: dict[str, Part] = {
 
 def main(*arguments: str) -> None:
     """Replays what is missing, where asked to, and prints each part."""
-    whole = read_table(NAME)
-    again = "--replay" in arguments
-    for name in [name for name in arguments if name != "--replay"] or PARTS:
+    recorded = next((word for word in arguments if word.startswith(BENCH)), NAME)
+    whole = read_table(recorded)
+    folder = FOLDER if recorded == NAME else FOLDER / recorded.removeprefix(BENCH)
+    asked = [word for word in arguments if word in PARTS]
+    for name in asked or (PARTS if recorded == NAME else ("whole", "tight")):
         words, part, run = PARTS[name]
         table = part(whole)
-        paths = {sampler: FOLDER / f"{name}-{sampler}.parquet" for sampler in SAMPLERS}
+        paths = {sampler: folder / f"{name}-{sampler}.parquet" for sampler in SAMPLERS}
         for sampler, path in paths.items():
-            if again and not path.is_file():
-                FOLDER.mkdir(exist_ok=True)
+            wanted = "--replay" in arguments and (sampler != "gp" or "gp" in arguments)
+            if wanted and not path.is_file():
+                folder.mkdir(exist_ok=True)
                 run(table, sampler).to_parquet(path, index=False)
         done = [pd.read_parquet(path) for path in paths.values() if path.is_file()]
         if not done:
