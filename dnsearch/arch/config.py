@@ -171,8 +171,8 @@ class ArchConfig:
     def describe(self) -> str:
         """A short name for people, such as ``k=12 blocks 6-12-24 bn 4``; a ``+`` between blocks is
         a transition that does not pool."""
-        text = f"k={_joined(self.growth_rate)} blocks {self.describe_blocks()}"
-        text += f" bn {_joined(self.bn_size)}" if self.bn_size else " plain"
+        text = f"k={joined(self.growth_rate)} blocks {self.describe_blocks()}"
+        text += f" bn {joined(self.bn_size)}" if self.bn_size else " plain"
         if self.compression != 0.5:
             text += f" θ {self.compression:g}"
         if self.norm != "batch":
@@ -300,7 +300,8 @@ def _shortest(values: Sequence[Any]) -> Any:
     return values[0] if len(set(values)) == 1 else tuple(values)
 
 
-def _joined(value: int | tuple[int, ...]) -> str:
+def joined(value: int | tuple[int, ...]) -> str:
+    """One number, or one for each block as ``6-11-23``."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

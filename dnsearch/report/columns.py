@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dnsearch.analysis.candidates import Candidate
+from dnsearch.arch.config import joined
 
 COLUMNS = {
     "number": "trial number in Optuna's storage",
@@ -68,14 +69,15 @@ def row_of(candidate: Candidate) -> dict[str, Any]:
         "name": candidate.name,
         "state": str(candidate.state),
         "basis": str(candidate.basis) if candidate.counts else "",
-        "growth_rate": _joined(candidate.arch.growth_rate),
+        "growth_rate": _number(candidate.arch.growth_rate),
         "block_config": candidate.arch.describe_blocks(),
-        "bn_size": _joined(candidate.arch.bn_size),
+        "bn_size": _number(candidate.arch.bn_size),
         "depth": candidate.arch.depth,
         "curve": [asdict(point) for point in candidate.curve],
     }
     return {name: known[name] for name in COLUMNS}
 
 
-def _joined(value: int | tuple[int, ...]) -> int | str:
-    return value if isinstance(value, int) else "-".join(map(str, value))
+def _number(value: int | tuple[int, ...]) -> int | str:
+    """A number where it is the same for all blocks, so that columns can be sorted by it."""
+    return value if isinstance(value, int) else joined(value)

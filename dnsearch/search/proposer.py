@@ -98,12 +98,13 @@ class Proposer:
             rung = values.pop(RUNG, self._rungs[-1])
             arch = self.space.config(values)
             model = self.problem.model
-            excess = {} if model.is_too_small_for(arch) else model.excess(arch)
+            too_small = model.is_too_small_for(arch)
+            excess = {} if too_small else model.excess(arch)
             if self._trained(arch) >= rung:
                 self.log.reject(trial, DUPLICATE)
                 if screens:
                     break  # these samplers repeat themselves only where nothing is left
-            elif model.is_too_small_for(arch) or any(share > 0 for share in excess.values()):
+            elif too_small or any(share > 0 for share in excess.values()):
                 for name, share in excess.items():
                     trial.set_constraint(name, share)
                 self.log.reject(trial, OVER_LIMIT)

@@ -33,6 +33,23 @@ def test_largest_costs_equal_enumeration(initial):
     assert reference.largest_costs(space, 17, 23) == largest
 
 
+def test_largest_costs_where_blocks_differ():
+    """A transition that does not pool costs more, though "pool" comes later in the alphabet."""
+    space = study(
+        space={
+            "growth_rate": [3, 8],
+            "growth_ratio": [1, 1.5, 2],
+            "block_config": [[1, 3], [2], [1, 2]],
+            "bn_size": [[0, 2], [4], [0, 1]],
+            "transition": [["pool", "narrow"], ["narrow", "pool"]],
+            "stem": ["cifar", "imagenet"],
+        }
+    ).space.build(3, 10)
+    every = costs(space.points(np.random.default_rng(0)).arrays(), 17, 23)
+    largest = {name: int(figures.max()) for name, figures in vars(every).items()}
+    assert reference.largest_costs(space, 17, 23) == largest
+
+
 def test_costs_come_from_the_space_and_error_from_guessing():
     point = reference.reference_point(study(objectives={"costs": ["params"]}), (1, 28, 28), 10)
     largest = reference.largest_costs(study().space.build(1, 10), 28, 28)

@@ -23,17 +23,10 @@ from dnsearch.search.results import read_results
 from tests.fakes import FakeEvaluator
 
 from .invented import candidate, results
-from .test_run import Confirmation, copied, score, searched
+from .test_run import Confirmation, copied, score
 
 PLAIN = Request(top=1, sample=1, seeds=2, epochs=6)
 REQUEST = replace(PLAIN, rates=True)
-
-
-@pytest.fixture(scope="module")
-def search_ended(tmp_path_factory) -> RunDir:
-    run = RunDir(tmp_path_factory.mktemp("searched") / "run")
-    searched(run)
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -88,13 +88,6 @@ class _Killed(Exception):
 
 
 @pytest.fixture(scope="module")
-def search_ended(tmp_path_factory) -> RunDir:
-    run = RunDir(tmp_path_factory.mktemp("searched") / "run")
-    searched(run)
-    return run
-
-
-@pytest.fixture(scope="module")
 def all_confirmed(search_ended, tmp_path_factory) -> RunDir:
     """The same with all trainings of ``REQUEST``, in one sitting."""
     run = copied(search_ended, tmp_path_factory.mktemp("confirmed"))
