@@ -29,6 +29,9 @@ from dnsearch.replay.table import Table
 from dnsearch.rundir import cpu_cores
 from dnsearch.search.predictions import Predictions, predict_errors
 
+IMAGES = 4000
+"""That validate, of fashion-mnist-16k."""
+
 SEARCHES, TRAININGS = 20, (15, 30, 60)
 SAMPLERS = ("known-cost", "random")
 LEVELS = (0.5, 0.7, 0.9)
@@ -73,7 +76,7 @@ def stopped(table: Table, noise: float, sampler: str, seed: int, trainings: int)
     engine = engine_of(table, problem, sampler, seed, trainings)
     engine.run(lambda progress: None)
     store = engine.store
-    predictions = predict_errors(store, problem.space, problem.model, problem.rungs, seed)
+    predictions = predict_errors(store, problem.space, problem.model, problem.rungs, IMAGES, seed)
     if predictions is None:
         return None
     shown = {r.job.arch.key: r.score.error for r in store.records() if r.values}

@@ -36,6 +36,7 @@ BRUTE_FORCE = 300
 COSTS = ("macs", "params")
 RUNGS = (1, 3, 9)
 MODEL = CostModel((3, 32, 32))
+IMAGES = 4000
 SPACE = SearchSpace(
     growth_rate=tuple(range(4, 33, 4)),
     block_config=(tuple(range(1, 13)),) * 4,
@@ -68,8 +69,8 @@ def measured(finished: int, screened: int) -> str:
     store = searched(finished, screened)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "predictions.npz"
-        computed, found = timed(lambda: predict_errors(store, SPACE, MODEL, RUNGS, 0, file))
-        read, _ = timed(lambda: predict_errors(store, SPACE, MODEL, RUNGS, 0, file))
+        computed, found = timed(lambda: predict_errors(store, SPACE, MODEL, RUNGS, IMAGES, 0, file))
+        read, _ = timed(lambda: predict_errors(store, SPACE, MODEL, RUNGS, IMAGES, 0, file))
     assert found is not None
     points = SPACE.points(np.random.default_rng(0), finished + screened)
     by_key = {points.config(i).key: i for i in range(len(points))}
