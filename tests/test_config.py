@@ -157,7 +157,10 @@ REFUSED = [
     ),
     ("[space]\ndrop_rate = 1", r"space.drop_rate must lie in \[0, 1\), got 1.0"),
     ('[space]\nnorm = "layer"', r"space.norm\[0\] must be 'batch' or 'group', got 'layer'"),
-    ('[space]\nstem = ["big"]', r"space.stem\[0\] must be 'imagenet' or 'cifar', got 'big'"),
+    (
+        '[space]\nstem = ["big"]',
+        r"space.stem\[0\] must be 'imagenet', .* or 'patch4', got 'big'",
+    ),
     ('[space]\ntransition = "wide"', r"space.transition must be one of pool, narrow, got 'wide'"),
     ("[space]\nbn_size = [[1], [2]]", r"space.bn_size must be choices .* together, or 3 lists .*"),
     ("[space]\ntransition = [[], []]", r"space.transition\[0\] must offer at least one choice.*"),
@@ -186,7 +189,7 @@ REFUSED = [
             'growth_rate = "a"': "growth_rate must be an integer from 1 to 4096, got 'a'",
             "block_config = 3": "block_config must be a list of one or more block depths, got 3",
             "compression = nan": "compression must be a finite number, got nan",
-            'stem = "x"': "stem must be one of imagenet, cifar, got 'x'",
+            'stem = "x"': "stem must be one of imagenet, cifar, patch2, patch4, got 'x'",
             "num_classes = 5": "num_classes is given by the images, got 5; leave it out",
         }.items()
     ),
@@ -433,7 +436,7 @@ STUDIES = st.fixed_dictionaries(
                 "compression": choices(st.floats(0.6, 1)),
                 "drop_rate": choices(shares),
                 "norm": choices(st.sampled_from(["batch", "group"])),
-                "stem": st.sampled_from(["cifar", "imagenet"]),
+                "stem": st.sampled_from(["cifar", "imagenet", "patch2", "patch4"]),
             },
         ),
         "limits": st.fixed_dictionaries(

@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from dnsearch.errors import ConfigError, nearest
 
 Norm = Literal["batch", "group"]
-Stem = Literal["imagenet", "cifar"]
+Stem = Literal["imagenet", "cifar", "patch2", "patch4"]
 Transition = Literal["pool", "narrow"]
 
 MOST_LAYERS = 1024
@@ -37,6 +38,32 @@ _BY_BLOCK = ("growth_rate", "bn_size")
 _LATER = {"transition": "pool"}
 """Fields that the first versions lacked, and what they stand at there: left out of ``to_dict``, so
 that the keys of their architectures stay as they were."""
+
+
+class StemShape(NamedTuple):
+    """The convolution of a stem, and whether a 3x3/2 max-pool follows it."""
+
+    kernel: int
+    stride: int
+    padding: int
+    pooled: bool = False
+
+    def least_size(self, pools: Any) -> Any:
+        """Smallest side of an image of which a pixel is left after so many halvings behind the
+        stem; a number or an array. The halvings of the stem with a max-pool round up."""
+        if self.pooled:
+            return 2 * self.stride * (2**pools - 1) + 1
+        return self.stride * 2**pools
+
+
+STEMS: Mapping[Stem, StemShape] = MappingProxyType(
+    {
+        "imagenet": StemShape(7, 2, 3, pooled=True),
+        "cifar": StemShape(3, 1, 1),
+        "patch2": StemShape(2, 2, 0),
+        "patch4": StemShape(4, 4, 0),
+    }
+)
 
 
 def transition_width(channels: Any, compression: Any) -> Any:
@@ -59,7 +86,8 @@ class ArchConfig:
     compression: share of the channels that a transition keeps (theta in the paper).
     drop_rate: share of its new maps that each dense layer drops in training.
     norm: ``batch`` or ``group`` (GroupNorm, Wu & He 2018, arXiv:1803.08494).
-    stem: ``imagenet`` (7x7/2 convolution, norm, 3x3/2 max-pool) or ``cifar`` (one 3x3 convolution).
+    stem: ``imagenet`` (7x7/2 convolution, norm, 3x3/2 max-pool), ``cifar`` (one 3x3 convolution),
+    ``patch2`` or ``patch4`` (one 2x2/2 or 4x4/4 convolution, as in RDNet).
     transition: what is behind every block but the last, or a word for each: ``pool``, a 1x1
     convolution and pooling as in the paper, or ``narrow``, the convolution alone, which leaves the
     resolution as it is (RDNet, Kim et al. 2024, arXiv:2403.19588).
@@ -160,7 +188,7 @@ class ArchConfig:
     @property
     def least_size(self) -> int:
         """Smallest side of an input of which a pixel is left after the last transition."""
-        return int(_least_size(self.stem == "cifar", sum(self.pools)))
+        return int(STEMS[self.stem].least_size(sum(self.pools)))
 
     @cached_property
     def key(self) -> str:
@@ -177,6 +205,8 @@ class ArchConfig:
             text += f" θ {self.compression:g}"
         if self.norm != "batch":
             text += f" {self.norm}-norm"
+        if self.stem.startswith("patch"):
+            text += f" {self.stem}"
         if self.drop_rate:
             text += f" drop {self.drop_rate:g}"
         return text
@@ -251,7 +281,9 @@ class ArchArrays:
     @property
     def least_size(self) -> NDArray[np.int64]:
         """``ArchConfig.least_size`` of each, (n,)."""
-        return _least_size(self.stem == "cifar", self.pools.sum(axis=1))
+        pools = self.pools.sum(axis=1)
+        sizes = [stem.least_size(pools) for stem in STEMS.values()]
+        return np.select([self.stem == name for name in STEMS], sizes)
 
     @classmethod
     def of(cls, configs: list[ArchConfig]) -> ArchArrays:
@@ -281,11 +313,6 @@ class ArchArrays:
         transition: tuple[Transition, ...] = tuple("pool" if each else "narrow" for each in pools)
         rest = {name: value.item() for name, value in values.items()}
         return ArchConfig(transition=transition, **by_block, **rest)
-
-
-def _least_size(cifar: Any, pools: Any) -> Any:
-    """For numbers or arrays; the imagenet stem has two halvings of its own, which round up."""
-    return np.where(cifar, 2**pools, 4 * (2**pools - 1) + 1)
 
 
 def _padded(rows: Sequence[Sequence[Any]], width: int, dtype: Any) -> NDArray[Any]:

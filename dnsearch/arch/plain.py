@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.config import STEMS, ArchConfig
 
 LEAST_CHANNELS_A_GROUP = 8
 
@@ -119,15 +119,16 @@ class PlainDenseNet(nn.Module):
 
     @staticmethod
     def _stem(config: ArchConfig) -> OrderedDict[str, nn.Module]:
-        width = config.num_init_features
-        if config.stem == "cifar":
-            return OrderedDict(conv0=nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False))
-        return OrderedDict(
-            conv0=nn.Conv2d(config.in_channels, width, 7, stride=2, padding=3, bias=False),
-            norm0=_norm(config, width),
-            relu0=nn.ReLU(inplace=True),
-            pool0=nn.MaxPool2d(3, stride=2, padding=1),
+        width, stem = config.num_init_features, STEMS[config.stem]
+        settings = {"stride": stem.stride, "padding": stem.padding, "bias": False}
+        parts: OrderedDict[str, nn.Module] = OrderedDict(
+            conv0=nn.Conv2d(config.in_channels, width, stem.kernel, **settings)
         )
+        if stem.pooled:
+            parts["norm0"] = _norm(config, width)
+            parts["relu0"] = nn.ReLU(inplace=True)
+            parts["pool0"] = nn.MaxPool2d(3, stride=2, padding=1)
+        return parts
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, num_classes) of images (n, in_channels, h, w)."""

@@ -40,7 +40,7 @@ MOST_ELEMENTS = 2 * 10**9
 @click.option("--compression", type=float, help="Share of channels a transition keeps.")
 @click.option("--drop-rate", type=float, help="Share of maps that a layer drops; for memory.")
 @click.option("--norm", help="batch or group.")
-@click.option("--stem", help="imagenet or cifar.")
+@click.option("--stem", help="imagenet, cifar, patch2 or patch4.")
 @click.option(
     "--transition", help="pool or narrow, which does not; pool-narrow is a word for each."
 )

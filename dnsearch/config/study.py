@@ -150,7 +150,8 @@ class SpaceConfig(Section):
     )
     stem: Stems = Field(
         default=("cifar",),
-        description="cifar (3x3) for images up to about 64 pixels, imagenet (7x7/2, pool)",
+        description="cifar (3x3) for images up to about 64 pixels, imagenet (7x7/2, pool), patch2 "
+        "and patch4 (2x2/2, 4x4/4)",
     )
 
     def model_post_init(self, _: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
+from dnsearch.search.check import CIFAR_SIDE
 from dnsearch.search.feasible import CostModel
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
@@ -61,14 +62,17 @@ def published_name(arch: ArchConfig) -> str:
 
 def closest(results: Results, answer: ArchConfig, without: Collection[str]) -> ArchConfig | None:
     """The published network or member of a family that costs most nearly what ``answer`` does,
-    with the same stem, within the limits; None where there is none.
+    within the limits; None where there is none. Its stem is the same, or where that is made of
+    patches the one that is usual for images of this size.
 
     By the study's first cost that is known before training; of those that cost about the same the
     one whose growth rate is nearest its namesake's. Keys in ``without`` are left out.
     """
     model = cost_model(results)
+    usual = "cifar" if min(model.shape[1:]) <= CIFAR_SIDE else "imagenet"
+    stem = usual if answer.stem.startswith("patch") else answer.stem
     known = [arch for arch in published(answer.in_channels, answer.num_classes)
-             if arch.key not in without and arch.stem == answer.stem
+             if arch.key not in without and arch.stem == stem
              and arch.least_size <= min(model.shape[1:])]  # fmt: skip
     if not known:
         return None

@@ -9,13 +9,13 @@ Tests hold it, to the unit, to fvcore's count of these in the built network
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dnsearch.arch.config import ArchArrays, ArchConfig, transition_width
+from dnsearch.arch.config import STEMS, ArchArrays, ArchConfig, StemShape, transition_width
 from dnsearch.arch.kernels import Kernels
 from dnsearch.arrays import Bools, Indices, Ints
 
@@ -153,21 +153,27 @@ def _named(name: str, columns: dict[str, Any]) -> StageCost:
 
 
 def _stem(archs: ArchArrays, height: int, width: int, size: int) -> tuple[StageCost, Ints, Ints]:
-    """imagenet: conv7x7/2, norm, relu, max-pool3x3/2; cifar: conv3x3."""
-    imagenet = archs.stem == "imagenet"
-    out, halve = archs.num_init_features, lambda size: -(-size // 2)
-    conv_h = np.where(imagenet, halve(height), height)
-    conv_w = np.where(imagenet, halve(width), width)
+    """A convolution; in the imagenet stem also norm, relu and max-pool3x3/2."""
+    is_stem = [archs.stem == name for name in STEMS]
+
+    def of(each: Callable[[StemShape], int]) -> Ints:
+        return np.select(is_stem, [each(stem) for stem in STEMS.values()])
+
+    def convolved(side: int) -> Ints:
+        return of(lambda stem: (side + 2 * stem.padding - stem.kernel) // stem.stride + 1)
+
+    out, pooled = archs.num_init_features, of(lambda stem: stem.pooled)
+    conv_h, conv_w = convolved(height), convolved(width)
     pixels = conv_h * conv_w
-    weights = np.where(imagenet, 49, 9) * archs.in_channels * out
-    h = np.where(imagenet, halve(conv_h), conv_h)
-    w = np.where(imagenet, halve(conv_w), conv_w)
+    weights = of(lambda stem: stem.kernel**2) * archs.in_channels * out
+    h = np.where(pooled, -(-conv_h // 2), conv_h)
+    w = np.where(pooled, -(-conv_w // 2), conv_w)
     # The image; in the imagenet stem also the norm's input, the ReLU's output that the pooling
     # reads, and the pooling's int64 indices.
-    saved = size * (archs.in_channels * height * width + imagenet * out * 2 * pixels)
-    saved = saved + imagenet * 8 * out * h * w
+    saved = size * (archs.in_channels * height * width + pooled * out * 2 * pixels)
+    saved = saved + pooled * 8 * out * h * w
     columns = {
-        "params": weights + imagenet * 2 * out,
+        "params": weights + pooled * 2 * out,
         "macs": weights * pixels,
         "activations": out * pixels,
         "saved": saved,

@@ -236,7 +236,7 @@ def _on_images(found: Check) -> Iterator[str]:
     if study.space.stem == ("cifar",) and min(height, width) > CIFAR_SIDE:
         yield (
             f"images of {height}x{width} pixels are trained on at full size by the cifar stem; set "
-            'space.stem = "imagenet" or data.image_size'
+            'space.stem = "imagenet" or "patch4", or data.image_size'
         )
     if channels == 3 and is_grey(data.train.images):
         yield "all images are grey, but stored in colour; store them as grey to save time"

@@ -3,7 +3,8 @@ size buys, or what a scaling law is fitted to is trained."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -115,23 +116,43 @@ def _refined(position: NDArray[np.float64]) -> Iterator[int]:
         targets = 2 * targets - 1
 
 
-def scaling(cost: NDArray[np.number], rng: np.random.Generator) -> Iterator[Planned]:
+def scaling(
+    cost: NDArray[np.number],
+    rng: np.random.Generator,
+    best: Callable[[Indices], int],
+    before: Sequence[int] = (),
+) -> Iterator[Planned]:
     """Points of ``SIZES`` sizes log-spaced over at least ``LEAST_SPAN``, in rounds of a new shape
     each: trained on all images, on one of ``SHARES`` of them, and on all with another seed.
 
-    ``cost`` is (n,), positive, such as MACs. Rounds end where no size has a point left that is
-    nearer to it than to the next. Raises SpaceError where the costs span less.
+    The first round takes any shapes, the others those that ``best`` picks by what was trained so
+    far, so that the law is one of good networks. ``cost`` is (n,), positive, such as MACs.
+    ``before``: points that the design has trained on all images so far, in their order, with which
+    it goes on where it was. Rounds end where no size has a point left that is nearer to it than to
+    the next. Raises SpaceError where the costs span less.
     """
     require_span(cost)
     log = np.log(np.asarray(cost, dtype=np.float64))
     sizes = np.linspace(max(log.min(), log.max() - np.log(SPAN)), log.max(), SIZES)
     nearest = np.abs(log[:, None] - sizes).argmin(axis=1)
     nearest[log < sizes[0] - (sizes[1] - sizes[0]) / 2] = SIZES  # too small for any
-    shapes = [list(rng.permutation(np.flatnonzero(nearest == size))) for size in range(SIZES)]
+    left = [rng.permutation(np.flatnonzero(nearest == size)) for size in range(SIZES)]
+    known = [[place for place in before if nearest[place] == size] for size in range(SIZES)]
     number = 0
-    while any(shapes):
-        chosen = [int(left.pop()) for left in shapes if left]
-        yield from (Planned(point) for point in chosen)
+    for round_ in itertools.count():
+        chosen: list[int] = []
+        for size, places in enumerate(left):
+            if not len(places):
+                continue
+            if len(known[size]) > round_:
+                point = known[size][round_]
+            else:
+                point = best(places) if round_ else int(places[0])
+            left[size] = places[places != point]
+            chosen.append(point)
+            yield Planned(point)
+        if not chosen:
+            return
         for point in chosen:
             yield Planned(point, SHARES[number % len(SHARES)])
             number += 1

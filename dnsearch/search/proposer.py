@@ -13,11 +13,22 @@ from optuna.trial import Trial
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Choice, Points, SearchSpace
 from dnsearch.config import DESIGNS, SCREENING, SearchConfig
-from dnsearch.search.design import Planned, cost_and_size, frontier, grid, scaling, stratified
+from dnsearch.search.design import (
+    Planned,
+    cost_and_size,
+    frontier,
+    grid,
+    scaling,
+    stratified,
+    thinned,
+)
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
 from dnsearch.search.parameters import RUNG, suggest
 from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.by_name import fixed_sampler, sampler_for
+from dnsearch.search.samplers.history import History
+from dnsearch.search.samplers.known_cost import MOST_KEPT
+from dnsearch.search.samplers.shapes import GoodShapes
 from dnsearch.search.store import (
     DUPLICATE,
     NOT_RECORDED,
@@ -65,7 +76,7 @@ class Proposer:
         for record in store.records():
             self._note(record.job)
         known = (_Wanted(arch, self.replicates) for arch in start)
-        self._planned = itertools.chain(known, self._design())
+        self._planned = itertools.chain(known, self._design(start))
         self._next = next(self._planned, None)
         self._make = make or sampler_for(config.sampler, problem, config.seed, counts_for_nothing)
 
@@ -118,16 +129,16 @@ class Proposer:
         unseen = self._unseen_near(self.log.last_rejected())
         return None if unseen is None else self._ask_for(unseen, self._seed(self.store.asked()))
 
-    def _design(self) -> Iterator[_Wanted]:
-        """The trainings of a fixed design, in their order."""
+    def _design(self, start: list[ArchConfig]) -> Iterator[_Wanted]:
+        """The trainings of a design, in their order."""
         if self.sampler not in DESIGNS:
             return
         rng = np.random.default_rng(self._seed(0))
-        known = self.problem.model.of_points(self.feasible)
-        plan: Iterator[Planned]
+        points, plan = self.feasible, iter(())
         if self.sampler == "scaling":
-            plan = scaling(known.macs, rng)
+            points, plan = self._scaling(start, rng)
         else:
+            known = self.problem.model.of_points(points)
             if self.sampler == "frontier":
                 order = frontier(*cost_and_size(known, self.problem.costs))
             elif self.sampler == "grid":
@@ -137,7 +148,22 @@ class Proposer:
             plan = (Planned(point, times=self.replicates) for point in order)
         for point, share, times in plan:
             images = None if share == 1 else max(1, round(share * self.problem.images))
-            yield _Wanted(self.feasible.config(point), times, images)
+            yield _Wanted(points.config(point), times, images)
+
+    def _scaling(
+        self, start: list[ArchConfig], rng: np.random.Generator
+    ) -> tuple[Points, Iterator[Planned]]:
+        """The points that a scaling design chooses from, and the design, of which the designs to
+        train first are a part."""
+        points, known = self.feasible, self.problem.model.of_points(self.feasible)
+        if len(points) > MOST_KEPT:
+            points = points.take(thinned(known.macs, MOST_KEPT, rng))
+            known = self.problem.model.of_points(points)
+        history = History(self.problem.rungs, counts_for_nothing)
+        model, study = self.problem.model, self.log.study
+        shapes = GoodShapes(points, known, model, history, study, self.seed)
+        first = [values for arch in start if (values := self.space.values_of(arch)) is not None]
+        return points, scaling(known.macs, rng, shapes, shapes.trained(first))
 
     def _seed(self, ordinal: int) -> int:
         return derived_seed(self.seed, ordinal)

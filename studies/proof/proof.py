@@ -1,6 +1,6 @@
 """Is dnsearch's network better than the published shapes at equal MACs? CIFAR-10 at 32x32.
 
-    python studies/proof/proof.py 10M [--epochs 20] [--compute 3e13] [--threads 2]
+    python studies/proof/proof.py 10M [--epochs 15] [--compute 1e13] [--threads 2]
 
 Within one budget of MACs, by one recipe:
 
@@ -17,9 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
 import statistics
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,13 +33,19 @@ from families import published
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import load_study
 from dnsearch.cost.formula import cost_of
+from dnsearch.rundir import RunDir
+from dnsearch.search.results import read_results
 
 HERE = Path(__file__).parent
 PROOF = Path("reports/proof")
 SEEDS = 3
 SIDE = 32
-STEP = 5
-"""Candidates by which a search is made longer until it has spent its compute."""
+MOST = 100_000
+"""Training runs of a search, which ends before by what it has spent."""
+
+POLL_SECONDS = 10.0
+ENDED = 130
+"""Exit code of a search that was interrupted."""
 
 AIM = 0.1
 RIVALS = {"known-cost": 1.0, "frontier": 1.0, "random": 3.0}
@@ -91,8 +99,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("budget", help="such as 10M, of studies/proof/cifar10-10M.toml")
-    parser.add_argument("--epochs", type=int, default=20, help="of the full trainings")
-    parser.add_argument("--compute", type=float, default=3e13, help="MACs of training to search")
+    parser.add_argument("--epochs", type=int, default=15, help="of the full trainings")
+    parser.add_argument("--compute", type=float, default=1e13, help="MACs of training to search")
     parser.add_argument("--threads", type=int, default=2, help="full trainings at a time")
     return parser.parse_args()
 
@@ -105,39 +113,37 @@ def search(study: Path, sampler: str, compute: float) -> dict[str, Any]:
     path = next(line for line in text.splitlines() if line.startswith("path ="))
     text = text.replace(path, f'path = "{data}"') + f'\n[search]\nsampler = "{sampler}"\n'
     file.write_text(text, encoding="utf-8")
-    run = Path("reports", f"proof-{study.stem}-{sampler}")
-    trials = 0
-    while (spent := _spent(run)) < compute:
-        trials = max(trials, _tried(run)) + STEP
-        dnsearch("run", file, "--name", run.name, "--trials", trials)
-        if _spent(run) <= spent:
-            break  # the space is exhausted
-    told = json.loads(dnsearch("count", run.name, "--json"))
-    return {
-        "arch": ArchConfig.from_dict(told["config"]),
-        "spent": _spent(run),
-        "tried": _tried(run),
-    }
+    run = RunDir(Path("reports", f"proof-{study.stem}-{sampler}"))
+    if sum(_spent(run)) < compute:
+        command = dnsearch("run", file, "--name", run.name, "--trials", MOST)
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                time.sleep(POLL_SECONDS)
+                if sum(_spent(run)) >= compute:
+                    process.send_signal(signal.SIGINT)
+                    process.wait()
+        if process.returncode not in (0, ENDED):
+            raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
+    told = json.loads(output_of("count", run.name, "--json"))
+    spent = _spent(run)
+    return {"arch": ArchConfig.from_dict(told["config"]), "spent": sum(spent), "tried": len(spent)}
 
 
-def _spent(run: Path) -> float:
-    """Multiply-adds of training so far."""
-    return float(_summary(run).get("train_macs", 0.0))
+def _spent(run: RunDir) -> list[float]:
+    """Multiply-adds of each training run that has ended."""
+    if not run.database.is_file():
+        return []
+    return [candidate.train_macs for candidate in read_results(run).measured]
 
 
-def _tried(run: Path) -> int:
-    return int(_summary(run).get("counts", {}).get("candidates", 0))
+def dnsearch(*words: Any) -> list[str]:
+    """A command as a user would type it."""
+    return [sys.executable, "-m", "dnsearch", *map(str, words)]
 
 
-def _summary(run: Path) -> dict[str, Any]:
-    file = run / "summary.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-
-
-def dnsearch(*words: Any) -> str:
-    """What a user would type."""
-    command = [sys.executable, "-m", "dnsearch", *map(str, words)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def output_of(*words: Any) -> str:
+    """What such a command prints."""
+    return subprocess.run(dnsearch(*words), check=True, capture_output=True, text=True).stdout
 
 
 class Trainer:
@@ -169,7 +175,7 @@ class Trainer:
             config = PROOF / f"{arch.key}.json"
             config.write_text(json.dumps(arch.to_dict()))
             words = ["train", config, "--study", self.study, "--epochs", self.epochs]
-            dnsearch(*words, "--seed", seed, "--threads", 1, "--name", folder)
+            output_of(*words, "--seed", seed, "--threads", 1, "--name", folder)
         return json.loads(result.read_text(encoding="utf-8"))
 
 

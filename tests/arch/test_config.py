@@ -29,7 +29,7 @@ def of_blocks(blocks):
         compression=st.sampled_from([0.5, 0.61, 1.0]),
         drop_rate=st.sampled_from([0.0, 0.2]),
         norm=st.sampled_from(["batch", "group"]),
-        stem=st.sampled_from(["imagenet", "cifar"]),
+        stem=st.sampled_from(["imagenet", "cifar", "patch2", "patch4"]),
         transition=one_or_each(st.sampled_from(["pool", "narrow"]), blocks - 1),
         in_channels=st.integers(1, 4),
         num_classes=st.integers(1, 200),
@@ -53,7 +53,7 @@ configs = st.integers(1, 5).flatmap(of_blocks)
         ({"compression": 0.003}, "leaves no channel after a transition"),
         ({"drop_rate": 1}, r"drop_rate must lie in \[0, 1\)"),
         ({"norm": "layer"}, "norm must be one of batch, group, got 'layer'"),
-        ({"stem": "none"}, "stem must be one of imagenet, cifar"),
+        ({"stem": "none"}, "stem must be one of imagenet, cifar, patch2, patch4"),
         (
             {"growth_rate": [4, 8]},
             r"growth_rate must be one value, or one for each block, which are 4, got \[4, 8\]",

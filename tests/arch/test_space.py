@@ -65,7 +65,7 @@ RISING = SearchSpace(
     bn_cap=(0.0, 1.0),
     num_init_features=(16, "2x growth"),
     transition=(("pool",), ("pool", "narrow")),
-    stem=("cifar", "imagenet"),
+    stem=("cifar", "imagenet", "patch4"),
 )
 BY_BLOCK = SearchSpace(
     growth_rate=((4, 8), (6,), (8, 12)),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dnsearch.arch import ArchArrays, ArchConfig, DenseNet, SearchSpace, preset
+from dnsearch.arch.config import STEMS
 from dnsearch.cost.device import saved_bytes
 from dnsearch.cost.formula import cost_of, costs, stage_costs
 from dnsearch.cost.trace import cost_by_fvcore
@@ -31,7 +32,7 @@ def test_golden_numbers(name, size, params, macs):
     assert cost.macs == macs if isinstance(macs, int) else abs(cost.macs - macs) < 0.0006e9
 
 
-KINDS = list(product(("imagenet", "cifar"), ("batch", "group"), range(1, 6), range(4)))
+KINDS = list(product(STEMS, ("batch", "group"), range(1, 6), range(4)))
 """Stem, norm, number of blocks, and how these are: 0 alike without bottlenecks, 1 alike with them,
 2 different from each other, 3 that too and behind transitions that need not pool."""
 
@@ -138,7 +139,7 @@ def test_training_memory_under_bf16(fields, kernels):
 
 
 @pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("fields", [{}, {"bn_size": 0}, {"stem": "imagenet"}])
+@pytest.mark.parametrize("fields", [{}, {"bn_size": 0}, {"stem": "imagenet"}, {"stem": "patch2"}])
 def test_dropout_keeps_a_byte_for_each_new_map(fields, bf16):
     """Exactly: beside all else that is kept it would be lost in the tolerances above."""
     config = ArchConfig(8, (2, 3), 16, **{"bn_size": 2, "stem": "cifar"} | fields)

@@ -84,9 +84,14 @@ def test_thinning_evens_out_log_cost():
     assert np.sum(cost[kept] > 5) > 120  # 200 of 10,200 points hold two thirds of the weight
 
 
+def any_of(places):
+    """Stands for what a search believes best: any."""
+    return int(places[-1])
+
+
 def test_a_scaling_design_goes_in_rounds_of_sizes_shares_and_seeds():
     cost = np.exp(np.random.default_rng(4).uniform(np.log(1e3), np.log(1e6), 3000))
-    plan = list(itertools.islice(scaling(cost, np.random.default_rng(5)), 9 * SIZES))
+    plan = list(itertools.islice(scaling(cost, np.random.default_rng(5), any_of), 9 * SIZES))
     for round_ in range(3):
         first, parts, again = (
             plan[start : start + SIZES]
@@ -111,8 +116,38 @@ def test_a_scaling_design_goes_in_rounds_of_sizes_shares_and_seeds():
 
 def test_a_scaling_design_ends_and_wants_a_range():
     small = np.geomspace(1, 20, 30)
-    plan = list(scaling(small, np.random.default_rng(0)))
+    plan = list(scaling(small, np.random.default_rng(0), any_of))
     assert len(plan) == 3 * 30
     assert {each.point for each in plan} == set(range(30))
     with pytest.raises(SpaceError, match="over 16 times in MACs, these span 9; offer"):
-        list(scaling(np.geomspace(1, 9, 30), np.random.default_rng(0)))
+        list(scaling(np.geomspace(1, 9, 30), np.random.default_rng(0), any_of))
+
+
+def test_a_scaling_design_takes_any_shapes_first_and_then_those_believed_best():
+    rng = np.random.default_rng(7)
+    cost = np.exp(rng.uniform(np.log(1e3), np.log(64e3), 800))
+    worth = rng.permutation(800)
+    plan = scaling(cost, np.random.default_rng(8), lambda p: int(p[worth[p].argmin()]))
+    whole = [p.point for p in itertools.islice(plan, 9 * SIZES) if (p.share, p.times) == (1, 1)]
+    assert len(whole) == 3 * SIZES
+    log, step = np.log(cost), np.log(64) / (SIZES - 1)
+    size = np.rint((log - log.max()) / step + SIZES - 1)
+    for round_, points in enumerate(np.reshape(whole, (3, SIZES))):
+        for number, point in enumerate(points):
+            of_size = np.flatnonzero(np.abs(size - number) < 0.1)
+            better = {int(each) for each in of_size if worth[each] < worth[point]}
+            assert not round_ or better <= set(whole[: round_ * SIZES])
+    assert np.mean(worth[whole[:SIZES]]) > 100  # any: the best of 100 would be about 8
+    assert np.mean(worth[whole[SIZES:]]) < 40
+
+
+def test_a_scaling_design_goes_on_with_what_it_has_trained():
+    cost = np.exp(np.random.default_rng(9).uniform(np.log(1e3), np.log(64e3), 800))
+    whole = list(itertools.islice(scaling(cost, np.random.default_rng(1), any_of), 60))
+    trained = list(dict.fromkeys(each.point for each in whole if each.share == 1))
+
+    def not_asked(places):
+        raise AssertionError("all of these rounds were trained")
+
+    again = scaling(cost, np.random.default_rng(1), not_asked, trained)
+    assert list(itertools.islice(again, 60)) == whole

@@ -10,7 +10,7 @@ DEEP = SearchSpace(
     growth_rate=(2,),
     block_config=((1, 2),) * 4,
     transition=(("pool", "narrow"),) * 3,
-    stem=("cifar", "imagenet"),
+    stem=("cifar", "imagenet", "patch2"),
 )
 RISING = """
 [space]
@@ -21,7 +21,7 @@ bn_size = [0, 2]
 bn_cap = [0, 1]
 num_init_features = [8, "2x growth"]
 transition = [["pool", "narrow"], ["pool"]]
-stem = ["cifar", "imagenet"]
+stem = ["cifar", "imagenet", "patch2"]
 """
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +25,6 @@ from dnsearch.errors import KernelError
 
 _SCALARS = {torch.float32: "float", torch.float64: "double"}
 _BY_BLOCK = ("layers", "widths", "growth_rates", "bottlenecks", "pools")
-_IMAGENET_STEM = ("conv0", "norm0", "relu0", "pool0")
 
 
 class _Shape(ctypes.Structure):
@@ -70,11 +70,11 @@ def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
     network = _network(model, images)
     if network is None:
         return None
-    if model.config.stem == "imagenet":
+    if model.config.stem != "cifar":
         if not model.training:  # takes half the time, but makes gradients less exact
             images = images.contiguous(memory_format=torch.channels_last)
-        for name in _IMAGENET_STEM:
-            images = model.features.get_submodule(name)(images)
+        for module in _stem(model):
+            images = module(images)
     if model.training:
         for batches in network.batches_tracked:
             batches += 1
@@ -105,6 +105,14 @@ def _network(model: PlainDenseNet, images: Tensor) -> _Network | None:
     return network if network is not None and network.is_like(images) else None
 
 
+def _stem(model: PlainDenseNet) -> list[nn.Module]:
+    """The modules of a stem that is not computed here, as the cifar stem is."""
+    if model.config.stem == "cifar":
+        return []
+    parts = model.features.children()
+    return list(itertools.takewhile(lambda part: not isinstance(part, nn.ModuleDict), parts))
+
+
 class _Network(NamedTuple):
     """A model as the kernels see it: weights and running statistics in order, and its shape."""
 
@@ -118,8 +126,7 @@ class _Network(NamedTuple):
     @classmethod
     def of(cls, model: PlainDenseNet, modules: list[nn.Module]) -> _Network | None:
         """None where the norms differ in their settings, as with frozen statistics."""
-        stem = _IMAGENET_STEM if model.config.stem == "imagenet" else ()
-        skipped = {id(model.features.get_submodule(name)) for name in stem}
+        skipped = set(map(id, _stem(model)))
         leaves = [m for m in modules if m._parameters and id(m) not in skipped]
         norms: list[Any] = [m for m in leaves if isinstance(m, nn.BatchNorm2d)]
         settings = {(m.eps, m.momentum, m.training, m.running_mean is None) for m in norms}
@@ -152,7 +159,7 @@ class _Network(NamedTuple):
     def call(self, entry: str, shape: Sequence[int], weights: Sequence[Tensor], *rest: Any) -> None:
         """Calls an entry of cpu.cpp with tensors and lists of tensors as pointers.
 
-        ``shape`` is that of the images, or of what the imagenet stem made of them. Raises
+        ``shape`` is that of the images, or of what another stem than cifar made of them. Raises
         RuntimeError, in torch's words, where there is too little memory.
         """
         library = _library(weights[0].dtype)

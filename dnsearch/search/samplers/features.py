@@ -41,6 +41,7 @@ def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
         "drop_rate": archs.drop_rate,
         "group_norm": (archs.norm == "group").astype(np.float64),
         "imagenet_stem": (archs.stem == "imagenet").astype(np.float64),
+        "patch_stem": np.select([archs.stem == "patch2", archs.stem == "patch4"], [1.0, 2.0]),
     }
     for stage in range(1, blocks.shape[1]):
         columns[f"layers in block {stage + 1}"] = blocks[:, stage] / layers

@@ -45,6 +45,11 @@ the best of it is weighed."""
 LEAST_WEIGHED = 1000
 """Points, however many rows there are."""
 
+REACH = 3.0
+"""Times each cost of the reference point up to which gains of hypervolume are weighed. At the
+reference point itself a network as large as the limits allow gains next to nothing, however good it
+is; but the least error within the limits is the answer of a search."""
+
 CENTRES = 10
 """Points, of those with the greatest gain per compute, whose neighbours are weighed too."""
 
@@ -70,9 +75,9 @@ class KnownCostSampler(RungSampler):
 
     model: the cost of any architecture on the study's images, and the limits. axis: on which
     hypervolume is measured. reference: by objective, ``error`` first; the error of guessing and 1.1
-    times each cost's largest unless given. A latency is no known cost: it is predicted from those
-    measured so far (user attribute ``latency_ms``). points: the points to choose from, all feasible
-    ones unless given.
+    times each cost's largest unless given. Gains are weighed up to ``REACH`` times its costs. A
+    latency is no known cost: it is predicted from those measured so far (user attribute
+    ``latency_ms``). points: the points to choose from, all feasible ones unless given.
 
     Raises ConfigError for arguments that break these rules, SpaceError where no point meets the
     limits; and when it is asked, ConfigError for a study of other objectives or directions and for
@@ -230,7 +235,8 @@ class KnownCostSampler(RungSampler):
         return np.column_stack([columns[name] for name in self.costs]), fits
 
     def _reference(self, finished: list[Outcome]) -> list[float]:
-        """The point given, and what it leaves open by the rules of ``analysis.reference``."""
+        """What gains are weighed up to: the point given, or what the rules of
+        ``analysis.reference`` make of what it leaves open, and ``REACH`` times its costs."""
         point = {
             name: MARGIN * float(column.max()) for name, column in vars(self.pool.known).items()
         }
@@ -238,7 +244,7 @@ class KnownCostSampler(RungSampler):
         tops = [(o.finished, o.latency_ms) for o in finished if o.rung == self.rungs[-1]]
         point[LATENCY] = FIRST_LATENCIES * first_latency(tops)
         point |= {name: v for name, v in self.reference.items() if np.isfinite(v)}
-        return [point[name] for name in ("error", *self.costs)]
+        return [point["error"], *(REACH * point[name] for name in self.costs)]
 
 
 def _require_sound(

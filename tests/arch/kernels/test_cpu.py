@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from dnsearch.arch import ArchConfig, DenseNet
+from dnsearch.arch.config import STEMS
 from dnsearch.arch.kernels import build, cpu
 from dnsearch.errors import ConfigError, KernelError
 
@@ -64,6 +65,7 @@ CASES = {
     "compression 1": SMALL.replace(stem="cifar", compression=1.0),
     "one block": SMALL.replace(stem="cifar", block_config=(3,)),
     "wide": SMALL.replace(growth_rate=20, bn_size=4, num_init_features=33, stem="cifar"),
+    "patches": SMALL.replace(stem="patch2"),
     "grey": SMALL.replace(stem="cifar", in_channels=1),
     "growth rates": SMALL.replace(growth_rate=(3, 7, 13), stem="cifar"),
     "plain growth rates": SMALL.replace(growth_rate=(13, 7, 3), bn_size=0),
@@ -221,7 +223,7 @@ def test_changed_models_are_run_as_they_are(change, kernels):
 
 @pytest.mark.parametrize("channels", [1, 4, 200])
 def test_other_channels_are_torchs_error(channels):
-    for stem in ("cifar", "imagenet"):
+    for stem in STEMS:
         _, fused = twins(SMALL.replace(stem=stem), torch.float32)
         with pytest.raises(RuntimeError, match="expected input"):
             fused(torch.randn(2, channels, 32, 32))

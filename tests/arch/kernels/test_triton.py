@@ -163,6 +163,7 @@ def error(found: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
         ({"growth_rate": (3, 20), "bn_size": (0, 2)}, (2, 3, 37, 29), True),
         ({"growth_rate": (20, 3), "bn_size": (2, 0)}, (2, 3, 33, 33), False),
         ({"transition": "narrow", "stem": "cifar", "bn_size": (0, 3)}, (2, 3, 9, 7), True),
+        ({"stem": "patch2"}, (2, 3, 17, 14), True),
         ({"transition": "narrow"}, (2, 3, 21, 17), False),
     ],
 )

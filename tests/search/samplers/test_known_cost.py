@@ -11,6 +11,7 @@ from dnsearch.errors import ConfigError
 from dnsearch.search import CostModel, KnownCostSampler, suggest
 from dnsearch.search.parameters import distributions
 from dnsearch.search.samplers.history import Outcome
+from dnsearch.search.samplers.known_cost import REACH
 from dnsearch.search.samplers.surrogate import Parameters, Surrogate
 from dnsearch.training.score import CurvePoint, Score
 from tests.fakes import FakeEvaluator
@@ -204,7 +205,7 @@ def test_the_reference_follows_the_first_latency_measured_at_the_top():
             [(1, 2.0, 1.0), (9, 5.0, 4.0), (9, 3.0, 3.0)]
         )
     ]
-    assert sampler._reference(outcomes) == [0.9, 30.0]
+    assert sampler._reference(outcomes) == [0.9, REACH * 30.0]
     cheapest = int(sampler.pool.known.macs.argmin())
     assert proposed(sampler, outcomes[:1]) == (cheapest, 9)  # nothing is known yet of the top's
 
