@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.config import ArchConfig, Stem
 from dnsearch.cost.formula import cost_of
 
 
@@ -17,6 +17,9 @@ class Family(NamedTuple):
     init: float
     """Channels after the stem, in growth rates of the first block."""
 
+
+STEP = 1 / 16
+"""Of the first block's growth rate before rounding."""
 
 FAMILIES = {
     # DenseNet-BC for CIFAR (Huang et al. 2017, arXiv:1608.06993): three equal blocks.
@@ -30,18 +33,28 @@ FAMILIES = {
 }
 
 
-def scaled(family: Family, depths: tuple[int, ...], side: int, macs: int) -> ArchConfig:
-    """The widest network of a family with these depths within ``macs`` on images of this side."""
+def scaled(
+    family: Family, depths: tuple[int, ...], side: int, macs: float, stem: Stem = "cifar"
+) -> ArchConfig:
+    """The network of a family with these depths that takes most of ``macs`` on images of this side:
+    as wide as fits, then with as many channels after the stem as fit too, since growth rates are
+    whole numbers."""
 
-    def of_width(k: int) -> ArchConfig:
+    def fits(arch: ArchConfig) -> bool:
+        return cost_of(arch, side, side).macs <= macs
+
+    def of_width(k: float) -> ArchConfig:
         growth = tuple(max(1, round(k * each)) for each in family.growth)
-        init = round(family.init * k)
-        return ArchConfig(growth, depths, init, stem="cifar", num_classes=10)
+        init = max(1, round(family.init * k))
+        return ArchConfig(growth, depths, init, stem=stem, num_classes=10)
 
-    width = 1
-    while cost_of(of_width(width + 1), side, side).macs <= macs:
-        width += 1
-    return of_width(width)
+    width = 1.0
+    while fits(of_width(width + STEP)):
+        width += STEP
+    arch = of_width(width)
+    while fits(wider := arch.replace(num_init_features=arch.num_init_features + 1)):
+        arch = wider
+    return arch
 
 
 def published(side: int, macs: int) -> Iterator[tuple[str, ArchConfig]]:
