@@ -46,8 +46,8 @@ def command(
     time (exit code 130); the same command goes on, and --trials and --time are totals over all
     sittings.
 
-    --scaling does not search: it trains networks of sizes from small to the largest allowed, of
-    several shapes, on all images and on parts of them, into reports/NAME-scaling.
+    --scaling trains networks of sizes from small to the largest allowed instead, of any shapes and
+    then of those believed best, on all images and on parts of them, into reports/NAME-scaling.
     """
     file = bundled_study() if study is None else Path(study)
     given = {"trials": trials, "time": time, "workers": workers, "device": device}
