@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import signal
 import statistics
 import subprocess
 import sys
@@ -120,7 +119,7 @@ def search(study: Path, sampler: str, compute: float) -> dict[str, Any]:
             while process.poll() is None:
                 time.sleep(POLL_SECONDS)
                 if sum(_spent(run)) >= compute:
-                    process.send_signal(signal.SIGINT)
+                    process.terminate()  # ends as Ctrl-C does, which jobs in the background ignore
                     process.wait()
         if process.returncode not in (0, ENDED):
             raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
