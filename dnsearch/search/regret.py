@@ -46,7 +46,7 @@ MOST_KEPT = 20_000
 the best of it."""
 
 MOST_DRAWN = 500
-"""Points that are drawn together, at most half of them trained ones."""
+"""Points that are drawn together; half of them are kept for those that were not trained."""
 
 CENTRES = 10
 """Points, of those that promise most, beside which others are looked for."""
@@ -54,6 +54,10 @@ CENTRES = 10
 MOST_WORK = 4e9
 """Points times settings of the hyper-parameters by which their promise is computed times the square
 of the surrogate's rows, so that it takes less than a second."""
+
+FEW = 5
+"""Settings of the hyper-parameters by which a regret is looked at first: where it is too large with
+a probability of a half, there is no need of the others, which take most of a second."""
 
 GROWTH = 1.1
 """Whether enough is known is asked anew when there are so many times as many full trainings."""
@@ -99,10 +103,16 @@ class Feasible:
         self.learner = Learner(points, known, self.model, self.rungs, seed, started=HALF / images)
         self.pool = Pool(points, known, self.learner.features.points)
 
-    def errors(self, outcomes: Sequence[Outcome], records: Sequence[Record] = ()) -> Errors | None:
+    def errors(
+        self,
+        outcomes: Sequence[Outcome],
+        records: Sequence[Record] = (),
+        settings: int = SETTINGS,
+    ) -> Errors | None:
         """What ``outcomes`` say of the networks that were trained to the top rung and of those that
-        promise most; networks outside the space are told of by their own training runs, which are
-        among the ``records``. None where fewer than ``LEAST`` of the space were trained so far."""
+        promise most, by so many ``settings`` of the hyper-parameters; networks outside the space
+        are told of by their own training runs, which are among the ``records``. None where fewer
+        than ``LEAST`` of the space were trained so far."""
         done = [each for each in outcomes if not (each.failed or each.pending)]
         most = self.model.limits.max_latency_ms or math.inf
         full = {each.key: each for each in done if each.rung == self.rungs[-1]}
@@ -113,16 +123,16 @@ class Feasible:
         rng = np.random.default_rng(derived_seed("draws of regrets", self.seed))
         with one_thread():
             rows = self.learner.error_rows(done)
-            settings = list(sample(rows, rng, len(self.rungs), SETTINGS))
-            surrogates = [Surrogate(rows, setting) for setting in settings]
+            drawn = sample(rows, rng, len(self.rungs), settings)
+            surrogates = [Surrogate(rows, setting) for setting in drawn]
             best, rest = self._most_promising(surrogates, trained, barred)
             features = np.vstack([best.features, rest.features])
             draws = np.exp(np.vstack([_draws(each, features, rng) for each in surrogates]))
         inside, untried = np.split(np.maximum(draws - HALF / self.images, 0.0), [len(best)], axis=1)
         inside_space = Points.at(self.pool.points.space, [each.params for each in full.values()])
         others = errors_outside(records, self.rungs, {arch.key for arch in inside_space})
-        noise = math.sqrt(np.mean([setting.noise[0] ** 2 for setting in settings]))
-        outside = draws_of_own_runs(others.values(), noise, self.images, rng)
+        noise = math.sqrt(np.mean([each.parameters.noise[0] ** 2 for each in surrogates]))
+        outside = draws_of_own_runs(others.values(), noise, self.images, rng)[: len(draws)]
         keys = (*(arch.key for arch in best.points), *others)
         return Errors(keys, np.hstack([inside, outside, untried]))
 
@@ -157,7 +167,7 @@ class Feasible:
         free = np.ones(len(pool), bool)
         free[[*own, *np.array(pool.places(barred), np.intp)]] = False
         left = np.flatnonzero(free)
-        own = own[_greatest(promised[own], MOST_DRAWN // 2)]
+        own = own[_greatest(promised[own], MOST_DRAWN - min(len(left), MOST_DRAWN // 2))]
         left = left[_greatest(promised[left], MOST_DRAWN - len(own))]
         return pool.take(own), pool.take(left)
 
@@ -201,13 +211,11 @@ class Enough:
 
     def _reason(self, outcomes: Sequence[Outcome]) -> str | None:
         records = [r for r in self.store.records() if r.finished_after <= outcomes[-1].finished]
-        errors = self.feasible.errors(outcomes, records)
-        if errors is None:
-            return None
         regret, probability = self.until.regret, self.until.probability
-        found = Regret.of(errors.regret(errors.least), probability)
-        if 100 * found.most > regret:
-            return None
+        for settings, level in ((FEW, 0.5), (SETTINGS, probability)):
+            errors = self.feasible.errors(outcomes, records, settings)
+            if errors is None or 100 * Regret.of(errors.regret(errors.least), level).most > regret:
+                return None
         return (
             f"further candidates are expected to gain less than {regret:g} "
             f"point{'s' * (regret != 1)} ({100 * probability:g} % sure)"
