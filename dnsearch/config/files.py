@@ -76,6 +76,7 @@ _RULES = {
     "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "literal_error": "must be {expected}",
+    "missing": "must be given",
     "model_type": "must be a table of keys",
     "path_type": "must be a path in quotes",
     "too_short": "must not be empty",

@@ -12,21 +12,27 @@ its limit count as within it, so the regret told is then too large rather than t
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from dnsearch.analysis.confidence import DRAWS
 from dnsearch.analysis.predictions import HALF
 from dnsearch.analysis.regret import Regret
-from dnsearch.arch.space import MOST_ENUMERATED, Points
+from dnsearch.arch.space import MOST_ENUMERATED, Points, SearchSpace
 from dnsearch.arrays import Floats, Indices
 from dnsearch.config import SearchConfig, UntilConfig
+from dnsearch.errors import RunError
+from dnsearch.rundir import write_json
 from dnsearch.search.design import thinned
 from dnsearch.search.evaluators.base import SEARCH
-from dnsearch.search.feasible import identities
+from dnsearch.search.feasible import CostModel, feasible_points, identities
 from dnsearch.search.predictions import LEAST, SETTINGS, draws_of_own_runs, errors_outside
 from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.acquisition import expected_improvement
@@ -40,6 +46,9 @@ from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.search.samplers.triangle import sure_factor, times_factor
 from dnsearch.search.store import Record, StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
+
+METHOD = 1
+"""Of drawing regrets: raised by whatever changes them, so that older ones are not taken for new."""
 
 MOST_KEPT = 20_000
 """Points whose promise is computed; of more a sample stratified over log MACs, and what lies beside
@@ -84,15 +93,23 @@ class Errors(NamedTuple):
 
 
 class Feasible:
-    """The networks of a problem that are within its limits, for what may be said of their errors.
+    """The networks of a space that are within the limits, for what may be said of their errors.
 
-    ``images``: as many validation images as an error is worth.
+    points: these, or a sample of them. images: as many validation images as an error is worth.
+    closed: there are no others.
     """
 
-    def __init__(self, problem: Problem, images: float, seed: int) -> None:
-        self.model, self.rungs, self.images, self.seed = problem.model, problem.rungs, images, seed
-        points = problem.points
-        self.partly = not problem.closed and (
+    def __init__(
+        self,
+        points: Points,
+        model: CostModel,
+        rungs: tuple[int, ...],
+        images: float,
+        seed: int,
+        closed: bool = False,
+    ) -> None:
+        self.model, self.rungs, self.images, self.seed = model, rungs, images, seed
+        self.partly = not closed and (
             len(points) > MOST_KEPT or points.space.size > MOST_ENUMERATED
         )
         if len(points) > MOST_KEPT:
@@ -102,6 +119,13 @@ class Feasible:
         known = self.model.of_points(points)
         self.learner = Learner(points, known, self.model, self.rungs, seed, started=HALF / images)
         self.pool = Pool(points, known, self.learner.features.points)
+
+    @classmethod
+    def of(cls, problem: Problem, images: float, seed: int) -> Self:
+        """Those of a search."""
+        return cls(
+            problem.points, problem.model, problem.rungs, images, seed, closed=problem.closed
+        )
 
     def errors(
         self,
@@ -196,9 +220,7 @@ class Enough:
         self._answered: tuple[int, str | None] = (0, None)
 
     def __call__(self) -> str | None:
-        outcomes = self._history.of(self.store.logs[SEARCH].study)
-        ended = [each for each in outcomes if not each.pending]
-        ended.sort(key=lambda each: each.finished)
+        ended = _ended(self.store, self._history)
         full = [
             place
             for place, each in enumerate(ended)
@@ -229,7 +251,61 @@ def stopping_rule(
     nothing was asked for; ``images`` as of ``Feasible``."""
     if config.until is None:
         return lambda: None
-    return Enough(store, Feasible(problem, images, config.seed), config.until)
+    return Enough(store, Feasible.of(problem, images, config.seed), config.until)
+
+
+def look_ahead(
+    store: StudyStore,
+    space: SearchSpace,
+    model: CostModel,
+    rungs: tuple[int, ...],
+    images: float,
+    key: str,
+    probability: float,
+    seed: int = 0,
+    file: Path | None = None,
+) -> Regret | None:
+    """The regret of the network with this key, which is what going on with the search would be
+    worth; ``images`` as of ``Feasible``. None while too few are trained, or where nothing is known
+    of this one. As it takes a second, and with large spaces some, it is kept in ``file`` and read
+    from there as long as it fits."""
+    outcomes, records = _ended(store, History(rungs, counts_for_nothing)), store.records()
+    trained = [(r.job.arch.key, r.job.seed, r.job.rung, r.score.error) for r in records]
+    method = METHOD, DRAWS, SETTINGS, MOST_KEPT, MOST_DRAWN
+    made_from = method, space, model, rungs, images, key, probability, seed, outcomes, trained
+    checksum = hashlib.sha256(repr(made_from).encode()).hexdigest()
+    found = _read(file, checksum) if file else None
+    if found is not None:
+        return found
+    points, _ = feasible_points(space, model, np.random.default_rng(derived_seed(seed)))
+    feasible = Feasible(points, model, rungs, images, seed)
+    errors = feasible.errors(outcomes, records, SETTINGS)
+    if errors is None or key not in errors.keys:
+        return None
+    found = Regret.of(errors.regret(key), probability)
+    if file:
+        with contextlib.suppress(RunError):  # on a full disk, or in a folder that may only be read
+            write_json(file, {"checksum": checksum, **found._asdict()})
+    return found
+
+
+def _read(file: Path, checksum: str) -> Regret | None:
+    """None where there is no such file, or it was made from anything else, or is damaged."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return (
+            Regret(*map(float, (told[name] for name in Regret._fields)))
+            if (told["checksum"] == checksum)
+            else None
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _ended(store: StudyStore, history: History) -> list[Outcome]:
+    """What has come of the search's trials, in the order they ended."""
+    outcomes = history.of(store.logs[SEARCH].study)
+    return sorted((o for o in outcomes if not o.pending), key=lambda each: each.finished)
 
 
 def scheduled(count: int) -> int:
