@@ -153,8 +153,8 @@ class Feasible:
             features = np.vstack([best.features, rest.features])
             draws = np.exp(np.vstack([_draws(each, features, rng) for each in surrogates]))
         inside, untried = np.split(np.maximum(draws - HALF / self.images, 0.0), [len(best)], axis=1)
-        inside_space = Points.at(self.pool.points.space, [each.params for each in full.values()])
-        others = errors_outside(records, self.rungs, {arch.key for arch in inside_space})
+        space = Points.at(self.pool.points.space, [each.params for each in full.values()])
+        others = errors_outside(records, self.rungs, {arch.key for arch in space})
         noise = math.sqrt(np.mean([each.parameters.noise[0] ** 2 for each in surrogates]))
         outside = draws_of_own_runs(others.values(), noise, self.images, rng)[: len(draws)]
         keys = (*(arch.key for arch in best.points), *others)
@@ -293,12 +293,10 @@ def _read(file: Path, checksum: str) -> Regret | None:
     """None where there is no such file, or it was made from anything else, or is damaged."""
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        return (
-            Regret(*map(float, (told[name] for name in Regret._fields)))
-            if (told["checksum"] == checksum)
-            else None
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        if told.pop("checksum") != checksum:
+            return None
+        return Regret(**{name: float(value) for name, value in told.items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

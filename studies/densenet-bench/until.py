@@ -155,7 +155,7 @@ PARTS: dict[str, tuple[str, Callable[[Table, int], Table]]] = {
 
 def main() -> None:
     """Replays the searches on a table, and prints what was saved and how often it held."""
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     asked.add_argument("table", nargs="?", default=NAME)
     asked.add_argument("--replays", type=int, default=SEEDS)
     asked.add_argument("--regrets", type=float, nargs="+", default=REGRETS)
