@@ -9,6 +9,7 @@ checkpoints/KEY/    weights of candidates, one file for each seed; beside those 
                     rung SEED.validation-confusion.npy, images by true and by predicted class
 report.html, candidates.csv, summary.json
 predictions.npz     draws of the candidates' errors, made anew where they are missing or out of date
+regret.json         what going on with the search would be worth, likewise
 scaling.json        the results of ``dnsearch scale``; scaling/ has the networks it proposes
 confirm/            weights of trainings that ``dnsearch confirm`` has under way
 
@@ -148,6 +149,11 @@ class RunDir:
     def predictions_file(self) -> Path:
         """Where ``search.predictions`` keeps its draws."""
         return self.path / "predictions.npz"
+
+    @property
+    def regret_file(self) -> Path:
+        """Where ``search.regret`` keeps what going on would be worth."""
+        return self.path / "regret.json"
 
     def checkpoint(self, key: str, seed: int) -> Path:
         """The weights of the architecture with this key, trained with this seed."""

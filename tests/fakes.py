@@ -14,6 +14,7 @@ from dnsearch.search.evaluators.base import SEARCH, Job, Running
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
+from dnsearch.search.regret import stopping_rule
 from dnsearch.search.store import StudyStore
 from dnsearch.training.score import Score
 
@@ -75,7 +76,10 @@ class Search:
         require_within_limits(start, self.model)
         self.proposer = Proposer(self.store, problem, self.config, start)
         self.evaluator = evaluator or FakeEvaluator()
-        self.engine = Engine(self.store, self.proposer, self.evaluator, problem, self.config, clock)
+        enough = stopping_rule(self.store, problem, self.config, 4000)
+        self.engine = Engine(
+            self.store, self.proposer, self.evaluator, problem, self.config, clock, enough=enough
+        )
         self.progress = []
 
     def run(self) -> str:

@@ -96,6 +96,27 @@ REFUSED = [
         "[search]\nreplicates = 2",
         r"search.replicates must be 1 with sampler 'known-cost', got 2; .*",
     ),
+    # when to end
+    ("[search]\nuntil = 0.2", r"search.until must be a table of keys, got 0.2"),
+    ("[search]\nuntil = {}", r"search.until.regret must be given, got \{\}"),
+    ("[search]\nuntil = {regret = 0}", r"search.until.regret must be greater than 0, got 0"),
+    ("[search]\nuntil = {regret = 101}", r"search.until.regret must be at most 100, got 101"),
+    (
+        "[search]\nuntil = {regret = 1, probability = 0.5}",
+        r"search.until.probability must be greater than 0.5, got 0.5",
+    ),
+    (
+        "[search]\nuntil = {regret = 1, probability = 1}",
+        r"search.until.probability must be less than 1, got 1",
+    ),
+    (
+        "[search]\nuntil = {regret = 1, probabilty = 0.9}",
+        r"search.until.probabilty is no known key; did you mean 'probability'\?",
+    ),
+    (
+        '[search]\nsampler = "scaling"\nuntil = {regret = 1}',
+        r"search.until must be left out with sampler 'scaling', .* got \{'regret': 1.0, .*",
+    ),
     # times
     *(
         (f"[search]\ntime = {text}", rf"search.time must be {rule}, got .+")
@@ -455,6 +476,11 @@ STUDIES = st.fixed_dictionaries(
                 "time": st.floats(1e-9, 1e12),
                 "seed": st.integers(0, 2**70),
                 "device": st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]),
+                "until": st.none()
+                | st.fixed_dictionaries({"regret": st.floats(0.01, 100)})
+                | st.fixed_dictionaries(
+                    {"regret": st.just(0.5), "probability": st.floats(0.51, 0.99)}
+                ),
                 "start": st.lists(
                     st.one_of(
                         st.sampled_from(sorted(PRESETS)),
@@ -483,7 +509,8 @@ def test_changed_keys_are_named_budgets_aside():
     old = parse_study("[space]\ngrowth_rate = 4\n[search]\ntrials = 5\nseed = 1")
     new = parse_study(
         '[limits]\nmax_macs = 1e6\n[search]\ntrials = 9\ntime = "1h"\nseed = 2\nworkers = 3\n'
-        'device = "cpu"\ntimeout = 9\nkeep_checkpoints = "all"\n[space]\ngrowth_rate = [4, 8]'
+        'device = "cpu"\ntimeout = 9\nkeep_checkpoints = "all"\nuntil = {regret = 1}\n'
+        "[space]\ngrowth_rate = [4, 8]"
     )
     assert changed_keys(old, new) == [
         "space.growth_rate: [4] -> [4, 8]",

@@ -13,6 +13,7 @@ import pytest
 
 from dnsearch.replay import files
 from dnsearch.replay.files import load_table, write_table
+from tests.replay.test_run import recorded
 from tests.replay.test_table import ARCHS, curve, table_of, trial
 
 SCRIPTS = Path(__file__).parents[1] / "studies" / "densenet-bench"
@@ -106,3 +107,24 @@ def test_predictions_of_replayed_searches_hold(monkeypatch, capsys):
     assert abs(predicted) < -measured / 2
     calibration.show(found)
     assert f"90%: {100 * inside[-1]:.1f} ± " in capsys.readouterr().out
+
+
+def test_until_counts_what_a_search_took_and_whether_it_was_right(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    until = importlib.import_module("until")
+    table = until.half(recorded(), 0)
+    whole = until.known(table)
+    assert {*whole.keys} == {*table.archs}
+    stops = until.replayed(table, (20.0, 10.0), 0)
+    assert [stop.regret for stop in stops] == [20.0, 10.0]
+    first, second = (until.Ended.of(stop, table, whole) for stop in stops)
+    assert 5 <= first.stop.trainings <= second.stop.trainings
+    best = table.truth["error"].min()
+    assert first.regret_raw == pytest.approx(
+        100 * (table.truth.loc[first.stop.key, "error"] - best)
+    )
+    assert first.regret == pytest.approx(first.regret_raw, abs=1)
+    assert first.share == first.stop.compute / 24 < 1
+    assert first.held > 0.9
+    until.show(20.0, [first], 1)
+    assert "stated in 1 of 1" in capsys.readouterr().out

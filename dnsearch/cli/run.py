@@ -58,6 +58,7 @@ def command(
             "replicates": 1,
             "trials": SCALING_TRIALS,
             "time": None,
+            "until": None,
         } | given
     config = override(load_study(file), **given)
     run = RunDir.named(f"{file.stem}{'-scaling' * scaling}" if name is None else name, to)

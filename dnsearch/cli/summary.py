@@ -17,6 +17,7 @@ from dnsearch.report.answer import (
     confirm_change_of,
     error_of,
     export_command,
+    going_on_of,
     none_to_recommend,
     sure,
     sureness_of,
@@ -83,8 +84,8 @@ def _print_confirm(results: Results, name: str) -> None:
 
 
 def print_answer(found: Digest) -> None:
-    """The network to take with its figures, what is as good and cheaper, and the baseline; or why
-    there is none."""
+    """The network to take with its figures, what going on would be worth, what is as good and
+    cheaper, and the baseline; or why there is none."""
     if found.answer is None:
         click.echo(none_to_recommend(found))
         return
@@ -92,6 +93,8 @@ def print_answer(found: Digest) -> None:
     _print("", _noise(found.answer, found))
     if how_sure := sureness_of(found):
         _print("", how_sure)
+    if going_on := going_on_of(found):
+        _print("going on:", going_on)
     if found.as_good:
         network, chance, tolerance = found.as_good
         _print_network("as good:", network, found)

@@ -26,6 +26,7 @@ from dnsearch.config.study import (
     SpaceConfig,
     StudyConfig,
     TrainingConfig,
+    UntilConfig,
 )
 from dnsearch.config.values import AUTO_RUNGS, ErrorName, Format
 
@@ -44,6 +45,7 @@ __all__ = [
     "SpaceConfig",
     "StudyConfig",
     "TrainingConfig",
+    "UntilConfig",
     "changed_keys",
     "differences",
     "load_study",

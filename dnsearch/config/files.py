@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -76,6 +76,7 @@ _RULES = {
     "less_than": "must be less than {lt:g}",
     "less_than_equal": "must be at most {le:g}",
     "literal_error": "must be {expected}",
+    "missing": "must be given",
     "model_type": "must be a table of keys",
     "path_type": "must be a path in quotes",
     "too_short": "must not be empty",
@@ -107,14 +108,25 @@ def _unknown_key(path: str, *keys: int | str) -> ConfigError:
     homes = [f"[{name}]" for name, section in known.items() if wrong in section.model_fields]
     if homes:
         return ConfigError(path, "is no known key here", hint=f"put it in {' or '.join(homes)}")
-    words = known[parents[0]].model_fields if parents else known
+    words = known
+    for parent in parents:
+        section = _section_of(words.get(parent))
+        words = (
+            {n: field.annotation for n, field in section.model_fields.items()} if section else {}
+        )
     return ConfigError(path, "is no known key", hint=nearest(wrong, words))
+
+
+def _section_of(annotation: Any) -> type[Section] | None:
+    """The section that a field holds, also where it may be left out; None where it holds none."""
+    kinds = (annotation, *get_args(annotation))
+    return next((k for k in kinds if isinstance(k, type) and issubclass(k, Section)), None)
 
 
 def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Keys whose values differ, as ``section.key: old -> new``, except for those that a search may
     change between its sessions: budgets, and where it runs."""
-    budgets = ("trials", "replicates", "time")
+    budgets = ("trials", "replicates", "time", "until")
     keys = (*budgets, "workers", "device", "timeout", "keep_checkpoints")
     free = {"data.path", *(f"search.{key}" for key in keys)}  # images have a fingerprint
     return differences(old.model_dump(mode="json"), new.model_dump(mode="json"), free)

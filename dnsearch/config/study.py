@@ -341,6 +341,20 @@ REPLICATING = ("frontier", "grid", "stratified")
 """Samplers that can train an architecture several times, with other seeds."""
 
 
+class UntilConfig(Section):
+    """What must be known for a search to end."""
+
+    regret: float = Field(
+        gt=0,
+        le=100,
+        description="points (percent) of error by which any network of the space that is within "
+        "the limits, trained or not, may be better than the one recommended",
+    )
+    probability: float = Field(
+        default=0.9, gt=0.5, lt=1, description="how sure it must be that none is better by more"
+    )
+
+
 class SearchConfig(Section):
     """How candidates are chosen and run."""
 
@@ -362,6 +376,13 @@ class SearchConfig(Section):
     )
     time: Seconds | None = Field(
         default=None, description="time over all sessions, such as 45m; no limit if unset"
+    )
+    until: UntilConfig | None = Field(
+        default=None,
+        description="ends the search, such as {regret = 0.2, probability = 0.9}: once it is 90 % "
+        "sure that no network of the space within the limits, trained or not, has an error of more "
+        "than 0.2 points below that of the one recommended, at any cost; trials and time bound it "
+        "as ever",
     )
     seed: Seed = Field(default=0, description="seed of every random choice")
     device: Device = Field(default="auto", description="auto, cpu, cuda or cuda:N")
@@ -390,12 +411,15 @@ class SearchConfig(Section):
     )
 
     def model_post_init(self, _: Any) -> None:
-        """Raises ConfigError where the sampler takes no replicates."""
+        """Raises ConfigError where the sampler takes no replicates, or cannot end early."""
         if self.replicates > 1 and self.sampler not in REPLICATING:
             rule = f"must be 1 with sampler {self.sampler!r}"
             raise ConfigError(
                 "replicates", rule, self.replicates, "or take frontier, grid or stratified"
             )
+        if self.until and self.sampler == "scaling":
+            rule = "must be left out with sampler 'scaling', which trains for a law, not an answer"
+            raise ConfigError("until", rule, self.until.model_dump())
 
 
 class StudyConfig(Section):

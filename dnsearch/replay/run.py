@@ -33,6 +33,7 @@ from dnsearch.search.engine import Engine, Progress
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
+from dnsearch.search.regret import stopping_rule
 from dnsearch.search.samplers.imported import imported_sampler, is_import_path
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.seeds import derived_seed
@@ -108,7 +109,8 @@ def engine_of(
 
     ``sampler`` is a name of the study file's, or an import path (``samplers.imported``): such a
     sampler is made once and kept, since it may hold its state in memory. The search ends after so
-    many ``trials``, or when the strategy proposes nothing more.
+    many ``trials``, when the strategy proposes nothing more, or as the table's ``search.until``
+    says.
     """
     store = StudyStore(None, problem.objectives)
     evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
@@ -118,9 +120,11 @@ def engine_of(
         make, named = (lambda _: kept), {}
     else:
         named = {"sampler": sampler}
-    config = SearchConfig(seed=seed, trials=trials, **named)  # pyright: ignore
+    until = table.study.search.until
+    config = SearchConfig(seed=seed, trials=trials, until=until, **named)  # pyright: ignore
     proposer = Proposer(store, problem, config, [], make)
-    return kind(store, proposer, evaluator, problem, config, lambda: evaluator.now)
+    enough = stopping_rule(store, problem, config, math.inf)  # what it was measured on is unknown
+    return kind(store, proposer, evaluator, problem, config, lambda: evaluator.now, enough=enough)
 
 
 def problem_of(table: Table) -> Problem:

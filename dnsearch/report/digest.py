@@ -24,6 +24,7 @@ from dnsearch.analysis.confidence import best_probability, expected_regret
 from dnsearch.analysis.metrics import error_label, format_value
 from dnsearch.analysis.pareto import hypervolume_curve
 from dnsearch.analysis.predictions import HALF
+from dnsearch.analysis.regret import Regret
 from dnsearch.search.confirmed import tested_on
 
 if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no need of
@@ -158,6 +159,14 @@ class Digest:
             expected_regret(predictions.draws, allowed, place),
             int(allowed.sum()),
         )
+
+    @cached_property
+    def going_on(self) -> Regret | None:
+        """By how much any network of the space within the limits, trained or not, may be better
+        than the answer; None where that is not known, and of test errors after a confirmation."""
+        if self.answer is None or self.measured_on == "test":
+            return None
+        return self.results.look_ahead(self.answer.key)
 
     @property
     def budget(self) -> str:

@@ -23,6 +23,7 @@ def summary(digest: Digest) -> dict[str, Any]:
         "run": results.name,
         "answer": answer(digest),
         "baseline": {"error": digest.baseline.error, "answer": digest.baseline.answer},
+        "going_on": None if digest.going_on is None else digest.going_on._asdict(),
         "changed_by_confirm": digest.changed_from is not None,
         "objectives": ["error", *digest.costs],
         "error_kind": results.study.objectives.error,

@@ -38,6 +38,8 @@ WORDS = {
     "to a fixed reference point; it grows while a search still finds better ones.",
     "regret": "by how much error a choice misses the best network that was trained; expected "
     "regret: its mean over all that may be true.",
+    "going on": "by how much error the best network of the space within the limits, trained or "
+    "not, may be better than the answer, which is the most that further training runs can gain.",
     "confirmed": "trained again in full by `dnsearch confirm`, with fresh seeds, and measured on "
     "the test images.",
 }

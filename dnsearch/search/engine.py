@@ -55,11 +55,15 @@ class Engine:
         budget: SearchConfig,
         clock: Callable[[], float] = time.monotonic,
         before: Sequence[Record] | None = None,
+        enough: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """``before``: trainings of earlier sittings that count; by default all in the store."""
+        """``before``: trainings of earlier sittings that count; by default all in the store.
+        ``enough``: why what is known by now is enough, None while it is not; asked before the first
+        proposal and whenever trainings have ended."""
         self.store, self.proposer, self.evaluator = store, proposer, evaluator
         self.problem, self.budget = problem, budget
-        self.top, self.clock = problem.rungs[-1], clock
+        self.top, self.clock, self.enough = problem.rungs[-1], clock, enough
+        self._known: str | None = None
         self._before, self._started = store.seconds, clock()
         records = store.records() if before is None else before
         self._done = len(records)
@@ -73,9 +77,11 @@ class Engine:
         return self._before + self.clock() - self._started
 
     def run(self, show: Callable[[Progress], None]) -> str:
-        """Searches; returns why it ended. Candidates under way when time is up are dropped: they
-        are trained again, from their last checkpoint, if the search goes on."""
+        """Searches; returns why it ended. Candidates under way when time is up, or when enough is
+        known, are dropped: they are trained again, from their last checkpoint, if the search goes
+        on."""
         try:
+            self._known = self.enough()
             while True:
                 self._fill()
                 reason = self._end()
@@ -84,6 +90,8 @@ class Engine:
                 ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
                 self._exhausted &= not ended  # what ended may be promoted
                 show(self._progress(tuple(self._tell(job, score) for job, score in ended)))
+                if ended:
+                    self._known = self.enough()
                 if self.seconds - self._noted > NOTE_SECONDS:
                     self._note_seconds()
         finally:
@@ -98,6 +106,8 @@ class Engine:
         """Why the search is over, if it is."""
         if self._done >= FIRST_FAILURES and not self._finished:
             return f"the first {self._done} candidates all failed"
+        if self._known is not None:
+            return self._known
         if not self.evaluator.running():
             if self._done >= self.budget.trials:
                 return "all trials finished"
@@ -107,7 +117,7 @@ class Engine:
 
     def _fill(self) -> None:
         """Gives every free worker a job, as far as the budget goes."""
-        while not self._exhausted and self._time_left() > 0:
+        while self._known is None and not self._exhausted and self._time_left() > 0:
             running = len(self.evaluator.running())
             if running >= self.evaluator.capacity or self._done + running >= self.budget.trials:
                 return

@@ -8,7 +8,7 @@ it takes back most of what the luckiest of many has gained by being picked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from dnsearch.search.samplers.history import History
 from dnsearch.search.samplers.hyperparameters import sample
 from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pathwise import TrainedErrors
-from dnsearch.search.store import StudyStore, counts_for_nothing
+from dnsearch.search.store import Record, StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
 LEAST = 5
@@ -73,7 +73,7 @@ def predict_errors(
         if file:
             draws.write(file, evidence.checksum)
     known = np.maximum(draws.errors - half, 0.0)
-    others = _outside(store, rungs, evidence.keys)
+    others = errors_outside(store.records(), rungs, evidence.keys)
     rng = np.random.default_rng(derived_seed("predictions outside the space", seed))
     own = draws_of_own_runs(others.values(), draws.seed_noise, images, rng)
     return Predictions(
@@ -81,12 +81,13 @@ def predict_errors(
     )
 
 
-def _outside(
-    store: StudyStore, rungs: tuple[int, ...], inside: Sequence[str]
+def errors_outside(
+    records: Iterable[Record], rungs: tuple[int, ...], inside: Collection[str]
 ) -> dict[str, list[float]]:
-    """The errors of the finished networks that the surrogate does not know, by key."""
+    """The errors of the finished networks that the surrogate does not know, by key; it knows those
+    ``inside``."""
     errors: dict[str, list[float]] = {}
-    for record in store.records():
+    for record in records:
         key, error = record.job.arch.key, record.score.error
         if key in inside or record.values is None or error is None or record.job.rung != rungs[-1]:
             continue

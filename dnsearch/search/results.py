@@ -14,9 +14,12 @@ import numpy as np
 from dnsearch.analysis import picks
 from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.candidates import Candidate, by_network, figures, finished
+from dnsearch.analysis.confidence import LEVEL
 from dnsearch.analysis.predictions import Predictions
+from dnsearch.analysis.regret import Regret
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
+from dnsearch.arch.space import SearchSpace
 from dnsearch.arrays import Ints
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.cost.formula import Cost
@@ -31,6 +34,7 @@ from dnsearch.search.confirmed import (
 from dnsearch.search.evaluators.base import CONFIRM, RATES, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import draws_of_own_runs, predict_errors
+from dnsearch.search.regret import look_ahead
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.training_runs import candidate_of, latest
 from dnsearch.seeds import derived_seed
@@ -63,6 +67,8 @@ class Results:
     of its variance that each dimension explains. data: name, classes, image shape, numbers of
     images a split. predict: computes ``predictions``, which takes seconds where many candidates
     were trained, so it is only called for whoever asks for these or for what follows from them.
+    look_ahead: computes the regret of the network with this key, or tells that it is not known, in
+    seconds likewise.
     confirmed: what ``dnsearch confirm`` trained, in the order it finished, none of which is in
     ``measured``. at_rates: what ``dnsearch confirm --rates`` trained besides, of networks that the
     search may not know and at learning rates that may not be the study's, none of which is in
@@ -79,6 +85,7 @@ class Results:
     importance: Mapping[str, Mapping[str, float]]
     seconds: float
     predict: Callable[[], Predictions | None] = lambda: None
+    look_ahead: Callable[[str], Regret | None] = lambda _: None
     confirmed: tuple[Record, ...] = ()
     at_rates: tuple[Record, ...] = ()
     confusion: Callable[[Candidate], np.ndarray | None] = lambda _: None
@@ -247,6 +254,7 @@ def read_results(run: RunDir) -> Results:
         importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
         predict=functools.cache(functools.partial(_predict, run, study, store, model, data)),
+        look_ahead=functools.cache(functools.partial(_look_ahead, run, study, store, model, data)),
         confirmed=_in_order(store, CONFIRM),
         at_rates=_in_order(store, RATES),
         confusion=lambda each: read_confusion(run.confusion(each.key, each.seed)),
@@ -261,11 +269,32 @@ def _in_order(store: StudyStore, name: str) -> tuple[Record, ...]:
 def _predict(
     run: RunDir, study: StudyConfig, store: StudyStore, model: CostModel, data: Mapping[str, Any]
 ) -> Predictions | None:
+    space, rungs, images = _measured_on(study, data)
+    seed, file = study.search.seed, run.predictions_file
+    return predict_errors(store, space, model, rungs, images, seed, file)
+
+
+def _look_ahead(
+    run: RunDir,
+    study: StudyConfig,
+    store: StudyStore,
+    model: CostModel,
+    data: Mapping[str, Any],
+    key: str,
+) -> Regret | None:
+    space, rungs, images = _measured_on(study, data)
+    probability = study.search.until.probability if study.search.until else LEVEL
+    seed, file = study.search.seed, run.regret_file
+    return look_ahead(store, space, model, rungs, images, key, probability, seed, file)
+
+
+def _measured_on(
+    study: StudyConfig, data: Mapping[str, Any]
+) -> tuple[SearchSpace, tuple[int, ...], float]:
+    """The space, the rungs, and how many validation images an error is worth."""
     space = study.space.build(data["shape"][0], len(data["classes"]))
-    rungs, seed = study.training.rungs, study.search.seed
     counts = data.get("class_counts", {}).get("validation", [data["images"]["validation"]])
-    images = effective_images(study.objectives.error, counts)
-    return predict_errors(store, space, model, rungs, images, seed, run.predictions_file)
+    return space, study.training.rungs, effective_images(study.objectives.error, counts)
 
 
 def _fitting_presets(model: CostModel, classes: int) -> dict[str, ArchConfig]:

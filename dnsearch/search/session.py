@@ -20,8 +20,10 @@ from dnsearch.search.evaluators.worker import WorkerSettings
 from dnsearch.search.outset import Outset
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
+from dnsearch.search.regret import stopping_rule
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.weights import Keeper
+from dnsearch.training.measured import effective_images
 
 
 @contextlib.contextmanager
@@ -88,7 +90,8 @@ def search(
     """
     outset = Outset.of(study)
     study, data, plan = outset.study, outset.data, outset.plan
-    least = baseline(data.describe(), study.objectives.error).error
+    described = data.describe()
+    least = baseline(described, study.objectives.error).error
     problem = Problem(
         outset.points,
         outset.model,
@@ -106,7 +109,10 @@ def search(
             store.recover()
             proposer = Proposer(store, problem, study.search, outset.start)
             keeper = Keeper(run, study)
-            engine = Engine(store, proposer, evaluator, problem, study.search)
+            validation = described["class_counts"]["validation"]
+            images = effective_images(study.objectives.error, validation)
+            enough = stopping_rule(store, problem, study.search, images)
+            engine = Engine(store, proposer, evaluator, problem, study.search, enough=enough)
             notes = (*data.notes, *plan.notes(), *plan.compile_kernels(study.training))
             records = tuple(store.records())
             counts = outset.space.size, len(outset.points)

@@ -68,6 +68,16 @@ def test_every_strategy_ends_as_soon_as_it_has_found_the_front(sampler):
     assert found == own.spent
 
 
+def test_a_replay_ends_as_the_table_s_study_says():
+    told = "rungs = [1, 3, 9]\n[search]\nuntil = {regret = 20, probability = 0.6}"
+    table = recorded(STUDY.replace("rungs = [1, 3, 9]", told), take=24)
+    whole = recorded(take=24)
+    early, late = (replay(each, "stratified", seed=0) for each in (table, whole))
+    assert len(early) == 5  # the first time that anything is asked
+    assert len(late) > 5
+    assert list(early["key"]) == list(late["key"])[:5]
+
+
 def test_compute_counts_each_epoch_once():
     table = recorded(take=24)
     rows = replay(table, "mo-asha", seed=3)

@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dnsearch.analysis.candidates import State, by_network
+from dnsearch.analysis.candidates import Basis, State, by_network
 from dnsearch.analysis.predictions import Predictions
-from dnsearch.report.answer import answer
+from dnsearch.analysis.regret import Regret
+from dnsearch.config import LimitsConfig
+from dnsearch.report.answer import answer, going_on_of
 from dnsearch.report.digest import digest
 from dnsearch.report.page import render
 from dnsearch.report.series import front_series
+from dnsearch.report.summary import summary
 from dnsearch.rundir import RunDir
 from dnsearch.search.answers import Why, answers, change, note_answer
 
@@ -92,6 +95,56 @@ def test_as_good_and_cheaper_is_told_with_its_figures():
     assert f"{saved:.0f} % less MACs" in text
     assert "an error at most 3 % larger with probability 0.5" in text
     assert digest(predicting(results, np.array([0.024, 0.02]) * np.exp(luck))).as_good is None
+
+
+def ahead(results, draws, probability=0.9, **limits):
+    """The same, with these draws of the regret of whatever network is asked about."""
+    asked = []
+
+    def look_ahead(key):
+        asked.append(key)
+        return Regret.of(np.asarray(draws), probability)
+
+    study = results.study.model_copy(update={"limits": LimitsConfig(**limits)})
+    return asked, replace(results, look_ahead=look_ahead, study=study)
+
+
+def test_what_going_on_would_be_worth_is_told_with_the_answer():
+    draws = np.linspace(0, 0.01, 1001)
+    asked, results = ahead(of([0.04, 0.02, 0.001]), draws, max_macs=50_000_000)
+    told = digest(results)
+    text = (
+        "no network of the space within 50 M MACs, trained or not, is better than this one by more "
+        "than 0.9 points (90 % sure); the best is expected to be better by 0.5"
+    )
+    assert going_on_of(told) == text
+    assert f"Going on: {text}." in answer(told)
+    assert text in render(told)
+    assert asked == [told.answer.key]  # once
+    assert summary(told)["going_on"] == {
+        "expected": pytest.approx(0.005), "most": pytest.approx(0.009), "probability": 0.9
+    }  # fmt: skip
+
+
+def test_an_answer_that_is_most_likely_the_best_has_nothing_to_gain():
+    _, results = ahead(of([0.04, 0.02, 0.001]), [0.0] * 96 + [0.01] * 4, probability=0.95)
+    assert going_on_of(digest(results)) == (
+        "no network of the space, trained or not, is better than this one (95 % sure)"
+    )
+
+
+def test_nothing_is_said_of_going_on_where_nothing_is_known():
+    told = digest(of([0.04, 0.02, 0.001]))
+    assert (going_on_of(told), told.going_on, summary(told)["going_on"]) == ("", None, None)
+    assert "Going on" not in answer(told)
+    asked, results = ahead(of([0.05] * 6), [0.0])
+    assert digest(results).going_on is None  # no answer, so nothing is asked
+    asked, results = ahead(predicting(of([0.03, 0.02]), 0.02 * np.ones((40, 2))), [0.0])
+    confirmed = digest(results)
+    assert confirmed.going_on is not None
+    networks = [replace(each, basis=Basis.CONFIRMED) for each in confirmed.finished]
+    assert replace(confirmed, finished=networks).going_on is None
+    assert len(asked) == 1
 
 
 def test_a_later_different_answer_is_told_as_a_change(tmp_path):

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.arrays import Floats
-from dnsearch.search.samplers.covariance import JITTER, Parameters, Rows, between
+from dnsearch.search.samplers.covariance import (
+    JITTER,
+    Parameters,
+    Rows,
+    between,
+    matern,
+    squared_distances,
+)
 from dnsearch.search.samplers.triangle import Triangle, solve_factor, sure_factor
 
 _CHUNK = 1000
@@ -36,6 +43,18 @@ class Surrogate:
             explained[part] = np.einsum("ij,ij->j", known, known)
         variance = self._prior_variance(features, 0, 0) - explained
         return mean, np.sqrt(np.maximum(variance, 1e-12))
+
+    def joint(self, features: Floats) -> tuple[Floats, Floats]:
+        """Mean (n,) and covariance (n, n) of log error at the top rung, without noise, of these
+        points together."""
+        p, trend = self.parameters, self.rows.trend
+        cross = between(features, 0, self.rows, p)
+        mean = self.centre + trend.expected(features) + cross @ self.weights
+        known = solve_factor(self.root, cross.T)
+        scaled = features / p.scale
+        smooth = matern(np.sqrt(squared_distances(scaled, scaled)))
+        prior = trend.covariance(features, features) + p.deviation**2 * smooth
+        return mean, prior - known.T @ known
 
     def explained(self, features: Floats, level: int) -> Floats:
         """Share of the remaining variance of log error that a result at this level would explain,

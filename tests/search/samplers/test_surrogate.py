@@ -76,6 +76,9 @@ def test_the_posterior_is_that_of_textbook_conditioning():
     noise = parameters.noise[0] ** 2 + JITTER
     covariance = matrix[fresh, fresh] - matrix[fresh, old] @ weights - noise * np.eye(4)
     assert sd**2 == pytest.approx(np.diag(covariance), abs=1e-6)
+    together, shared = Surrogate(rows, parameters).joint(new)
+    assert together == pytest.approx(mean)
+    assert shared == pytest.approx(covariance, abs=1e-6)
 
 
 def test_without_deviations_slopes_are_those_of_bayesian_regression():

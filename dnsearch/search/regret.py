@@ -1,0 +1,329 @@
+"""By how much a network that was not trained may be better than the answer.
+
+The regret of a network is its error less the least error of all networks of the space within the
+limits, trained or not, in the mean over seeds. It is drawn from the surrogate's joint posterior,
+for hyper-parameters that are drawn too, as those of ``search.predictions`` are: with the likeliest
+alone it is told too small. Of many points those that promise most are drawn together; the others
+are almost surely worse than one of these.
+
+Everything but errors is known beforehand, except for a latency: networks that may turn out to break
+its limit count as within it, so the regret told is then too large rather than too small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from dnsearch.analysis.confidence import DRAWS
+from dnsearch.analysis.predictions import HALF
+from dnsearch.analysis.regret import Regret
+from dnsearch.arch.space import MOST_ENUMERATED, Points, SearchSpace
+from dnsearch.arrays import Floats, Indices
+from dnsearch.config import SearchConfig, UntilConfig
+from dnsearch.errors import RunError
+from dnsearch.rundir import write_json
+from dnsearch.search.design import thinned
+from dnsearch.search.evaluators.base import SEARCH
+from dnsearch.search.feasible import CostModel, feasible_points, identities
+from dnsearch.search.predictions import LEAST, SETTINGS, draws_of_own_runs, errors_outside
+from dnsearch.search.problem import Problem
+from dnsearch.search.samplers.acquisition import expected_improvement
+from dnsearch.search.samplers.blas import one_thread
+from dnsearch.search.samplers.covariance import JITTER
+from dnsearch.search.samplers.history import History, Outcome
+from dnsearch.search.samplers.hyperparameters import sample
+from dnsearch.search.samplers.learner import Learner
+from dnsearch.search.samplers.pool import Pool
+from dnsearch.search.samplers.surrogate import Surrogate
+from dnsearch.search.samplers.triangle import sure_factor, times_factor
+from dnsearch.search.store import Record, StudyStore, counts_for_nothing
+from dnsearch.seeds import derived_seed
+
+METHOD = 1
+"""Of drawing regrets: raised by whatever changes them, so that older ones are not taken for new."""
+
+MOST_KEPT = 20_000
+"""Points whose promise is computed; of more a sample stratified over log MACs, and what lies beside
+the best of it."""
+
+MOST_DRAWN = 500
+"""Points that are drawn together; half of them are kept for those that were not trained."""
+
+CENTRES = 10
+"""Points, of those that promise most, beside which others are looked for."""
+
+MOST_WORK = 4e9
+"""Points times settings of the hyper-parameters by which their promise is computed times the square
+of the surrogate's rows, so that it takes less than a second."""
+
+FEW = 5
+"""Settings of the hyper-parameters by which a regret is looked at first: where it is too large with
+a probability of a half, there is no need of the others, which take most of a second."""
+
+GROWTH = 1.1
+"""Whether enough is known is asked anew when there are so many times as many full trainings."""
+
+Params = Mapping[str, Any]
+"""A point's choices by dimension."""
+
+
+class Errors(NamedTuple):
+    """Draws (s, n) of the error (0 to 1) of n networks in the mean over seeds; the trained ones,
+    with these ``keys``, come first."""
+
+    keys: tuple[str, ...]
+    draws: Floats
+
+    @property
+    def least(self) -> str:
+        """The trained network of least predicted error."""
+        return self.keys[int(np.median(self.draws[:, : len(self.keys)], axis=0).argmin())]
+
+    def regret(self, key: str) -> Floats:
+        """Draws (s,) of the regret of the trained network with this key."""
+        return self.draws[:, self.keys.index(key)] - self.draws.min(axis=1)
+
+
+class Feasible:
+    """The networks of a space that are within the limits, for what may be said of their errors.
+
+    points: these, or a sample of them. images: as many validation images as an error is worth.
+    closed: there are no others.
+    """
+
+    def __init__(
+        self,
+        points: Points,
+        model: CostModel,
+        rungs: tuple[int, ...],
+        images: float,
+        seed: int,
+        closed: bool = False,
+    ) -> None:
+        self.model, self.rungs, self.images, self.seed = model, rungs, images, seed
+        self.partly = not closed and (
+            len(points) > MOST_KEPT or points.space.size > MOST_ENUMERATED
+        )
+        if len(points) > MOST_KEPT:
+            rng = np.random.default_rng(derived_seed("points of regrets", seed))
+            macs = self.model.of_points(points).macs
+            points = points.take(thinned(macs, MOST_KEPT, rng))
+        known = self.model.of_points(points)
+        self.learner = Learner(points, known, self.model, self.rungs, seed, started=HALF / images)
+        self.pool = Pool(points, known, self.learner.features.points)
+
+    @classmethod
+    def of(cls, problem: Problem, images: float, seed: int) -> Self:
+        """Those of a search."""
+        return cls(
+            problem.points, problem.model, problem.rungs, images, seed, closed=problem.closed
+        )
+
+    def errors(
+        self,
+        outcomes: Sequence[Outcome],
+        records: Sequence[Record] = (),
+        settings: int = SETTINGS,
+    ) -> Errors | None:
+        """What ``outcomes`` say of the networks that were trained to the top rung and of those that
+        promise most, by so many ``settings`` of the hyper-parameters; networks outside the space
+        are told of by their own training runs, which are among the ``records``. None where fewer
+        than ``LEAST`` of the space were trained so far."""
+        done = [each for each in outcomes if not (each.failed or each.pending)]
+        most = self.model.limits.max_latency_ms or math.inf
+        full = {each.key: each for each in done if each.rung == self.rungs[-1]}
+        trained = [each.params for each in full.values() if (each.latency_ms or 0) <= most]
+        if len(trained) < LEAST:
+            return None
+        barred = [each.params for each in outcomes if each.failed or (each.latency_ms or 0) > most]
+        rng = np.random.default_rng(derived_seed("draws of regrets", self.seed))
+        with one_thread():
+            rows = self.learner.error_rows(done)
+            drawn = sample(rows, rng, len(self.rungs), settings)
+            surrogates = [Surrogate(rows, setting) for setting in drawn]
+            best, rest = self._most_promising(surrogates, trained, barred)
+            features = np.vstack([best.features, rest.features])
+            draws = np.exp(np.vstack([_draws(each, features, rng) for each in surrogates]))
+        inside, untried = np.split(np.maximum(draws - HALF / self.images, 0.0), [len(best)], axis=1)
+        space = Points.at(self.pool.points.space, [each.params for each in full.values()])
+        others = errors_outside(records, self.rungs, {arch.key for arch in space})
+        noise = math.sqrt(np.mean([each.parameters.noise[0] ** 2 for each in surrogates]))
+        outside = draws_of_own_runs(others.values(), noise, self.images, rng)[: len(draws)]
+        keys = (*(arch.key for arch in best.points), *others)
+        return Errors(keys, np.hstack([inside, outside, untried]))
+
+    def _most_promising(
+        self, surrogates: Sequence[Surrogate], trained: Sequence[Params], barred: Sequence[Params]
+    ) -> tuple[Pool, Pool]:
+        """Of the ``trained`` points, and of those that are neither trained nor ``barred``, those
+        whose error is expected to be least, or may be: by their expected improvement on the least
+        expected error of the trained ones."""
+        pool = self._with([*trained, *barred])
+        work = len(pool) * len(surrogates[0].rows) ** 2
+        weighing = surrogates[: max(1, int(MOST_WORK / work))]
+        own = np.array(pool.places(trained), np.intp)
+        to_beat = [np.exp(each.predict(pool.features[own])[0].min()) for each in weighing]
+
+        def promise(of: Pool) -> Floats:
+            found = [
+                expected_improvement(*each.predict(of.features), least)
+                for each, least in zip(weighing, to_beat, strict=True)
+            ]
+            return np.mean(found, axis=0)
+
+        promised, before = promise(pool), -1.0
+        while self.partly and promised.max() > before and len(pool) < 2 * MOST_KEPT:
+            before = promised.max()
+            centres = pool.points.take(_greatest(promised, CENTRES))
+            beside = pool.beside(centres, self.model, self.learner.features)
+            if not len(beside):
+                break
+            pool = pool.and_also(beside)
+            promised = np.concatenate([promised, promise(beside)])
+        free = np.ones(len(pool), bool)
+        free[[*own, *np.array(pool.places(barred), np.intp)]] = False
+        left = np.flatnonzero(free)
+        own = own[_greatest(promised[own], MOST_DRAWN - min(len(left), MOST_DRAWN // 2))]
+        left = left[_greatest(promised[left], MOST_DRAWN - len(own))]
+        return pool.take(own), pool.take(left)
+
+    def _with(self, params: Sequence[Params]) -> Pool:
+        """The pool, with points of these parameters that a sample has left out."""
+        places = self.pool.places(params)
+        missing = [each for each, place in zip(params, places, strict=True) if place is None]
+        if not missing:
+            return self.pool
+        features, known = self.learner.described(missing)
+        points = Points.at(self.pool.points.space, missing)
+        _, first = np.unique(identities(points), return_index=True)
+        return self.pool.and_also(Pool(points, known, features).take(first))
+
+
+class Enough:
+    """Whether a search knows enough to end; called, it says why, or returns None.
+
+    Asked for again and again, it answers by the trials as they were when so many full trainings had
+    finished as is a step of a schedule: a resumed search is told what an uninterrupted one is.
+    """
+
+    def __init__(self, store: StudyStore, feasible: Feasible, until: UntilConfig) -> None:
+        self.store, self.feasible, self.until = store, feasible, until
+        self._history = History(feasible.rungs, counts_for_nothing)
+        self._answered: tuple[int, str | None] = (0, None)
+
+    def __call__(self) -> str | None:
+        ended = _ended(self.store, self._history)
+        full = [
+            place
+            for place, each in enumerate(ended)
+            if each.rung == self.feasible.rungs[-1] and not each.failed
+        ]
+        step = scheduled(len(full))
+        if step != self._answered[0]:
+            self._answered = step, self._reason(ended[: full[step - 1] + 1]) if step else None
+        return self._answered[1]
+
+    def _reason(self, outcomes: Sequence[Outcome]) -> str | None:
+        records = [r for r in self.store.records() if r.finished_after <= outcomes[-1].finished]
+        regret, probability = self.until.regret, self.until.probability
+        for settings, level in ((FEW, 0.5), (SETTINGS, probability)):
+            errors = self.feasible.errors(outcomes, records, settings)
+            if errors is None or 100 * Regret.of(errors.regret(errors.least), level).most > regret:
+                return None
+        return (
+            f"further candidates are expected to gain less than {regret:g} "
+            f"point{'s' * (regret != 1)} ({100 * probability:g} % sure)"
+        )
+
+
+def stopping_rule(
+    store: StudyStore, problem: Problem, config: SearchConfig, images: float
+) -> Callable[[], str | None]:
+    """Why what a store knows is enough by ``search.until``, None while it is not, and always where
+    nothing was asked for; ``images`` as of ``Feasible``."""
+    if config.until is None:
+        return lambda: None
+    return Enough(store, Feasible.of(problem, images, config.seed), config.until)
+
+
+def look_ahead(
+    store: StudyStore,
+    space: SearchSpace,
+    model: CostModel,
+    rungs: tuple[int, ...],
+    images: float,
+    key: str,
+    probability: float,
+    seed: int = 0,
+    file: Path | None = None,
+) -> Regret | None:
+    """The regret of the network with this key, which is what going on with the search would be
+    worth; ``images`` as of ``Feasible``. None while too few are trained, or where nothing is known
+    of this one. As it takes a second, and with large spaces some, it is kept in ``file`` and read
+    from there as long as it fits."""
+    outcomes, records = _ended(store, History(rungs, counts_for_nothing)), store.records()
+    trained = [(r.job.arch.key, r.job.seed, r.job.rung, r.score.error) for r in records]
+    method = METHOD, DRAWS, SETTINGS, MOST_KEPT, MOST_DRAWN
+    made_from = method, space, model, rungs, images, key, probability, seed, outcomes, trained
+    checksum = hashlib.sha256(repr(made_from).encode()).hexdigest()
+    found = _read(file, checksum) if file else None
+    if found is not None:
+        return found
+    points, _ = feasible_points(space, model, np.random.default_rng(derived_seed(seed)))
+    feasible = Feasible(points, model, rungs, images, seed)
+    errors = feasible.errors(outcomes, records, SETTINGS)
+    if errors is None or key not in errors.keys:
+        return None
+    found = Regret.of(errors.regret(key), probability)
+    if file:
+        with contextlib.suppress(RunError):  # on a full disk, or in a folder that may only be read
+            write_json(file, {"checksum": checksum, **found._asdict()})
+    return found
+
+
+def _read(file: Path, checksum: str) -> Regret | None:
+    """None where there is no such file, or it was made from anything else, or is damaged."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        if told.pop("checksum") != checksum:
+            return None
+        return Regret(**{name: float(value) for name, value in told.items()})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _ended(store: StudyStore, history: History) -> list[Outcome]:
+    """What has come of the search's trials, in the order they ended."""
+    outcomes = history.of(store.logs[SEARCH].study)
+    return sorted((o for o in outcomes if not o.pending), key=lambda each: each.finished)
+
+
+def scheduled(count: int) -> int:
+    """The greatest step of the schedule that is not above ``count``, 0 for none: every number from
+    ``LEAST`` on, later every ``GROWTH`` times the one before."""
+    step, following = 0, LEAST
+    while following <= count:
+        step, following = following, max(following + 1, math.ceil(following * GROWTH))
+    return step
+
+
+def _draws(surrogate: Surrogate, features: Floats, rng: np.random.Generator) -> Floats:
+    """Of log error at these points (n, d) together: (DRAWS // SETTINGS, n)."""
+    mean, covariance = surrogate.joint(features)
+    covariance[np.diag_indices_from(covariance)] += JITTER
+    root = sure_factor(lambda _: covariance, np.dtype(np.float64))
+    normal = rng.standard_normal((len(features), DRAWS // SETTINGS))
+    return mean + times_factor(root, normal).T
+
+
+def _greatest(values: Floats, count: int) -> Indices:
+    """The positions of the greatest, the greatest first."""
+    return np.argsort(-values, kind="stable")[:count]
