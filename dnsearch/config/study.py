@@ -203,6 +203,11 @@ class ObjectivesConfig(Section):
         default="log",
         description="scale of the costs for the hypervolume and for what known-cost tries next",
     )
+    aim: Literal["front", "least-error"] = Field(
+        default="front",
+        description="what known-cost is after: the whole Pareto front, or the least error within "
+        "the limits alone, which it then finds sooner",
+    )
     reference: dict[str, Number] = Field(
         default_factory=dict,
         description="reference point of the hypervolume, such as {error = 0.5, macs = 5e6}; by "

@@ -156,6 +156,7 @@ def problem_of(table: Table) -> Problem:
         reference=reference_point(study, table.shape, table.classes),
         images=table.images,
         closed=True,
+        aim=study.objectives.aim,
     )
 
 

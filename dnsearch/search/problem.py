@@ -9,11 +9,14 @@ from dnsearch.analysis.pareto import Axis
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.search.feasible import CostModel
 
+Aim = Literal["front", "least-error"]
+
 
 @dataclass(frozen=True)
 class Problem:
     """points: that meet the limits. costs: names of the objectives behind the error. rungs: epochs,
     rising. axis, reference: of the hypervolume; a latency's reference may not be known yet (NaN).
+    aim: the whole front, or the least error within the limits alone.
     images: to train on. closed: nothing but these points may be trained, since no other was
     recorded. error: the figure of a ``Score`` that is minimised; a search's is the validation
     error, and only a confirmation's ``test_error``.
@@ -28,6 +31,7 @@ class Problem:
     images: int
     closed: bool = False
     error: Literal["error", "test_error"] = "error"
+    aim: Aim = "front"
 
     @property
     def space(self) -> SearchSpace:

@@ -100,6 +100,7 @@ def search(
         study.objectives.axis,
         reference_point(study, data.shape, data.num_classes, baseline_error=least),
         data.counts["train"],
+        aim=study.objectives.aim,
     )
     with run.lock():
         _require_same_study(run, study, data, plan)

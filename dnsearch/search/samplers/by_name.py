@@ -39,6 +39,7 @@ def sampler_for(
             seed,
             problem.points,
             History(problem.rungs, ignore),
+            problem.aim,
         )
         return lambda _: known_cost
     if name == "mo-asha":

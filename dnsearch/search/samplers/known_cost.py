@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from dnsearch.errors import ConfigError, nearest
 from dnsearch.search.design import thinned
 from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.parameters import RUNG
+from dnsearch.search.problem import Aim
 from dnsearch.search.samplers.acquisition import Staircase
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.learner import Learner
@@ -45,10 +47,11 @@ the best of it is weighed."""
 LEAST_WEIGHED = 1000
 """Points, however many rows there are."""
 
-REACH = 3.0
+REACH: Mapping[Aim, float] = MappingProxyType({"front": 3.0, "least-error": 1e9})
 """Times each cost of the reference point up to which gains of hypervolume are weighed. At the
 reference point itself a network as large as the limits allow gains next to nothing, however good it
-is; but the least error within the limits is the answer of a search."""
+is; but the least error within the limits is the answer of a search. So far beyond the reference
+point that costs differ by next to nothing, only the least error counts."""
 
 CENTRES = 10
 """Points, of those with the greatest gain per compute, whose neighbours are weighed too."""
@@ -77,7 +80,8 @@ class KnownCostSampler(RungSampler):
     hypervolume is measured. reference: by objective, ``error`` first; the error of guessing and 1.1
     times each cost's largest unless given. Gains are weighed up to ``REACH`` times its costs. A
     latency is no known cost: it is predicted from those measured so far (user attribute
-    ``latency_ms``). points: the points to choose from, all feasible ones unless given.
+    ``latency_ms``). points: the points to choose from, all feasible ones unless given. aim: the
+    whole front, or ``least-error``, that within the limits alone.
 
     Raises ConfigError for arguments that break these rules, SpaceError where no point meets the
     limits; and when it is asked, ConfigError for a study of other objectives or directions and for
@@ -95,6 +99,7 @@ class KnownCostSampler(RungSampler):
         seed: int = 0,
         points: Points | None = None,
         history: History | None = None,
+        aim: Aim = "front",
     ) -> None:
         _require_sound(costs, rungs, reference or {})
         rng = np.random.default_rng(derived_seed(seed))
@@ -109,7 +114,7 @@ class KnownCostSampler(RungSampler):
         super().__init__(space, rungs, seed, history or ScriptHistory(space, costs, rungs))
         self.model, self.costs = model, costs
         self.axis: Axis = axis
-        self.reference = dict(reference or {})
+        self.reference, self.reach = dict(reference or {}), REACH[aim]
         self.learner = Learner(points, known, model, rungs, seed)
         self.pool = Pool(points, known, self.learner.features.points)
 
@@ -236,7 +241,7 @@ class KnownCostSampler(RungSampler):
 
     def _reference(self, finished: list[Outcome]) -> list[float]:
         """What gains are weighed up to: the point given, or what the rules of
-        ``analysis.reference`` make of what it leaves open, and ``REACH`` times its costs."""
+        ``analysis.reference`` make of what it leaves open, and its costs times the reach."""
         point = {
             name: MARGIN * float(column.max()) for name, column in vars(self.pool.known).items()
         }
@@ -244,7 +249,7 @@ class KnownCostSampler(RungSampler):
         tops = [(o.finished, o.latency_ms) for o in finished if o.rung == self.rungs[-1]]
         point[LATENCY] = FIRST_LATENCIES * first_latency(tops)
         point |= {name: v for name, v in self.reference.items() if np.isfinite(v)}
-        return [point["error"], *(REACH * point[name] for name in self.costs)]
+        return [point["error"], *(self.reach * point[name] for name in self.costs)]
 
 
 def _require_sound(
