@@ -14,7 +14,7 @@ from dnsearch.search.evaluators.base import SEARCH, Job, Running
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
-from dnsearch.search.regret import stopping_rule
+from dnsearch.search.stopping import stopping_rule
 from dnsearch.search.store import StudyStore
 from dnsearch.training.score import Score
 

@@ -33,8 +33,8 @@ from dnsearch.search.engine import Engine, Progress
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
-from dnsearch.search.regret import stopping_rule
 from dnsearch.search.samplers.imported import imported_sampler, is_import_path
+from dnsearch.search.stopping import stopping_rule
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.seeds import derived_seed
 

@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -27,7 +27,6 @@ from dnsearch.analysis.predictions import HALF
 from dnsearch.analysis.regret import Regret
 from dnsearch.arch.space import MOST_ENUMERATED, Points, SearchSpace
 from dnsearch.arrays import Floats, Indices
-from dnsearch.config import SearchConfig, UntilConfig
 from dnsearch.errors import RunError
 from dnsearch.rundir import write_json
 from dnsearch.search.design import thinned
@@ -63,13 +62,6 @@ CENTRES = 10
 MOST_WORK = 4e9
 """Points times settings of the hyper-parameters by which their promise is computed times the square
 of the surrogate's rows, so that it takes less than a second."""
-
-FEW = 5
-"""Settings of the hyper-parameters by which a regret is looked at first: where it is too large with
-a probability of a half, there is no need of the others, which take most of a second."""
-
-GROWTH = 1.1
-"""Whether enough is known is asked anew when there are so many times as many full trainings."""
 
 Params = Mapping[str, Any]
 """A point's choices by dimension."""
@@ -207,53 +199,6 @@ class Feasible:
         return self.pool.and_also(Pool(points, known, features).take(first))
 
 
-class Enough:
-    """Whether a search knows enough to end; called, it says why, or returns None.
-
-    Asked for again and again, it answers by the trials as they were when so many full trainings had
-    finished as is a step of a schedule: a resumed search is told what an uninterrupted one is.
-    """
-
-    def __init__(self, store: StudyStore, feasible: Feasible, until: UntilConfig) -> None:
-        self.store, self.feasible, self.until = store, feasible, until
-        self._history = History(feasible.rungs, counts_for_nothing)
-        self._answered: tuple[int, str | None] = (0, None)
-
-    def __call__(self) -> str | None:
-        ended = _ended(self.store, self._history)
-        full = [
-            place
-            for place, each in enumerate(ended)
-            if each.rung == self.feasible.rungs[-1] and not each.failed
-        ]
-        step = scheduled(len(full))
-        if step != self._answered[0]:
-            self._answered = step, self._reason(ended[: full[step - 1] + 1]) if step else None
-        return self._answered[1]
-
-    def _reason(self, outcomes: Sequence[Outcome]) -> str | None:
-        records = [r for r in self.store.records() if r.finished_after <= outcomes[-1].finished]
-        regret, probability = self.until.regret, self.until.probability
-        for settings, level in ((FEW, 0.5), (SETTINGS, probability)):
-            errors = self.feasible.errors(outcomes, records, settings)
-            if errors is None or 100 * Regret.of(errors.regret(errors.least), level).most > regret:
-                return None
-        return (
-            f"further candidates are expected to gain less than {regret:g} "
-            f"point{'s' * (regret != 1)} ({100 * probability:g} % sure)"
-        )
-
-
-def stopping_rule(
-    store: StudyStore, problem: Problem, config: SearchConfig, images: float
-) -> Callable[[], str | None]:
-    """Why what a store knows is enough by ``search.until``, None while it is not, and always where
-    nothing was asked for; ``images`` as of ``Feasible``."""
-    if config.until is None:
-        return lambda: None
-    return Enough(store, Feasible.of(problem, images, config.seed), config.until)
-
-
 def look_ahead(
     store: StudyStore,
     space: SearchSpace,
@@ -269,7 +214,7 @@ def look_ahead(
     worth; ``images`` as of ``Feasible``. None while too few are trained, or where nothing is known
     of this one. As it takes a second, and with large spaces some, it is kept in ``file`` and read
     from there as long as it fits."""
-    outcomes, records = _ended(store, History(rungs, counts_for_nothing)), store.records()
+    outcomes, records = ended_trials(store, History(rungs, counts_for_nothing)), store.records()
     trained = [(r.job.arch.key, r.job.seed, r.job.rung, r.score.error) for r in records]
     method = METHOD, DRAWS, SETTINGS, MOST_KEPT, MOST_DRAWN
     made_from = method, space, model, rungs, images, key, probability, seed, outcomes, trained
@@ -300,19 +245,10 @@ def _read(file: Path, checksum: str) -> Regret | None:
         return None
 
 
-def _ended(store: StudyStore, history: History) -> list[Outcome]:
+def ended_trials(store: StudyStore, history: History) -> list[Outcome]:
     """What has come of the search's trials, in the order they ended."""
     outcomes = history.of(store.logs[SEARCH].study)
     return sorted((o for o in outcomes if not o.pending), key=lambda each: each.finished)
-
-
-def scheduled(count: int) -> int:
-    """The greatest step of the schedule that is not above ``count``, 0 for none: every number from
-    ``LEAST`` on, later every ``GROWTH`` times the one before."""
-    step, following = 0, LEAST
-    while following <= count:
-        step, following = following, max(following + 1, math.ceil(following * GROWTH))
-    return step
 
 
 def _draws(surrogate: Surrogate, features: Floats, rng: np.random.Generator) -> Floats:

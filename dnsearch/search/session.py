@@ -20,7 +20,7 @@ from dnsearch.search.evaluators.worker import WorkerSettings
 from dnsearch.search.outset import Outset
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
-from dnsearch.search.regret import stopping_rule
+from dnsearch.search.stopping import stopping_rule
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.weights import Keeper
 from dnsearch.training.measured import effective_images

@@ -35,8 +35,10 @@ from dnsearch.replay.files import read_table
 from dnsearch.replay.run import engine_of, problem_of
 from dnsearch.replay.table import FIGURES, Table
 from dnsearch.rundir import cpu_cores
-from dnsearch.search.regret import SETTINGS, Enough, Errors, Feasible
+from dnsearch.search.predictions import SETTINGS
+from dnsearch.search.regret import Errors, Feasible
 from dnsearch.search.samplers.history import Outcome
+from dnsearch.search.stopping import Enough
 from dnsearch.search.store import Record
 from dnsearch.seeds import derived_seed
 

@@ -10,9 +10,10 @@ from dnsearch.config import LimitsConfig, UntilConfig, parse_study
 from dnsearch.search import regret
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel, feasible_points
-from dnsearch.search.regret import Enough, Feasible, look_ahead, scheduled
+from dnsearch.search.regret import Feasible, look_ahead
 from dnsearch.search.samplers.covariance import Covariance, Parameters
 from dnsearch.search.samplers.history import History, Outcome
+from dnsearch.search.stopping import Enough, scheduled
 from dnsearch.search.store import Record
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator
