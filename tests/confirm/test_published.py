@@ -54,6 +54,16 @@ def test_the_limits_hold(share):
     assert closest(none, answer, ()) is None
 
 
+def test_behind_patches_the_stem_that_is_usual_for_the_images_is_compared():
+    fields = {"images": {"train": 10, "validation": 10}, "classes": ["a"] * 10}
+    answer = ArchConfig(16, (2, 4, 4), 32, stem="patch2", in_channels=1, num_classes=10)
+    for side, stem in ((28, "cifar"), (96, "imagenet")):
+        run = results(
+            [], study='[space]\nstem = "patch2"', data={**fields, "shape": [1, side, side]}
+        )
+        assert closest(run, answer, ()).stem == stem
+
+
 def test_large_images_are_compared_with_densenet121s_family():
     answer = ArchConfig(16, (2, 4, 4), 32, in_channels=1, num_classes=10)
     fields = {"images": {"train": 10, "validation": 10}, "classes": ["a"] * 10}
