@@ -167,7 +167,7 @@ def test_what_is_equal_is_fvcores_convolutions_and_linear_layers(dnsearch):
         (["--compression", "nan"], r"compression must be a finite number, got nan"),
         (["--compression", "0"], r"compression must lie in \(0, 1\], got 0.0"),
         (["--norm", "layer"], r"norm must be one of batch, group, got 'layer'"),
-        (["--stem", "big"], r"stem must be one of imagenet, cifar, got 'big'"),
+        (["--stem", "big"], r"stem must be one of imagenet, cifar, patch2, patch4, got 'big'"),
         (["--block-config", "3,,3"], r"--block-config must be depths joined by '-', .* got '3,,3'"),
         (["--block-config", "0-1"], r"block_config\[0\] must be an integer from 1 to 1024, got 0"),
         (["--batch-size", "0"], r"invalid value for '--batch-size': 0 .*"),

@@ -18,7 +18,7 @@ from dnsearch.search.evaluators.base import REFERENCES, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.results import read_results
 from dnsearch.search.samplers.history import History
-from dnsearch.search.samplers.known_cost import KnownCostSampler
+from dnsearch.search.samplers.known_cost import REACH, KnownCostSampler
 from dnsearch.search.session import search
 from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.search.weights import front as front_of_records
@@ -113,5 +113,5 @@ def test_report_and_sampler_follow_the_same_first_latency(tmp_path):
     outcomes = History(rungs, counts_for_nothing).of(store.logs[SEARCH].study)
     finished = [outcome for outcome in outcomes if not outcome.failed]
     expected = 10 * by_end[0].score.latency_ms
-    assert sampler._reference(finished) == [0.9, expected]
+    assert sampler._reference(finished) == [0.9, REACH["front"] * expected]
     assert digest(results).reference == {"error": 0.9, "latency_ms": expected}

@@ -21,7 +21,7 @@ bn_size = [0, 2]
 bn_cap = [0, 1]
 num_init_features = [8, "2x growth"]
 transition = [["pool", "narrow"], ["pool"]]
-stem = ["cifar", "imagenet", "patch2"]
+stem = ["cifar", "imagenet"]
 """
 
 

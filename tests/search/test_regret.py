@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dnsearch.config import LimitsConfig, UntilConfig, parse_study
-from dnsearch.search import regret
+from dnsearch.search import regret, stopping
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.regret import Feasible, look_ahead
@@ -164,8 +164,9 @@ def test_the_schedule():
 @pytest.fixture
 def quick(monkeypatch):
     """Fewer draws of hyper-parameters than a search takes."""
-    monkeypatch.setattr(regret, "FEW", 1)
+    monkeypatch.setattr(stopping, "FEW", 1)
     monkeypatch.setattr(regret, "SETTINGS", 2)
+    monkeypatch.setattr(stopping, "SETTINGS", 2)
 
 
 @pytest.mark.parametrize(("sampler", "points"), [("known-cost", 1.0), ("random", 3.0)])
