@@ -168,7 +168,7 @@ class Trainer:
 
     def train(self, arch: ArchConfig, seed: int) -> dict[str, Any]:
         """What one full training scored."""
-        folder = f"proof-{self.study.stem}-{arch.key}-{seed}"
+        folder = f"proof-{self.study.stem}-{self.epochs}-{arch.key}-{seed}"
         result = Path("reports", folder, "result.json")
         if not result.exists():
             config = PROOF / f"{arch.key}.json"
