@@ -28,7 +28,7 @@ from dnsearch.config.study import (
     TrainingConfig,
     UntilConfig,
 )
-from dnsearch.config.values import AUTO_RUNGS, ErrorName, Format
+from dnsearch.config.values import AUTO_RUNGS, Aim, ErrorName, Format
 
 __all__ = [
     "AUTO_RUNGS",
@@ -36,6 +36,7 @@ __all__ = [
     "DESIGNS",
     "LONGER",
     "SCREENING",
+    "Aim",
     "DataConfig",
     "ErrorName",
     "Format",

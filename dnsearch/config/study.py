@@ -18,6 +18,7 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
 from dnsearch.config.values import (
     AUTO_RUNGS,
+    Aim,
     Amount,
     Bytes,
     Choices,
@@ -203,7 +204,7 @@ class ObjectivesConfig(Section):
         default="log",
         description="scale of the costs for the hypervolume and for what known-cost tries next",
     )
-    aim: Literal["front", "least-error"] = Field(
+    aim: Aim = Field(
         default="front",
         description="what known-cost is after: the whole Pareto front, or the least error within "
         "the limits alone, which it then finds sooner",

@@ -244,6 +244,8 @@ Number = Annotated[float, BeforeValidator(parse_amount)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 CostName = Literal["params", "macs", "activations", "latency_ms"]
+Aim = Literal["front", "least-error"]
+
 ErrorName = Literal["top1", "balanced", "top5"]
 
 Format = Literal[

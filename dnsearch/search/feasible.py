@@ -15,6 +15,7 @@ from dnsearch.arch.space import TWICE_GROWTH, Points, SearchSpace
 from dnsearch.config import LimitsConfig, StudyConfig
 from dnsearch.cost.formula import BYTES_FP32, Cost, CostArrays, cost_of, costs
 from dnsearch.errors import ConfigError, SpaceError
+from dnsearch.search.design import thinned
 
 CHUNK = 200_000  # points costed at a time, to bound memory
 
@@ -188,6 +189,16 @@ def _in_chunks(points: Points) -> Iterator[Points]:
     """The points, some at a time, to bound memory."""
     for start in range(0, len(points), CHUNK):
         yield points.take(np.arange(start, min(start + CHUNK, len(points))))
+
+
+def sampled(
+    points: Points, known: CostArrays, most: int, rng: np.random.Generator
+) -> tuple[Points, CostArrays]:
+    """The points with their costs; of more than ``most`` a sample stratified over log MACs."""
+    if len(points) <= most:
+        return points, known
+    rows = thinned(known.macs, most, rng)
+    return points.take(rows), known.take(rows)
 
 
 def require_within_limits(start: list[ArchConfig], model: CostModel) -> None:

@@ -7,9 +7,8 @@ from typing import Literal
 
 from dnsearch.analysis.pareto import Axis
 from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.config import Aim
 from dnsearch.search.feasible import CostModel
-
-Aim = Literal["front", "least-error"]
 
 
 @dataclass(frozen=True)

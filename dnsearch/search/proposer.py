@@ -13,6 +13,7 @@ from optuna.trial import Trial
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Choice, Points, SearchSpace
 from dnsearch.config import DESIGNS, SCREENING, SearchConfig
+from dnsearch.cost.formula import CostArrays
 from dnsearch.search.design import (
     Planned,
     cost_and_size,
@@ -20,9 +21,9 @@ from dnsearch.search.design import (
     grid,
     scaling,
     stratified,
-    thinned,
 )
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
+from dnsearch.search.feasible import sampled
 from dnsearch.search.parameters import RUNG, suggest
 from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.by_name import fixed_sampler, sampler_for
@@ -134,11 +135,12 @@ class Proposer:
         if self.sampler not in DESIGNS:
             return
         rng = np.random.default_rng(self._seed(0))
-        points, plan = self.feasible, iter(())
+        points, known = self.feasible, self.problem.model.of_points(self.feasible)
+        plan: Iterator[Planned]
         if self.sampler == "scaling":
-            points, plan = self._scaling(start, rng)
+            points, known = sampled(points, known, MOST_KEPT, rng)
+            plan = self._scaling(points, known, start, rng)
         else:
-            known = self.problem.model.of_points(points)
             if self.sampler == "frontier":
                 order = frontier(*cost_and_size(known, self.problem.costs))
             elif self.sampler == "grid":
@@ -151,19 +153,14 @@ class Proposer:
             yield _Wanted(points.config(point), times, images)
 
     def _scaling(
-        self, start: list[ArchConfig], rng: np.random.Generator
-    ) -> tuple[Points, Iterator[Planned]]:
-        """The points that a scaling design chooses from, and the design, of which the designs to
-        train first are a part."""
-        points, known = self.feasible, self.problem.model.of_points(self.feasible)
-        if len(points) > MOST_KEPT:
-            points = points.take(thinned(known.macs, MOST_KEPT, rng))
-            known = self.problem.model.of_points(points)
+        self, points: Points, known: CostArrays, start: list[ArchConfig], rng: np.random.Generator
+    ) -> Iterator[Planned]:
+        """A scaling design over these points, of which the designs to train first are a part."""
         history = History(self.problem.rungs, counts_for_nothing)
         model, study = self.problem.model, self.log.study
         shapes = GoodShapes(points, known, model, history, study, self.seed)
         first = [values for arch in start if (values := self.space.values_of(arch)) is not None]
-        return points, scaling(known.macs, rng, shapes, shapes.trained(first))
+        return scaling(known.macs, rng, shapes, shapes.trained(first))
 
     def _seed(self, ordinal: int) -> int:
         return derived_seed(self.seed, ordinal)

@@ -29,9 +29,8 @@ from dnsearch.arch.space import MOST_ENUMERATED, Points, SearchSpace
 from dnsearch.arrays import Floats, Indices
 from dnsearch.errors import RunError
 from dnsearch.rundir import write_json
-from dnsearch.search.design import thinned
 from dnsearch.search.evaluators.base import SEARCH
-from dnsearch.search.feasible import CostModel, feasible_points, identities
+from dnsearch.search.feasible import CostModel, feasible_points, identities, sampled
 from dnsearch.search.predictions import LEAST, SETTINGS, draws_of_own_runs, errors_outside
 from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.acquisition import expected_improvement
@@ -104,11 +103,8 @@ class Feasible:
         self.partly = not closed and (
             len(points) > MOST_KEPT or points.space.size > MOST_ENUMERATED
         )
-        if len(points) > MOST_KEPT:
-            rng = np.random.default_rng(derived_seed("points of regrets", seed))
-            macs = self.model.of_points(points).macs
-            points = points.take(thinned(macs, MOST_KEPT, rng))
-        known = self.model.of_points(points)
+        rng = np.random.default_rng(derived_seed("points of regrets", seed))
+        points, known = sampled(points, model.of_points(points), MOST_KEPT, rng)
         self.learner = Learner(points, known, self.model, self.rungs, seed, started=HALF / images)
         self.pool = Pool(points, known, self.learner.features.points)
 

@@ -22,6 +22,7 @@ from dnsearch.errors import DnsearchError
 from dnsearch.replay.files import read_table
 from dnsearch.replay.run import problem_of
 from dnsearch.search import design, suggest
+from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.history import History
 from dnsearch.search.samplers.shapes import GoodShapes
 
@@ -37,10 +38,10 @@ def main(name: str) -> None:
     table = read_table(name)
     problem = problem_of(table)
     places = {problem.points.config(i).key: i for i in range(len(problem.points))}
-    errors = np.full((len(places), 2), np.nan)
+    errors, recorded = np.full((len(places), 2), np.nan), table.replicates("error")
     for row, key in enumerate(table.truth.index):
         if key in places:
-            errors[places[key]] = table.replicates("error")[row, :2, -1]
+            errors[places[key]] = recorded[row, :2, -1]
     with patch.object(design, "LEAST_SPAN", SPAN):
         found = np.array([list(_left(problem, errors, seed)) for seed in range(SEEDS)])
     mean, error = found.mean(axis=0), found.std(axis=0, ddof=1) / np.sqrt(SEEDS)
@@ -49,7 +50,7 @@ def main(name: str) -> None:
         print(f"  round {number}: {100 * np.expm1(left):+.1f} ± {100 * se:.1f} %")
 
 
-def _left(problem, errors: Floats, seed: int) -> Iterator[float]:
+def _left(problem: Problem, errors: Floats, seed: int) -> Iterator[float]:
     """Of each round the mean log error less that of all networks nearest to the same sizes."""
     shown = seed % 2
     points, known = problem.points, problem.model.of_points(problem.points)

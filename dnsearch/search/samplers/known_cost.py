@@ -20,12 +20,12 @@ from dnsearch.analysis.pareto import Axis, nondominated, on_axis
 from dnsearch.analysis.reference import FIRST_LATENCIES, MARGIN, first_latency
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.arrays import Floats, Indices
+from dnsearch.config import Aim
 from dnsearch.cost.formula import CostArrays
 from dnsearch.errors import ConfigError, nearest
 from dnsearch.search.design import thinned
-from dnsearch.search.feasible import CostModel, feasible_points
+from dnsearch.search.feasible import CostModel, feasible_points, sampled
 from dnsearch.search.parameters import RUNG
-from dnsearch.search.problem import Aim
 from dnsearch.search.samplers.acquisition import Staircase
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.learner import Learner
@@ -108,9 +108,7 @@ class KnownCostSampler(RungSampler):
         else:
             known = model.of_points(points)
         self.thinned = len(points) > MOST_KEPT
-        if self.thinned:
-            points = points.take(thinned(known.macs, MOST_KEPT, rng))
-            known = model.of_points(points)
+        points, known = sampled(points, known, MOST_KEPT, rng)
         super().__init__(space, rungs, seed, history or ScriptHistory(space, costs, rungs))
         self.model, self.costs = model, costs
         self.axis: Axis = axis
