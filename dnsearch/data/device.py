@@ -74,15 +74,22 @@ class DeviceData:
         An incomplete last batch is dropped, unless it is the only one. All random draws are from
         ``generator``, which must be of this device.
         """
+        for images, labels in self.drawn(batch_size, generator):
+            yield self.prepared(images, generator, augment or Augment()), labels
+
+    def drawn(self, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """As ``batches``, with images that are still uint8; ``prepared`` does the rest."""
         images, labels = self._train
-        augment = augment or Augment()
         order = torch.randperm(len(labels), generator=generator, device=self.device)
         for step in range(self.steps(batch_size)):
             rows = order[step * batch_size : (step + 1) * batch_size]
             rows = rows if self._seen is None else self._seen[rows]
-            batch = augment.move(self._pick(images, rows), generator)
-            batch = augment.blank(self._normalise(batch), generator)
-            yield _channels_last(batch), labels[rows]
+            yield self._pick(images, rows), labels[rows]
+
+    def prepared(self, images: Tensor, generator: Generator, augment: Augment) -> Tensor:
+        """Drawn images, augmented and normalised: (n, c, h, w) uint8 -> float32."""
+        batch = self._normalise(augment.move(images, generator))
+        return _channels_last(augment.blank(batch, generator))
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All validation images once, in order, without augmentation; else as ``batches``."""

@@ -12,11 +12,12 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.config import TrainingConfig
 from dnsearch.data import DeviceData, PreparedData
 from dnsearch.seeds import derived_seed
+from dnsearch.training.captured import PLAIN_CALLS
 from dnsearch.training.device import is_out_of_memory, set_up
 from dnsearch.training.trainer import Trainer
 
-WARM_UP = 2
-"""Steps that are not timed: the first allocate memory and choose algorithms."""
+WARM_UP = PLAIN_CALLS + 1
+"""Steps that are not timed: the first allocate memory, choose algorithms, and are recorded."""
 
 
 def seconds_a_step(
@@ -42,13 +43,16 @@ def seconds_a_step(
 def _timed(trainer: Trainer, budget: float) -> float:
     """The median, which other work on the machine moves least."""
     trainer.model.train()
+    step, rate = trainer.stepper(), trainer.recipe.learning_rate
     durations: list[float] = []
     while True:
         seed = derived_seed("pace", len(durations))
         generator = torch.Generator(trainer.device).manual_seed(seed)
         last = time.perf_counter()
-        for batch, labels in trainer.data.batches(trainer.recipe.batch_size, generator):
-            trainer._step(batch, labels, trainer.recipe.learning_rate).item()  # waits for a GPU
+        for images, labels in trainer.data.drawn(trainer.recipe.batch_size, generator):
+            step(images, labels, rate)
+            if trainer.device.type == "cuda":
+                torch.cuda.synchronize(trainer.device)
             now = time.perf_counter()
             durations.append(now - last)
             last = now

@@ -11,6 +11,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
@@ -49,6 +50,18 @@ def class_weights(counts: Tensor) -> Tensor:
     return weights.float().nan_to_num(posinf=0.0)
 
 
+def cross_entropy(
+    logits: Tensor, labels: Tensor, weight: Tensor | None, smoothing: float
+) -> Tensor:
+    """The mean loss (), as ``F.cross_entropy`` has it, of logits (n, classes) and labels (n,)."""
+    if weight is None or not smoothing:
+        return F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
+    # Written out, since torch's waits for the device where it has both (2.13).
+    log_p = F.log_softmax(logits, 1)
+    uniform = -(log_p @ weight).sum() / weight[labels].sum() / len(weight)
+    return (1 - smoothing) * F.nll_loss(log_p, labels, weight) + smoothing * uniform
+
+
 class AveragedWeights:
     """An exponential moving average of a model's weights and running statistics.
 
@@ -68,13 +81,22 @@ class AveragedWeights:
         ]
         self._floats = [pair for pair in self._pairs if pair[0].is_floating_point()]
 
-    @torch.no_grad()
-    def update(self) -> None:
-        """Averages in the model's present weights; to be called after every step."""
+    def next_share(self) -> float:
+        """The weight that the next ``update`` gives to the model's own values."""
         self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        mine, theirs = zip(*self._floats, strict=True)
-        torch._foreach_lerp_(list(mine), list(theirs), 1 - decay)  # pyright: ignore
+        return 1 - min(self.decay, (1 + self.steps) / (10 + self.steps))
+
+    @torch.no_grad()
+    def update(self, share: float | Tensor) -> None:
+        """Averages in the model's present weights; to be called after every step. A share that is
+        a tensor () is not read by the host."""
+        mine, theirs = map(list, zip(*self._floats, strict=True))
+        if isinstance(share, Tensor):
+            apart = torch._foreach_sub(theirs, mine)  # pyright: ignore
+            torch._foreach_mul_(apart, share)  # pyright: ignore
+            torch._foreach_add_(mine, apart)  # pyright: ignore
+        else:
+            torch._foreach_lerp_(mine, theirs, share)  # pyright: ignore
 
     @torch.no_grad()
     def copy_counters(self) -> None:

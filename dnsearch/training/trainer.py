@@ -24,11 +24,13 @@ from dnsearch.config import ErrorName, TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
 from dnsearch.errors import CheckpointError, RunError
 from dnsearch.seeds import epoch_seed, weights_seed
+from dnsearch.training.captured import Captured, Record, cuda_graph
 from dnsearch.training.device import is_out_of_memory, uses_bf16
 from dnsearch.training.measured import Measured, measured, write_confusion
 from dnsearch.training.recipe import (
     AveragedWeights,
     class_weights,
+    cross_entropy,
     learning_rate,
     make_optimiser,
 )
@@ -41,6 +43,8 @@ REMEDY = "a lower training.learning_rate or a training.clip_norm may help"
 
 VALIDATION_BATCH = 500
 """Images evaluated at a time."""
+
+Step = Callable[[Tensor, Tensor, float], None]
 
 SAVE_SECONDS = 10
 """A training saves its state after an epoch if this long ago it last did."""
@@ -96,6 +100,9 @@ class Trainer:
         self.averaged = AveragedWeights(self.model, recipe.ema)
         balanced = recipe.class_weights == "balanced"
         self._weight = class_weights(data.class_counts(arch.num_classes)) if balanced else None
+        self._augment = Augment(recipe.flip, recipe.shift, recipe.cutout)
+        self._generator = torch.Generator(self.device)
+        self._total_loss = torch.zeros((), device=self.device)  # of the epoch's steps so far
         self._spent = _Spent()
 
     @property
@@ -141,9 +148,10 @@ class Trainer:
 
     def _run(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None) -> None:
         saved = time.perf_counter()
+        step = self.stepper()
         while self.epoch < epochs:
             started = time.perf_counter()
-            train_loss = self._train_epoch(self.epoch)
+            train_loss = self._train_epoch(self.epoch, step)
             self.measured = found = self.evaluate()
             self._spent.seconds += time.perf_counter() - started
             point = CurvePoint(self.epoch + 1, train_loss, found.error, found.loss)
@@ -155,32 +163,48 @@ class Trainer:
                 self._save()
                 saved = time.perf_counter()
 
-    def _train_epoch(self, epoch: int) -> float:
+    def _train_epoch(self, epoch: int, step: Step) -> float:
         """Trains for an epoch, numbered from 0; its mean training loss, in nats."""
         started = time.perf_counter()
         seed = epoch_seed(self.seed, epoch)
-        generator = torch.Generator(self.device).manual_seed(seed)
-        total = torch.zeros((), device=self.device)
+        self._generator.manual_seed(seed)
+        self._total_loss.zero_()
         batch_size = self.recipe.batch_size
         steps = self.data.steps(batch_size)
-        augment = Augment(self.recipe.flip, self.recipe.shift, self.recipe.cutout)
         self.model.train()
         with torch.random.fork_rng(devices=_cuda(self.device)):
             torch.manual_seed(seed)  # dropout draws from the global generator
-            batches = self.data.batches(batch_size, generator, augment)
-            for step, (images, labels) in enumerate(batches):
-                rate = learning_rate(self.recipe, epoch + (step + 1) / steps)
-                total += self._step(images, labels, rate)
+            batches = self.data.drawn(batch_size, self._generator)
+            for done, (images, labels) in enumerate(batches, start=1):
+                step(images, labels, learning_rate(self.recipe, epoch + done / steps))
                 self._spent.images += len(images)
-        mean = total.item() / steps
+        mean = self._total_loss.item() / steps
         self._spent.epoch_seconds += time.perf_counter() - started
         return mean
 
-    def _step(self, images: Tensor, labels: Tensor, rate: float) -> Tensor:
+    def stepper(self, record: Record | None = None) -> Step:
+        """What trains the model, in training mode, on a batch: images (n, c, h, w) uint8, labels
+        (n,), the learning rate.
+
+        ``record`` makes later steps faster with equal results; None is a CUDA graph on a GPU.
+        """
+        if record is None and self.device.type == "cuda":
+            record = cuda_graph
+        step = Captured(self._step, self._generator, record) if record else self._step
+
+        def train_on(images: Tensor, labels: Tensor, rate: float) -> None:
+            step(images, labels, rate, self.averaged.next_share())
+
+        return train_on
+
+    def _step(
+        self, images: Tensor, labels: Tensor, rate: float | Tensor, share: float | Tensor
+    ) -> None:
+        batch = self.data.prepared(images, self._generator, self._augment)
         with self._autocast():
-            logits = self.model(images)
+            logits = self.model(batch)
         smoothing = self.recipe.label_smoothing
-        loss = F.cross_entropy(logits.float(), labels, self._weight, label_smoothing=smoothing)
+        loss = cross_entropy(logits.float(), labels, self._weight, smoothing)
         self.optimiser.zero_grad()
         loss.backward()
         if self.recipe.clip_norm:
@@ -188,8 +212,8 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
-        self.averaged.update()
-        return loss.detach()
+        self.averaged.update(share)
+        self._total_loss += loss.detach()
 
     @torch.no_grad()
     def evaluate(self, images: LabelledImages | None = None) -> Measured:

@@ -30,7 +30,8 @@ def test_norms_and_biases_are_not_decayed():
     assert len(decayed["params"]) + len(others["params"]) == len(names)
 
 
-def test_averages_are_the_written_out_recursion():
+@pytest.mark.parametrize("given", [float, torch.tensor])
+def test_averages_are_the_written_out_recursion(given):
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     averaged = AveragedWeights(model, decay=0.5)
     expected = {k: v.clone() for k, v in model.state_dict().items()}
@@ -38,7 +39,7 @@ def test_averages_are_the_written_out_recursion():
         model(torch.randn(8, 2))  # moves the running statistics
         with torch.no_grad():
             model[0].weight.add_(torch.randn(3, 2))
-        averaged.update()
+        averaged.update(given(averaged.next_share()))
         decay = min(0.5, (1 + step) / (10 + step))
         for key, value in model.state_dict().items():
             if value.is_floating_point():
@@ -53,5 +54,5 @@ def test_no_averaging_follows_the_weights():
     averaged = AveragedWeights(model, decay=0)
     with torch.no_grad():
         model.weight.add_(1)
-    averaged.update()
+    averaged.update(averaged.next_share())
     torch.testing.assert_close(averaged.model.weight.detach(), model.weight.detach())

@@ -116,7 +116,7 @@ def test_a_non_finite_loss_is_a_failure_with_its_reason(data):
 
 def test_divergence_is_a_failure_with_its_reason(data, monkeypatch):
     trainer = Trainer(ARCH, data, RECIPE, seed=0)
-    monkeypatch.setattr(trainer, "_train_epoch", lambda epoch: 123.0)
+    monkeypatch.setattr(trainer, "_train_epoch", lambda epoch, step: 123.0)
     assert trainer.train(2).failure.startswith(
         "diverged: mean training loss 123 in epoch 1, where guessing gives 1.1; a lower"
     )
@@ -132,7 +132,7 @@ def test_divergence_is_a_failure_with_its_reason(data, monkeypatch):
 def test_out_of_memory_is_a_failure_that_names_the_batch(data, monkeypatch, error):
     trainer = Trainer(ARCH, data, RECIPE, seed=0)
 
-    def fail(epoch):
+    def fail(epoch, step):
         raise error
 
     monkeypatch.setattr(trainer, "_train_epoch", fail)
@@ -141,13 +141,13 @@ def test_out_of_memory_is_a_failure_that_names_the_batch(data, monkeypatch, erro
 
 def test_a_real_allocation_failure_is_recognised(data, monkeypatch):
     trainer = Trainer(ARCH, data, RECIPE, seed=0)
-    monkeypatch.setattr(trainer, "_train_epoch", lambda epoch: torch.empty(2**60))
+    monkeypatch.setattr(trainer, "_train_epoch", lambda epoch, step: torch.empty(2**60))
     assert "out of memory" in trainer.train(2).failure
 
 
 def test_a_defect_is_not_hidden_as_a_failure(data, monkeypatch):
     trainer = Trainer(ARCH, data, RECIPE, seed=0)
-    monkeypatch.setattr(trainer, "_train_epoch", lambda epoch: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(trainer, "_train_epoch", lambda epoch, step: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         trainer.train(2)
 

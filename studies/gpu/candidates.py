@@ -1,0 +1,168 @@
+"""Candidates an hour on one GPU, by how many train at a time and how they share it.
+
+    python studies/gpu/candidates.py [--count 48]
+
+The same networks of the quickstart's space, to its top rung, by the worker processes of a search:
+alone, several that take turns on the card, and several that share it through NVIDIA's MPS daemon
+where that is installed. Times are from the moment when every worker has finished a first network,
+so that starting processes does not count; the time of a network's first step, which compiles its
+kernels, does. Last, steps a second of several networks whose graphs are replayed on streams of
+their own in one process: what sharing could bring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from card import DEVICE, Table
+
+from dnsearch.arch import ArchConfig
+from dnsearch.config import StudyConfig, load_study
+from dnsearch.data import DeviceData, PreparedData, prepare
+from dnsearch.rundir import RunDir
+from dnsearch.search.devices import Plan
+from dnsearch.search.evaluators.base import Job
+from dnsearch.search.session import local_workers
+from dnsearch.training.trainer import Trainer
+
+STUDY = Path(__file__).parents[1] / "quickstart.toml"
+SHARED = (1, 2, 4, 8)
+"""Networks that train at a time."""
+
+KERNELS = ("reference", "portable", "triton")
+STEPS = 400
+MPS = "nvidia-cuda-mps-control"
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=48, help="networks in each row")
+    parser.add_argument("--kernels", default="triton", help="of the rows with several workers")
+    options = parser.parse_args()
+    say = Table("candidates")
+    study = load_study(STUDY)
+    data = prepare(study.data)
+    archs = networks(study, options.count + max(SHARED))
+    say("steps a second of several networks in one process, each on a stream of its own")
+    for kernels in KERNELS:
+        found = [streams(study, data, archs[:count], kernels) for count in SHARED]
+        figures = (
+            f"{n}: {r:,.0f} ({r / found[0]:.2f})" for n, r in zip(SHARED, found, strict=True)
+        )
+        say(f"{kernels:<12}{'   '.join(figures)}")
+    say()
+    say(f"{'kernels':<12}{'workers':>8}{'shared by':>12}{'an hour':>10}{'ratio':>7}{'error':>8}")
+    base = 0.0
+    rows = [(kernels, 1, "") for kernels in KERNELS]
+    rows += [(options.kernels, workers, "turns") for workers in SHARED[2:]]
+    if shutil.which(MPS):
+        rows += [(options.kernels, workers, "MPS") for workers in SHARED[2:]]
+    else:
+        say(f"no row with MPS: {MPS} is not installed")
+    for kernels, workers, how in rows:
+        with mps(how == "MPS"):
+            hour, error = rate(study, data, archs, kernels, workers, options.count)
+        base = base or hour
+        say(f"{kernels:<12}{workers:>8}{how:>12}{hour:>10,.0f}{hour / base:>7.2f}{error:>8.3f}")
+
+
+def networks(study: StudyConfig, count: int) -> list[ArchConfig]:
+    """A sample of the study's space, the same every time."""
+    space = study.space.build(1, 10)
+    points = space.points(np.random.default_rng(0), count)
+    return [points.config(i) for i in range(count)]
+
+
+@contextmanager
+def mps(wanted: bool) -> Iterator[None]:
+    """A daemon of our own, which lets processes compute at the same time."""
+    if not wanted:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        names = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        os.environ.update(names)
+        try:
+            subprocess.run([MPS, "-d"], check=True)
+            yield
+        finally:
+            subprocess.run([MPS], input="quit\n", text=True, check=False)
+            for name in names:
+                del os.environ[name]
+
+
+def rate(
+    study: StudyConfig,
+    data: PreparedData,
+    archs: list[ArchConfig],
+    kernels: str,
+    workers: int,
+    count: int,
+) -> tuple[float, float]:
+    """Networks an hour, and their mean error."""
+    recipe = study.training.model_copy(update={"kernels": kernels})
+    study = study.model_copy(update={"training": recipe})
+    rung = recipe.rungs[-1]
+    jobs = [Job(i, arch, rung, i) for i, arch in enumerate(archs[: count + workers])]
+    errors: list[float] = []
+    started, warm = 0.0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        plan = Plan(("cuda:0",) * workers, 1)
+        with local_workers(study, data, RunDir(Path(folder)), plan) as evaluator:
+            while jobs or evaluator.running():
+                while jobs and len(evaluator.running()) < evaluator.capacity:
+                    evaluator.submit(jobs.pop(0))
+                for _, score in evaluator.completed(1.0):
+                    assert score.error is not None, score.failure
+                    errors.append(score.error)
+                if not started and len(errors) >= workers:
+                    started, warm = time.perf_counter(), len(errors)
+            hour = (len(errors) - warm) / (time.perf_counter() - started) * 3600
+    return hour, statistics.mean(errors)
+
+
+def streams(study: StudyConfig, data: PreparedData, archs: list[ArchConfig], kernels: str) -> float:
+    """Steps a second of all networks together, each replayed by a thread on its own stream."""
+    recipe = study.training.model_copy(update={"kernels": kernels})
+    there = DeviceData(data, DEVICE)
+    batch = next(iter(there.drawn(recipe.batch_size, torch.Generator(DEVICE))))
+    steps = []
+    for arch in archs:
+        trainer = Trainer(arch, there, recipe, 0)
+        trainer.model.train()
+        step = trainer.stepper()
+        for _ in range(5):
+            step(*batch, 0.1)
+        steps.append(step)
+    torch.cuda.synchronize()
+
+    def replay(step) -> None:
+        with torch.cuda.stream(torch.cuda.Stream()):
+            for _ in range(STEPS):
+                step(*batch, 0.1)
+
+    threads = [threading.Thread(target=replay, args=[step]) for step in steps]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    torch.cuda.synchronize()
+    return STEPS * len(steps) / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
