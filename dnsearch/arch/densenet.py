@@ -39,7 +39,7 @@ class DenseNet(PlainDenseNet):
     ) -> DenseNet:
         """Moves the network to a device and makes it ready to train there with these kernels.
 
-        ``auto`` is ``cpu`` where that supports the network and can be compiled, else ``portable``.
+        ``auto`` is the fastest that supports network and device (see ``kernels.choose``).
         ``bf16``: whether it will train under autocast. Returns the network itself.
         """
         self.kernels, layout = kernels.choose(name, self.config, device, bf16)

@@ -395,7 +395,8 @@ class SearchConfig(Section):
     workers: Count | None = Field(
         default=None,
         le=1024,
-        description="trainings at a time; if unset one for each GPU or core, 1 if latency counts",
+        description="trainings at a time; if unset one for each core, up to four for each GPU, "
+        "1 if latency counts",
     )
     timeout: Seconds = Field(
         default=86400, description="a training that takes longer counts as failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,3 +76,10 @@ def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
 def visible_gpus() -> list[str]:
     """Names of the CUDA devices that torch can use, such as ``cuda:0``."""
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+
+
+def device_memory(device: str) -> int:
+    """Memory of the device in all, bytes."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -85,7 +85,7 @@ def time_steps(outset: Outset, arch: ArchConfig) -> float | None:
 
 def memory_of(device: str) -> int:
     """Memory of a device in all, bytes."""
-    from dnsearch.training.pace import device_memory
+    from dnsearch.cost.device import device_memory
 
     return device_memory(device)
 

@@ -10,6 +10,16 @@ from dnsearch.arch.kernels.build import build
 from dnsearch.config import SearchConfig, TrainingConfig
 from dnsearch.errors import ConfigError, KernelError
 from dnsearch.rundir import cpu_cores
+from dnsearch.search.evaluators import mps
+
+MOST_ON_A_GPU = 4
+"""Workers that share a GPU where they can compute at the same time; see ``evaluators.mps``."""
+
+CONTEXT_BYTES = 1 << 30
+"""Of a GPU's memory, for each process that uses it."""
+
+RESERVE = 1.5
+"""Memory that a training takes in terms of what is predicted to be kept for its backward pass."""
 
 MOST_CPU_WORKERS = 8
 """Beyond this many trainings at a time, memory and the sampler's lag cost more than they bring."""
@@ -26,6 +36,21 @@ class Plan:
     def kind(self) -> str:
         """``cpu`` or ``cuda``."""
         return self.devices[0].partition(":")[0]
+
+    def within_memory(self, train_bytes: int) -> Plan:
+        """With fewer workers on a GPU where it has no memory for as many trainings of this size."""
+        if self.kind == "cpu":
+            return self
+        from dnsearch.cost.device import device_memory
+
+        need = CONTEXT_BYTES + RESERVE * train_bytes
+        kept = [
+            device
+            for i, device in enumerate(self.devices)
+            if (self.devices[:i].count(device) + 1) * need <= device_memory(device)
+            or device not in self.devices[:i]
+        ]
+        return Plan(tuple(kept), max(1, cpu_cores() // len(kept)))
 
     def activation_bytes(self, recipe: TrainingConfig) -> int:
         """Size of a saved activation: 2 where training runs in bf16."""
@@ -55,7 +80,8 @@ class Plan:
 
 
 def plan_workers(config: SearchConfig, alone: bool = False) -> Plan:
-    """One worker a GPU, or one a CPU core; ``search.workers`` of them where that is set.
+    """Several workers a GPU where they can share it, else one; or one a CPU core;
+    ``search.workers`` of them where that is set.
 
     ``alone``: one worker where none are asked for, since latency measured beside other trainings
     is theirs as much as the network's.
@@ -69,7 +95,8 @@ def plan_workers(config: SearchConfig, alone: bool = False) -> Plan:
         if not gpus:
             raise ConfigError("search.device", "must be a device of this machine", config.device)
     if gpus:
-        workers = config.workers or (1 if alone else len(gpus))
+        share = min(MOST_ON_A_GPU, max(1, cpu_cores() // len(gpus))) if mps.available() else 1
+        workers = config.workers or (1 if alone else len(gpus) * share)
         devices = tuple(gpus[i % len(gpus)] for i in range(workers))
         return Plan(devices, max(1, cpu_cores() // workers))
     workers = config.workers or (1 if alone else min(cpu_cores(), MOST_CPU_WORKERS))

@@ -50,6 +50,8 @@ class Outset:
         require_within_limits(start, model)
         rng = np.random.default_rng(derived_seed(study.search.seed))
         points, costs = feasible_points(space, model, rng)
+        if study.search.workers is None:
+            plan = plan.within_memory(int(costs.train_bytes.max()))
         if study.search.sampler == "scaling":
             require_span(costs.macs)
         return cls(study, data, plan, space, start, model, points, costs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 
@@ -58,10 +57,3 @@ def _timed(trainer: Trainer, budget: float) -> float:
             last = now
             if len(durations) > WARM_UP and sum(durations[WARM_UP:]) > budget:
                 return statistics.median(durations[WARM_UP:])
-
-
-def device_memory(device: str) -> int:
-    """Memory of the device in all, bytes."""
-    if device.startswith("cuda"):
-        return torch.cuda.mem_get_info(device)[1]
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,22 +1,20 @@
 """Candidates an hour on one GPU, by how many train at a time and how they share it.
 
-    python studies/gpu/candidates.py [--count 48]
+    python studies/gpu/candidates.py [--count 48] [--streams]
 
 The same networks of the quickstart's space, to its top rung, by the worker processes of a search:
-alone, several that take turns on the card, and several that share it through NVIDIA's MPS daemon
-where that is installed. Times are from the moment when every worker has finished a first network,
-so that starting processes does not count; the time of a network's first step, which compiles its
-kernels, does. Last, steps a second of several networks whose graphs are replayed on streams of
-their own in one process: what sharing could bring.
+alone, several that take turns on the card, and several that share it through NVIDIA's MPS where
+that is installed, as a search does. Times are from the moment when every worker has finished a
+first network, so that starting processes does not count; the time of a network's first step, which
+compiles kernels that no network before it needed, does. ``--streams``: also steps a second of
+several networks whose graphs are replayed on streams of their own in one process.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -33,6 +31,7 @@ from dnsearch.config import StudyConfig, load_study
 from dnsearch.data import DeviceData, PreparedData, prepare
 from dnsearch.rundir import RunDir
 from dnsearch.search.devices import Plan
+from dnsearch.search.evaluators import mps
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.session import local_workers
 from dnsearch.training.trainer import Trainer
@@ -41,9 +40,8 @@ STUDY = Path(__file__).parents[1] / "quickstart.toml"
 SHARED = (1, 2, 4, 8)
 """Networks that train at a time."""
 
-KERNELS = ("reference", "portable", "triton")
+KERNELS = ("reference", "triton")
 STEPS = 400
-MPS = "nvidia-cuda-mps-control"
 
 
 def main() -> None:
@@ -51,32 +49,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=48, help="networks in each row")
     parser.add_argument("--kernels", default="triton", help="of the rows with several workers")
+    parser.add_argument("--streams", action="store_true", help="also several in one process")
     options = parser.parse_args()
     say = Table("candidates")
     study = load_study(STUDY)
     data = prepare(study.data)
     archs = networks(study, options.count + max(SHARED))
-    say("steps a second of several networks in one process, each on a stream of its own")
-    for kernels in KERNELS:
-        found = [streams(study, data, archs[:count], kernels) for count in SHARED]
-        figures = (
-            f"{n}: {r:,.0f} ({r / found[0]:.2f})" for n, r in zip(SHARED, found, strict=True)
-        )
-        say(f"{kernels:<12}{'   '.join(figures)}")
-    say()
     say(f"{'kernels':<12}{'workers':>8}{'shared by':>12}{'an hour':>10}{'ratio':>7}{'error':>8}")
     base = 0.0
     rows = [(kernels, 1, "") for kernels in KERNELS]
-    rows += [(options.kernels, workers, "turns") for workers in SHARED[2:]]
-    if shutil.which(MPS):
-        rows += [(options.kernels, workers, "MPS") for workers in SHARED[2:]]
+    rows += [(options.kernels, workers, "turns") for workers in SHARED[2:3]]
+    if mps.available():
+        rows += [(options.kernels, workers, "MPS") for workers in SHARED[1:]]
     else:
-        say(f"no row with MPS: {MPS} is not installed")
+        say(f"no row with MPS: {mps.CONTROL} is not installed")
     for kernels, workers, how in rows:
-        with mps(how == "MPS"):
+        with taking_turns(how == "turns"):
             hour, error = rate(study, data, archs, kernels, workers, options.count)
         base = base or hour
         say(f"{kernels:<12}{workers:>8}{how:>12}{hour:>10,.0f}{hour / base:>7.2f}{error:>8.3f}")
+    if options.streams:
+        say()
+        say("steps a second of several networks in one process, each on a stream of its own")
+        found = [streams(study, data, archs[:count], options.kernels) for count in SHARED]
+        figures = (
+            f"{n}: {r:,.0f} ({r / found[0]:.2f})" for n, r in zip(SHARED, found, strict=True)
+        )
+        say(f"{options.kernels:<12}{'   '.join(figures)}")
 
 
 def networks(study: StudyConfig, count: int) -> list[ArchConfig]:
@@ -87,21 +86,17 @@ def networks(study: StudyConfig, count: int) -> list[ArchConfig]:
 
 
 @contextmanager
-def mps(wanted: bool) -> Iterator[None]:
-    """A daemon of our own, which lets processes compute at the same time."""
+def taking_turns(wanted: bool) -> Iterator[None]:
+    """Keeps dnsearch from starting MPS: the environment names a daemon that is not there."""
     if not wanted:
         yield
         return
     with tempfile.TemporaryDirectory() as folder:
-        names = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        os.environ.update(names)
+        os.environ["CUDA_MPS_PIPE_DIRECTORY"] = folder
         try:
-            subprocess.run([MPS, "-d"], check=True)
             yield
         finally:
-            subprocess.run([MPS], input="quit\n", text=True, check=False)
-            for name in names:
-                del os.environ[name]
+            del os.environ["CUDA_MPS_PIPE_DIRECTORY"]
 
 
 def rate(

@@ -41,7 +41,7 @@ CASES = {  # network, side of its images, batch, steps timed together
     "k=24 (6,12,24,16)": (ArchConfig(24, (6, 12, 24, 16), 48, 4, **SMALL), 64, 256, 1),
     "densenet121": (preset("densenet121"), 224, 256, 1),
 }  # fmt: skip
-KERNELS = ("reference", "portable", "triton")
+KERNELS = ("portable", "triton")
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from card import Table
@@ -41,8 +42,8 @@ rungs = [1, 3]
 precision = "{precision}"
 
 [search]
-trials = 8
-workers = 4
+trials = 4
+workers = 1
 """
 
 
@@ -63,21 +64,31 @@ def main(cifar: Path) -> None:
         if mark:
             say(output[-2000:])
 
-    for name in ("gpu-quickstart", "gpu-bf16", "gpu-fp32", "gpu-export", "gpu-trained"):
+    for name in ("gpu-quickstart", "gpu-bf16", "gpu-fp32", "gpu-export", "gpu-trained", "gpu-none"):
         shutil.rmtree(RUNS / name, ignore_errors=True)
-    quickstart = ("run", "--name", "gpu-quickstart", "--device", "cuda:0", "--workers", 4)
-    run(*quickstart, "--trials", 60, interrupt=25, expected=130)
-    run(*quickstart, "--trials", 40)
-    run("confirm", "gpu-quickstart", "--top", 2, "--seeds", 2, "--device", "cuda:0")
-    run("export", "gpu-quickstart", "--to", RUNS / "gpu-export")
-    run("train", "gpu-quickstart", "--epochs", 5, "--device", "cuda:0", "--name", "gpu-trained")
-    run("run", "--device", "cuda:7", "--name", "gpu-none", expected=2)
-    for precision in ("bf16", "fp32"):
+
+    def small() -> None:
+        quickstart = ("run", "--name", "gpu-quickstart", "--device", "cuda:0")
+        run(*quickstart, "--trials", 60, interrupt=20, expected=130)
+        run(*quickstart, "--trials", 16)
+        few = ("--top", 2, "--sample", 2, "--seeds", 2, "--epochs", 3)
+        run("confirm", "gpu-quickstart", *few, "--device", "cuda:0")
+        run("export", "gpu-quickstart", "--to", RUNS / "gpu-export")
+        trained = ("--epochs", 5, "--device", "cuda:0", "--name", "gpu-trained")
+        run("train", "gpu-quickstart", *trained)
+        run("run", "--device", "cuda:7", "--name", "gpu-none", expected=2)
+
+    def images(precision: str) -> None:
         study = RUNS / f"gpu-{precision}.toml"
         study.write_text(CIFAR.format(path=cifar.resolve(), precision=precision), encoding="utf-8")
         run("run", study)
         told = json.loads((RUNS / f"gpu-{precision}" / "environment.json").read_text())
         say(f"    on {told['devices']}")
+
+    with ThreadPoolExecutor() as pool:
+        done = [pool.submit(small), *(pool.submit(images, each) for each in ("bf16", "fp32"))]
+    for each in done:
+        each.result()
 
 
 def command(words: list[str], interrupt: float | None) -> tuple[int, str]:

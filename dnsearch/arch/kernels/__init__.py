@@ -62,14 +62,17 @@ def choose(
 ) -> tuple[Kernels, torch.memory_format]:
     """The kernels to train with on a device, ``auto`` resolved, and the layout they want.
 
-    ``auto`` is ``cpu`` where that supports the network and can be compiled, else ``portable``.
+    ``auto`` is ``cpu`` where that supports the network and can be compiled, ``triton`` in bf16 on a
+    GPU that it supports (in fp32 it has not been measured), else ``portable``.
     """
     import torch
 
-    from dnsearch.arch.kernels import cpu
+    from dnsearch.arch.kernels import cpu, triton
 
     in_one_call = device.type == "cpu" and not bf16 and cpu.serves(config)
-    if kernels == "auto":
+    if kernels == "auto" and device.type == "cuda":
+        kernels = "triton" if bf16 and triton.available(device) else "portable"
+    elif kernels == "auto":
         kernels = "cpu" if in_one_call and cpu.available(torch.float32) else "portable"
     by_cpp = in_one_call and kernels == "cpu"
     return kernels, torch.contiguous_format if by_cpp else torch.channels_last

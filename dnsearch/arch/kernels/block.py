@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, _foreach_add_, _foreach_mul, _foreach_mul_  # pyright: ignore
-from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 from dnsearch.arch.kernels.operations import (
@@ -127,7 +126,7 @@ class Forward:
         self.stage, self.operations, self.x, self.keep = stage, stage.operations, x, keep
         self.shape: Shape = n, height, width
         self.pixels = n * height * width
-        self.buffer = x.new_empty(self.pixels, stage.norm.num_features)
+        self.buffer = self.operations.empty(x, self.pixels, stage.norm.num_features)
         self.statistics = x.new_zeros(2, stage.norm.num_features, dtype=wide(x.dtype))
         readers = (stage.norm, *(layer.norm1 for layer in stage.layers))
         self.by_batch = any(map(_by_batch, readers))
@@ -145,7 +144,7 @@ class Forward:
         if conv is not None:  # pooling first is the same, and leaves it a quarter of the work
             n, height, width = self.shape
             shape = n, height // side, width // side
-            out = image(out @ matrix(conv.weight, out).T, shape)
+            out = image(out @ self.operations.matrix(conv.weight, out).T, shape)
         if self.learners:
             _learn(self.learners, self.pixels)
         weight = None if conv is None else conv.weight
@@ -154,9 +153,10 @@ class Forward:
 
     def _write(self, maps: Tensor) -> None:
         start, self.end = self.end, self.end + maps.shape[1]
-        self.buffer[:, start : self.end] = maps
-        if self.by_batch:
-            self.statistics[:, start : self.end] = self.operations.statistics(maps)
+        place = self.buffer[:, start : self.end]
+        statistics = self.operations.place(maps, place, self.by_batch)
+        if statistics is not None:
+            self.statistics[:, start : self.end] = statistics
 
     def _layer(self, layer: Any) -> Layer:
         x = self.buffer[:, : self.end]
@@ -168,22 +168,23 @@ class Forward:
         else:
             weight3 = layer.conv1.weight
             y = self.operations.normalise(x, norm)
-        new = F.conv2d(image(y, self.shape), weight3.to(y.dtype), padding=1)
+        new = self.operations.convolution(y, self.shape, weight3)
         if layer.drop_rate and layer.training:
+            new = new.contiguous(memory_format=torch.channels_last)  # so are the reference's draws
             new, mask = torch.native_dropout(new, layer.drop_rate, True)
         self._write(rows(new))
         return Layer(norm, weight1, z, norm2, weight3, mask, 1 - layer.drop_rate)
 
     def _bottleneck(self, layer: Any, x: Tensor, norm: Norm) -> tuple[Tensor, Tensor | None, Norm]:
         """relu(norm2(z)), z if it is to be kept, and norm2."""
-        weight = layer.conv1.weight.flatten(1)
+        weight = layer.conv1.weight
         if self.keep or _by_batch(layer.norm2):
-            z, statistics = self.operations.product(x, norm, matrix(weight, x))
+            z, statistics = self.operations.product(x, norm, self.operations.matrix(weight, x))
             norm2 = self._norm(layer.norm2, statistics)
             return self.operations.normalise(z, norm2), z if self.keep else None, norm2
         norm2 = self._norm(layer.norm2, self.statistics)
-        weight, bias = weight * norm2.scale[:, None], norm2.shift
-        return self.operations.folded(x, norm, weight.to(x.dtype), bias.to(x.dtype)), None, norm2
+        weight = self.operations.matrix(weight.flatten(1) * norm2.scale[:, None], x)
+        return self.operations.folded(x, norm, weight, norm2.shift.to(x.dtype)), None, norm2
 
     def _norm(self, module: Any, statistics: Tensor) -> Norm:
         """The norm of this module, for maps with these batch statistics."""
@@ -220,48 +221,42 @@ class Backward:
             grad = rows(grad)
             pooled = operations.pool(buffer, norm, shape, window)
             last = [(grad.T @ pooled).view_as(weight)]
-            grad = grad @ matrix(weight, grad)
+            grad = grad @ operations.matrix(weight, grad)
         else:
             grad = grad.clone(memory_format=torch.contiguous_format)  # autograd's own must stay
         self.gradient, sums = operations.pool_backward(grad, buffer, norm, shape, window)
         gradients = [[sums[1], sums[0], *last]]
         gradients += [self._layer(layer) for layer in reversed(layers)]
-        first = self._whole(slice(len(layers[0].norm.mean)))
+        first = image(self._whole(slice(len(layers[0].norm.mean))), shape)
         return first, *(gradient for group in reversed(gradients) for gradient in group)
 
     def _layer(self, layer: Layer) -> list[Tensor]:
-        operations, norm, z, norm2 = self.operations, layer.norm, layer.z, layer.norm2
+        operations, shape = self.operations, self.kept.shape
+        norm, z, norm2 = layer.norm, layer.z, layer.norm2
         width = len(norm.mean)
         x, gradient = self.kept.buffer[:, :width], self.gradient.of(slice(width))
         new = self._whole(slice(width, width + len(layer.weight3)))
         if layer.mask is not None:
-            new = torch.ops.aten.native_dropout_backward(new, layer.mask, 1 / layer.share)
+            new = torch.ops.aten.native_dropout_backward(new, rows(layer.mask), 1 / layer.share)
         if z is None or norm2 is None or layer.weight1 is None:
             y = operations.normalise(x, norm)
-            dy, dweight3 = self._convolution(new, y, layer.weight3)
+            dy, dweight3 = operations.convolution_backward(new, y, shape, layer.weight3)
             sums = operations.normalise_backward(dy, y, x, norm, gradient)
             inner = []
         else:
             v = operations.normalise(z, norm2)
-            dv, dweight3 = self._convolution(new, v, layer.weight3)
+            dv, dweight3 = operations.convolution_backward(new, v, shape, layer.weight3)
             dz, sums2 = operations.norm_backward(dv, v, z, norm2)
             del v, dv
-            weight = matrix(layer.weight1, x)
+            weight = operations.matrix(layer.weight1, x)
             dweight1, sums = operations.product_backward(dz, x, norm, weight, gradient)
             inner = [dweight1.view_as(layer.weight1), sums2[1], sums2[0]]
         return [sums[1], sums[0], *inner, dweight3]
 
-    def _convolution(self, new: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        dy, dweight, _ = torch.ops.aten.convolution_backward(
-            new, image(y, self.kept.shape), weight.to(y.dtype), None,
-            [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False],
-        )  # fmt: skip
-        return rows(dy), dweight
-
     def _whole(self, maps: slice) -> Tensor:
-        """The gradient of these maps, (n, c, h, w), once all their readers have added to it."""
+        """The gradient of these maps, rows, once all their readers have added to it."""
         x, mean = self.kept.buffer[:, maps], self.kept.mean[maps]
-        return image(self.operations.whole(self.gradient.of(maps), x, mean), self.kept.shape)
+        return self.operations.whole(self.gradient.of(maps), x, mean)
 
 
 def _by_batch(norm: Any) -> bool:
@@ -285,8 +280,3 @@ def _learn(learners: list[tuple[Any, Norm]], pixels: int) -> None:
         added += [momentum, momentum * pixels / (pixels - 1)]  # the variance unbiased
     _foreach_mul_(running, kept)
     _foreach_add_(running, _foreach_mul(batch, added))
-
-
-def matrix(weight: Tensor, like: Tensor) -> Tensor:
-    """A 1x1 convolution's weight, (out, in), in the type of the maps it is multiplied with."""
-    return weight.flatten(1).to(like.dtype)

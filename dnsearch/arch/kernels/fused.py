@@ -4,12 +4,25 @@ Each program takes a tile of rows (pixels, channels); strides are those between 
 mean, var and eps are a norm's, w is the weight of a 1x1 convolution. P and C are the rows and
 columns of a tile, K the channels that a product sums over at a time. All but the factors of
 products is computed in 32 bits or more.
+
+``room`` is how many columns of a row may be read, and written where the tensor is the kernel's own:
+the channels, or the next multiple of 16, by which the compiler knows that a thread can move 16
+bytes at a time. What is read past the last channel may be anything; what is left there is 0 where
+another operation reads it.
 """
 
 from __future__ import annotations
 
+from functools import partial
+
 from triton import jit  # pyright: ignore
 from triton import language as tl  # pyright: ignore
+
+# What is different in each network and little read is not compiled for: a search would wait for
+# hundreds of variants.
+_COUNTS = ["pixels", "channels", "outputs", "windows", "tiles", "expected_stride"]
+_VECTORS = ["sums", "weight", "bias", "mean", "var", "plus", "expected", "out"]
+_kernel = partial(jit, do_not_specialize=_COUNTS, do_not_specialize_on_alignment=_VECTORS)
 
 # ---------------------------------------------------------------- what kernels share
 
@@ -53,11 +66,11 @@ def _norm(weight, bias, mean, var, eps, c, channels):
 
 
 @jit
-def _leave(sums, down, c, channels, first, second):
-    """Stores a tile's two sums in ``sums``, (tiles, 2, channels)."""
-    sums += down * 2 * channels + c
+def _leave(sums, down, tiles, c, channels, first, second):
+    """Stores a tile's two sums in ``sums``, (2, channels, tiles)."""
+    sums += c * tiles + down
     tl.store(sums, first, mask=c < channels)
-    tl.store(sums + channels, second, mask=c < channels)
+    tl.store(sums + channels * tiles, second, mask=c < channels)
 
 
 @jit
@@ -67,106 +80,112 @@ def _leave_moments(sums, down, p, c, x, pixels, channels, P: tl.constexpr):
     count = tl.minimum(pixels - down * P, P)
     first = tl.sum(x, 0)
     apart = tl.where(_inside(p, c, pixels, channels), x - (first / count)[None, :], 0.0)
-    _leave(sums, down, c, channels, first, tl.sum(apart * apart, 0))
+    _leave(sums, down, tl.cdiv(pixels, P), c, channels, first, tl.sum(apart * apart, 0))
 
 
 @jit
 def _through(
-    dy, x, dx, sums, down, p, c, weight, bias, mean, var, eps, pixels, channels, stride, dx_stride,
-    ADD: tl.constexpr,
+    dy, x, dx, sums, down, tiles, p, c, weight, bias, mean, var, eps, pixels, channels, room,
+    stride, dx_stride, ADD: tl.constexpr,
 ):  # fmt: skip
     """From a tile's dy (0 past the last pixel) back through ReLU and norm: dx and sums."""
     mean, rstd, scale, bias = _norm(weight, bias, mean, var, eps, c, channels)
-    x = _load(x, p, stride, c, pixels, channels).to(tl.float32) - mean
+    x = _load(x, p, stride, c, pixels, room).to(tl.float32) - mean
     g = tl.where(x * scale + bias <= 0, 0.0, dy)
-    _leave(sums, down, c, channels, tl.sum(g, 0), tl.sum(g * x, 0) * rstd)
+    _leave(sums, down, tiles, c, channels, tl.sum(g, 0), tl.sum(g * x, 0) * rstd)
     g *= scale
     if ADD:
-        g += _load(dx, p, dx_stride, c, pixels, channels)
-    tl.store(_at(dx, p, dx_stride, c), g, mask=_inside(p, c, pixels, channels))
+        g += _load(dx, p, dx_stride, c, pixels, room)
+    tl.store(_at(dx, p, dx_stride, c), g, mask=_inside(p, c, pixels, room))
 
 
 # ---------------------------------------------------------------- kernels
 
 
-@jit
-def statistics(x, sums, pixels, channels, stride, P: tl.constexpr, C: tl.constexpr):
-    """The moments of each tile of x; ``moments`` joins them."""
+@_kernel()
+def statistics(
+    x, copy, sums, pixels, channels, room, stride, copy_stride, P: tl.constexpr, C: tl.constexpr
+):
+    """The moments of each tile of x, which ``moments`` joins; also copies x."""
     down, p, c = _place(channels, P, C)
-    x = _load(x, p, stride, c, pixels, channels).to(tl.float32)
-    _leave_moments(sums, down, p, c, x, pixels, channels, P)
+    x = _load(x, p, stride, c, pixels, room)
+    inside = _inside(p, c, pixels, channels)
+    if copy is not None:
+        tl.store(_at(copy, p, copy_stride, c), x, mask=inside)
+    _leave_moments(sums, down, p, c, tl.where(inside, x, 0.0).to(tl.float32), pixels, channels, P)
 
 
-@jit
-def moments(sums, out, tiles, channels, pixels, P: tl.constexpr, T: tl.constexpr, C: tl.constexpr):
-    """Mean and variance from the moments of all tiles of P rows (Chan, Golub, LeVeque 1983)."""
-    c = tl.program_id(0) * C + tl.arange(0, C)
-    first = tl.zeros((C,), tl.float64)
-    for tile in range(0, tiles, T):
-        t = tile + tl.arange(0, T)
-        first += tl.sum(_load(sums, t, 2 * channels, c, tiles, channels).to(tl.float64), 0)
-    mean = first / pixels
-    second = tl.zeros((C,), tl.float64)
-    for tile in range(0, tiles, T):
-        t = tile + tl.arange(0, T)
-        count = tl.maximum(tl.minimum(pixels - t * P, P), 1)[:, None]
-        apart = _load(sums, t, 2 * channels, c, tiles, channels).to(tl.float64) / count - mean
-        squares = _load(sums + channels, t, 2 * channels, c, tiles, channels)
-        part = squares.to(tl.float64) + count * apart * apart
-        second += tl.sum(tl.where(_inside(t, c, tiles, channels), part, 0.0), 0)
-    _leave(out, 0, c, channels, mean, second / pixels)
+@_kernel()
+def moments(sums, out, tiles, pixels, P: tl.constexpr, T: tl.constexpr):
+    """Mean and variance of a channel from the moments of all tiles of P rows (Chan, Golub, LeVeque
+    1983), in float64: rounding of a tile's sum cancels between its two uses."""
+    c, channels = tl.program_id(0), tl.num_programs(0)
+    first = tl.zeros((T,), tl.float64)
+    second = tl.zeros((T,), tl.float64)
+    for start in range(0, tiles, T):
+        t = start + tl.arange(0, T)
+        count = tl.maximum(tl.minimum(pixels - t * P, P), 1)
+        x = tl.load(sums + c * tiles + t, mask=t < tiles, other=0.0).to(tl.float64)
+        squares = tl.load(sums + (channels + c) * tiles + t, mask=t < tiles, other=0.0)
+        first += x
+        second += squares.to(tl.float64) + x * x / count
+    mean = tl.sum(first, 0) / pixels
+    tl.store(out + c, mean)
+    tl.store(out + channels + c, _relu(tl.sum(second, 0) / pixels - mean * mean))
 
 
-@jit
+@_kernel()
 def total(
-    sums, out, expected, weight, var, eps, share, tiles, channels, stride,
-    ADD: tl.constexpr, T: tl.constexpr, C: tl.constexpr,
+    sums, out, expected, weight, var, eps, share, tiles, expected_stride, ADD: tl.constexpr,
+    T: tl.constexpr,
 ):  # fmt: skip
-    """The sums over all tiles; ``expected`` is set to their part, or has it added (ADD)."""
-    c = tl.program_id(0) * C + tl.arange(0, C)
-    first = tl.zeros((C,), tl.float32)
-    second = tl.zeros((C,), tl.float32)
-    for tile in range(0, tiles, T):
-        t = tile + tl.arange(0, T)
-        first += tl.sum(_load(sums, t, 2 * channels, c, tiles, channels), 0)
-        second += tl.sum(_load(sums + channels, t, 2 * channels, c, tiles, channels), 0)
-    _leave(out, 0, c, channels, first, second)
-    inside = c < channels
-    rstd = 1 / tl.sqrt(tl.load(var + c, mask=inside, other=1.0) + eps)
-    scale = tl.load(weight + c, mask=inside, other=0.0) * rstd * share
+    """A channel's sums over all tiles; ``expected`` is set to their part, or has it added (ADD)."""
+    c, channels = tl.program_id(0), tl.num_programs(0)
+    firsts = tl.zeros((T,), tl.float32)
+    seconds = tl.zeros((T,), tl.float32)
+    for start in range(0, tiles, T):
+        t = start + tl.arange(0, T)
+        firsts += tl.load(sums + c * tiles + t, mask=t < tiles, other=0.0)
+        seconds += tl.load(sums + (channels + c) * tiles + t, mask=t < tiles, other=0.0)
+    first, second = tl.sum(firsts, 0), tl.sum(seconds, 0)
+    tl.store(out + c, first)
+    tl.store(out + channels + c, second)
+    rstd = 1 / tl.sqrt(tl.load(var + c) + eps)
+    scale = tl.load(weight + c) * rstd * share
     first *= scale
     second *= scale * rstd
     if ADD:
-        first += tl.load(expected + c, mask=inside)
-        second += tl.load(expected + stride + c, mask=inside)
-    tl.store(expected + c, first, mask=inside)
-    tl.store(expected + stride + c, second, mask=inside)
+        first += tl.load(expected + c)
+        second += tl.load(expected + expected_stride + c)
+    tl.store(expected + c, first)
+    tl.store(expected + expected_stride + c, second)
 
 
-@jit
+@_kernel()
 def whole(
-    dx, x, out, mean, expected, pixels, channels, stride, dx_stride, expected_stride,
-    P: tl.constexpr, C: tl.constexpr,
+    dx, x, whole, mean, expected, pixels, channels, room, out_room, stride, dx_stride, out_stride,
+    expected_stride, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """The finished gradient, dx - expected[0] - (x - mean) expected[1]."""
-    _, p, c = _place(channels, P, C)
+    """The finished gradient, dx - expected[0] - (x - mean) expected[1], 0 past the last channel."""
+    _, p, c = _place(out_room, P, C)
     inside = c < channels
     first = tl.load(expected + c, mask=inside)
     second = tl.load(expected + expected_stride + c, mask=inside)
-    x = _load(x, p, stride, c, pixels, channels) - tl.load(mean + c, mask=inside)
-    dx = _load(dx, p, dx_stride, c, pixels, channels) - first - x * second
-    tl.store(_at(out, p, channels, c), dx, mask=_inside(p, c, pixels, channels))
+    x = _load(x, p, stride, c, pixels, room) - tl.load(mean + c, mask=inside)
+    dx = _load(dx, p, dx_stride, c, pixels, room) - first - x * second
+    dx = tl.where(inside[None, :], dx, 0.0)
+    tl.store(_at(whole, p, out_stride, c), dx, mask=_inside(p, c, pixels, out_room))
 
 
-@jit
+@_kernel()
 def pool(
-    x, y, weight, bias, mean, var, eps, windows, channels, stride, height, width,
-    window_height, window_width, P: tl.constexpr, C: tl.constexpr,
+    x, y, weight, bias, mean, var, eps, windows, channels, room, y_room, stride, y_stride, height,
+    width, window_height, window_width, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """Means of relu(norm(x)) over windows side by side."""
-    _, w, c = _place(channels, P, C)
+    """Means of relu(norm(x)) over windows side by side, 0 past the last channel."""
+    _, w, c = _place(y_room, P, C)
     mean, _, scale, bias = _norm(weight, bias, mean, var, eps, c, channels)
-    inside = _inside(w, c, windows, channels)
+    inside = _inside(w, c, windows, room)
     down, across = height // window_height, width // window_width
     top = w // (down * across) * height + w // across % down * window_height
     total = tl.zeros((P, C), tl.float32)
@@ -175,14 +194,14 @@ def pool(
             p = (top + i) * width + w % across * window_width + j
             value = tl.load(_at(x, p, stride, c), mask=inside, other=0.0).to(tl.float32)
             total += _relu((value - mean) * scale + bias)
-    total /= window_height * window_width
-    tl.store(_at(y, w, channels, c), total, mask=inside)
+    total = tl.where((c < channels)[None, :], total / (window_height * window_width), 0.0)
+    tl.store(_at(y, w, y_stride, c), total, mask=_inside(w, c, windows, y_room))
 
 
-@jit
+@_kernel()
 def pool_backward(
-    dy, x, dx, sums, weight, bias, mean, var, eps, pixels, channels, stride, dx_stride,
-    height, width, window_height, window_width,
+    dy, x, dx, sums, weight, bias, mean, var, eps, pixels, channels, room, dy_stride, stride,
+    dx_stride, height, width, window_height, window_width,
     ADD: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
     """dx, which is set or added to (ADD), and sums, from the gradient of the windows' means."""
@@ -190,44 +209,47 @@ def pool_backward(
     down, across = height // window_height, width // window_width
     i, j = p // width % height // window_height, p % width // window_width
     w = (p // (height * width) * down + i) * across + j
-    inside = ((p < pixels) & (i < down) & (j < across))[:, None] & (c < channels)[None, :]
-    dy = tl.load(_at(dy, w, channels, c), mask=inside, other=0.0).to(tl.float32)
+    inside = ((p < pixels) & (i < down) & (j < across))[:, None] & (c < room)[None, :]
+    dy = tl.load(_at(dy, w, dy_stride, c), mask=inside, other=0.0).to(tl.float32)
     dy /= window_height * window_width
     _through(
-        dy, x, dx, sums, place, p, c, weight, bias, mean, var, eps, pixels, channels, stride,
-        dx_stride, ADD,
+        dy, x, dx, sums, place, tl.cdiv(pixels, P), p, c, weight, bias, mean, var, eps, pixels,
+        channels, room, stride, dx_stride, ADD,
     )  # fmt: skip
 
 
-@jit
+@_kernel()
 def product(
-    x, w, z, sums, plus, weight, bias, mean, var, eps, pixels, channels, outputs, stride,
+    x, w, z, sums, plus, weight, bias, mean, var, eps, pixels, channels, outputs, room, w_room,
+    z_room, stride, w_stride, z_stride,
     P: tl.constexpr, C: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """z = relu(norm(x)) w^T and its moments; if ``plus`` is given, relu(z + plus) alone."""
-    down, p, o = _place(outputs, P, C)
+    down, p, o = _place(z_room, P, C)
     total = tl.zeros((P, C), tl.float32)
     for k in range(0, channels, K):
         c = k + tl.arange(0, K)
+        inside = (c < channels)[None, :]
         m, _, scale, b = _norm(weight, bias, mean, var, eps, c, channels)
-        y = (_load(x, p, stride, c, pixels, channels).to(tl.float32) - m) * scale + b
-        rows = _load(w, o, channels, c, outputs, channels)
-        y = _relu(y).to(rows.dtype)
+        y = (_load(x, p, stride, c, pixels, room).to(tl.float32) - m) * scale + b
+        rows = tl.where(inside, _load(w, o, w_stride, c, outputs, w_room), 0.0)
+        y = tl.where(inside, _relu(y), 0.0).to(rows.dtype)
         total = tl.dot(y, tl.trans(rows), total, input_precision=PRECISION)
-    inside = _inside(p, o, pixels, outputs)
+    kept = _inside(p, o, pixels, z_room)
     if plus is not None:
         total += tl.load(plus + o, mask=o < outputs, other=0.0)
-        tl.store(_at(z, p, outputs, o), _relu(total), mask=inside)
+        tl.store(_at(z, p, z_stride, o), _relu(total), mask=kept)
     else:
-        kept = total.to(z.dtype.element_ty)
-        tl.store(_at(z, p, outputs, o), kept, mask=inside)
-        kept = tl.where(inside, kept.to(tl.float32), 0.0)
-        _leave_moments(sums, down, p, o, kept, pixels, outputs, P)
+        rounded = total.to(z.dtype.element_ty)
+        tl.store(_at(z, p, z_stride, o), rounded, mask=kept)
+        rounded = tl.where(_inside(p, o, pixels, outputs), rounded.to(tl.float32), 0.0)
+        _leave_moments(sums, down, p, o, rounded, pixels, outputs, P)
 
 
-@jit
+@_kernel()
 def product_backward(
-    dz, w, x, dx, sums, weight, bias, mean, var, eps, pixels, channels, outputs, stride, dx_stride,
+    dz, w, x, dx, sums, weight, bias, mean, var, eps, pixels, channels, outputs, room, w_room,
+    dz_room, stride, w_stride, dz_stride, dx_stride,
     P: tl.constexpr, C: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Adds to dx the gradient through dy = dz w, and stores its sums."""
@@ -235,20 +257,19 @@ def product_backward(
     dy = tl.zeros((P, C), tl.float32)
     for k in range(0, outputs, K):
         o = k + tl.arange(0, K)
-        part = _load(dz, p, outputs, o, pixels, outputs)
-        dy = tl.dot(
-            part, _load(w, o, channels, c, outputs, channels), dy, input_precision=PRECISION
-        )
+        part = _load(dz, p, dz_stride, o, pixels, dz_room)
+        rows = _load(w, o, w_stride, c, outputs, w_room)
+        dy = tl.dot(part, rows, dy, input_precision=PRECISION)
     _through(
-        dy, x, dx, sums, down, p, c, weight, bias, mean, var, eps, pixels, channels, stride,
-        dx_stride, True,
+        dy, x, dx, sums, down, tl.cdiv(pixels, P), p, c, weight, bias, mean, var, eps, pixels,
+        channels, room, stride, dx_stride, True,
     )  # fmt: skip
 
 
-@jit
+@_kernel()
 def product_weight(
-    dz, x, out, weight, bias, mean, var, eps, pixels, channels, outputs, stride,
-    P: tl.constexpr, C: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr,
+    dz, x, out, weight, bias, mean, var, eps, pixels, channels, outputs, room, dz_room, stride,
+    dz_stride, P: tl.constexpr, C: tl.constexpr, K: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """dz^T y over this program's share of the pixels, with y = relu(norm(x))."""
     _, o, c = _place(channels, P, C)
@@ -258,8 +279,8 @@ def product_weight(
     total = tl.zeros((P, C), tl.float32)
     for start in range(part * share, tl.minimum(part * share + share, pixels), K):
         p = start + tl.arange(0, K)
-        y = (_load(x, p, stride, c, pixels, channels).to(tl.float32) - mean) * scale + bias
-        rows = _load(dz, p, outputs, o, pixels, outputs)
+        y = (_load(x, p, stride, c, pixels, room).to(tl.float32) - mean) * scale + bias
+        rows = _load(dz, p, dz_stride, o, pixels, dz_room)
         y = _relu(y).to(rows.dtype)
         total = tl.dot(tl.trans(rows), y, total, input_precision=PRECISION)
     out += part.to(tl.int64) * outputs * channels

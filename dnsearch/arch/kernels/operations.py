@@ -64,6 +64,33 @@ class Operations:
     variance; sums are (2, c), the gradients of a norm's bias and weight. Both have 32 bits or more.
     """
 
+    def empty(self, like: Tensor, pixels: int, channels: int) -> Tensor:
+        """Rows (pixels, channels) of anything, in the type and on the device of ``like``."""
+        return like.new_empty(pixels, channels)
+
+    def matrix(self, weight: Tensor, like: Tensor) -> Tensor:
+        """A 1x1 convolution's weight, (out, in), in the type of the maps ``like``."""
+        return weight.flatten(1).to(like.dtype)
+
+    def place(self, x: Tensor, place: Tensor, by_batch: bool) -> Tensor | None:
+        """Copies x to a place in a buffer; the statistics of x, if they are wanted."""
+        place.copy_(x)
+        return self.statistics(x) if by_batch else None
+
+    def convolution(self, y: Tensor, shape: Shape, weight: Tensor) -> Tensor:
+        """The 3x3 convolution of y: (n, k, h, w), channels-last."""
+        return F.conv2d(image(y, shape), weight.to(y.dtype), padding=1)
+
+    def convolution_backward(
+        self, new: Tensor, y: Tensor, shape: Shape, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The gradients of y and of the weight, from that of the convolution, rows (pixels, k)."""
+        dy, dweight, _ = torch.ops.aten.convolution_backward(
+            image(new, shape), image(y, shape), weight.to(y.dtype), None,
+            [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False],
+        )  # fmt: skip
+        return rows(dy), dweight
+
     def statistics(self, x: Tensor) -> Tensor:
         """Mean and biased variance of each channel."""
         unused = x.new_zeros(x.shape[1], dtype=wide(x.dtype))  # sets the result's type
@@ -110,7 +137,7 @@ class Operations:
         return rows(dx), sums
 
     def whole(self, gradient: Gradient, x: Tensor, mean: Tensor) -> Tensor:
-        """The finished gradient of x, contiguous."""
+        """The finished gradient of x, rows."""
         dx, expected = gradient
         constant = expected[0] - mean * expected[1]
         return torch.addcmul(dx, x, expected[1], value=-1).sub_(constant).to(dx.dtype)
@@ -178,5 +205,5 @@ def rows(maps: Tensor) -> Tensor:
 
 
 def image(x: Tensor, shape: Shape) -> Tensor:
-    """(n h w, c) -> (n, c, h, w), channels-last."""
-    return x.view(*shape, -1).permute(0, 3, 1, 2)
+    """(n h w, c) -> (n, c, h, w), a view, channels-last."""
+    return x.unflatten(0, shape).permute(0, 3, 1, 2)

@@ -16,6 +16,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from dnsearch.errors import DnsearchError
 from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators import mps
 from dnsearch.search.evaluators.base import Job, Running
 from dnsearch.search.evaluators.worker import WorkerSettings, initialise, train, warm_up
 from dnsearch.training.score import Score
@@ -53,6 +54,8 @@ class LocalEvaluator:
         self._before = dict(os.environ)
         for name, value in _WORKER_ENVIRONMENT.items():
             os.environ.setdefault(name, value)  # inherited by workers, replaced ones included
+        self._service = mps.Service(devices)
+        self._service.start()
         self._context = multiprocessing.get_context("spawn")  # fork and CUDA or threads do not mix
         self._progress = self._context.RawArray("d", len(devices))
         self._places = [_Place(slot, device) for slot, device in enumerate(devices)]
@@ -125,6 +128,7 @@ class LocalEvaluator:
         """See ``Evaluator``: ends all workers."""
         for place in self._places:
             self._stop(place)
+        self._service.stop()
         for name in _WORKER_ENVIRONMENT.keys() - self._before.keys():
             os.environ.pop(name, None)
 

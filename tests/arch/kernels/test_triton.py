@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dnsearch.arch import ArchConfig, DenseNet
+from dnsearch.arch import ArchConfig, DenseNet, kernels
 from dnsearch.arch.kernels import portable, triton
 from dnsearch.arch.kernels.operations import Gradient, Norm, Operations
 
@@ -152,6 +152,11 @@ def error(found: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
     return float(torch.stack(distances).mean().detach())
 
 
+def poisoned(operations, like: Tensor, pixels: int, channels: int) -> Tensor:
+    """In place of ``empty``: NaN, and more of it past the last channel."""
+    return like.new_full((pixels, triton._up(channels, triton._ROOM)), torch.nan)[:, :channels]
+
+
 @needs_triton
 @pytest.mark.parametrize(
     ("fields", "shape", "training"),
@@ -167,8 +172,10 @@ def error(found: dict[str, Tensor], exact: dict[str, Tensor]) -> float:
         ({"transition": "narrow"}, (2, 3, 21, 17), False),
     ],
 )
-def test_a_step_is_the_references(fields, shape, training):
-    """A ReLU at 0 may fall the other way, hence a mean."""
+def test_a_step_is_the_references(fields, shape, training, monkeypatch):
+    """A ReLU at 0 may fall the other way, hence a mean. Nothing depends on memory that was not
+    written."""
+    monkeypatch.setattr(triton.FusedOperations, "empty", poisoned)
     model = make(**fields).train(training)
     images = draw(*shape).contiguous(memory_format=torch.channels_last)
     assert triton.supports(model, images)
@@ -180,7 +187,7 @@ def test_a_step_is_the_references(fields, shape, training):
 
 @needs_triton
 def test_autocast_is_as_near_to_float64_as_the_reference():
-    model, images = make(), draw(4, 3, 48, 48)
+    model, images = make(), draw(64 if GPU else 4, 3, 48, 48)  # of few, both are far from it
     exact = outcome(copy.deepcopy(model).double(), images.double(), "reference")
     with torch.autocast(DEVICE, HALF):
         found = {name: outcome(model, images, name) for name in ("reference", "triton")}
@@ -214,6 +221,21 @@ def test_what_it_leaves_to_others(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert not triton.supports(model, images)
+
+
+@pytest.mark.parametrize(
+    ("device", "bf16", "there", "expected"),
+    [
+        ("cuda", True, True, "triton"),
+        ("cuda", True, False, "portable"),
+        ("cuda", False, True, "portable"),
+        ("cpu", True, True, "portable"),
+    ],
+)
+def test_the_default_on_a_gpu(monkeypatch, device, bf16, there, expected):
+    monkeypatch.setattr(triton, "available", lambda _: there)
+    chosen, layout = kernels.choose("auto", ArchConfig(), torch.device(device), bf16)
+    assert (chosen, layout) == (expected, torch.channels_last)
 
 
 @needs_gpu
