@@ -33,6 +33,69 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "replayed steps keep the rate of the recorded one",
+        "dnsearch/training/captured.py",
+        "                place.fill_(value)",
+        "                place.fill_(value if self._replay is None else float(place))",
+        "tests/training/test_captured.py",
+    ),
+    Fault(
+        "replayed steps train on the recorded images",
+        "dnsearch/training/captured.py",
+        "                place.copy_(value, non_blocking=True)",
+        "                place.copy_(value if self._replay is None else place)",
+        "tests/training/test_captured.py",
+    ),
+    Fault(
+        "a step's loss goes where no replay adds to it",
+        "dnsearch/training/trainer.py",
+        "self._total_loss += loss.detach()",
+        "self._total_loss = self._total_loss + loss.detach()",
+        "tests/training/test_captured.py",
+    ),
+    Fault(
+        "weighted label smoothing is a mean over images",
+        "dnsearch/training/recipe.py",
+        "/ weight[labels].sum() / len(weight)",
+        "/ len(labels) / len(weight)",
+        "tests/training/test_settings.py",
+    ),
+    Fault(
+        "columns past the last channel are summed",
+        "dnsearch/arch/kernels/fused.py",
+        "y = tl.where(inside, _relu(y), 0.0).to(rows.dtype)",
+        "y = _relu(y).to(rows.dtype)",
+        "tests/arch/kernels/test_triton.py",
+    ),
+    Fault(
+        "a finished gradient leaves anything past its last channel",
+        "dnsearch/arch/kernels/fused.py",
+        "    dx = tl.where(inside[None, :], dx, 0.0)\n",
+        "",
+        "tests/arch/kernels/test_triton.py",
+    ),
+    Fault(
+        "tiles' own variances are all there is",
+        "dnsearch/arch/kernels/fused.py",
+        "second += squares.to(tl.float64) + x * x / count",
+        "second += squares.to(tl.float64)",
+        "tests/arch/kernels/test_triton.py",
+    ),
+    Fault(
+        "a GPU for each worker counts as shared",
+        "dnsearch/search/evaluators/mps.py",
+        "devices.count(device) > 1",
+        "devices.count(device) >= 1",
+        "tests/search/test_mps.py",
+    ),
+    Fault(
+        "workers share a GPU beyond its memory",
+        "dnsearch/search/devices.py",
+        "need <= device_memory(device)",
+        "need <= 10 * device_memory(device)",
+        "tests/search/test_devices.py",
+    ),
+    Fault(
         "only trained networks may be better than the answer",
         "dnsearch/search/regret.py",
         "self.draws.min(axis=1)",
@@ -475,7 +538,8 @@ def caught(fault: Fault) -> bool:
         planted = Path(folder, fault.file)
         planted.write_text(planted.read_text("utf-8").replace(fault.old, fault.new), "utf-8")
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-        environment = os.environ | {"PYTHONPATH": folder}
+        path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"PYTHONPATH": path}
         ended = subprocess.run(
             [*command, *fault.tests.split()],
             cwd=folder, env=environment, capture_output=True, text=True, check=False,

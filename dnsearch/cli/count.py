@@ -96,8 +96,8 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
         click.echo(json.dumps(report, indent=2))
         return
     console = Console()
-    title = f"{name}: input {channels}x{height}x{width}, {arch.stem} stem, "
-    title += f"{arch.num_classes} classes"
+    stem = "" if arch.stem in name.split() else f"{arch.stem} stem, "  # a name may say it
+    title = f"{name}: input {channels}x{height}x{width}, {stem}{arch.num_classes} classes"
     console.print(_stages(title, stages, traced.stage_macs))
     console.print(_totals(cost, vars(traced), batch_size))
 

@@ -17,7 +17,7 @@ from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json
 from dnsearch.training.device import is_out_of_memory, set_up
 from dnsearch.training.measured import Measured
-from dnsearch.training.score import CurvePoint, Score
+from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint, Score
 from dnsearch.training.trainer import Trainer
 
 
@@ -141,7 +141,7 @@ def train_fully(
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        return f"out of memory on {device} before the first image"
+        return f"{OUT_OF_MEMORY} on {device} before the first image"
     watch.opened(_opened(training, trainer, threads, tests))
     score = trainer.train(training.epochs, watch.epoch)
     if score.failure is not None:

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from dnsearch.training.measured import Measured
 
 
+OUT_OF_MEMORY = "out of memory"
+"""What ``Score.failure`` begins with where memory did not suffice."""
+
+
 @dataclass(frozen=True)
 class CurvePoint:
     """The end of an epoch, numbered from 1: mean training loss over it in nats, then error (0 to 1)

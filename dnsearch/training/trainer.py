@@ -34,7 +34,7 @@ from dnsearch.training.recipe import (
     learning_rate,
     make_optimiser,
 )
-from dnsearch.training.score import CurvePoint, Score
+from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint, Score
 
 DIVERGED = 10
 """A training has diverged when its mean loss is this many times the loss of guessing."""
@@ -128,7 +128,7 @@ class Trainer:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            failure = f"out of memory at batch_size {self.recipe.batch_size} on {self.device}"
+            failure = f"{OUT_OF_MEMORY} at batch_size {self.recipe.batch_size} on {self.device}"
         last = self.curve[-1] if self.curve else None
         found, spent = self.measured, self._spent
         score = Score(

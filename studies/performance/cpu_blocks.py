@@ -58,6 +58,15 @@ GROUPS = {  # side of the images, batch, networks: the first has blocks alike
             network(12, (6, 6), 4, transition="narrow"),
         ],
     ),
+    "patches, 32x32, batch 32": (
+        32,
+        32,
+        [
+            network(12, (2, 4, 4), 0),
+            network((12, 20, 34), (2, 4, 4), 0, stem="patch2"),
+            network((12, 20, 34), (2, 4, 4), 4, stem="patch2"),
+        ],
+    ),
 }
 
 

@@ -1,6 +1,6 @@
 """Is dnsearch's network better than the published shapes at equal MACs? CIFAR-10 at 32x32.
 
-    python studies/proof/proof.py 10M [--epochs 15] [--compute 1e13] [--threads 2]
+    python studies/proof/proof.py 10M [--epochs 15] [--compute 1e13] [--threads 2] [--together]
 
 Within one budget of MACs, by one recipe:
 
@@ -9,7 +9,8 @@ Within one budget of MACs, by one recipe:
 - the published families of families.py, each at the depth of three that validates best.
 
 The networks are trained in full with fresh seeds, and compared by their errors on the test images.
-Typed again it goes on. Writes reports/proof/BUDGET.md and .json.
+Typed again it goes on. Writes reports/proof/BUDGET.md and .json. On a GPU, which all processes
+share, ``--together`` runs the searches at the same time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.config import load_study
 from dnsearch.cost.formula import cost_of
 from dnsearch.rundir import RunDir
+from dnsearch.search.evaluators import mps
 from dnsearch.search.results import read_results
 
 HERE = Path(__file__).parent
@@ -73,9 +75,22 @@ def main() -> None:
     PROOF.mkdir(parents=True, exist_ok=True)
     limit = load_study(study).limits.max_macs
     assert limit is not None
-    searched = {
-        name: search(study, name, options.compute * times) for name, times in RIVALS.items()
-    }
+    service = mps.Service(["cuda"] * options.threads)  # for a GPU that has it; else nothing
+    service.start()
+    try:
+        compare(study, options, limit)
+    finally:
+        service.stop()
+
+
+def compare(study: Path, options: argparse.Namespace, limit: float) -> None:
+    """Searches, trains, and writes the report."""
+
+    def searcher(name: str) -> dict[str, Any]:
+        return search(study, name, options.compute * RIVALS[name])
+
+    with ThreadPoolExecutor(len(RIVALS) if options.together else 1) as pool:
+        searched = dict(zip(RIVALS, pool.map(searcher, RIVALS), strict=True))
     networks = [Network(name, name, each["arch"]) for name, each in searched.items()]
     families = [
         Network(f"{family} {arch.describe()}", family, arch)
@@ -101,6 +116,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=15, help="of the full trainings")
     parser.add_argument("--compute", type=float, default=1e13, help="MACs of training to search")
     parser.add_argument("--threads", type=int, default=2, help="full trainings at a time")
+    parser.add_argument("--together", action="store_true", help="all searches at the same time")
     return parser.parse_args()
 
 

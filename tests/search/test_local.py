@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pebble import ProcessPool
 
 from dnsearch.arch import ArchConfig
 from dnsearch.config import DataConfig, TrainingConfig
@@ -20,6 +22,7 @@ from dnsearch.search.evaluators import worker
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
+from dnsearch.training.score import OUT_OF_MEMORY, Score
 from dnsearch.training.zerocost import SCORES, SYNFLOW
 
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar", in_channels=1, num_classes=10)
@@ -92,6 +95,24 @@ def test_scores_latency_and_the_same_figures_again(tmp_path, closing):
     (_, again), *_ = collect(evaluator, 1)
     assert again.error == ended[0].error
     assert again.loss == ended[0].loss
+
+
+@pytest.mark.parametrize(
+    ("failure", "stays"),
+    [
+        (None, True),
+        ("diverged: mean", True),
+        (f"{OUT_OF_MEMORY} at batch_size 32 on cuda:0", False),
+    ],
+)
+def test_a_worker_that_ran_out_of_memory_is_replaced(tmp_path, closing, failure, stays):
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    (place,) = evaluator._places
+    place.pool, place.job, place.future = ProcessPool(max_workers=1), Job(0, ARCH, 1, 1), Future()
+    place.future.set_result(Score(rung=1, seed=1, failure=failure))
+    assert len(evaluator.completed(1.0)) == 1
+    assert (place.pool is not None) == stays
 
 
 def test_a_worker_that_dies_takes_one_candidate_with_it(tmp_path, closing):

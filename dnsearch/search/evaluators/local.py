@@ -19,7 +19,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import mps
 from dnsearch.search.evaluators.base import Job, Running
 from dnsearch.search.evaluators.worker import WorkerSettings, initialise, train, warm_up
-from dnsearch.training.score import Score
+from dnsearch.training.score import OUT_OF_MEMORY, Score
 
 _WORKER_ENVIRONMENT = {
     # Two spinning OpenMP threads on two busy cores can be many times slower than one.
@@ -101,7 +101,10 @@ class LocalEvaluator:
         assert future is not None
         place.job = place.future = None
         try:
-            return job, future.result()
+            score = future.result()
+            if score.failure and score.failure.startswith(OUT_OF_MEMORY):
+                self._stop(place)  # on a GPU it may have broken off the recording of a graph
+            return job, score
         except DnsearchError:
             raise
         except TimeoutError:
