@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from dnsearch import __version__
 from dnsearch.report.style import CONFIG
+from dnsearch.report.words import WORDS
 
 _TEMPLATES = files("dnsearch.report") / "templates"
 
@@ -28,7 +29,12 @@ def render_template(template: str, **content: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"unbroken": _unbroken, "figure_json": _figure_json}
+    environment.filters |= {
+        "unbroken": _unbroken,
+        "figure_json": _figure_json,
+        "anchor": anchor,
+        "linked": _linked,
+    }
     return environment.get_template(template).render(
         style=Markup(_source("report.css")),
         script=Markup(_source("report.js")),
@@ -46,6 +52,37 @@ def _source(name: str) -> str:
 def _unbroken(text: str) -> Markup:
     """The text, escaped, with depths such as 6-12-24 kept on one line."""
     return Markup(re.sub(r"\d+(-\d+)+", r'<span class="unbroken">\g<0></span>', str(escape(text))))
+
+
+def anchor(term: str) -> str:
+    """The id of a term in the glossary."""
+    return "word-" + re.sub(r"[^a-z]+", "-", term.lower()).strip("-")
+
+
+def _linked(text: str) -> Markup:
+    """The text, escaped, with the first use of each term of the glossary as a link to it."""
+    seen: set[str] = set()
+
+    def link(found: re.Match[str]) -> str:
+        term = _TERMS[found[0]]
+        if term in seen:
+            return found[0]
+        seen.add(term)
+        return f'<a class="term" href="#{anchor(term)}">{found[0]}</a>'
+
+    return Markup(_TERM.sub(link, str(_unbroken(text))))
+
+
+def _terms() -> dict[str, str]:
+    """What may stand in a text for each term: its parts, such as ``bn_size`` of ``bn, bn_size``."""
+    parts = {part: term for term in WORDS for part in (term, *term.split(", ")) if len(part) > 3}
+    return {part: term for part, term in parts.items() if part not in ("network", "least error")}
+
+
+_TERMS = _terms() | {"expected": "predicted error", "seed": "training run", "seeds": "training run"}
+_TERM = re.compile(
+    rf"(?<![\w-])({'|'.join(sorted(map(re.escape, _TERMS), key=len)[::-1])})(?![\w-])"
+)
 
 
 def _figure_json(figure: go.Figure) -> Markup:

@@ -26,6 +26,7 @@ from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.classes import class_section
 from dnsearch.report.columns import COLUMNS, row_of
 from dnsearch.report.digest import Digest, digest
+from dnsearch.report.headline import headline
 from dnsearch.report.html import render_template
 from dnsearch.report.parts import error_interval
 from dnsearch.report.pictures import pictures
@@ -105,6 +106,7 @@ def _content(
         "kind": "report",
         "name": results.name,
         "answer": answer(digest),
+        "headline": headline(digest, confirmed, _can_test(digest)),
         "facts": _facts(digest),
         "cards": _cards(digest, confirmed),
         "trust": _trust(digest, confirmed),
@@ -131,8 +133,6 @@ def _facts(digest: Digest) -> list[str]:
     ):
         if counts[state]:
             facts.append(f"{counts[state]} {what}")
-    facts.append(f"{format_value('finished_after', digest.results.seconds)} of search")
-    facts.append(f"{format_value('train_macs', digest.train_macs)} of training")
     facts.append(str(digest.results.data["name"]))
     return facts
 
@@ -231,16 +231,20 @@ def _measured(digest: Digest, images: int) -> str:
 def _unseen(digest: Digest, confirmed: Confirmed | None) -> list[str]:
     if confirmed is not None:
         return ["The results with fresh seeds on the test images are below."]
-    tests = False
-    with contextlib.suppress(DnsearchError):  # the images may lie elsewhere by now
-        tests = had_test(digest.results.data, digest.results.study.data)
-    if not tests:
+    if not _can_test(digest):
         return []
     return [
         "The test images have not been used: dnsearch confirm "
         f"{shlex.quote(digest.results.name)} trains some of these networks again with fresh seeds "
         "and measures them there."
     ]
+
+
+def _can_test(digest: Digest) -> bool:
+    """Whether there are test images, as far as can be known here."""
+    with contextlib.suppress(DnsearchError):  # the images may lie elsewhere by now
+        return had_test(digest.results.data, digest.results.study.data)
+    return False
 
 
 def _predicted(digest: Digest) -> list[str]:

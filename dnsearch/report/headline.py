@@ -1,0 +1,150 @@
+"""The first screen of a report: the answer in one sentence, what it stands beside, what it took to
+find, and how far to trust it."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import NamedTuple
+
+from dnsearch.analysis.candidates import Candidate
+from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.confirm.findings import Confirmed
+from dnsearch.confirm.published import closest, cost_model, published_name
+from dnsearch.report.answer import costs_of, ends, export_command, none_to_recommend, sure
+from dnsearch.report.digest import Digest
+from dnsearch.report.parts import error_interval
+from dnsearch.text import counted
+
+
+class Trust(NamedTuple):
+    """A reason to trust the answer, or not to: whether it ``holds``, in a line, and the command
+    that would settle it."""
+
+    holds: bool
+    text: str
+    command: str = ""
+
+
+class Headline(NamedTuple):
+    """What the first screen says; ``beside`` are names and texts, ``command`` writes the network
+    into a folder. Without an answer ``sentence`` says why there is none."""
+
+    sentence: str
+    beside: list[tuple[str, str]]
+    trust: list[Trust]
+    command: str = ""
+
+
+def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Headline:
+    """``can_test``: whether the data set has test images that `dnsearch confirm` can use."""
+    best = digest.answer
+    if best is None:
+        return Headline(none_to_recommend(digest), [("searched", _searched(digest))], [])
+    expected = "expected " if best.is_predicted else ""
+    sentence = (
+        f"Train {best.name}: {format_value('error', best.predicted_error)} {expected}"
+        f"{digest.error_name} ({ends(best.new_low, best.new_high)} on new images) at "
+        f"{costs_of(best, digest.costs)}."
+    )
+    beside = [("baseline", _baseline(digest)), *_published(digest, best, confirmed)]
+    beside += [("as good, cheaper", text) for text in _as_good(digest)]
+    beside.append(("searched", _searched(digest)))
+    beside += [("going on", text) for text in _going_on(digest)]
+    command = export_command(digest.results.name)
+    return Headline(sentence, beside, _trust(digest, best, confirmed, can_test), command)
+
+
+def _baseline(digest: Digest) -> str:
+    found = digest.baseline
+    return f"{found.words}: {format_value('error', found.error)}"
+
+
+def _published(
+    digest: Digest, best: Candidate, confirmed: Confirmed | None
+) -> list[tuple[str, str]]:
+    """The published network, or member of its family, that costs about as much."""
+    results = digest.results
+    if "activation_bytes" not in results.environment:  # of a run that is not of a machine
+        return []
+    arch = closest(results, best.arch, without={best.key})
+    if arch is None:
+        return []
+    name, cost = published_name(arch), _first_cost(digest)
+    costs = format_value(cost, getattr(cost_model(results).cost(arch), cost))
+    trained = next((each for each in digest.finished if each.key == arch.key), None)
+    tested = confirmed.network(arch.key) if confirmed else None
+    if tested is not None and tested.test.is_known:
+        error = f"{error_interval(tested.test)} test error"
+    elif trained is not None:
+        error = f"{format_value('error', trained.predicted_error)} {digest.error_name}"
+    else:
+        error = "not trained here"
+    return [("published, alike in cost", f"{name} at {costs}: {error}")]
+
+
+def _first_cost(digest: Digest) -> str:
+    """The first of the study's costs that is known before training."""
+    return next((name for name in digest.costs if name != "latency_ms"), "macs")
+
+
+def _as_good(digest: Digest) -> list[str]:
+    found = digest.as_good
+    if found is None or digest.answer is None:
+        return []
+    network, first = found.network, digest.costs[0]
+    saved = 1 - network.figure(first) / digest.answer.figure(first)
+    return [
+        f"{network.name}: {format_value('error', network.predicted_error)} with "
+        f"{100 * saved:.0f} % less {METRICS[first].short}"
+    ]
+
+
+def _searched(digest: Digest) -> str:
+    runs = counted(len(digest.candidates), "training run")
+    took = format_value("finished_after", digest.results.seconds)
+    return f"{runs} in {took}, {format_value('train_macs', digest.train_macs)}"
+
+
+def _going_on(digest: Digest) -> list[str]:
+    found = digest.going_on
+    if found is None:
+        return []
+    if not found.most:
+        return [f"would gain nothing ({100 * found.probability:g} % sure)"]
+    return [
+        f"would gain {100 * found.expected:.2g} points in the mean, at most {100 * found.most:.2g} "
+        f"({100 * found.probability:g} % sure)"
+    ]
+
+
+def _trust(
+    digest: Digest, best: Candidate, confirmed: Confirmed | None, can_test: bool
+) -> list[Trust]:
+    tested = digest.measured_on == "test"
+    told = [
+        Trust(
+            tested,
+            f"measured on {digest.images:,} {digest.measured_on} images"
+            + ("" if tested else ", by which it was chosen"),
+        ),
+        Trust(
+            best.seeds > 1,
+            f"trained with {counted(best.seeds, 'seed')} for {format_value('rung', best.rung)}",
+        ),
+    ]
+    if (found := digest.sureness) is not None and not math.isnan(found.probability):
+        text = f"the best of {found.candidates} trained networks {sure(found.probability)}"
+        told.append(Trust(found.probability > LIKELY, text))
+    run = shlex.quote(digest.results.name)
+    if confirmed is not None:
+        told.append(Trust(True, "confirmed with fresh seeds on the test images"))
+    elif can_test:
+        told.append(Trust(False, "not confirmed on the test images yet", f"dnsearch confirm {run}"))
+    else:
+        told.append(Trust(False, "cannot be confirmed: there are no test images to be had"))
+    return told
+
+
+LIKELY = 0.8
+"""What is more probable than this counts as a reason to trust the answer."""
