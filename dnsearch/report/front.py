@@ -86,6 +86,7 @@ def _points(
         name=name,
         marker={"color": colour, "size": size, "opacity": opacity},
         hovertext=[series.hover[i] for i in chosen],
+        customdata=[series.keys[i] for i in chosen],
         hoverinfo="text",
         showlegend=bool(len(chosen)),
     )
@@ -176,6 +177,7 @@ def _trained_presets(figure: go.Figure, series: FrontSeries) -> None:
         name="published network, trained",
         marker={"color": PRESET, "size": 13, "symbol": "triangle-up"},
         hovertext=[series.hover[i] for i in chosen],
+        customdata=[series.keys[i] for i in chosen],
         hoverinfo="text",
     )
 
@@ -189,6 +191,7 @@ def _pick(figure: go.Figure, series: FrontSeries, position: int, names: list[str
         name=", ".join(LOOKS[name].label for name in names),
         marker={"color": look.colour, "size": _SHAPES[names[0]], "symbol": look.symbol},
         hovertext=[series.hover[position]],
+        customdata=[series.keys[position]],
         hoverinfo="text",
     )
 

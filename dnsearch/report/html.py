@@ -32,6 +32,7 @@ def render_template(template: str, **content: Any) -> str:
     environment.filters |= {
         "unbroken": _unbroken,
         "figure_json": _figure_json,
+        "data_json": _data_json,
         "anchor": anchor,
         "linked": _linked,
     }
@@ -88,3 +89,9 @@ _TERM = re.compile(
 def _figure_json(figure: go.Figure) -> Markup:
     """The figure for ``Plotly.newPlot``, safe inside a script element."""
     return Markup(str(figure.to_json()).replace("<", "\\u003c"))
+
+
+def _data_json(values: Any) -> Markup:
+    """The values for ``JSON.parse``, safe inside a script element."""
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))

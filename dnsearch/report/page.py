@@ -25,6 +25,7 @@ from dnsearch.report.answer import answer, ends, export_command, sure
 from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.classes import class_section
 from dnsearch.report.columns import COLUMNS, row_of
+from dnsearch.report.details import details
 from dnsearch.report.digest import Digest, digest
 from dnsearch.report.headline import headline
 from dnsearch.report.html import render_template
@@ -116,6 +117,7 @@ def _content(
         "failures": _failures(digest),
         "pictures": pictures(digest),
         "table": candidate_table(digest),
+        "networks": details(digest, confirmed),
         "words": WORDS,
         "settings": to_toml(results.study),
         "about": {"Data": _pairs(results.data), "Environment": _pairs(results.environment)},

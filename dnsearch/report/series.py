@@ -50,6 +50,7 @@ class FrontSeries(NamedTuple):
     errors: Floats
     on_front: NDArray[np.bool_]
     hover: list[str]
+    keys: list[str]
     step: Floats
     picks: dict[int, list[str]]
     presets: dict[int, str]
@@ -140,6 +141,7 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
         errors=errors,
         on_front=np.array([each in digest.on_front for each in known], dtype=bool),
         hover=[hover_text(each, digest.error_name) for each in known],
+        keys=[each.key for each in known],
         step=step,
         picks=picks,
         presets={place: each.preset for place, each in enumerate(known) if each.preset},

@@ -34,13 +34,15 @@ class SortedCell(NamedTuple):
 
 
 class CandidateRow(NamedTuple):
-    """A candidate's cells; ``picks`` are the labels of what it is recommended for."""
+    """A candidate's cells; ``picks`` are the labels of what it is recommended for, ``anchor`` its
+    key in the first row of several."""
 
     cells: list[SortedCell]
     front: bool
     state: State
     picks: list[str]
     failure: str
+    anchor: str
 
 
 class CandidateTable(NamedTuple):
@@ -73,8 +75,16 @@ def candidate_table(digest: Digest) -> CandidateTable:
     picks: dict[Candidate, list[str]] = {}
     for name, candidate in digest.picks.items():
         picks.setdefault(candidate, []).append(LOOKS[name].label)
+    first = {candidate.key: candidate for candidate in reversed(rows)}
     lines = [
-        CandidateRow(list(line), c in digest.on_front, c.state, picks.get(c, []), c.failure)
+        CandidateRow(
+            list(line),
+            c in digest.on_front,
+            c.state,
+            picks.get(c, []),
+            c.failure,
+            c.key if first[c.key] is c else "",
+        )
         for c, line in zip(rows, zip(*cells.values(), strict=True), strict=True)
     ]
     states = [state for state, count in digest.counts.items() if count]

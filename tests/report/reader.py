@@ -31,7 +31,7 @@ class Reader(HTMLParser):
         self.references += [each for each in references if not each.startswith("#")]
         self.handlers += [name for name in found if name.startswith("on")]
         self.ids += [found["id"]] if "id" in found else []
-        self.json = found.get("type") == "application/json"
+        self.json = found.get("type") == "application/json" and "id" not in found
         if tag not in self.VOID:
             self.open.append(tag)
 

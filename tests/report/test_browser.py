@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from dnsearch.report.details import details
 from dnsearch.report.digest import digest
 from dnsearch.report.page import render
 
@@ -37,6 +38,19 @@ text.value = "densenet-40"; text.dispatchEvent(new Event("input"));
 found.filtered = cells(1);
 found.shown = document.getElementById("shown").textContent;
 found.plots = document.querySelectorAll(".plot .main-svg .cartesianlayer").length;
+const links = [...document.querySelectorAll("#table code a")];
+text.value = ""; text.dispatchEvent(new Event("input"));
+history.replaceState(null, "", links[0].getAttribute("href"));
+window.dispatchEvent(new HashChangeEvent("hashchange"));
+const dialog = document.getElementById("network");
+found.opened = {
+  key: document.getElementById("network-key").textContent,
+  open: dialog.open,
+  added: dialog.querySelectorAll(".drawing .added").length,
+  stages: [...dialog.querySelectorAll(".stages tbody th")].map((cell) => cell.textContent),
+  near: [...dialog.querySelectorAll(".near a")].map((a) => a.getAttribute("href").slice(1)),
+  commands: [...dialog.querySelectorAll(".commands code")].map((code) => code.textContent),
+};
 const result = document.createElement("pre");
 result.id = "result";
 result.textContent = btoa(JSON.stringify(found).replace(/[^\\x00-\\x7f]/g, "-"));
@@ -93,3 +107,21 @@ def test_filters(found):
 
 def test_every_figure_is_drawn(found):
     assert found["plots"] == 4
+
+
+def test_a_key_in_the_address_opens_its_network(found):
+    networks = details(digest(STATES["usual"]()))
+    opened = found["opened"]
+    own = networks[opened["key"]]
+    assert opened["open"]
+    assert opened["added"] == sum(own["layers"])
+    assert opened["stages"] == [stage[0] for stage in own["stages"]]
+    assert opened["commands"] == own["commands"]
+    alike = [
+        key
+        for key, each in networks.items()
+        if each["error"] is not None
+        and sum(each["dimensions"][n] != v for n, v in own["dimensions"].items()) == 1
+    ]
+    assert len(alike) > 1
+    assert sorted(opened["near"]) == sorted(alike)

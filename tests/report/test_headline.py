@@ -72,7 +72,7 @@ def test_one_seed_is_no_reason_to_trust():
     assert not seeds.holds
 
 
-def test_every_link_in_the_page_leads_somewhere(any_state):
+def test_every_link_within_the_page_leads_somewhere(any_state):
     content = render(digest(any_state))
     targets = set(re.findall(r' href="#([^"]+)"', content))
     ids = set(re.findall(r' id="([^"]+)"', content))
