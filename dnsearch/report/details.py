@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 from dnsearch.analysis.candidates import COSTS, Candidate
@@ -62,7 +61,7 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
     }
 
 
-def _stages(archs: Sequence[ArchConfig], digest: Digest) -> list[list[list[Any]]]:
+def _stages(archs: list[ArchConfig], digest: Digest) -> list[list[list[Any]]]:
     """Of each architecture its stages: name, the channels, height and width it leaves, and its
     share of ``PARTS``."""
     _, height, width = digest.results.data["shape"]
