@@ -7,6 +7,8 @@ import math
 import shlex
 from typing import Any
 
+import numpy as np
+
 from dnsearch.analysis.candidates import COSTS, Candidate
 from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
 from dnsearch.arch.config import ArchArrays, ArchConfig, joined
@@ -33,6 +35,14 @@ DIMENSIONS = {
 """What may differ between two networks, with its name."""
 
 
+COMPARED = 300
+"""Networks of least predicted error whose draws are on the page, so that differences between them
+can be told with their intervals."""
+
+DRAWS, FINENESS = 200, 1e-5
+"""Draws of each, and what they are rounded to."""
+
+
 def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dict[str, Any]]:
     """By key, of every network and training run of the table, the finished one where there are
     several."""
@@ -44,6 +54,7 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
     if not networks:
         return {}
     stages = _stages([each.arch for each in networks], digest)
+    draws = _draws(networks, digest)
     return {
         each.key: {
             "name": each.name,
@@ -52,6 +63,7 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
             "growth": list(each.arch.growth_rates),
             "stages": stages[i],
             "error": each.predicted_error if each.counts else None,
+            "draws": draws.get(each.key),
             "costs": {n: _known(each.figure(n)) for n in (*PARTS, "train_bytes", "latency_ms")},
             "figures": _figures(each, digest, confirmed),
             "curve": [[p.epoch, p.error] for p in each.curve],
@@ -73,6 +85,19 @@ def _stages(archs: list[ArchConfig], digest: Digest) -> list[list[list[Any]]]:
             if row[3]:  # else the architecture lacks the stage
                 found[i].append([stage.name, *row])
     return found
+
+
+def _draws(networks: list[Candidate], digest: Digest) -> dict[str, list[int]]:
+    """By key what the errors may truly be, together, in steps of ``FINENESS``."""
+    joint = digest.results.joint
+    if joint is None:
+        return {}
+    known = [each for each in networks if each.counts and each.key in joint.place]
+    known = sorted(known, key=lambda each: each.predicted_error)[:COMPARED]
+    rows = np.linspace(0, len(joint.draws) - 1, min(DRAWS, len(joint.draws))).astype(int)
+    chosen = joint.draws[rows][:, [joint.place[each.key] for each in known]]
+    whole = np.round(chosen / FINENESS).astype(int).T.tolist()
+    return {each.key: column for each, column in zip(known, whole, strict=True)}
 
 
 def _dimensions(arch: ArchConfig) -> dict[str, str]:

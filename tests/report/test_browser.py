@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
+from dnsearch.analysis.predictions import Predictions
 from dnsearch.report.details import details
 from dnsearch.report.digest import digest
 from dnsearch.report.page import render
@@ -54,11 +57,31 @@ found.opened = links.map((link) => {
     commands: texts(".commands code"),
   };
 });
+const three = links.slice(0, 3).map((link) => link.getAttribute("href").slice(1));
+history.replaceState(null, "", `#compare=${three.join(",")},nonsense`);
+window.dispatchEvent(new HashChangeEvent("hashchange"));
+found.compared = {
+  keys: three,
+  names: [...dialog.querySelectorAll(".compare thead a")].map(
+    (a) => a.getAttribute("href").slice(1)),
+  rows: [...dialog.querySelectorAll(".compare tbody tr")].map(
+    (row) => [...row.cells].map((cell) => cell.textContent)),
+};
 const result = document.createElement("pre");
 result.id = "result";
 result.textContent = btoa(JSON.stringify(found).replace(/[^\\x00-\\x7f]/g, "-"));
 document.body.append(result);
 </script></body>"""
+
+
+def predicted():
+    """The usual state, with draws of what the errors may truly be."""
+    results = STATES["usual"]()
+    done = [network for network in results.networks if network.counts]
+    rng = np.random.default_rng(0)
+    draws = np.array([[network.error for network in done]]) + rng.normal(0, 0.01, (500, len(done)))
+    joint = Predictions(tuple(n.key for n in done), np.abs(draws), 0.02, 4000, 3)
+    return dataclasses.replace(results, predict=lambda: joint)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +90,7 @@ def found(tmp_path_factory):
         pytest.skip("needs chromium")
     folder = tmp_path_factory.mktemp("browser")
     page = folder / "report.html"
-    content = render(digest(STATES["usual"]()))
+    content = render(digest(predicted()))
     head, _, tail = content.rpartition("</body>")
     page.write_text(head + PROBE + tail, "utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"]
@@ -102,7 +125,7 @@ def test_missing_figures_stay_last(found):
 
 
 def test_filters(found):
-    assert found["front"] == len(digest(STATES["usual"]()).front)
+    assert found["front"] == len(digest(predicted()).front)
     assert len(found["filtered"]) == 1
     assert found["filtered"][0].startswith("densenet-40-12")
     assert found["shown"] == "1 of 30 candidates"
@@ -113,7 +136,7 @@ def test_every_figure_is_drawn(found):
 
 
 def test_a_key_in_the_address_opens_its_network(found):
-    networks = details(digest(STATES["usual"]()))
+    networks = details(digest(predicted()))
     assert {opened["key"] for opened in found["opened"]} == set(networks)
     for opened in found["opened"]:
         own = networks[opened["key"]]
@@ -130,3 +153,25 @@ def test_a_key_in_the_address_opens_its_network(found):
         ]
         assert sorted(opened["near"]) == sorted(alike)
     assert any(opened["near"] for opened in found["opened"])
+
+
+def test_a_comparison_tells_differences_as_the_draws_have_them(found):
+    networks = details(digest(predicted()))
+    compared = found["compared"]
+    assert compared["names"] == compared["keys"]
+    rows = {label: texts for label, *texts in compared["rows"]}
+    first, *others = (networks[key] for key in compared["keys"])
+    for i, other in enumerate(others, start=1):
+        apart = np.array(other["draws"]) - np.array(first["draws"])
+        mean, *ends = (float(n) for n in numbers_in(rows["difference from the first"][i]))
+        assert mean == pytest.approx(abs(apart.mean()) / 1e3, abs=0.006)
+        expected = np.abs(np.quantile(apart, [0.05, 0.95])) / 1e3
+        assert ends == pytest.approx(expected, abs=0.1)
+        (better,) = numbers_in(rows["better than the first"][i])
+        assert float(better) == pytest.approx((apart < 0).mean(), abs=0.006)
+        ratio = other["costs"]["macs"] / first["costs"]["macs"]
+        assert float(numbers_in(rows["MACs"][i])[-1]) == pytest.approx(ratio, abs=0.006)
+
+
+def numbers_in(text):
+    return re.findall(r"[\d.]+", text)

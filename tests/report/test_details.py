@@ -68,8 +68,7 @@ def test_commands_name_the_network():
 
 
 @pytest.mark.parametrize("count", [2000])
-def test_a_big_page_stays_within_six_megabytes_and_more(count):
-    """plotly takes 4.9 of them."""
+def test_the_networks_of_a_big_run_stay_small(count):
     page = render(digest(synthetic.results(count)))
     source = re.search(r'id="networks">(.*?)</script>', page, re.DOTALL)
     assert len(source[1]) < 3.5e6
