@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,9 +32,10 @@ SHOWN = 3
 def command(network: str, pictures: tuple[Path, ...], table: Path | None) -> int:
     """Say what NETWORK makes of pictures: classes and probabilities, the likeliest first.
 
-    NETWORK is the folder of an export, RUN for the answer of a search, or RUN:PICK for another of
-    its networks. An IMAGE may be a folder: of its pictures, at any depth. They are prepared as the
-    training images were. One that cannot be read is told, the others go on, and the exit code is 1.
+    NETWORK is the folder of an export or of `dnsearch train`, RUN for the answer of a search, or
+    RUN:PICK for another of its networks. An IMAGE may be a folder, for all pictures in it at any
+    depth. Pictures are prepared as the training images were. One that cannot be read is told, the
+    others go on, and the exit code is 1.
 
     \b
     dnsearch predict best cat.jpg dog.jpg
@@ -59,10 +61,12 @@ def _predictor(network: str) -> Predictor:
     """Raises as ``find_network`` does, and RunError where the weights of a run's network were not
     kept."""
     from dnsearch.export.predictor import Predictor
+    from dnsearch.export.trained import NETWORK_FOLDER
 
     folder = Path(network)
-    if RunDir.known(network) is None and folder.is_dir():
-        return Predictor.of_folder(folder)
+    if RunDir.known(network) is None and os.path.isdir(folder):  # a long name makes Path's raise
+        inner = folder / NETWORK_FOLDER
+        return Predictor.of_folder(inner if inner.is_dir() else folder)
     from dnsearch.analysis.picks import LEAST_ERROR
     from dnsearch.search.results import read_results
 

@@ -73,8 +73,10 @@ class Card(NamedTuple):
     def text(self) -> str:
         """The card as Markdown."""
         parts = [f"# {self.title}", self.intro, _table(("figure", "value"), self.figures)]
-        parts.append(f"{self.remark} Intervals hold the true figure "
-            f"with a probability of {100 * LEVEL:.0f} %.")
+        parts.append(
+            f"{self.remark} Intervals hold the true figure "
+            f"with a probability of {100 * LEVEL:.0f} %."
+        )
         if self.classes is not None:
             names = list(map(str, self.data["classes"]))
             parts += ["## Errors by class", *_class_errors(self.classes, names)]
