@@ -14,7 +14,7 @@ from PIL import Image
 
 from dnsearch.arch import ArchConfig, load_network
 from dnsearch.export.bundle import write_bundle
-from dnsearch.export.predictor import PICTURES_AT_ONCE
+from dnsearch.export.predictor import PICTURES_AT_ONCE, Predictor
 from dnsearch.export.preprocessing import Preprocessing
 from tests.export.networks import network
 
@@ -128,6 +128,23 @@ def test_a_network_of_a_search(dnsearch, trained):
     assert told.code == 0
     assert told == dnsearch("predict", "small", "photos")
     assert told == dnsearch("predict", "reports/small:least-error", "photos")
+
+
+@pytest.mark.parametrize(
+    ("typed", "query"),
+    [("small", "least-error"), ("small:knee", "knee"), ("reports/small:macs<=1e9", "macs<=1e9")],
+)
+def test_a_run_alone_is_its_answer(dnsearch, trained, monkeypatch, typed, query):
+    shutil.copytree(trained.path, "reports/small")
+    asked = []
+
+    def of_run(cls, results, run, query):
+        asked.append((results.name, run.name, query))
+        return cls.of_folder(Path("best"))
+
+    monkeypatch.setattr(Predictor, "of_run", classmethod(of_run))
+    assert dnsearch("predict", typed, "photos").code == 0
+    assert asked == [("small", "small", query)]
 
 
 def test_the_folder_of_a_training(dnsearch):
