@@ -182,4 +182,4 @@ def _unchecked(values: dict[str, Any]) -> list[str]:
     seeds = "Other seeds: another training run has another error."
     if values["test"] is not None:
         return [seeds]
-    return [f"Test images: there is no test error: {values['untested']}.", seeds]
+    return [f"There is no test error: {values['untested']}.", seeds]
