@@ -24,7 +24,8 @@ VERBS = {
     "report": "Write the report of a run again.",
     "replay": "Compare search strategies on the recorded trainings of a run.",
     "scale": "Say what a larger budget buys: error, shape and time of larger networks.",
-    "export": "Write one network of a run: config, weights, and how to load it.",
+    "export": "Write one network of a run: weights, code that needs torch alone, a model card.",
+    "predict": "Say what a network makes of pictures: classes and probabilities.",
     "train": "Train one network in full and measure it on the test images.",
 }
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from dnsearch.rundir import RunDir
+
+if TYPE_CHECKING:
+    from dnsearch.export.formats import Format
 
 
 @click.command()
@@ -21,24 +26,36 @@ from dnsearch.rundir import RunDir
 @click.option(
     "--train", is_flag=True, help="Train it in full first, as `dnsearch train` does, where need be."
 )
+@click.option(
+    "--onnx", is_flag=True, help="Write network.onnx too; needs onnx, onnxscript and onnxruntime."
+)
+@click.option("--program", is_flag=True, help="Write network.pt2 too, a program of torch.export.")
 @click.option("--to", required=True, type=click.Path(path_type=Path), help="Folder to write.")
 @click.pass_context
-def command(context: click.Context, run: str, pick: str, to: Path, train: bool) -> int:
-    """Write one network of RUN into a folder: config.json, weights, a README that loads it.
+def command(
+    context: click.Context, run: str, pick: str, to: Path, train: bool, onnx: bool, program: bool
+) -> int:
+    """Write one network of RUN into a folder that needs no dnsearch.
 
-    Without --pick it is the answer: the least predicted error within the limits.
+    Without --pick it is the answer: the least predicted error within the limits. The folder has the
+    weights, network.py (the network, the preparation of its images and a prediction in one file
+    that needs torch alone), weights for torchvision's DenseNet where it can be this network, and a
+    README with figures and the lines that load each file. Every file is read back and compared with
+    the network before the folder is there.
     """
     folder = RunDir.find(run)
 
     from dnsearch.analysis.picks import is_better
-    from dnsearch.export.bundle import export_network, weights_of
+    from dnsearch.export.formats import on_request
+    from dnsearch.export.searched import export_network, weights_of
     from dnsearch.search.results import read_results
 
+    more = on_request(onnx=onnx, program=program)
     results = read_results(folder)
     network = results.pick(pick)
     if train and weights_of(results, folder, network) is None:
-        return _train(context, folder, f"{run}:{network.key}", network.key, to)
-    written = export_network(results, folder, pick, to)
+        return _train(context, folder, f"{run}:{network.key}", network.key, to, more)
+    written = export_network(results, folder, pick, to, more)
     length = f"{written.weights.epochs} epochs"
     click.echo(f"{network.name} ({network.key}, {length}) written to {to}")
     if network.counts and not is_better(network, results.baseline.error):
@@ -46,11 +63,13 @@ def command(context: click.Context, run: str, pick: str, to: Path, train: bool) 
             f"note: it is no better than {results.baseline.words}, which is wrong for "
             f"{100 * results.baseline.error:.2f} %"
         )
-    click.echo(f"{to / 'README.md'} says how to load it")
+    _say_use(to)
     return 0
 
 
-def _train(context: click.Context, folder: RunDir, network: str, key: str, to: Path) -> int:
+def _train(
+    context: click.Context, folder: RunDir, network: str, key: str, to: Path, more: list[Format]
+) -> int:
     """Trains the network in full in a folder of its own, and copies what that exports."""
     from dnsearch.cli import train
     from dnsearch.export.bundle import copy_bundle, require_new
@@ -60,6 +79,14 @@ def _train(context: click.Context, folder: RunDir, network: str, key: str, to: P
     name = f"{folder.name}-{key}"
     code = context.invoke(train.command, network=network, name=name)
     if code == 0:
-        copy_bundle(RunDir.named(name).path / NETWORK_FOLDER, to)
+        copy_bundle(RunDir.named(name).path / NETWORK_FOLDER, to, more)
         click.echo(f"written to {to}")
+        _say_use(to)
     return code
+
+
+def _say_use(to: Path) -> None:
+    """Commands that work where this is printed."""
+    for words in (["python", str(to / "network.py")], ["dnsearch", "predict", str(to)]):
+        click.echo(f"use: {shlex.join(words)} IMAGE...")
+    click.echo(f"{to / 'README.md'} says how good it is, and how to load it")

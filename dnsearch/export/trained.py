@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dnsearch.analysis.baseline import baseline
 from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
 from dnsearch.cost.formula import cost_of
 from dnsearch.data import check_test
 from dnsearch.export.bundle import scored_network, write_bundle
+from dnsearch.export.card import Card, ClassErrors, error_text
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.training.full import (
     FullTraining,
@@ -128,27 +130,56 @@ def _export(training: FullTraining, run: RunDir, values: dict[str, Any]) -> None
     to: Path = run.path / NETWORK_FOLDER
     shutil.rmtree(to, ignore_errors=True)  # left by a session that ended before it wrote its result
     model = scored_network(training.arch, run.checkpoint(training.arch.key, training.seed))
-    write_bundle(to, model, values["images"], _readme(training, values))
+    card = _card(training, values)
+    write_bundle(to, model, card.images, card.text())
 
 
-def _readme(training: FullTraining, values: dict[str, Any]) -> str:
-    shown = figures(values)
-    for name, label in error_labels(values).items():
-        if (held := values[name]) is not None:
-            shown[label] += f" ({held['images']:,} images)"
-    lines = "\n".join(f"| {name} | {text} |" for name, text in shown.items())
+def _card(training: FullTraining, values: dict[str, Any]) -> Card:
     data = values["images"]
     tested = "The network was shown the test images once, when the training was complete."
-    untested = f"There is no test error: {values['untested']}."
-    return f"""# {training.name}
+    return Card(
+        title=training.name,
+        intro=f"A DenseNet trained by dnsearch for {training.epochs} epochs on "
+        f"{data['images']['train']:,} images of {data['name']} (architecture "
+        f"`{training.arch.key}`, seed {training.seed}).",
+        figures=_figures(training, values),
+        remark=f"Errors are those of the averaged weights. {tested if values['test'] else ''}",
+        classes=_class_errors(values),
+        data=data,
+        source=training.data,
+        recipe=training.recipe,
+        epochs=training.epochs,
+        seed=training.seed,
+        unchecked=_unchecked(values),
+    )
 
-A DenseNet trained by dnsearch for {training.epochs} epochs on {data["images"]["train"]:,} images of
-{data["name"]} (architecture `{training.arch.key}`, seed {training.seed}).
 
-| figure | value |
-| --- | --- |
-{lines}
+def _figures(training: FullTraining, values: dict[str, Any]) -> list[tuple[str, str]]:
+    least = baseline(values["images"], training.error)
+    errors = [
+        (label, error_text(training.error, held["error"], _images(held), name))
+        for name, label in error_labels(values).items()
+        if (held := values[name]) is not None
+    ]
+    costs = [(METRICS[n].label, format_value(n, values["cost"][n])) for n in COSTS]
+    return [*errors, (least.words, format_value("error", least.error)), *costs]
 
-Errors are those of the averaged weights, ± one standard error by the choice of images; another seed
-may differ by more. {tested if values["test"] else untested}
-"""
+
+def _images(held: dict[str, Any]) -> list[int]:
+    """Images of each class, or in all where they were not counted."""
+    return held["class_images"] or [held["images"]]
+
+
+def _class_errors(values: dict[str, Any]) -> ClassErrors | None:
+    name = "validation" if values["test"] is None else "test"
+    held = values[name]
+    if held is None or held["class_errors"] is None:
+        return None
+    return ClassErrors(name, held["class_errors"], held["class_images"])
+
+
+def _unchecked(values: dict[str, Any]) -> list[str]:
+    seeds = "Other seeds: another training run has another error."
+    if values["test"] is not None:
+        return [seeds]
+    return [f"There is no test error: {values['untested']}.", seeds]

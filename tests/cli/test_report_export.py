@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from dnsearch.arch import load_network
 from dnsearch.rundir import RunDir
@@ -67,9 +73,49 @@ def test_report_by_name_or_path(dnsearch, run, name):
 def test_export(dnsearch, run):
     code, out, err = dnsearch("export", "small", "--to", "out")
     assert (code, err) == (0, "")
-    assert "written to out\nout/README.md says how to load it\n" in out
+    assert out.endswith(
+        "written to out\nuse: python out/network.py IMAGE...\nuse: dnsearch predict out IMAGE...\n"
+        "out/README.md says how good it is, and how to load it\n"
+    )
     assert json.loads(Path("out/export.json").read_text())["pick"] == "least-error"
     assert load_network("out").config.growth_rate in (4, 6)
+
+
+def test_what_is_printed_works_where_it_is_printed(dnsearch, run):
+    """In a folder whose name a shell would split; both commands name the same classes."""
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 4).save("image.png")
+    code, out, _ = dnsearch("export", "small", "--to", "my network")
+    assert code == 0
+    commands = [
+        shlex.split(line.removeprefix("use: ").replace("IMAGE...", "image.png"))
+        for line in out.splitlines()
+        if line.startswith("use: ")
+    ]
+    assert [words[0] for words in commands] == ["python", "dnsearch"]
+    alone = subprocess.run(
+        [sys.executable, "-I", *commands[0][1:]], capture_output=True, encoding="utf-8"
+    )
+    assert (alone.returncode, alone.stderr) == (0, "")
+    assert dnsearch(*commands[1][1:]) == (0, alone.stdout, "")
+    assert alone.stdout.startswith("image.png: ")
+
+
+def test_a_program_on_request(dnsearch, run):
+    assert dnsearch("export", "small", "--program", "--to", "out").code == 0
+    model = torch.export.load("out/network.pt2").module()
+    assert model(torch.zeros(5, 1, 8, 8)).shape == (5, 10)
+    assert 'torch.export.load("network.pt2")' in Path("out/README.md").read_text()
+
+
+def test_onnx_without_its_packages(refused, run, monkeypatch):
+    """Before anything is read, trained or written."""
+    shutil.rmtree(run.path / "checkpoints")
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    told = refused("export", "small", "--onnx", "--train", "--to", "out")
+    assert told == (
+        "network.onnx needs onnx, onnxscript and onnxruntime; install what is missing with "
+        "`pip install onnx onnxscript onnxruntime`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +171,7 @@ def test_weights_that_are_gone_are_trained_again(dnsearch, run):
     shutil.rmtree(run.path / "checkpoints")
     code, out, _ = dnsearch("export", "small", "--train", "--to", "out")
     assert code == 0
-    assert out.endswith("written to out\n")
+    assert "written to out\nuse: python out/network.py IMAGE...\n" in out
     key = json.loads((run.path / "summary.json").read_text())["picks"]["least-error"]["key"]
     assert load_network("out").config.key == key
     assert json.loads(Path(f"reports/small-{key}/result.json").read_text())["epochs"] == 20

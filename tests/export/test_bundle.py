@@ -1,7 +1,10 @@
 import contextlib
 import json
 import re
+import sys
 from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,9 @@ from dnsearch.arch.checkpoint import read_weights
 from dnsearch.config import load_study
 from dnsearch.data import DeviceData, prepare
 from dnsearch.errors import RunError
-from dnsearch.export import export_network
+from dnsearch.export import export_network, standalone
+from dnsearch.export.bundle import copy_bundle
+from dnsearch.export.formats import ALWAYS
 from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
@@ -89,8 +94,8 @@ def test_the_folder_holds_all_that_is_needed(run, tmp_path):
     results = read_results(run)
     candidate, weights = export_network(results, run, KEPT, tmp_path / "net")
     names = {path.name for path in (tmp_path / "net").iterdir()}
-    model = {"config.json", "model.safetensors", "preprocessing.json"}
-    assert names == {*model, "README.md", "export.json"}
+    model = {"config.json", "model.safetensors", "network.py", "preprocessing.json"}
+    assert names == {*model, "README.md", "export.json", "manifest.json"}
     told = json.loads((tmp_path / "net" / "export.json").read_text())
     assert (told["key"], told["pick"], told["run"]) == (candidate.key, KEPT, "s")
     assert told["weights"]["seed"] == weights.seed
@@ -103,14 +108,71 @@ def test_the_folder_holds_all_that_is_needed(run, tmp_path):
     assert config["growth_rate"] == candidate.arch.growth_rate
 
 
-def test_the_readmes_lines_run(run, tmp_path, monkeypatch):
+def test_the_readmes_lines_run_in_the_folder(run, tmp_path, monkeypatch):
+    """All of them, one after the other, give the same logits."""
     export_network(read_results(run), run, KEPT, tmp_path / "net")
-    monkeypatch.chdir(tmp_path)
-    text = (tmp_path / "net" / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
-    names = {"images": torch.randn(3, 1, 8, 8)}
-    exec(code, names)
-    assert names["logits"].shape == (3, 3)
+    monkeypatch.chdir(tmp_path / "net")
+    monkeypatch.syspath_prepend(tmp_path / "net")  # as of Python started there
+    text = Path("README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    images, found = torch.randn(3, 1, 8, 8), []
+    for block in blocks:
+        names = {"images": images}
+        exec(block, names)
+        found.append(names["logits"])
+    assert sys.modules.pop("network").__file__ == str(tmp_path / "net" / "network.py")
+    assert len(found) == 2
+    assert found[0].shape == (3, 3)
+    assert torch.equal(found[0], found[1])
+
+
+def test_the_manifest_is_of_the_files(run, tmp_path):
+    candidate, _ = export_network(read_results(run), run, KEPT, tmp_path / "net")
+    told = json.loads((tmp_path / "net" / "manifest.json").read_text())
+    files = {path.name: path for path in (tmp_path / "net").iterdir()}
+    assert told["files"].keys() == files.keys() - {"manifest.json"}
+    for name, each in told["files"].items():
+        content = files[name].read_bytes()
+        assert (each["bytes"], each["sha256"]) == (len(content), sha256(content).hexdigest())
+    cost = candidate.cost
+    assert (told["params"], told["macs"]) == (cost.params, cost.macs)
+    for name in ("network.py", "model.safetensors"):
+        check = told["files"][name]["check"]
+        assert check["largest_difference"] <= 1e-5
+        assert (check["params"], check["macs"]) == (cost.params, cost.macs)
+
+
+def test_nothing_is_kept_of_what_is_not_the_network(run, tmp_path, monkeypatch):
+    """``network.py`` reads the weights, but its pooling is another."""
+    right = standalone.standalone
+    monkeypatch.setattr(
+        standalone, "standalone", lambda *a: right(*a).replace("adaptive_avg", "adaptive_max")
+    )
+    with pytest.raises(RunError, match=r"network.py: gives other outputs when loaded again"):
+        export_network(read_results(run), run, KEPT, tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_may_have_more_formats(run, tmp_path):
+    """The README and the manifest tell of both."""
+    export_network(read_results(run), run, KEPT, tmp_path / "net")
+    more = ALWAYS[0]._replace(
+        file="more.py",
+        write=lambda _model, _images, folder: (folder / "more.py").write_text(""),
+        usage=lambda *_: "\n## More\n",
+    )
+    copy_bundle(tmp_path / "net", tmp_path / "copy", [more])
+    before, now = (
+        json.loads((tmp_path / name / "manifest.json").read_text()) for name in ("net", "copy")
+    )
+    assert now["files"].keys() == before["files"].keys() | {"more.py"}
+    assert now["files"]["more.py"]["check"]["macs"] == before["macs"]
+    changed = {n for n in before["files"] if before["files"][n] != now["files"][n]}
+    assert changed == {"README.md"}
+    readmes = [(tmp_path / name / "README.md").read_text() for name in ("net", "copy")]
+    assert readmes[1] == readmes[0] + "\n## More\n"
+    content = readmes[1].encode()
+    assert now["files"]["README.md"]["sha256"] == sha256(content).hexdigest()
 
 
 def test_presets_from_outside_the_space_can_be_exported(tmp_path):
