@@ -105,6 +105,7 @@ def search(
     with run.lock():
         _require_same_study(run, study, data, plan)
         _record(run, study, data, plan)  # before the storage: what has one has all of these
+        run.ended_file.unlink(missing_ok=True)
         store = StudyStore(run, problem.objectives)
         with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
             store.recover()
@@ -125,11 +126,13 @@ def search(
                 show(progress)
 
             try:
-                return engine.run(tell)
+                reason = engine.run(tell)
             except KeyboardInterrupt:
-                return INTERRUPTED
+                reason = INTERRUPTED
             finally:
                 keeper.tidy(store.records(), _keys_of(evaluator.running()))
+            run.note_end(reason)
+            return reason
 
 
 def _keys_of(running: list[Running]) -> set[str]:
