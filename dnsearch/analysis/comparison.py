@@ -51,9 +51,7 @@ def unpaired(draws: ArrayLike, rng: np.random.Generator) -> Floats:
     return rng.permutation(np.asarray(draws, np.float64), axis=0)
 
 
-def volumes(
-    draws: ArrayLike, costs: ArrayLike, reference: ArrayLike, axis: Axis = "log"
-) -> Floats:
+def volumes(draws: ArrayLike, costs: ArrayLike, reference: ArrayLike, axis: Axis = "log") -> Floats:
     """The hypervolume of the same networks in each draw, (s,): errors (s, n), costs (n, d), up to
     the reference point (1 + d,)."""
     known = np.asarray(costs, np.float64)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dnsearch.cli.completion import complete_network
 from dnsearch.cli.count import input_shape
 from dnsearch.cli.networks import Asked, find_network, is_file_or_folder, whole_run
 from dnsearch.errors import ConfigError
@@ -28,7 +29,9 @@ EXPORT_FILE, RESULT_FILE, NETWORK_FOLDER = "export.json", "result.json", "networ
 
 
 @click.command()
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@click.argument(
+    "networks", nargs=-1, required=True, metavar="NETWORK...", shell_complete=complete_network
+)
 @click.option("--input", "shape", help="Image shape CxHxW that costs are of, for all networks.")
 @click.option(
     "--measure", is_flag=True, help="Measure latency and peak training memory on this machine."

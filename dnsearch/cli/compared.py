@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -17,7 +16,7 @@ from dnsearch.analysis.comparison import SIGNIFICANT, Difference
 from dnsearch.analysis.metrics import METRICS, MISSING, error_label, format_value, short_number
 from dnsearch.cli.measured import Measured
 from dnsearch.report.summary import plain
-from dnsearch.search.compared import COST_NAMES, Compared, Expected, Row
+from dnsearch.search.compared import COST_NAMES, Compared, Expected, Tested
 from dnsearch.search.fronts import Front, Fronts, Group
 from dnsearch.text import counted, listed
 
@@ -62,12 +61,13 @@ def _costs(found: Compared) -> Table:
         inputs = f"input {'x'.join(map(str, shapes.pop()))}"
     table = _table(
         f"cost: {inputs}; training memory of {counted(found.batch_size, 'image')}",
-        *(column for name in COST_NAMES for column in (METRICS[name].short, "")),
+        *(METRICS[name].short for name in COST_NAMES),
     )
     for place, row in enumerate(found.rows):
-        cells = []
-        for name in COST_NAMES:
-            cells += [_amount(name, getattr(row.cost, name)), _ratio(row.ratios[name], place)]
+        cells = [
+            f"{_amount(name, getattr(row.cost, name))}{_ratio(row.ratios[name], place)}"
+            for name in COST_NAMES
+        ]
         table.add_row(LETTERS[place], *cells)
     return table
 
@@ -77,7 +77,8 @@ def _amount(name: str, value: float) -> str:
 
 
 def _ratio(ratio: float, place: int) -> str:
-    return "" if place == 0 else f"x{short_number(ratio)}"
+    """Behind a figure; short_number's prefixes would read as units."""
+    return "" if place == 0 else f" x{ratio:.3g}" if ratio < 1000 else f" x{ratio:,.0f}"
 
 
 def _measured(found: Compared, measured: Measured) -> Table:
@@ -87,20 +88,16 @@ def _measured(found: Compared, measured: Measured) -> Table:
         f"peak memory of a training step of {counted(found.batch_size, 'image')}",
         "latency",
         "spread",
-        "",
         "peak memory",
-        "",
     )
     first, most = measured.latencies[0].ms, measured.peaks[0]
     for place, (latency, peak) in enumerate(zip(measured.latencies, measured.peaks, strict=True)):
         times = "" if not most or peak is None else _ratio(peak / most, place)
         table.add_row(
             LETTERS[place],
-            format_value("latency_ms", latency.ms),
+            f"{format_value('latency_ms', latency.ms)}{_ratio(latency.ms / first, place)}",
             f"± {latency.spread_ms / 2:.2g} ms{' noisy' if latency.unsteady else ''}",
-            _ratio(latency.ms / first, place),
-            format_value("train_bytes", peak),
-            times,
+            f"{format_value('train_bytes', peak)}{times}",
         )
     return table
 
@@ -110,21 +107,35 @@ def _errors(found: Compared) -> Table:
     after = f" after {counted(lengths.pop(), 'epoch')}" if len(lengths) == 1 else ""
     title = "test error"
     if found.error_name:
-        title = f"{found.error_name} to expect{after}, 90 % intervals; differences in points"
+        title = f"{found.error_name} to expect{after} (90 % on new images); differences in points"
     first = LETTERS[found.first or 0]
-    table = _table(
-        title, "expected", "on new images", f"more than {first}", f"better than {first}", "tested"
-    )
+    tests = list(dict.fromkeys(_how(row.tested) for row in found.rows if row.tested))
+    table = _table(title, "expected", f"more than {first}", f"better than {first}", "test error")
     for letter, row in zip(LETTERS, found.rows, strict=False):
-        table.add_row(letter, *_expected(row.expected), *_differs(row.difference), _tested(row))
+        tested = MISSING if row.tested is None else format_value("error", row.tested.error)
+        if row.tested and len(tests) > 1:
+            tested += f" ({tests.index(_how(row.tested)) + 1})"
+        table.add_row(letter, _expected(row.expected), *_differs(row.difference), tested)
+    marks = [f"({place}) " if len(tests) > 1 else "" for place in range(1, len(tests) + 1)]
+    told = [f"{mark}{how}" for mark, how in zip(marks, tests, strict=True)]
+    table.caption = f"test error: {'; '.join(told)}" if told else None
+    table.caption_justify = "left"
     return table
 
 
-def _expected(expected: Expected | None) -> tuple[str, str]:
+def _expected(expected: Expected | None) -> str:
+    """With its interval on new images."""
     if expected is None:
-        return MISSING, ""
-    ends = f"{100 * expected.new_low:.1f} to {100 * expected.new_high:.1f} %"
-    return format_value("error", expected.error), ends
+        return MISSING
+    ends = f"({100 * expected.new_low:.1f} to {100 * expected.new_high:.1f})"
+    return f"{format_value('error', expected.error)} {ends}"
+
+
+def _how(tested: Tested | None) -> str:
+    if tested is None:
+        return ""
+    seeds, length = counted(tested.seeds, "seed"), counted(tested.epochs, "epoch")
+    return f"{seeds} of {length}, by {tested.by}"
 
 
 def _differs(found: Difference | None) -> tuple[str, str]:
@@ -143,14 +154,6 @@ def _chance(chance: float) -> str:
     if chance > 0.995:
         return "> 99 %"
     return "< 1 %" if chance < 0.005 else f"{100 * chance:.0f} %"
-
-
-def _tested(row: Row) -> str:
-    if row.tested is None:
-        return MISSING
-    tested = row.tested
-    seeds, length = counted(tested.seeds, "seed"), counted(tested.epochs, "epoch")
-    return f"{format_value('error', tested.error)} ({seeds}, {length})"
 
 
 def print_fronts(found: Fronts | str) -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 from dnsearch.analysis.metrics import MISSING
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
+from dnsearch.cli.completion import complete_network
 from dnsearch.cli.networks import Asked, find_network, is_file_or_folder
 from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
 from dnsearch.errors import ConfigError
@@ -27,7 +28,7 @@ MOST_ELEMENTS = 2 * 10**9
 
 
 @click.command()
-@click.argument("network", default="")
+@click.argument("network", default="", shell_complete=complete_network)
 @click.option(
     "--input",
     "shape",

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
+from dnsearch.cli.completion import complete_pick, complete_run
 from dnsearch.rundir import RunDir
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.option(
     "--pick",
     default="least-error",
     show_default=True,
+    shell_complete=complete_pick,
     help="least-error, as-good, knee, least-cost, a key of the report, or bounds such as "
     '"macs<=50e6".',
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dnsearch.cli.completion import complete_run
 from dnsearch.cli.runs import Kind, Listed, ago, kind_of, listed
 from dnsearch.errors import RunError
 from dnsearch.rundir import RUNS, Holder, RunDir
@@ -25,8 +26,10 @@ MOST_RUNNING = 8
 
 
 @click.command()
-@click.argument("run")
-@click.option("--watch", is_flag=True, help="Show it again every 5 s, until the run ends or Ctrl-C.")
+@click.argument("run", shell_complete=complete_run)
+@click.option(
+    "--watch", is_flag=True, help="Show it again every 5 s, until the run ends or Ctrl-C."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch a line each time.")
 def command(run: str, watch: bool, as_json: bool) -> None:
     """Say how RUN, a search or a training, stands: what is done, under way and left, and the answer
@@ -114,7 +117,7 @@ def _search(folder: RunDir, observer: Observer) -> tuple[dict[str, Any], str, bo
 def _state(found: Standing, row: Listed) -> str:
     if found.holder:
         return f"running{_by(found.holder)}"
-    return f"{row.state}{f': {found.reason}' if found.reason else ''}"
+    return f"{row.state or 'not running'}{f': {found.reason}' if found.reason else ''}"
 
 
 def _by(holder: Holder | None) -> str:
@@ -158,6 +161,8 @@ def _lines(folder: RunDir, found: Standing, row: Listed) -> Iterator[tuple[str, 
             f"{found.best.arch.describe()} ({found.best.arch.key}): {error} {kind}, as measured "
             f"with {seeds}",
         )
+    if row.problem:
+        yield "answer", f"the last report cannot be read: {row.problem}"
     if row.answer is not None:
         answer = row.answer
         when = ago(time.time() - (folder.path / "summary.json").stat().st_mtime)

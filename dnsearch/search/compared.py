@@ -258,7 +258,9 @@ class _Errors:
         notes = []
         unknown = [s.label for s, e in zip(self.subjects, self.expected, strict=True) if e is None]
         if unknown:
-            notes.append(f"no run here has trained {', '.join(unknown)}: no error is expected of it")
+            notes.append(
+                f"no run here has trained {', '.join(unknown)}: no error is expected of it"
+            )
         if len({results for _, results in told}) > 1:
             notes.append(
                 "differences between networks of different runs take what the runs do not know of "
