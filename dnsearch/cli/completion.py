@@ -1,5 +1,5 @@
-"""What a shell completes: runs, their picks, presets, files. Read from small files alone: a key press
-must not import torch."""
+"""What a shell completes: runs, their picks, presets, files. It reads small files alone: a key
+press must not import torch."""
 
 from __future__ import annotations
 

@@ -106,8 +106,12 @@ def listed(folder: Path, kind: Kind) -> Listed:
     changed = _changed(folder)
     try:
         return _READERS[kind](RunDir(folder), changed)
-    except (DnsearchError, OSError, LookupError, TypeError, ValueError, sqlite3.Error) as error:
+    except (DnsearchError, OSError, sqlite3.Error, *_WRONG) as error:
         return Listed(folder, kind, None, changed, problem=_reason(error))
+
+
+_WRONG = LookupError, TypeError, ValueError, AttributeError
+"""What a file that holds something else than it should leads to."""
 
 
 def _reason(error: Exception) -> str:

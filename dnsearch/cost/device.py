@@ -84,8 +84,8 @@ def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:
 def peak_train_bytes(
     arch: ArchConfig, shape: tuple[int, int, int], batch_size: int, device: str, threads: int
 ) -> int | None:
-    """Bytes by which a training step in fp32, with the fastest kernels, raises this process's memory
-    at its peak, the network, its gradients, momentum and averaged weights included; for images of
+    """Bytes by which a training step in fp32 raises this process's memory at its peak, the network,
+    its gradients, momentum and averaged weights included; with the fastest kernels, for images of
     this shape (c, h, w).
 
     On a GPU it is what torch's allocator has handed out. On a CPU it is resident memory, so it

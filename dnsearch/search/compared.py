@@ -270,8 +270,8 @@ class _Errors:
             recipes = [each.study.training.model_dump(mode="json") for each in (ours, theirs)]
             if changed := differences(*recipes):
                 notes.append(
-                    f"{label} and {other} were trained by other recipes ({'; '.join(changed)}): the "
-                    "difference is also that of the recipes"
+                    f"{label} and {other} were trained by other recipes ({'; '.join(changed)}): "
+                    "the difference is also that of the recipes"
                 )
         if any(
             network is not None and draws is None

@@ -143,7 +143,7 @@ def compare_fronts(runs: Mapping[str, Results]) -> Fronts | str:
 
 
 def _shared_costs(runs: Sequence[Results]) -> tuple[str, ...]:
-    """In the order of the first run; MACs where none is shared. Latencies are those of a machine."""
+    """In the order of the first run; MACs where none is shared. A latency is a machine's."""
     machines = {(r.environment.get("processor"), r.environment.get("device_kind")) for r in runs}
     shared = [
         cost
@@ -269,12 +269,15 @@ def _groups(
         values = [volume[i] for i in own]
         errors = np.array([[level.errors[i] for level in levels] for i in own])
         first = [volume[i] for i in grouped[0]]
+        best, median, worst = (tuple(map(float, line)) for line in attainment(errors))
         found.append(
             Group(
                 tuple(names[i] for i in own),
                 float(np.mean(values)),
                 float(np.std(values, ddof=1)) if len(own) > 1 else math.nan,
-                *(tuple(map(float, line)) for line in attainment(errors)),
+                best,
+                median,
+                worst,
                 permutation_test(values, first, rng) if number else None,
             )
         )

@@ -91,7 +91,7 @@ class Observer:
             trials=study.search.trials,
             time=study.search.time,
             seconds=seconds,
-            left=_left(study, records, seconds),
+            left=seconds_left(study, records, seconds),
             # what a killed process has left open is under way no more
             running=_running([*store.logs.values(), *fresh]) if holder else (),
             best=_best(records),
@@ -135,7 +135,7 @@ def _seconds_since(trial: FrozenTrial, now: datetime) -> float:
     return max(0.0, (now - start).total_seconds()) if start else math.nan
 
 
-def _left(study: StudyConfig, records: Sequence[Record], seconds: float) -> float:
+def seconds_left(study: StudyConfig, records: Sequence[Record], seconds: float) -> float:
     """Seconds until the first of the budgets is spent; NaN while nothing tells."""
     budgets = []
     if study.search.time is not None:
