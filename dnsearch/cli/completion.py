@@ -4,10 +4,8 @@ press must not import torch."""
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 from click.shell_completion import (
@@ -18,7 +16,8 @@ from click.shell_completion import (
 )
 
 from dnsearch.cli.runs import Kind, kind_of
-from dnsearch.rundir import RUNS
+from dnsearch.errors import RunError
+from dnsearch.rundir import RUNS, RunDir
 
 
 def complete_run(
@@ -45,7 +44,8 @@ def complete_pick(
     ctx: click.Context, param: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """The picks of the run that was typed before."""
-    run = ctx.params.get("run")
+    # behind an option that has no value yet click leaves the arguments unread
+    run = ctx.params.get("run") or next(iter(ctx.args), None)
     return list(_picks(str(run), incomplete)) if run else []
 
 
@@ -73,9 +73,11 @@ def _runs(incomplete: str) -> Iterator[CompletionItem]:
 
 def _picks(run: str, incomplete: str) -> Iterator[CompletionItem]:
     """By name and by key, as the run's last report has them; none of a run without one."""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
-        folder = next(path for path in (RUNS / run, Path(run)) if kind_of(path) is Kind.SEARCH)
-        told = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    known = RunDir.known(run)
+    if known is None:
+        return
+    with contextlib.suppress(RunError, LookupError, TypeError, AttributeError):
+        told = known.read_json("summary.json")
         front = {str(network["key"]): str(network["name"]) for network in told["front"]}
         named = {name: str(network["name"]) for name, network in told["picks"].items()}
         for name, network in {**named, **front}.items():

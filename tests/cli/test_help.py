@@ -76,7 +76,7 @@ def test_runs_as_a_module():
     ("typed", "told"),
     [
         (["rnu"], r"there is no verb 'rnu'; did you mean 'run'\?"),
-        (["xyz"], r"there is no verb 'xyz'; known are check, .*, run, scale, train"),
+        (["xyz"], r"there is no verb 'xyz'; known are check, .*, run, scale, status, train"),
         (["--foo"], r"no such option '?--foo'?.* \(see dnsearch --help\)"),
         (["count", "--foo"], r"no such option '?--foo'?.* \(see dnsearch count --help\)"),
         (["count", "densenet121", "x"], r"got unexpected extra argument \(x\) \(see .*\)"),

@@ -1,4 +1,4 @@
-"""The last lines of verbs: why training runs failed, how to go on, and -q, which prints no others."""
+"""The last lines of verbs: why training runs failed, how to go on, and -q for these alone."""
 
 from __future__ import annotations
 

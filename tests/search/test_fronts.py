@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,42 @@ def test_other_images_are_compared_by_cost_alone(data):
     assert [row.expected for row in found.rows] == [None, None]
     assert "cost alone" in found.notes[0]
     assert "cost alone" in compare_fronts({"a": ours, "b": theirs})
+
+
+def confirm(results, epochs, images=1000):
+    """As if some of its networks were confirmed, and all errors 0.01 larger on the test images."""
+    before = results.predictions
+    joint = replace(
+        before,
+        draws=before.draws + 0.01,
+        images=images,
+        epochs=epochs,
+        basis=Basis.CONFIRMED,
+        confirmed=frozenset(before.keys[:3]),
+    )
+    results.__dict__["joint"] = joint
+    return results
+
+
+@pytest.mark.parametrize(
+    ("lengths", "split", "epochs"),
+    [((27, 27), "test", 27), ((27, 9), "validation", 9), ((27, None), "validation", 9)],
+)
+def test_errors_of_one_split_alone_are_compared(lengths, split, epochs):
+    runs = [run("a"), run("b", seed=1)]
+    for each, length in zip(runs, lengths, strict=True):
+        if length:
+            confirm(each, length)
+    found = compare_networks([subject(each) for each in runs])
+    assert found.error_name == f"{split} error"
+    assert found.epochs == (epochs, epochs)
+    assert any("not all runs were confirmed alike" in n for n in found.notes) == (split != "test")
+    for row in found.rows:
+        known = row.subject.results.joint if split == "test" else row.subject.results.predictions
+        expected = known.error[known.place[row.subject.arch.key]]
+        assert row.expected.error == pytest.approx(expected, abs=1e-4)
+    fronts = compare_fronts({"a": runs[0], "b": runs[1]})
+    assert fronts.error_split == split
 
 
 def test_other_kinds_of_error_are_not_compared():
