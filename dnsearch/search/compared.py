@@ -136,7 +136,8 @@ def why_not_comparable(runs: Sequence[Results]) -> str:
     prints = {run.data.get("fingerprint") for run in runs}
     if len(runs) > 1 and (len(prints) > 1 or None in prints):
         names = list(dict.fromkeys(f"{run.name} ({run.data['name']})" for run in runs))
-        return f"the images of {' and '.join(names)} differ: compared by cost alone"
+        same = "are not known to be the same" if prints == {None} else "differ"
+        return f"the images of {' and '.join(names)} {same}: compared by cost alone"
     kinds = {run.study.objectives.error for run in runs}
     if len(kinds) > 1:
         return f"the runs' errors differ in kind ({', '.join(sorted(kinds))}): cost alone"
