@@ -13,12 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from dnsearch.analysis.comparison import SIGNIFICANT, Difference
-from dnsearch.analysis.metrics import METRICS, MISSING, error_label, format_value, short_number
+from dnsearch.analysis.metrics import METRICS, MISSING, format_value, short_number
 from dnsearch.cli.measured import Measured
 from dnsearch.report.summary import plain
 from dnsearch.search.compared import COST_NAMES, Compared, Expected, Tested
 from dnsearch.search.fronts import Front, Fronts, Group
 from dnsearch.text import counted, listed
+
+MOST_LEADS = 6
+"""Ranges of cost that are told; of more only how many there are."""
 
 LETTERS = string.ascii_uppercase
 
@@ -107,10 +110,12 @@ def _errors(found: Compared) -> Table:
     after = f" after {counted(lengths.pop(), 'epoch')}" if len(lengths) == 1 else ""
     title = "test error"
     if found.error_name:
-        title = f"{found.error_name} to expect{after} (90 % on new images); differences in points"
+        title = f"expected {found.error_name}{after} (90 % on new images)"
     first = LETTERS[found.first or 0]
     tests = list(dict.fromkeys(_how(row.tested) for row in found.rows if row.tested))
-    table = _table(title, "expected", f"more than {first}", f"better than {first}", "test error")
+    table = _table(
+        title, "expected", f"points more than {first}", f"better than {first}", "test error"
+    )
     for letter, row in zip(LETTERS, found.rows, strict=False):
         tested = MISSING if row.tested is None else format_value("error", row.tested.error)
         if row.tested and len(tests) > 1:
@@ -180,9 +185,10 @@ def print_fronts(found: Fronts | str) -> None:
 
 
 def _volumes(found: Fronts) -> Table:
+    costs = listed([METRICS[name].short for name in found.costs])
     point = ", ".join(format_value(name, value) for name, value in found.reference.items())
     table = _table(
-        f"fronts: expected {error_label('top1', found.error_split)} and {listed(found.costs)} "
+        f"fronts: expected {found.error_name} and {costs} "
         f"({found.axis} axis), hypervolume up to {point}",
         "networks",
         "hypervolume",
@@ -230,6 +236,10 @@ def _lead_lines(found: Fronts) -> list[str]:
         low = format_value(cost, lead.low)
         to = "on" if math.isinf(lead.high) else f"to {format_value(cost, lead.high)}"
         lines.append(f"{found.fronts[lead.run].run} has the least expected error from {low} {to}")
+    if len(lines) > MOST_LEADS:
+        lines = [
+            f"the least expected error changes hands {len(lines) - 1} times; --json says where"
+        ]
     return lines
 
 
@@ -240,11 +250,11 @@ def _group_lines(group: Group, found: Fronts) -> list[str]:
             f"{listed(group.runs)} are one study with {len(group.runs)} seeds: hypervolume "
             f"{group.mean:.4f}, standard deviation {group.sd:.4f}"
         )
-        ends = [
-            f"{format_value(found.costs[0], level.bound)}: {_three(group, place)}"
+        lines.append("  error that one, half and all of them reach within")
+        lines += [
+            f"  {format_value(found.costs[0], level.bound):>12}: {_three(group, place)}"
             for place, level in enumerate(found.levels)
         ]
-        lines.append(f"  error reached by one, half, all of them within {'; '.join(ends)}")
     if group.test is not None and len(group.runs) + len(found.groups[0].runs) > 2:
         lines.append(f"  {_verdict(group, found.groups[0])}")
     return lines

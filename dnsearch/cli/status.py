@@ -144,7 +144,8 @@ def _lines(folder: RunDir, found: Standing, row: Listed) -> Iterator[tuple[str, 
     yield "spent", f"{duration(found.seconds)} of search{most}"
     if found.holder and math.isfinite(found.left):
         until = ", or less: search.until may end it" if found.study.search.until else ""
-        yield "left", f"about {duration(found.left)} at the pace of the last training runs{until}"
+        about = f"about {duration(found.left)} at the pace of the last training runs{until}"
+        yield "left", about if found.trained > 1 else f"at most {duration(found.left)}"
     for number, each in enumerate(found.running[:MOST_RUNNING]):
         length = f"{counted(each.epochs, 'epoch')}, for {duration(each.seconds)}"
         yield "" if number else "under way", f"{each.arch.describe()}: {length}"

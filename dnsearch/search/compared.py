@@ -18,6 +18,7 @@ import numpy as np
 
 from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.comparison import Difference, difference, unpaired
+from dnsearch.analysis.metrics import error_label
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arrays import Floats
@@ -206,8 +207,6 @@ class _Errors:
             return cls(subjects, {}, "", ())
         if why := why_not_comparable(runs):
             return cls(subjects, {}, "", (why,))
-        from dnsearch.analysis.metrics import error_label
-
         told, notes = told_by(runs)
         split = told[runs[0]].split
         found = cls(subjects, told, error_label(runs[0].study.objectives.error, split), notes)

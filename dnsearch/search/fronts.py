@@ -31,6 +31,7 @@ from dnsearch.analysis.comparison import (
     within,
 )
 from dnsearch.analysis.confidence import LEVEL, best_probability
+from dnsearch.analysis.metrics import error_label
 from dnsearch.analysis.pareto import Axis, hypervolume
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.analysis.reference import first_latency, reference_point
@@ -85,12 +86,12 @@ class Group(NamedTuple):
 @dataclass(frozen=True)
 class Fronts:
     """costs: those that all runs trade against error; the first is that of ``levels`` and
-    ``leads``, whose runs are places. reference: by objective."""
+    ``leads``, whose runs are places. reference: by objective. error_name: of expected errors."""
 
     costs: tuple[str, ...]
     axis: Axis
     reference: Mapping[str, float]
-    error_split: str
+    error_name: str
     fronts: tuple[Front, ...]
     levels: tuple[Level, ...]
     leads: tuple[Lead, ...]
@@ -133,7 +134,7 @@ def compare_fronts(runs: Mapping[str, Results]) -> Fronts | str:
         costs,
         axis,
         reference,
-        told[results[0]].split,
+        error_label(results[0].study.objectives.error, told[results[0]].split),
         tuple(fronts),
         tuple(levels),
         tuple(leads([(figures(o, costs[0]), figures(o, "predicted_error")) for o in members])),

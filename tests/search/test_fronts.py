@@ -125,7 +125,7 @@ def test_errors_of_one_split_alone_are_compared(lengths, split, epochs):
         expected = known.error[known.place[row.subject.arch.key]]
         assert row.expected.error == pytest.approx(expected, abs=1e-4)
     fronts = compare_fronts({"a": runs[0], "b": runs[1]})
-    assert fronts.error_split == split
+    assert fronts.error_name == f"{split} error"
 
 
 def test_other_kinds_of_error_are_not_compared():
