@@ -105,10 +105,10 @@ def search(
     with run.lock():
         _require_same_study(run, study, data, plan)
         _record(run, study, data, plan)  # before the storage: what has one has all of these
-        run.ended_file.unlink(missing_ok=True)
         store = StudyStore(run, problem.objectives)
         with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
             store.recover()
+            run.ended_file.unlink(missing_ok=True)
             proposer = Proposer(store, problem, study.search, outset.start)
             keeper = Keeper(run, study)
             validation = described["class_counts"]["validation"]
