@@ -5,6 +5,7 @@ study.db            Optuna's storage: the only place where scores are kept
 environment.json    versions, machine, devices
 data.json           the data set: name, classes, shape, numbers of images
 run.lock            locked while a search is under way; holder.json says by which process
+ended.json          why and when the last sitting of the search ended; missing after a kill
 checkpoints/KEY/    weights of candidates, one file for each seed; beside those trained to the top
                     rung SEED.validation-confusion.npy, images by true and by predicted class
 report.html, candidates.csv, summary.json
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import filelock
 
@@ -92,6 +93,14 @@ def check_name(name: str) -> str:
     return name
 
 
+class Holder(NamedTuple):
+    """The process that has locked a run: its number and machine, and since when (ISO 8601, UTC)."""
+
+    process: int
+    host: str
+    since: str
+
+
 @dataclass(frozen=True)
 class RunDir:
     """The paths of one run, whose folder need not exist yet."""
@@ -146,6 +155,11 @@ class RunDir:
         return self.path / "report.html"
 
     @property
+    def ended_file(self) -> Path:
+        """Why the last sitting of the search ended (``note_end``)."""
+        return self.path / "ended.json"
+
+    @property
     def predictions_file(self) -> Path:
         """Where ``search.predictions`` keeps its draws."""
         return self.path / "predictions.npz"
@@ -182,6 +196,31 @@ class RunDir:
                 raise RunError(f"{path}: must have the key {key!r}; was the file changed?")
         return value
 
+    def note_end(self, reason: str) -> None:
+        """Writes why a sitting of the search has ended. Raises RunError."""
+        write_json(self.ended_file, {"reason": reason, "when": _now()})
+
+    def holder(self) -> Holder | None:
+        """The process that has locked the run, None where none has.
+
+        The lock itself is tried only where such a process seems to live, so that asking never keeps
+        one from starting.
+        """
+        try:
+            told = self.read_json("holder.json", "process", "host", "since")
+            holder = Holder(int(told["process"]), str(told["host"]), str(told["since"]))
+        except (RunError, TypeError, ValueError):
+            return None
+        if holder.host == platform.node() and not _lives(holder.process):
+            return None  # it was killed
+        lock = filelock.FileLock(self.path / "run.lock")
+        try:
+            lock.acquire(blocking=False)
+        except (filelock.Timeout, OSError):  # locked, or not ours to try
+            return holder
+        lock.release()
+        return None
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Locks the run for this process. Raises RunError naming the process that has locked it."""
@@ -198,8 +237,7 @@ class RunDir:
         try:
             for leftover in self.path.rglob(f".*{_ASIDE}"):
                 leftover.unlink(missing_ok=True)
-            now = datetime.now(UTC).isoformat(timespec="seconds")
-            holder = {"process": os.getpid(), "host": platform.node(), "since": now}
+            holder = {"process": os.getpid(), "host": platform.node(), "since": _now()}
             write_json(self.path / "holder.json", holder)
             yield
         finally:
@@ -212,6 +250,23 @@ class RunDir:
         except RunError:
             return "another process"
         return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _lives(process: int) -> bool:
+    """Whether there is a process of this number here; True where that cannot be asked."""
+    if os.name != "posix":  # elsewhere signal 0 ends it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def environment() -> dict[str, Any]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -148,3 +151,13 @@ def test_environment_names_versions():
     known = environment()
     assert known["packages"].keys() >= {"torch", "optuna", "numpy"}
     assert known["cpu_cores"] >= 1
+
+
+def test_a_dead_holders_lock_is_not_even_tried(tmp_path, monkeypatch):
+    """Lest asking keep the run from being started again at that moment."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    holder = {"process": ended.pid, "host": platform.node(), "since": "2026-01-01T00:00:00+00:00"}
+    write_json(tmp_path / "holder.json", holder)
+    monkeypatch.setattr("filelock.FileLock", None)
+    assert RunDir(tmp_path).holder() is None

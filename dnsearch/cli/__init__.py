@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import shlex
 import signal
 import sys
@@ -12,7 +13,6 @@ from typing import Any
 
 import click
 
-from dnsearch import __version__
 from dnsearch.errors import DnsearchError, nearest
 
 VERBS = {
@@ -22,6 +22,9 @@ VERBS = {
     "init": "Write a commented study file to start from.",
     "count": "Say what an architecture costs: parameters, MACs, activations, memory.",
     "report": "Write the report of a run again.",
+    "list": "List the runs here: what they are, how they stand, what they answer.",
+    "status": "Say how a run stands, from another shell: done, under way, left, the answer so far.",
+    "compare": "Compare networks, or whole runs: cost, expected error, fronts.",
     "replay": "Compare search strategies on the recorded trainings of a run.",
     "scale": "Say what a larger budget buys: error, shape and time of larger networks.",
     "export": "Write one network of a run: weights, code that needs torch alone, a model card.",
@@ -57,12 +60,32 @@ class Verbs(click.Group):
             formatter.write_dl(list(VERBS.items()))
 
 
+def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from dnsearch.cli.version import lines
+
+    for line in lines():
+        click.echo(line)
+    ctx.exit()
+
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print the last lines alone.")
+
+
 @click.group(
     cls=Verbs,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(__version__, prog_name="dnsearch")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Versions, device and kernels.",
+)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Which DenseNet should I train on my data within my budget?
@@ -82,6 +105,10 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if "_DNSEARCH_COMPLETE" in os.environ:
+        from dnsearch.cli.completion import register
+
+        register()
     sys.exit(_run(lambda: cli.main(arguments, prog_name="dnsearch", standalone_mode=False)))
 
 
@@ -96,9 +123,20 @@ def _run(command: Callable[[], Any]) -> int:
         return 128 + signal.SIGINT
 
 
-def typed() -> str:
-    """The command that was typed, to be typed again."""
-    return shlex.join(["dnsearch", *sys.argv[1:]])
+def typed(**options: object) -> str:
+    """The command that was typed, to be typed again, with these ``--options`` in place of its
+    own."""
+    words, left = ["dnsearch"], iter(sys.argv[1:])
+    for word in left:
+        name, equals, _ = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in options:
+            if not equals:
+                next(left, None)
+        else:
+            words.append(word)
+    for name, value in options.items():
+        words += [f"--{name}", str(value)]
+    return shlex.join(words)
 
 
 def _message(error: Exception) -> str:

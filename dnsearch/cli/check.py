@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dnsearch.cli.completion import complete_file
 from dnsearch.cli.run import bundled_study
 from dnsearch.config import load_study
 from dnsearch.text import counted
@@ -20,7 +21,7 @@ MOST_LINES = 5
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=complete_file)
 def command(study: str | None) -> None:
     """Say what can be known of STUDY, a study file, before anything is trained.
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.analysis.metrics import duration
-from dnsearch.cli import typed
+from dnsearch.cli import quiet_option, typed
+from dnsearch.cli.completion import complete_run
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
 from dnsearch.rundir import RunDir
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.option(
     "--top", default=8, show_default=True, type=click.IntRange(1), help="Candidates of the front."
 )
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", type=click.IntRange(1), help="For the study's search.workers.")
 @click.option("--device", help="For the study's search.device: auto, cpu, cuda or cuda:N.")
+@quiet_option
 def command(
     run: str,
     top: int,
@@ -59,6 +61,7 @@ def command(
     rates: bool,
     workers: int | None,
     device: str | None,
+    quiet: bool,
 ) -> int:
     """Train candidates of RUN again, with fresh seeds, and measure them on the test images.
 
@@ -81,7 +84,7 @@ def command(
     request = Request(top, sample, seeds, epochs or default_request(results).epochs, rates)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with make_display(known_costs(study), with_front=False) as display:
+    with make_display(known_costs(study), with_front=False, quiet=quiet) as display:
 
         def opened(ready: Opened) -> None:
             display.opened(headline(folder.name, ready))
@@ -89,7 +92,7 @@ def command(
         reason = confirm(folder, replace(results, study=study), request, opened, display.show)
 
     from dnsearch.cli.pages import write_page
-    from dnsearch.cli.summary import print_answer
+    from dnsearch.cli.summary import print_answer, print_failures
     from dnsearch.report.answer import export_command
     from dnsearch.report.digest import digest
 
@@ -100,6 +103,7 @@ def command(
     click.echo(f"\n{reason}")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {typed()}")
+    print_failures(failures(results, request.epochs))
     print_answer(digest(results))
     if found is not None:
         _print(found)
@@ -110,6 +114,14 @@ def command(
     if reason == INTERRUPTED:
         return 130
     return 0 if found is not None and found.best_first else 1
+
+
+def failures(results: Results, epochs: int) -> list[str]:
+    """Why fresh training runs of this length failed that were not repeated since."""
+    from dnsearch.search.confirmed import fresh_runs
+
+    scores = [run.score for own in fresh_runs(results.confirmed, epochs).values() for run in own]
+    return [score.failure for score in scores if score.failure is not None]
 
 
 def findings(results: Results, epochs: int) -> tuple[Confirmed | None, Confirmed | None]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from dnsearch.analysis.metrics import MISSING
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
+from dnsearch.cli.completion import complete_network
 from dnsearch.cli.networks import Asked, find_network, is_file_or_folder
 from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
 from dnsearch.errors import ConfigError
@@ -27,7 +28,7 @@ MOST_ELEMENTS = 2 * 10**9
 
 
 @click.command()
-@click.argument("network", default="")
+@click.argument("network", default="", shell_complete=complete_network)
 @click.option(
     "--input",
     "shape",
@@ -70,7 +71,7 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
     if shape is None and network and is_file_or_folder(network):  # perhaps of dnsearch export
         shape = _exported_shape(Path(network))
     arch = _architecture(asked, given)
-    channels, height, width = _shape(shape, arch)
+    channels, height, width = input_shape(shape, arch)
     name = arch.describe() if given or not network else network
     arch = arch.replace(in_channels=channels)
     cost = cost_of(arch, height, width, batch_size)
@@ -141,7 +142,8 @@ def _one_or_each(name: str, text: str) -> int | tuple[int, ...]:
     return tuple(map(int, re.split("[-,]", text)))
 
 
-def _shape(text: str | None, arch: ArchConfig) -> tuple[int, int, int]:
+def input_shape(text: str | None, arch: ArchConfig) -> tuple[int, int, int]:
+    """The shape CxHxW of a text, by default one that suits the stem. Raises ConfigError."""
     if text is None:
         side = 224 if arch.stem == "imagenet" else 32
         return arch.in_channels, side, side

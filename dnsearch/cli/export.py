@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dnsearch.cli.completion import complete_pick, complete_run
 from dnsearch.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.option(
     "--pick",
     default="least-error",
     show_default=True,
+    shell_complete=complete_pick,
     help="least-error, as-good, knee, least-cost, a key of the report, or bounds such as "
     '"macs<=50e6".',
 )

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS, preset
 from dnsearch.config import StudyConfig
 from dnsearch.rundir import RunDir
 
+if TYPE_CHECKING:
+    from dnsearch.search.results import Results
+
 
 class Asked(NamedTuple):
-    """A network, its name and a name for its folder; of a search also its study and the shape of
-    its images, (channels, height, width)."""
+    """A network, its name and a name for its folder; of a search also its study, the shape of its
+    images, (channels, height, width), and its results."""
 
     name: str
     folder: str
     arch: ArchConfig
     study: StudyConfig | None = None
     shape: tuple[int, int, int] | None = None
+    results: Results | None = None
 
 
-def find_network(network: str) -> Asked:
+def _read(run: RunDir) -> Results:
+    from dnsearch.search.results import read_results
+
+    return read_results(run)
+
+
+def find_network(network: str, read: Callable[[RunDir], Results] = _read) -> Asked:
     """The network of a preset's name, a config.json, the folder of an export, RUN:PICK, or RUN
-    alone, whose answer it is.
+    alone, whose answer it is. ``read``: how a run is read, for whoever asks for several networks.
 
     Raises as ``read_network`` does, and RunError where there is no such run or candidate.
     """
     run, colon, query = network.rpartition(":")
     if colon and not is_file_or_folder(network):
-        return _of_run(RunDir.find(run), query)
-    if network not in PRESETS and (folder := RunDir.known(network)) is not None:
-        return _of_run(folder)
+        return _of_run(RunDir.find(run), read, query)
+    if (folder := whole_run(network)) is not None:
+        return _of_run(folder, read)
     arch = read_network(network)
     if network in PRESETS:
         return Asked(network, network, arch)
@@ -41,16 +52,22 @@ def find_network(network: str) -> Asked:
     return Asked(arch.describe(), path.name if path.is_dir() else path.stem, arch)
 
 
-def _of_run(run: RunDir, query: str = "") -> Asked:
-    from dnsearch.analysis.picks import LEAST_ERROR, RULES
-    from dnsearch.search.results import read_results
+def whole_run(network: str) -> RunDir | None:
+    """The search that is meant by its name or path alone, None where it is none. A preset's name
+    never is."""
+    return None if network in PRESETS else RunDir.known(network)
 
-    results = read_results(run)
+
+def _of_run(run: RunDir, read: Callable[[RunDir], Results], query: str = "") -> Asked:
+    from dnsearch.analysis.picks import LEAST_ERROR, RULES
+
+    results = read(run)
     query = query or LEAST_ERROR
     found = results.pick(query)
     folder = f"{run.name}-{query if query in RULES else found.key}"
     channels, height, width = results.data["shape"]
-    return Asked(found.name, folder, found.arch, results.study, (channels, height, width))
+    shape = channels, height, width
+    return Asked(found.name, folder, found.arch, results.study, shape, results)
 
 
 def is_file_or_folder(network: str) -> bool:

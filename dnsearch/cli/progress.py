@@ -39,8 +39,14 @@ class Display(Protocol):
 
 
 @contextlib.contextmanager
-def make_display(costs: tuple[str, ...], with_front: bool = True) -> Iterator[Display]:
-    """A live display on a terminal, lines elsewhere; ``with_front`` shows the front so far."""
+def make_display(
+    costs: tuple[str, ...], with_front: bool = True, quiet: bool = False
+) -> Iterator[Display]:
+    """A live display on a terminal, lines elsewhere, nothing if ``quiet``; ``with_front`` shows the
+    front so far."""
+    if quiet:
+        yield Silence()
+        return
     console = Console()
     if not console.is_terminal:
         yield Lines(costs, console)
@@ -88,6 +94,16 @@ def record_line(record: Record, costs: tuple[str, ...]) -> str:
     figures = [format_value(n, v) for n, v in zip(("error", *costs), record.values, strict=True)]
     text = f"{'  '.join(f'{figure:>11}' for figure in figures)}  {name}"
     return text if record.feasible else f"{text}  (over a limit)"
+
+
+class Silence:
+    """Shows nothing."""
+
+    def opened(self, headline: str, records: Sequence[Record] = ()) -> None:
+        """Nothing."""
+
+    def show(self, progress: Progress) -> None:
+        """Nothing."""
 
 
 class Lines:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from dnsearch.cli import quiet_option
+from dnsearch.cli.completion import complete_run
 from dnsearch.config.study import Sampler
 from dnsearch.errors import ConfigError, RunError, nearest
 from dnsearch.rundir import RUNS, RunDir, cpu_cores
@@ -30,7 +32,7 @@ BUDGET = 50.0
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.option(
     "--samplers",
     default=",".join(SAMPLERS),
@@ -51,6 +53,7 @@ BUDGET = 50.0
 @click.option(
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder it goes into [reports]."
 )
+@quiet_option
 def command(
     run: str,
     samplers: str,
@@ -59,6 +62,7 @@ def command(
     workers: int | None,
     name: str | None,
     to: Path,
+    quiet: bool,
 ) -> None:
     """Compare search strategies on the recorded trainings of RUN; nothing is trained.
 
@@ -79,7 +83,7 @@ def command(
     table = read_table(run)
     folder = _folder(f"replay-{table.name}" if name is None else name, to)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with _progress(table.name) as show:
+    with _progress(table.name, quiet) as show:
         found = replays(table, chosen, seeds, compute, workers or cpu_cores(), show)
 
     from dnsearch.replay.comparison import compare
@@ -125,8 +129,12 @@ def _folder(name: str, to: Path) -> RunDir:
 
 
 @contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Takes how many replays of how many are over: a bar on a terminal, ten lines elsewhere."""
+def _progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Takes how many replays of how many are over: a bar on a terminal, ten lines elsewhere,
+    nothing if ``quiet``."""
+    if quiet:
+        yield lambda done, total: None
+        return
     from rich.console import Console
     from rich.progress import Progress
 

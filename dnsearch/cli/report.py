@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from dnsearch.cli.completion import complete_run
 from dnsearch.rundir import RunDir
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 def command(run: str) -> None:
     """Write the report of RUN (a name below reports/, or a path) again from its results."""
     folder = RunDir.find(run)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from dnsearch.cli import typed
+from dnsearch.cli import quiet_option, typed
+from dnsearch.cli.completion import complete_file
 from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
@@ -20,7 +21,7 @@ on part of them."""
 
 
 @click.command()
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=complete_file)
 @click.option("--name", help="Name of the run; by default the study file's.")
 @click.option("--trials", type=click.IntRange(min=1), help="Candidates in all, for search.trials.")
 @click.option("--time", help="Time in all, such as 45m, for search.time.")
@@ -30,6 +31,7 @@ on part of them."""
 @click.option(
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder of runs [reports]."
 )
+@quiet_option
 def command(
     study: str | None,
     name: str | None,
@@ -39,6 +41,7 @@ def command(
     scaling: bool,
     device: str | None,
     to: Path,
+    quiet: bool,
 ) -> int:
     """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME.
 
@@ -63,11 +66,11 @@ def command(
     config = override(load_study(file), **given)
     run = RunDir.named(f"{file.stem}{'-scaling' * scaling}" if name is None else name, to)
 
-    from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
+    from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE
     from dnsearch.search.session import Opened, search
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with make_display(config.objectives.costs) as display:
+    with make_display(config.objectives.costs, quiet=quiet) as display:
 
         def opened(ready: Opened) -> None:
             display.opened(headline(run.name, ready.study, ready), ready.records)
@@ -85,6 +88,11 @@ def command(
     found = print_summary(results, run, reason, typed(), changed)
     if reason == INTERRUPTED:
         return 130
+    if reason == TRIALS_ARE_DONE:
+        click.echo(f"go on:     {typed(trials=2 * config.search.trials)}  (trials in all)")
+    elif reason == TIME_IS_UP and config.search.time is not None:
+        seconds = f"{2 * config.search.time:g}s"
+        click.echo(f"go on:     {typed(time=seconds)}  (time in all)")
     return 0 if found or reason == TIME_IS_UP else 1
 
 

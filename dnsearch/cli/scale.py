@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dnsearch.cli.completion import complete_run
 from dnsearch.cli.pages import write_page
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RunDir, write_json
@@ -26,7 +27,7 @@ WIDTH = 98
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_run)
 @click.option(
     "--times", default=BUDGETS, show_default=True, help="Larger budgets, joined by commas."
 )

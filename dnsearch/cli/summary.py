@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import click
 
@@ -25,9 +28,12 @@ from dnsearch.report.answer import (
 from dnsearch.report.digest import Digest, digest
 from dnsearch.rundir import RUNS, RunDir
 from dnsearch.search.answers import Change
-from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP
+from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.results import Results
 from dnsearch.text import counted
+
+MOST_REASONS = 5
+"""Kinds of failure that are told."""
 
 
 def print_summary(
@@ -42,8 +48,7 @@ def print_summary(
     click.echo(f"\n{reason}: {_done(found)} in {duration(results.seconds)} of search")
     if reason == INTERRUPTED:
         click.echo(f"to go on:  {command}")
-    if reason == TIME_IS_UP:
-        click.echo("to go on:  the same command with a longer --time")
+    print_failures([each.failure for each in found.candidates if each.state is State.FAILED])
     print_answer(found)
     click.echo(f"report:    {run.report}")
     if found.picks:
@@ -53,6 +58,20 @@ def print_summary(
         _print_confirm(results, name)
         click.echo(f"train on:  dnsearch train {shlex.quote(name)}")
     return bool(found.front)
+
+
+def print_failures(reasons: Sequence[str]) -> None:
+    """Prints why training runs failed, the commonest reason first. Reasons that differ in their
+    figures alone are one, told as it was the first time."""
+    kinds: dict[str, list[str]] = {}
+    for reason in reasons:
+        kinds.setdefault(re.sub(r"\d[\d.,]*", "#", reason), []).append(reason)
+    most = sorted(kinds.values(), key=len, reverse=True)
+    for number, own in enumerate(most[:MOST_REASONS]):
+        _print("" if number else "failed:", f"{len(own)} x {shorten(own[0], 200)}")
+    if len(most) > MOST_REASONS:
+        left = sum(map(len, most[MOST_REASONS:]))
+        _print("", f"{left} x for other reasons; the report has them")
 
 
 def _done(found: Digest) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from dnsearch.cli import typed
+from dnsearch.cli import quiet_option, typed
+from dnsearch.cli.completion import complete_file, complete_network
 from dnsearch.cli.networks import Asked, find_network
 from dnsearch.cli.run import BUNDLED, bundled_study
 from dnsearch.config import LONGER, StudyConfig, load_study, override
@@ -17,10 +18,11 @@ from dnsearch.rundir import RUNS, RunDir
 
 
 @click.command()
-@click.argument("network")
+@click.argument("network", shell_complete=complete_network)
 @click.option(
     "--study",
     type=click.Path(path_type=Path),
+    shell_complete=complete_file,
     help="Study file with the [data] and [training] to use.",
 )
 @click.option(
@@ -44,6 +46,7 @@ from dnsearch.rundir import RUNS, RunDir
     type=click.Path(path_type=Path),
     help="Where the folder is made [reports].",
 )
+@quiet_option
 def command(
     network: str,
     study: Path | None,
@@ -53,6 +56,7 @@ def command(
     threads: int | None,
     name: str | None,
     to: Path,
+    quiet: bool,
 ) -> int:
     """Train NETWORK in full, measure it on the test images, and write it into reports/NAME.
 
@@ -93,7 +97,7 @@ def command(
     notes += [*images.notes, *plan.notes(), *plan.compile_kernels(config.training)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # from schedulers: as Ctrl-C
     try:
-        with make_watch(run.name, notes) as watch:
+        with make_watch(run.name, notes, quiet) as watch:
             result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
     except KeyboardInterrupt:
         click.echo(f"\ninterrupted\nto go on:  {typed()}")

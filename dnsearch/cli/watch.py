@@ -19,8 +19,11 @@ from dnsearch.training.score import CurvePoint
 
 
 @contextlib.contextmanager
-def make_watch(name: str, notes: Sequence[str]) -> Iterator[Watch]:
-    """A display for this training, whose headline ends with the ``notes``."""
+def make_watch(name: str, notes: Sequence[str], quiet: bool = False) -> Iterator[Watch]:
+    """A display for this training, whose headline ends with the ``notes``; none if ``quiet``."""
+    if quiet:
+        yield Silence()
+        return
     console = Console()
     if not console.is_terminal:
         yield Lines(name, notes, console)
@@ -82,6 +85,16 @@ def point_text(point: CurvePoint) -> str:
     """An epoch's figures, such as ``loss 0.512  validation 14.20 %, loss 0.401``."""
     error = format_value("error", point.error)
     return f"loss {point.train_loss:.4f}  validation {error:>7}, loss {point.loss:.4f}"
+
+
+class Silence:
+    """Shows nothing."""
+
+    def opened(self, opened: Opened) -> None:
+        """Nothing."""
+
+    def epoch(self, point: CurvePoint) -> None:
+        """Nothing."""
 
 
 class Lines:

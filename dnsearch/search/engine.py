@@ -21,6 +21,7 @@ FIRST_FAILURES = 5
 """When so many have failed and none has finished, the study is at fault, not the candidates."""
 
 TIME_IS_UP, INTERRUPTED = "the time is up", "interrupted"
+TRIALS_ARE_DONE = "all trials finished"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Engine:
             return self._known
         if not self.evaluator.running():
             if self._done >= self.budget.trials:
-                return "all trials finished"
+                return TRIALS_ARE_DONE
             if self._exhausted:
                 return "every architecture of the space was tried"
         return TIME_IS_UP if self._time_left() <= 0 else None

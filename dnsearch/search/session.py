@@ -108,6 +108,7 @@ def search(
         store = StudyStore(run, problem.objectives)
         with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
             store.recover()
+            run.ended_file.unlink(missing_ok=True)
             proposer = Proposer(store, problem, study.search, outset.start)
             keeper = Keeper(run, study)
             validation = described["class_counts"]["validation"]
@@ -125,11 +126,13 @@ def search(
                 show(progress)
 
             try:
-                return engine.run(tell)
+                reason = engine.run(tell)
             except KeyboardInterrupt:
-                return INTERRUPTED
+                reason = INTERRUPTED
             finally:
                 keeper.tidy(store.records(), _keys_of(evaluator.running()))
+            run.note_end(reason)
+            return reason
 
 
 def _keys_of(running: list[Running]) -> set[str]:

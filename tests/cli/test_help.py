@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from dnsearch import __version__
 from dnsearch.cli import VERBS, typed
@@ -33,8 +35,24 @@ def test_every_verb_has_help(dnsearch, verb, flag):
     assert out.startswith(f"Usage: dnsearch {verb}")
 
 
-def test_version(dnsearch):
-    assert dnsearch("--version").out == f"dnsearch, version {__version__}\n"
+def test_version_says_where_and_with_what_networks_train(dnsearch):
+    code, out, err = dnsearch("--version")
+    assert (code, err) == (0, "")
+    first, packages, *devices, kernels = out.splitlines()
+    assert first == f"dnsearch, version {__version__}"
+    assert packages.startswith(f"torch {torch.__version__}, ")
+    assert f"Python {platform.python_version()}" in packages
+    assert devices
+    assert all(line.startswith("device: ") for line in devices)
+    assert re.match("kernels: (cpu|portable|triton)", kernels)
+
+
+def test_version_without_a_compiler(dnsearch, monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("the C++ kernels are the CPU's")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    told = "kernels: portable (no C++ compiler 'no-such-compiler'; install one or set CXX)\n"
+    assert dnsearch("--version").out.endswith(told)
 
 
 def test_help_imports_nothing_heavy():
@@ -51,14 +69,14 @@ def test_runs_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "dnsearch", "--version"], capture_output=True, text=True
     )
-    assert done.stdout == f"dnsearch, version {__version__}\n"
+    assert done.stdout.startswith(f"dnsearch, version {__version__}\n")
 
 
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
         (["rnu"], r"there is no verb 'rnu'; did you mean 'run'\?"),
-        (["xyz"], r"there is no verb 'xyz'; known are check, .*, run, scale, train"),
+        (["xyz"], r"there is no verb 'xyz'; known are check, .*, run, scale, status, train"),
         (["--foo"], r"no such option '?--foo'?.* \(see dnsearch --help\)"),
         (["count", "--foo"], r"no such option '?--foo'?.* \(see dnsearch count --help\)"),
         (["count", "densenet121", "x"], r"got unexpected extra argument \(x\) \(see .*\)"),

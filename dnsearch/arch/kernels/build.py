@@ -31,6 +31,11 @@ def compiler() -> list[str]:
     return command
 
 
+def is_built(scalar: str = "float") -> bool:
+    """Whether ``build`` would find the library. Raises KernelError where there is no compiler."""
+    return _library_path(scalar).is_file()
+
+
 def build(scalar: str = "float") -> Path:
     """The library for ``float`` or ``double``; compiled now, in some seconds, if it is not there.
 

@@ -1,0 +1,47 @@
+"""What `dnsearch compare --measure` measures on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from dnsearch.cost.device import Latency
+    from dnsearch.search.compared import Subject
+
+
+class Measured(NamedTuple):
+    """By network: the latency of one image, and the peak of a training step in bytes, None where
+    the system does not tell it. device, threads: where."""
+
+    latencies: tuple[Latency, ...]
+    peaks: tuple[int | None, ...]
+    device: str
+    threads: int
+
+    def record(self, place: int) -> dict[str, Any]:
+        """Of one network, for JSON."""
+        latency = self.latencies[place]
+        return {
+            "latency_ms": latency.ms,
+            "latency_spread_ms": latency.spread_ms,
+            "latency_noisy": latency.unsteady,
+            "peak_train_bytes": self.peaks[place],
+            "device": self.device,
+            "threads": self.threads,
+        }
+
+
+def measure(subjects: Sequence[Subject], batch_size: int, device: str) -> Measured:
+    """Latency of one image in eval mode, by torch's own modules, and memory of a training step of
+    ``batch_size`` images. Raises ConfigError where there is no such device."""
+    from dnsearch.config import StudyConfig, override
+    from dnsearch.cost.device import fresh_peak, latencies_of
+    from dnsearch.rundir import cpu_cores
+    from dnsearch.search.devices import plan_workers
+
+    config = override(StudyConfig(), device=device, workers=1)
+    where, threads = plan_workers(config.search).devices[0], cpu_cores()
+    latencies = [latencies_of([s.arch], s.shape, 1, where, threads)[0] for s in subjects]
+    peaks = [fresh_peak(s.arch, s.shape, batch_size, where, threads) for s in subjects]
+    return Measured(tuple(latencies), tuple(peaks), where, threads)
