@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dnsearch.cli.completion import complete_network
 from dnsearch.rundir import RunDir, atomic
 from dnsearch.text import counted
 
@@ -21,7 +22,7 @@ SHOWN = 3
 
 
 @click.command()
-@click.argument("network")
+@click.argument("network", shell_complete=complete_network)
 @click.argument("pictures", metavar="IMAGE...", nargs=-1, required=True, type=Path)
 @click.option(
     "--csv",
