@@ -33,6 +33,27 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "networks that differ in two things are neighbours",
+        "dnsearch/report/templates/report.js",
+        "changed.length === 1",
+        "changed.length === 2",
+        "tests/report/test_browser.py",
+    ),
+    Fault(
+        "a comparison's difference is the other way round",
+        "dnsearch/report/templates/report.js",
+        "(each - other.draws[i]) / 1e3",
+        "(other.draws[i] - each) / 1e3",
+        "tests/report/test_browser.py",
+    ),
+    Fault(
+        "seeds of the search pass for fresh ones",
+        "dnsearch/report/headline.py",
+        "if confirmed is not None and again is not None and again.test_errors:",
+        "if confirmed is not None:",
+        "tests/report/test_headline.py",
+    ),
+    Fault(
         "replayed steps keep the rate of the recorded one",
         "dnsearch/training/captured.py",
         "                place.fill_(value)",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.metrics import METRICS, format_value
-from dnsearch.confirm.findings import Confirmed
+from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, published_name
 from dnsearch.report.answer import costs_of, ends, export_command, none_to_recommend, sure
 from dnsearch.report.digest import Digest
@@ -122,28 +122,36 @@ def _trust(
     digest: Digest, best: Candidate, confirmed: Confirmed | None, can_test: bool
 ) -> list[Trust]:
     tested = digest.measured_on == "test"
+    again = confirmed.network(best.key) if confirmed else None
     told = [
         Trust(
             tested,
             f"measured on {digest.images:,} {digest.measured_on} images"
             + ("" if tested else ", by which it was chosen"),
         ),
-        Trust(
-            best.seeds > 1,
-            f"trained with {counted(best.seeds, 'seed')} for {format_value('rung', best.rung)}",
-        ),
+        _seeds(best, confirmed, again),
     ]
     if (found := digest.sureness) is not None and not math.isnan(found.probability):
         text = f"the best of {found.candidates} trained networks {sure(found.probability)}"
         told.append(Trust(found.probability > LIKELY, text))
     run = shlex.quote(digest.results.name)
-    if confirmed is not None:
+    if again is not None:
         told.append(Trust(True, "confirmed with fresh seeds on the test images"))
     elif can_test:
         told.append(Trust(False, "not confirmed on the test images yet", f"dnsearch confirm {run}"))
     else:
         told.append(Trust(False, "cannot be confirmed: there are no test images to be had"))
     return told
+
+
+def _seeds(best: Candidate, confirmed: Confirmed | None, again: ConfirmedNetwork | None) -> Trust:
+    """With how many seeds it was trained, at the greatest length that has any."""
+    if confirmed is not None and again is not None and again.test_errors:
+        seeds, epochs, fresh = len(again.test_errors), confirmed.epochs, "fresh "
+    else:
+        seeds, epochs, fresh = best.seeds, best.rung, ""
+    length = format_value("rung", epochs)
+    return Trust(seeds > 1, f"trained with {counted(seeds, f'{fresh}seed')} for {length}")
 
 
 LIKELY = 0.8

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
 
+from dnsearch.analysis.trust import Interval
+from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, published_name
 from dnsearch.report.answer import ends, export_command
 from dnsearch.report.digest import digest
@@ -87,3 +90,33 @@ def test_terms_of_the_glossary_are_linked_once_and_text_is_escaped():
     assert told.count("<a ") == 2
     assert told.startswith("&lt;b&gt; <a")
     assert f'href="#{anchor("on new images")}"' in told
+
+
+def confirmed(candidate, test_errors):
+    network = ConfirmedNetwork(
+        candidate, True, 0.1, test_errors, Interval(0.11, 0.10, 0.12), 0.9, 0.9
+    )
+    return Confirmed((network,), 9, 1000, "macs", certificate=None)
+
+
+def test_fresh_seeds_count_where_the_answer_itself_was_confirmed():
+    found = digest(usual())
+    again = headline(found, confirmed(found.answer, (0.10, 0.11, 0.12)), can_test=True).trust
+    assert [line.text for line in again if line.holds][-2:] == [
+        "trained with 3 fresh seeds for 9 epochs",
+        "confirmed with fresh seeds on the test images",
+    ]
+    other = next(each for each in found.finished if each is not found.answer)
+    without = headline(found, confirmed(other, (0.10, 0.11)), can_test=True).trust
+    assert not any("fresh" in line.text for line in without)
+    assert without[-1].command.startswith("dnsearch confirm")
+
+
+def test_a_published_network_that_was_confirmed_has_its_test_error_beside():
+    results = usual()
+    found = digest(results)
+    arch = closest(results, found.answer.arch, without={found.answer.key})
+    published = dataclasses.replace(found.finished[0], arch=arch)
+    told = headline(found, confirmed(published, (0.11,)), can_test=True)
+    shown = dict(told.beside)["published, alike in cost"]
+    assert shown.endswith("11.00 % (10.00 to 12.00 %) test error")
