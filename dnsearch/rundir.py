@@ -40,6 +40,9 @@ from dnsearch.errors import RunError, nearest
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
 
+RESULT_FILE, NETWORK_FOLDER = "result.json", "network"
+"""In the folder of a training of one network: its result, and the network as an export."""
+
 _ASIDE = ".unfinished"  # left by a killed process; removed by the next one to lock the run
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGES = ("torch", "optuna", "numpy", "pandas", "plotly", "moocore", "fvcore")
@@ -199,6 +202,13 @@ class RunDir:
     def note_end(self, reason: str) -> None:
         """Writes why a sitting of the search has ended. Raises RunError."""
         write_json(self.ended_file, {"reason": reason, "when": _now()})
+
+    def end_reason(self) -> str:
+        """Why the last sitting of the search ended; empty where it is under way or was killed.
+        Raises RunError."""
+        if not self.ended_file.is_file():
+            return ""
+        return str(self.read_json(self.ended_file.name, "reason")["reason"])
 
     def holder(self) -> Holder | None:
         """The process that has locked the run, None where none has.

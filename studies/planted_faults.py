@@ -112,8 +112,8 @@ FAULTS = (
     Fault(
         "workers share a GPU beyond its memory",
         "dnsearch/search/devices.py",
-        "need <= device_memory(device)",
-        "need <= 10 * device_memory(device)",
+        "int(device_memory(gpu) / need)",
+        "int(10 * device_memory(gpu) / need)",
         "tests/search/test_devices.py",
     ),
     Fault(

@@ -12,20 +12,28 @@ import click
 
 from dnsearch.cli.completion import complete_network
 from dnsearch.cli.count import input_shape
-from dnsearch.cli.networks import Asked, find_network, is_file_or_folder, whole_run
+from dnsearch.cli.networks import (
+    Asked,
+    exported_shape,
+    find_network,
+    is_file_or_folder,
+    whole_run,
+)
 from dnsearch.errors import ConfigError
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE, RunDir
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dnsearch.arch.config import ArchConfig
     from dnsearch.search.compared import Subject, Tested
     from dnsearch.search.results import Results
 
 MOST = 26
 """Networks at a time: each has a letter."""
 
-EXPORT_FILE, RESULT_FILE, NETWORK_FOLDER = "export.json", "result.json", "network"
+EXPORT_FILE = "export.json"
+"""As ``export.bundle`` has it, which imports torch."""
 
 
 @click.command()
@@ -94,7 +102,7 @@ def subjects(networks: Sequence[str], shape: str | None = None) -> list[Subject]
     runs = [each.results for each in asked if each.results is not None]
     found = []
     for name, each in zip(networks, asked, strict=True):
-        arch, own, results = each.arch, each.shape or _exported_shape(name), each.results
+        arch, own, results = each.arch, each.shape or _shape_beside(name, each.arch), each.results
         tested = None
         if results is None:
             tested, fingerprint = _measured_before(name)
@@ -129,14 +137,10 @@ def _knowing(arch: Any, runs: Sequence[Results]) -> Results | None:
     return next((r for r in runs if adapted(arch, r).key in r.archs), None)
 
 
-def _exported_shape(name: str) -> tuple[int, int, int] | None:
+def _shape_beside(name: str, arch: ArchConfig) -> tuple[int, int, int] | None:
     folder = _network_folder(name)
-    if folder is not None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            text = (folder / "preprocessing.json").read_text(encoding="utf-8")
-            channels, height, width = map(int, json.loads(text)["shape"])
-            return channels, height, width
-    return None
+    told = exported_shape(folder) if folder else None
+    return input_shape(told, arch) if told else None
 
 
 def _network_folder(name: str) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from pathlib import Path
@@ -17,7 +16,7 @@ from dnsearch.analysis.metrics import MISSING
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.cli.completion import complete_network
-from dnsearch.cli.networks import Asked, find_network, is_file_or_folder
+from dnsearch.cli.networks import Asked, exported_shape, find_network, is_file_or_folder
 from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
 from dnsearch.errors import ConfigError
 
@@ -69,7 +68,7 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
     if shape is None and asked is not None and asked.shape is not None:
         shape = "x".join(map(str, asked.shape))
     if shape is None and network and is_file_or_folder(network):  # perhaps of dnsearch export
-        shape = _exported_shape(Path(network))
+        shape = exported_shape(Path(network))
     arch = _architecture(asked, given)
     channels, height, width = input_shape(shape, arch)
     name = arch.describe() if given or not network else network
@@ -118,13 +117,6 @@ def _architecture(asked: Asked | None, flags: dict[str, Any]) -> ArchConfig:
     if "-" in flags.get("transition", ""):
         flags["transition"] = tuple(flags["transition"].split("-"))
     return base.replace(**flags)
-
-
-def _exported_shape(folder: Path) -> str | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        text = (folder / "preprocessing.json").read_text(encoding="utf-8")
-        return "x".join(map(str, json.loads(text)["shape"]))
-    return None
 
 
 def _blocks(text: str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.cli.completion import complete_pick, complete_run
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import NETWORK_FOLDER, RunDir
 
 if TYPE_CHECKING:
     from dnsearch.export.formats import Format
@@ -75,7 +75,6 @@ def _train(
     """Trains the network in full in a folder of its own, and copies what that exports."""
     from dnsearch.cli import train
     from dnsearch.export.bundle import copy_bundle, require_new
-    from dnsearch.export.trained import NETWORK_FOLDER
 
     require_new(to)
     name = f"{folder.name}-{key}"

@@ -36,9 +36,10 @@ def measure(subjects: Sequence[Subject], batch_size: int, device: str) -> Measur
     """Latency of one image in eval mode, by torch's own modules, and memory of a training step of
     ``batch_size`` images. Raises ConfigError where there is no such device."""
     from dnsearch.config import StudyConfig, override
-    from dnsearch.cost.device import fresh_peak, latencies_of
+    from dnsearch.cost.device import latencies_of
     from dnsearch.rundir import cpu_cores
     from dnsearch.search.devices import plan_workers
+    from dnsearch.training.peak import fresh_peak
 
     config = override(StudyConfig(), device=device, workers=1)
     where, threads = plan_workers(config.search).devices[0], cpu_cores()

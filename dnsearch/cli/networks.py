@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +70,14 @@ def _of_run(run: RunDir, read: Callable[[RunDir], Results], query: str = "") -> 
     channels, height, width = results.data["shape"]
     shape = channels, height, width
     return Asked(found.name, folder, found.arch, results.study, shape, results)
+
+
+def exported_shape(folder: Path) -> str | None:
+    """The shape CxHxW of the images of the export in a folder, None where it is no export."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        text = (folder / "preprocessing.json").read_text(encoding="utf-8")
+        return "x".join(map(str, json.loads(text)["shape"]))
+    return None
 
 
 def is_file_or_folder(network: str) -> bool:

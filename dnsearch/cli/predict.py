@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.cli.completion import complete_network
-from dnsearch.rundir import RunDir, atomic
+from dnsearch.rundir import NETWORK_FOLDER, RunDir, atomic
 from dnsearch.text import counted
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def _predictor(network: str) -> Predictor:
     """Raises as ``find_network`` does, and RunError where the weights of a run's network were not
     kept."""
     from dnsearch.export.predictor import Predictor
-    from dnsearch.export.trained import NETWORK_FOLDER
 
     folder = Path(network)
     if RunDir.known(network) is None and os.path.isdir(folder):  # a long name makes Path's raise

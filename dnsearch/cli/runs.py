@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnsearch.errors import DnsearchError
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RESULT_FILE, RunDir
 
 LEAST_ERROR = "least-error"
 """As ``analysis.picks`` has it, which imports NumPy."""
@@ -25,7 +25,7 @@ LEAST_ERROR = "least-error"
 INTERRUPTED = "interrupted"
 """As ``search.engine`` has it, which imports Optuna."""
 
-REPLAY_FILE, RESULT_FILE = "trajectories.parquet", "result.json"
+REPLAY_FILE = "trajectories.parquet"
 
 
 class Kind(StrEnum):
@@ -124,7 +124,7 @@ def _search(run: RunDir, changed: float) -> Listed:
     study = tomllib.loads(run.study_file.read_text(encoding="utf-8"))["search"]
     done, seconds = _trained(run.database)
     kind = Kind.SCALING if study["sampler"] == "scaling" else Kind.SEARCH
-    reason = _ended(run)
+    reason = run.end_reason()
     state = RunState.INTERRUPTED if reason in ("", INTERRUPTED) else RunState.DONE
     if not reason and (done >= study["trials"] or seconds >= study.get("time", float("inf"))):
         state = RunState.DONE  # a run of an earlier version, which did not say why it ended
@@ -132,13 +132,6 @@ def _search(run: RunDir, changed: float) -> Listed:
         state, reason = RunState.RUNNING, ""
     answer = _answer(run)
     return Listed(run.path, kind, state, changed, done, int(study["trials"]), reason, answer)
-
-
-def _ended(run: RunDir) -> str:
-    """Why the last sitting ended; empty where it is under way or was killed."""
-    if not run.ended_file.is_file():
-        return ""
-    return str(run.read_json(run.ended_file.name, "reason")["reason"])
 
 
 def _trained(database: Path) -> tuple[int, float]:

@@ -128,7 +128,8 @@ def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
 def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
     from dnsearch.analysis.baseline import baseline
     from dnsearch.analysis.metrics import duration, format_value
-    from dnsearch.export.trained import NETWORK_FOLDER, RESULT_FILE, error_labels, figures
+    from dnsearch.export.trained import error_labels, figures
+    from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE
 
     done = f"{values['epochs']} epochs in {duration(values['seconds'])} of training"
     click.echo(f"\n{'finished before' if again else 'finished'}: {done}")

@@ -230,6 +230,11 @@ class ObjectivesConfig(Section):
                 rule += " and at most 1" if name == "error" else ""
                 raise ConfigError(field, rule, value)
 
+    @property
+    def first_known_cost(self) -> str:
+        """The first cost that is known before training; MACs where there is none."""
+        return next((cost for cost in self.costs if cost != "latency_ms"), "macs")
+
     def require_classes(self, classes: int) -> None:
         """Raises ConfigError where the error means nothing with so many classes."""
         if self.error == "top5" and classes < TOP5_CLASSES:

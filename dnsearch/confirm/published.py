@@ -76,7 +76,7 @@ def closest(results: Results, answer: ArchConfig, without: Collection[str]) -> A
              and arch.least_size <= min(model.shape[1:])]  # fmt: skip
     if not known:
         return None
-    cost = next((c for c in results.study.objectives.costs if c != "latency_ms"), "macs")
+    cost = results.study.objectives.first_known_cost
     columns = vars(model.of_archs(ArchArrays.of(known)))
     fits = np.ones(len(known), bool)
     for name, bound in model.bounds.items():

@@ -20,7 +20,7 @@ from dnsearch.cost.formula import cost_of
 from dnsearch.data import check_test
 from dnsearch.export.bundle import scored_network, write_bundle
 from dnsearch.export.card import Card, ClassErrors, error_text
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE, RunDir, write_json
 from dnsearch.training.full import (
     FullTraining,
     Trained,
@@ -30,7 +30,6 @@ from dnsearch.training.full import (
 )
 from dnsearch.training.measured import Measured, write_confusion
 
-RESULT_FILE, NETWORK_FOLDER = "result.json", "network"
 COSTS = ("macs", "params", "activations")
 
 

@@ -17,6 +17,7 @@ from dnsearch.cost.formula import stage_costs
 from dnsearch.report.answer import ends
 from dnsearch.report.digest import Digest
 from dnsearch.report.parts import error_interval
+from dnsearch.report.summary import plain
 
 PARTS = ("macs", "params", "activations")
 """Costs that are shown stage by stage."""
@@ -64,7 +65,7 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
             "stages": stages[i],
             "error": each.predicted_error if each.counts else None,
             "draws": draws.get(each.key),
-            "costs": {n: _known(each.figure(n)) for n in (*PARTS, "train_bytes", "latency_ms")},
+            "costs": {n: plain(each.figure(n)) for n in (*PARTS, "train_bytes", "latency_ms")},
             "figures": _figures(each, digest, confirmed),
             "curve": [[p.epoch, p.error] for p in each.curve],
             "commands": _commands(each, digest),
@@ -133,7 +134,3 @@ def _commands(network: Candidate, digest: Digest) -> list[str]:
     if network.counts:
         told.append(f"dnsearch export {run} --pick {key} --to {key}")
     return told
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dnsearch.analysis import picks, reference
+from dnsearch.analysis import picks
 from dnsearch.analysis.baseline import Baseline
 from dnsearch.analysis.candidates import (
     Basis,
@@ -183,7 +183,7 @@ def digest(results: Results, change: Change | None = None) -> Digest:
     and ``images["validation"]``, as ``PreparedData.describe`` gives them.
     """
     costs, runs = results.study.objectives.costs, results.measured
-    point = _reference(results, finished(runs))
+    point = results.reference()
     values = np.stack([figures(runs, name) for name in ("error", *costs)], axis=1)
     values[[not run.counts for run in runs]] = np.nan
     return Digest(
@@ -199,16 +199,4 @@ def digest(results: Results, change: Change | None = None) -> Digest:
             keys=[run.key for run in runs],
         ),
         change=change,
-    )
-
-
-def _reference(results: Results, done: Sequence[Candidate]) -> dict[str, float]:
-    channels, height, width = results.data["shape"]
-    classes = len(results.data["classes"])
-    space = results.study.space.build(channels, classes)
-    ended = [(c.finished_after, c.latency_ms) for c in done if c.arch in space]
-    first = reference.first_latency(ended)
-    least = results.baseline.error
-    return reference.reference_point(
-        results.study, (channels, height, width), classes, first, least
     )

@@ -8,10 +8,10 @@ import shlex
 from typing import NamedTuple
 
 from dnsearch.analysis.candidates import Candidate
-from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.analysis.metrics import format_value
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, published_name
-from dnsearch.report.answer import costs_of, ends, export_command, none_to_recommend, sure
+from dnsearch.report.answer import costs_of, ends, export_command, none_to_recommend, saved_by, sure
 from dnsearch.report.digest import Digest
 from dnsearch.report.parts import error_interval
 from dnsearch.text import counted
@@ -70,7 +70,7 @@ def _published(
     arch = closest(results, best.arch, without={best.key})
     if arch is None:
         return []
-    name, cost = published_name(arch), _first_cost(digest)
+    name, cost = published_name(arch), results.study.objectives.first_known_cost
     costs = format_value(cost, getattr(cost_model(results).cost(arch), cost))
     trained = next((each for each in digest.finished if each.key == arch.key), None)
     tested = confirmed.network(arch.key) if confirmed else None
@@ -83,21 +83,13 @@ def _published(
     return [("published, alike in cost", f"{name} at {costs}: {error}")]
 
 
-def _first_cost(digest: Digest) -> str:
-    """The first of the study's costs that is known before training."""
-    return next((name for name in digest.costs if name != "latency_ms"), "macs")
-
-
 def _as_good(digest: Digest) -> list[str]:
     found = digest.as_good
-    if found is None or digest.answer is None:
+    if found is None:
         return []
-    network, first = found.network, digest.costs[0]
-    saved = 1 - network.figure(first) / digest.answer.figure(first)
-    return [
-        f"{network.name}: {format_value('error', network.predicted_error)} with "
-        f"{100 * saved:.0f} % less {METRICS[first].short}"
-    ]
+    network = found.network
+    error = format_value("error", network.predicted_error)
+    return [f"{network.name}: {error} with {saved_by(network, digest)}"]
 
 
 def _searched(digest: Digest) -> str:

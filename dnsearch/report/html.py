@@ -88,10 +88,15 @@ _TERM = re.compile(
 
 def _figure_json(figure: go.Figure) -> Markup:
     """The figure for ``Plotly.newPlot``, safe inside a script element."""
-    return Markup(str(figure.to_json()).replace("<", "\\u003c"))
+    return _in_script(str(figure.to_json()))
 
 
 def _data_json(values: Any) -> Markup:
     """The values for ``JSON.parse``, safe inside a script element."""
-    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _in_script(
+        json.dumps(values, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    )
+
+
+def _in_script(text: str) -> Markup:
     return Markup(text.replace("<", "\\u003c"))

@@ -102,15 +102,15 @@ def render(
 def _content(
     digest: Digest, confirmed: Confirmed | None, scaling: Scaling | str | None
 ) -> dict[str, Any]:
-    results = digest.results
+    results, can_test = digest.results, _can_test(digest)
     return {
         "kind": "report",
         "name": results.name,
         "answer": answer(digest),
-        "headline": headline(digest, confirmed, _can_test(digest)),
+        "headline": headline(digest, confirmed, can_test),
         "facts": _facts(digest),
         "cards": _cards(digest, confirmed),
-        "trust": _trust(digest, confirmed),
+        "trust": _trust(digest, confirmed, can_test),
         "confirmed": confirmed_section(confirmed) if confirmed else None,
         "scaling": scaling_section(scaling) if scaling else None,
         "classes": class_section(digest, confirmed),
@@ -196,7 +196,7 @@ def _labelled(name: str, value: float) -> tuple[str, str]:
     return short, format_value(name, value).removesuffix(short).rstrip()
 
 
-def _trust(digest: Digest, confirmed: Confirmed | None) -> list[str]:
+def _trust(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> list[str]:
     """How much the errors can be trusted, in plain sentences."""
     best = digest.answer
     if best is None:
@@ -211,7 +211,7 @@ def _trust(digest: Digest, confirmed: Confirmed | None) -> list[str]:
         "The least of many measured errors is biased low, because it decided which network is "
         "taken (selection bias).",
         *_predicted(digest),
-        *_unseen(digest, confirmed),
+        *_unseen(digest, confirmed, can_test),
     ]
 
 
@@ -230,10 +230,10 @@ def _measured(digest: Digest, images: int) -> str:
     return f"{told}{what}; the ± is the binomial standard error of that count alone."
 
 
-def _unseen(digest: Digest, confirmed: Confirmed | None) -> list[str]:
+def _unseen(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> list[str]:
     if confirmed is not None:
         return ["The results with fresh seeds on the test images are below."]
-    if not _can_test(digest):
+    if not can_test:
         return []
     return [
         "The test images have not been used: dnsearch confirm "

@@ -44,12 +44,9 @@ class Plan:
         from dnsearch.cost.device import device_memory
 
         need = CONTEXT_BYTES + RESERVE * train_bytes
-        kept = [
-            device
-            for i, device in enumerate(self.devices)
-            if (self.devices[:i].count(device) + 1) * need <= device_memory(device)
-            or device not in self.devices[:i]
-        ]
+        room = {gpu: max(1, int(device_memory(gpu) / need)) for gpu in set(self.devices)}
+        place = [(gpu, self.devices[:i].count(gpu)) for i, gpu in enumerate(self.devices)]
+        kept = [gpu for gpu, before in place if before < room[gpu]]
         return Plan(tuple(kept), max(1, cpu_cores() // len(kept)))
 
     def activation_bytes(self, recipe: TrainingConfig) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dnsearch.analysis import picks
-from dnsearch.analysis.candidates import Candidate, figures, finished
+from dnsearch.analysis.candidates import Candidate, figures
 from dnsearch.analysis.comparison import (
     Difference,
     Lead,
@@ -34,7 +34,6 @@ from dnsearch.analysis.confidence import LEVEL, best_probability
 from dnsearch.analysis.metrics import error_label
 from dnsearch.analysis.pareto import Axis, hypervolume
 from dnsearch.analysis.predictions import Predictions
-from dnsearch.analysis.reference import first_latency, reference_point
 from dnsearch.arrays import Floats
 from dnsearch.config import StudyConfig, differences
 from dnsearch.search.compared import Told, told_by, why_not_comparable
@@ -165,13 +164,7 @@ def _reference(run: Results, costs: tuple[str, ...]) -> dict[str, float]:
     own = run.study.objectives
     given = {n: value for n, value in own.reference.items() if n in ("error", *costs)}
     objectives = own.model_copy(update={"costs": costs, "reference": given})
-    study = run.study.model_copy(update={"objectives": objectives})
-    channels, height, width = run.data["shape"]
-    classes = len(run.data["classes"])
-    space = study.space.build(channels, classes)
-    ended = [(c.finished_after, c.latency_ms) for c in finished(run.measured) if c.arch in space]
-    shape = (channels, height, width)
-    return reference_point(study, shape, classes, first_latency(ended), run.baseline.error)
+    return run.reference(objectives)
 
 
 def _costs(members: Sequence[Candidate], costs: Sequence[str]) -> Floats:

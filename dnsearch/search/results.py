@@ -16,12 +16,13 @@ from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.candidates import Candidate, by_network, figures, finished
 from dnsearch.analysis.confidence import LEVEL
 from dnsearch.analysis.predictions import Predictions
+from dnsearch.analysis.reference import first_latency, reference_point
 from dnsearch.analysis.regret import Regret
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import SearchSpace
 from dnsearch.arrays import Ints
-from dnsearch.config import StudyConfig, load_study
+from dnsearch.config import ObjectivesConfig, StudyConfig, load_study
 from dnsearch.cost.formula import Cost
 from dnsearch.rundir import RunDir
 from dnsearch.search.confirmed import (
@@ -109,7 +110,8 @@ class Results:
         tests = {key: errors for key, errors in found.items() if errors}
         if not images or before is None or not any(key in before.place for key in tests):
             return self.predictions
-        costs = {c.key: math.log(c.figure(self._log_cost)) for c in self.measured}
+        cost = self.study.objectives.first_known_cost
+        costs = {c.key: math.log(c.figure(cost)) for c in self.measured}
         log_cost = np.array([costs[key] for key in before.keys])
         rng = np.random.default_rng(derived_seed("confirmed", self.study.search.seed))
         return with_confirmed(before, tests, log_cost, images, epochs, rng)
@@ -129,11 +131,6 @@ class Results:
         if not tests.images:
             return 0.0
         return effective_images(self.study.objectives.error, tests.by_class or [tests.images])
-
-    @property
-    def _log_cost(self) -> str:
-        """The first cost that is known of all candidates."""
-        return next((c for c in self.study.objectives.costs if c != "latency_ms"), "macs")
 
     def _from_own_runs(self) -> Predictions | None:
         """Where the search has too few training runs for a surrogate: each network's own mean, with
@@ -183,6 +180,20 @@ class Results:
     def baseline(self) -> Baseline:
         """Of a network that has learnt nothing."""
         return baseline(self.data, self.study.objectives.error)
+
+    def reference(self, objectives: ObjectivesConfig | None = None) -> dict[str, float]:
+        """The reference point of hypervolumes, by objective; by these objectives in place of the
+        study's, if they are given."""
+        study = self.study
+        if objectives is not None:
+            study = study.model_copy(update={"objectives": objectives})
+        channels, height, width = self.data["shape"]
+        classes = len(self.data["classes"])
+        space = study.space.build(channels, classes)
+        done = finished(self.measured)
+        first = first_latency([(c.finished_after, c.latency_ms) for c in done if c.arch in space])
+        shape = channels, height, width
+        return reference_point(study, shape, classes, first, self.baseline.error)
 
     @cached_property
     def picks(self) -> Mapping[str, Candidate]:

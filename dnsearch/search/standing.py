@@ -95,7 +95,7 @@ class Observer:
             # what a killed process has left open is under way no more
             running=_running([*store.logs.values(), *fresh]) if holder else (),
             best=_best(records),
-            reason="" if holder else self._reason(),
+            reason="" if holder else self.run.end_reason(),
         )
 
     def _opened(self) -> StudyStore:
@@ -103,11 +103,6 @@ class Observer:
         if self._store is None or not self._store.logs[SEARCH].trials():
             self._store = StudyStore(self.run, names=(SEARCH, REFERENCES), read_only=True)
         return self._store
-
-    def _reason(self) -> str:
-        if not self.run.ended_file.is_file():
-            return ""
-        return str(self.run.read_json(self.run.ended_file.name, "reason")["reason"])
 
 
 def _is_lower(record: Record, study: StudyConfig) -> bool:

@@ -44,10 +44,11 @@ REMEDY = "a lower training.learning_rate or a training.clip_norm may help"
 VALIDATION_BATCH = 500
 """Images evaluated at a time."""
 
-Step = Callable[[Tensor, Tensor, float], None]
-
 SAVE_SECONDS = 10
 """A training saves its state after an epoch if this long ago it last did."""
+
+Step = Callable[[Tensor, Tensor, float], None]
+"""Trains on a batch: images (n, c, h, w) uint8, labels (n,), the learning rate."""
 
 
 class TrainingFailed(Exception):
@@ -183,8 +184,7 @@ class Trainer:
         return mean
 
     def stepper(self, record: Record | None = None) -> Step:
-        """What trains the model, in training mode, on a batch: images (n, c, h, w) uint8, labels
-        (n,), the learning rate.
+        """What trains the model, which must be in training mode, on a batch.
 
         ``record`` makes later steps faster with equal results; None is a CUDA graph on a GPU.
         """

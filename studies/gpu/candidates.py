@@ -22,9 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
-from card import DEVICE, Table
+from card import DEVICE, Table, networks
 
 from dnsearch.arch import ArchConfig
 from dnsearch.config import StudyConfig, load_study
@@ -76,13 +75,6 @@ def main() -> None:
             f"{n}: {r:,.0f} ({r / found[0]:.2f})" for n, r in zip(SHARED, found, strict=True)
         )
         say(f"{options.kernels:<12}{'   '.join(figures)}")
-
-
-def networks(study: StudyConfig, count: int) -> list[ArchConfig]:
-    """A sample of the study's space, the same every time."""
-    space = study.space.build(1, 10)
-    points = space.points(np.random.default_rng(0), count)
-    return [points.config(i) for i in range(count)]
 
 
 @contextmanager

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 import statistics
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "performance"))
+from measure import networks, torchvision_network
+
+__all__ = ["DEVICE", "Table", "networks", "peak", "rates", "timed", "torchvision_network"]
 
 TABLES = Path("reports/gpu")
 DEVICE = torch.device("cuda:0")
@@ -36,14 +39,6 @@ class Table:
         self.lines.append(line)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
-
-
-def torchvision_densenet() -> Any:
-    """torchvision's densenet module."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from torchvision.models import densenet
-    return densenet
 
 
 def rates() -> tuple[float, float]:

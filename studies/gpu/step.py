@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from card import DEVICE, Table, peak, rates, timed, torchvision_densenet
+from card import DEVICE, Table, peak, rates, timed, torchvision_network
 from torch import nn
 
 from dnsearch.arch import ArchConfig, DenseNet, preset
@@ -136,7 +136,7 @@ def ways(config: ArchConfig, compiled: bool) -> dict[str, Callable[[Trainer], No
         return change
 
     def theirs(trainer: Trainer) -> None:
-        replace(trainer, torchvision_network(config))
+        replace(trainer, published(config))
 
     def theirs_compiled(trainer: Trainer) -> None:
         theirs(trainer)
@@ -159,22 +159,10 @@ def replace(trainer: Trainer, model: nn.Module) -> None:
     trainer.averaged = AveragedWeights(model, trainer.recipe.ema)  # type: ignore[arg-type]
 
 
-def torchvision_network(config: ArchConfig) -> nn.Module:
+def published(config: ArchConfig) -> nn.Module:
     """torchvision's, channels-last; as dnsearch builds it where torchvision has no such network."""
-    if not isinstance(config.growth_rate, int):
-        return DenseNet(config).to(DEVICE).to(memory_format=torch.channels_last)  # pyright: ignore
-    theirs = torchvision_densenet().DenseNet(
-        config.growth_rate,
-        config.block_config,
-        config.num_init_features,
-        config.bn_size,
-        num_classes=config.num_classes,
-    )
-    if config.stem == "cifar":
-        for name in ("norm0", "relu0", "pool0"):
-            setattr(theirs.features, name, nn.Identity())
-        width = config.num_init_features
-        theirs.features.conv0 = nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False)
+    own = not isinstance(config.growth_rate, int)
+    theirs = DenseNet(config) if own else torchvision_network(config)
     return theirs.to(DEVICE).to(memory_format=torch.channels_last)  # pyright: ignore
 
 

@@ -21,9 +21,9 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from measure import Record
+from measure import Record, networks
 
-from dnsearch.arch import ArchConfig, DenseNet
+from dnsearch.arch import DenseNet
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.data import DeviceData, prepare
 from dnsearch.rundir import RunDir, cpu_cores
@@ -34,13 +34,6 @@ from dnsearch.training.device import set_up
 
 COUNT, ROUNDS = 6, 2
 DEMANDED = 2.0
-
-
-def networks(study: StudyConfig) -> list[ArchConfig]:
-    """A sample of the study's space, the same every time."""
-    space = study.space.build(1, 10)
-    points = space.points(np.random.default_rng(0), COUNT)
-    return [points.config(i) for i in range(COUNT)]
 
 
 def in_one_process(study: StudyConfig, plain: bool, threads: int) -> list[float]:
@@ -58,7 +51,7 @@ def _train_all(study: StudyConfig, plain: bool, threads: int) -> list[float]:
         set_up("cpu", threads)
     data, recipe = DeviceData(prepare(study.data), "cpu"), study.training
     errors = []
-    for seed, arch in enumerate(networks(study)):
+    for seed, arch in enumerate(networks(study, COUNT)):
         ours = as_torch_has_it if plain else DenseNet.use_kernels
         with patch.object(DenseNet, "use_kernels", ours):
             trainer = Trainer(arch, data, recipe, seed)
@@ -79,7 +72,7 @@ def by_workers(study: StudyConfig) -> list[float]:
         local_workers(study, prepare(study.data), RunDir(Path(folder)), plan) as evaluator,
     ):
         rung = study.training.rungs[-1]
-        jobs = [Job(i, arch, rung, i) for i, arch in enumerate(networks(study))]
+        jobs = [Job(i, arch, rung, i) for i, arch in enumerate(networks(study, COUNT))]
         done = 0
         while done < COUNT:
             while jobs and len(evaluator.running()) < evaluator.capacity:

@@ -14,7 +14,7 @@ import copy
 import sys
 
 import torch
-from measure import Record, paired, torchvision_densenet
+from measure import Record, paired, torchvision_network
 from torch import nn
 
 from dnsearch.arch import ArchConfig, DenseNet, preset
@@ -34,30 +34,13 @@ CASES = {  # network, side of its images, batch, most of torchvision's step and 
 MOST_SAVED = 0.32
 
 
-def cifar(densenet, config: ArchConfig) -> nn.Module:
-    """torchvision's network; for small images with the paper's stem, one 3x3 convolution."""
-    theirs = densenet.DenseNet(
-        config.growth_rate,
-        config.block_config,
-        config.num_init_features,
-        config.bn_size,
-        num_classes=config.num_classes,
-    )
-    if config.stem == "cifar":
-        for name in ("norm0", "relu0", "pool0"):
-            setattr(theirs.features, name, nn.Identity())
-        theirs.features.conv0 = nn.Conv2d(3, config.num_init_features, 3, padding=1, bias=False)
-    return theirs
-
-
 def main(threads: int) -> None:
     """Measures and prints."""
     torch.set_num_threads(threads)
-    densenet = torchvision_densenet()
     say = Record(f"cpu_step-{threads}", f"python studies/performance/cpu_step.py {threads}")
     before = {}
     for name, (config, side, batch, *demanded) in CASES.items():
-        models, images, labels = prepared(densenet, config, side, batch)
+        models, images, labels = prepared(config, side, batch)
         say(f"{name}, batch {batch}, {threads} threads; times are ratios to torchvision's")
         say(f"{'':<14}{'step':>7}{'inference':>11}{'saved':>8}")
         kept = {n: saved_bytes(m.train(), images) for n, m in models.items()}
@@ -88,7 +71,7 @@ def main(threads: int) -> None:
     keep_pages()
     say("the same step with malloc told to keep its pages, as in dnsearch's workers")
     for name, (config, side, batch, *_) in CASES.items():
-        models, images, labels = prepared(densenet, config, side, batch)
+        models, images, labels = prepared(config, side, batch)
         both = {n: stepper(models[n].train(), images, labels) for n in ("torchvision", "cpu")}
         step = paired(both, ROUNDS)
         say(
@@ -98,11 +81,11 @@ def main(threads: int) -> None:
     say.write()
 
 
-def prepared(densenet, config: ArchConfig, side: int, batch: int):
+def prepared(config: ArchConfig, side: int, batch: int):
     """torchvision's network and ours of the same weights, images and labels."""
     if side < 224:
         config = config.replace(stem="cifar", num_classes=10)
-    theirs = cifar(densenet, config)
+    theirs = torchvision_network(config)
     nhwc = copy.deepcopy(theirs).to(memory_format=torch.channels_last)  # pyright: ignore
     models: dict[str, nn.Module] = {"torchvision": theirs, "its NHWC": nhwc}
     for kernels in ("reference", "portable", "cpu"):

@@ -1,4 +1,4 @@
-"""What the performance studies share: the real torchvision, paired timings, and records.
+"""What the performance studies share: the real torchvision, networks, paired timings, records.
 
 A record is what a study printed, with machine and date, under ``reports/performance/``.
 """
@@ -6,6 +6,7 @@ A record is what a study printed, with machine and date, under ``reports/perform
 from __future__ import annotations
 
 import datetime
+import functools
 import gc
 import statistics
 import time
@@ -14,23 +15,54 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
+from dnsearch.arch import ArchConfig
+from dnsearch.config import StudyConfig
 from dnsearch.rundir import environment
 
 RECORDS = Path(__file__).parents[2] / "reports" / "performance"
 
 
+@functools.cache
 def torchvision_densenet() -> Any:
     """torchvision's densenet module; its C extension need not load beside a CPU build of torch."""
-    library = torch.library.Library("torchvision", "DEF")
+    library = None if torch.cuda.is_available() else torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor a) -> Tensor")
+        if library is not None:
+            library.define(f"{operator}(Tensor a) -> Tensor")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torchvision.models import densenet
-    library._destroy()
+    if library is not None:
+        library._destroy()
     return densenet
+
+
+def torchvision_network(config: ArchConfig) -> nn.Module:
+    """torchvision's network; for small images with the paper's stem, one 3x3 convolution."""
+    theirs = torchvision_densenet().DenseNet(
+        config.growth_rate,
+        config.block_config,
+        config.num_init_features,
+        config.bn_size,
+        num_classes=config.num_classes,
+    )
+    if config.stem == "cifar":
+        for name in ("norm0", "relu0", "pool0"):
+            setattr(theirs.features, name, nn.Identity())
+        width = config.num_init_features
+        theirs.features.conv0 = nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False)
+    return theirs
+
+
+def networks(study: StudyConfig, count: int) -> list[ArchConfig]:
+    """A sample of the study's space for grey images, the same every time."""
+    space = study.space.build(1, 10)
+    points = space.points(np.random.default_rng(0), count)
+    return [points.config(i) for i in range(count)]
 
 
 def paired(

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from dnsearch.analysis import metrics, picks
+from dnsearch.cli import compare, runs
 from dnsearch.config import parse_study
+from dnsearch.export import bundle
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.evaluators.base import SEARCH, Job
@@ -241,3 +244,10 @@ def test_status_of_a_damaged_run(refused, reports):
     assert refused("status", "done").startswith(
         "reports/done/study.db: cannot be used as Optuna storage"
     )
+
+
+def test_names_that_are_copied_to_save_an_import_are_the_originals():
+    assert runs.LEAST_ERROR == picks.LEAST_ERROR
+    assert runs.INTERRUPTED == INTERRUPTED
+    assert runs._KINDS == metrics._KINDS
+    assert compare.EXPORT_FILE == bundle.EXPORT_FILE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dnsearch.arch.presets import PRESETS
-from dnsearch.cost.device import fresh_peak
 from dnsearch.cost.formula import cost_of
+from dnsearch.training.peak import fresh_peak
 
 
 def test_a_peak_holds_what_a_step_has_to_keep():
