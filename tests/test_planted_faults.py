@@ -18,6 +18,7 @@ SPEC.loader.exec_module(MODULE)
 @pytest.mark.parametrize("fault", MODULE.FAULTS, ids=lambda fault: fault.name)
 def test_every_fault_changes_one_place_of_code_that_is_there(fault):
     assert MODULE.plantable(fault)
-    text = (MODULE.ROOT / fault.file).read_text("utf-8").replace(fault.old, fault.new)
-    compile(text, fault.file, "exec")
+    if fault.file.endswith(".py"):
+        text = (MODULE.ROOT / fault.file).read_text("utf-8").replace(fault.old, fault.new)
+        compile(text, fault.file, "exec")
     assert all((MODULE.ROOT / name).exists() for name in fault.tests.split())

@@ -1,6 +1,6 @@
 """Is dnsearch's network better than the published shapes at equal MACs? CIFAR-10 at 32x32.
 
-    python studies/proof/proof.py 10M [--epochs 15] [--compute 1e13] [--threads 2] [--together]
+    python studies/proof/proof.py 10M [--epochs 10] [--compute 1e13] [--threads 2] [--together]
 
 Within one budget of MACs, by one recipe:
 
@@ -9,8 +9,9 @@ Within one budget of MACs, by one recipe:
 - the published families of families.py, each at the depth of three that validates best.
 
 The networks are trained in full with fresh seeds, and compared by their errors on the test images.
-Typed again it goes on. Writes reports/proof/BUDGET.md and .json. On a GPU, which all processes
-share, ``--together`` runs the searches at the same time.
+Each search and training that has ended is kept in reports/proof/BUDGET.json; typed again, here or
+where that file was copied to, the proof goes on from it. Writes reports/proof/BUDGET.md. On a GPU,
+which all processes share, ``--together`` runs the searches at the same time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from families import published
@@ -33,7 +35,7 @@ from families import published
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import load_study
 from dnsearch.cost.formula import cost_of
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RESULT_FILE, RunDir, write_json, write_text
 from dnsearch.search.evaluators import mps
 from dnsearch.search.results import read_results
 
@@ -69,6 +71,38 @@ class Found(NamedTuple):
     test: list[float]
 
 
+class Kept:
+    """What has ended of the proof, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._lock = path, Lock()
+        self.searches: dict[str, dict[str, Any]] = {}
+        self.trainings: list[dict[str, Any]] = []
+        if path.exists():
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            self.searches, self.trainings = kept["searches"], kept["trainings"]
+
+    def training(self, arch: ArchConfig, epochs: int, seed: int) -> dict[str, Any] | None:
+        """The training of a network, if it has ended."""
+        same = {"network": arch.to_dict(), "epochs": epochs, "seed": seed}
+        return next((each for each in self.trainings if same.items() <= each.items()), None)
+
+    def add_search(self, name: str, found: dict[str, Any]) -> None:
+        """Keeps what a search found."""
+        with self._lock:
+            self.searches[name] = found
+            self._write()
+
+    def add_training(self, training: dict[str, Any]) -> None:
+        """Keeps what a training scored."""
+        with self._lock:
+            self.trainings.append(training)
+            self._write()
+
+    def _write(self) -> None:
+        write_json(self.path, {"searches": self.searches, "trainings": self.trainings})
+
+
 def main() -> None:
     options = _options()
     study = HERE / f"cifar10-{options.budget}.toml"
@@ -86,34 +120,38 @@ def main() -> None:
 def compare(study: Path, options: argparse.Namespace, limit: float) -> None:
     """Searches, trains, and writes the report."""
 
+    kept = Kept(PROOF / f"{options.budget}.json")
+
     def searcher(name: str) -> dict[str, Any]:
-        return search(study, name, options.compute * RIVALS[name])
+        if name not in kept.searches:
+            kept.add_search(name, search(study, name, options.compute * RIVALS[name]))
+        return kept.searches[name]
 
     with ThreadPoolExecutor(len(RIVALS) if options.together else 1) as pool:
         searched = dict(zip(RIVALS, pool.map(searcher, RIVALS), strict=True))
-    networks = [Network(name, name, each["arch"]) for name, each in searched.items()]
+    networks = [
+        Network(name, name, ArchConfig.from_dict(found["network"]))
+        for name, found in searched.items()
+    ]
     families = [
         Network(f"{family} {arch.describe()}", family, arch)
         for family, arch in published(SIDE, limit)
     ]
-    train = Trainer(study, options.epochs, options.threads)
+    train = Trainer(study, kept, options.epochs, options.threads)
     tried = train.all(families, seeds=[0])
     for family in dict.fromkeys(network.kind for network in families):
         some = [found for found in tried if found.network.kind == family]
         networks.append(min(some, key=lambda found: found.validation[0]).network)
     rows = train.all(networks, seeds=range(SEEDS))
     text = report(options, rows, tried, searched)
-    (PROOF / f"{options.budget}.md").write_text(text)
-    (PROOF / f"{options.budget}.json").write_text(
-        json.dumps([_row(each) for each in rows + tried], indent=2) + "\n"
-    )
+    write_text(PROOF / f"{options.budget}.md", text)
     print(text)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("budget", help="such as 10M, of studies/proof/cifar10-10M.toml")
-    parser.add_argument("--epochs", type=int, default=15, help="of the full trainings")
+    parser.add_argument("--epochs", type=int, default=10, help="of the full trainings")
     parser.add_argument("--compute", type=float, default=1e13, help="MACs of training to search")
     parser.add_argument("--threads", type=int, default=2, help="full trainings at a time")
     parser.add_argument("--together", action="store_true", help="all searches at the same time")
@@ -141,7 +179,7 @@ def search(study: Path, sampler: str, compute: float) -> dict[str, Any]:
             raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
     told = json.loads(output_of("count", run.name, "--json"))
     spent = _spent(run)
-    return {"arch": ArchConfig.from_dict(told["config"]), "spent": sum(spent), "tried": len(spent)}
+    return {"network": told["config"], "spent": sum(spent), "tried": len(spent)}
 
 
 def _spent(run: RunDir) -> list[float]:
@@ -164,8 +202,8 @@ def output_of(*words: Any) -> str:
 class Trainer:
     """Trains networks in full, each with a seed, some at a time."""
 
-    def __init__(self, study: Path, epochs: int, threads: int) -> None:
-        self.study, self.epochs, self.threads = study, epochs, threads
+    def __init__(self, study: Path, kept: Kept, epochs: int, threads: int) -> None:
+        self.study, self.kept, self.epochs, self.threads = study, kept, epochs, threads
 
     def all(self, networks: Sequence[Network], seeds: Sequence[int]) -> list[Found]:
         """Every network with every seed."""
@@ -176,22 +214,29 @@ class Trainer:
         return [
             Found(
                 network,
-                [result["validation"]["error"] for result in results[i::count]],
-                [result["test"]["error"] for result in results[i::count]],
+                [result["validation"] for result in results[i::count]],
+                [result["test"] for result in results[i::count]],
             )
             for i, network in enumerate(networks)
         ]
 
     def train(self, arch: ArchConfig, seed: int) -> dict[str, Any]:
-        """What one full training scored."""
+        """What one full training scored: errors of validation and test images."""
+        known = self.kept.training(arch, self.epochs, seed)
+        if known is not None:
+            return known
         folder = f"proof-{self.study.stem}-{self.epochs}-{arch.key}-{seed}"
-        result = Path("reports", folder, "result.json")
-        if not result.exists():
+        run = RunDir(Path("reports", folder))
+        if not (run.path / RESULT_FILE).exists():
             config = PROOF / f"{arch.key}.json"
-            config.write_text(json.dumps(arch.to_dict()))
+            write_json(config, arch.to_dict())
             words = ["train", config, "--study", self.study, "--epochs", self.epochs]
             output_of(*words, "--seed", seed, "--threads", 1, "--name", folder)
-        return json.loads(result.read_text(encoding="utf-8"))
+        scored = run.read_json(RESULT_FILE, "validation", "test")
+        training = {"network": arch.to_dict(), "epochs": self.epochs, "seed": seed}
+        training |= {images: scored[images]["error"] for images in ("validation", "test")}
+        self.kept.add_training(training)
+        return training
 
 
 def report(
@@ -256,15 +301,6 @@ def _against(ours: Found, other: Found, name: str, aim: float) -> str:
         f"- against {name} ({other.network.arch.describe()}): {100 * relative:+.1f} ± "
         f"{100 * error:.1f} % of its test error; the aim, {goal}, is {met}."
     )
-
-
-def _row(found: Found) -> dict[str, Any]:
-    return {
-        "kind": found.network.kind,
-        "network": found.network.arch.to_dict(),
-        "validation": found.validation,
-        "test": found.test,
-    }
 
 
 if __name__ == "__main__":
