@@ -16,11 +16,11 @@ def agreeing(number: int, one: str, many: str) -> str:
     return one if number == 1 else many
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str], joint: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``; empty for none."""
     if len(words) < 2:
         return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+    return f"{', '.join(words[:-1])} {joint} {words[-1]}"
 
 
 def capitalised(text: str) -> str:

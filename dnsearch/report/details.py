@@ -1,11 +1,13 @@
 """What a page tells of one network when it is opened: its shape, where its costs lie, its training,
-its errors, and the commands that take it further. JSON for ``report.js``, which draws it."""
+its errors, and the commands that take it further. JSON for the scripts of ``templates/``, which
+draw it."""
 
 from __future__ import annotations
 
 import math
 import shlex
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +21,13 @@ from dnsearch.report.digest import Digest
 from dnsearch.report.parts import error_interval
 from dnsearch.report.summary import plain
 
+if TYPE_CHECKING:
+    from dnsearch.search.results import PublishedNetwork
+
 PARTS = ("macs", "params", "activations")
 """Costs that are shown stage by stage."""
+
+SHOWN = (*PARTS, "train_bytes", "latency_ms")
 
 DIMENSIONS = {
     "growth_rate": "growth rate",
@@ -37,8 +44,8 @@ DIMENSIONS = {
 
 
 COMPARED = 300
-"""Networks of least predicted error whose draws are on the page, so that differences between them
-can be told with their intervals."""
+"""Networks of least predicted error whose draws and errors by class are on the page, so that
+differences between them can be told with their intervals."""
 
 DRAWS, FINENESS = 200, 1e-5
 """Draws of each, and what they are rounded to."""
@@ -46,32 +53,70 @@ DRAWS, FINENESS = 200, 1e-5
 
 def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dict[str, Any]]:
     """By key, of every network and training run of the table, the finished one where there are
-    several."""
+    several; and of the published networks, of which only the cost is known."""
     found: dict[str, Candidate] = {}
     for each in digest.networks:
         if each.key not in found or each.counts:
             found[each.key] = each
-    networks = list(found.values())
-    if not networks:
+    presets = {each.key: each for each in digest.results.presets if each.key not in found}
+    archs = [each.arch for each in (*found.values(), *presets.values())]
+    if not archs:
         return {}
-    stages = _stages([each.arch for each in networks], digest)
-    draws = _draws(networks, digest)
-    return {
-        each.key: {
+    shapes = dict(zip((*found, *presets), _shapes(archs, digest), strict=True))
+    draws = _draws(list(found.values()), digest)
+    seeds, classes = _seeds(digest), _classes(digest)
+    trained = {
+        key: shapes[key]
+        | {
             "name": each.name,
-            "dimensions": _dimensions(each.arch),
-            "layers": list(each.arch.block_config),
-            "growth": list(each.arch.growth_rates),
-            "stages": stages[i],
             "error": each.predicted_error if each.counts else None,
-            "draws": draws.get(each.key),
-            "costs": {n: plain(each.figure(n)) for n in (*PARTS, "train_bytes", "latency_ms")},
+            "draws": draws.get(key),
+            "costs": {n: plain(each.figure(n)) for n in SHOWN},
             "figures": _figures(each, digest, confirmed),
             "curve": [[p.epoch, p.error] for p in each.curve],
+            "seeds": seeds.get(key, []),
+            "classes": classes.get(key, []),
             "commands": _commands(each, digest),
         }
-        for i, each in enumerate(networks)
+        for key, each in found.items()
     }
+    return trained | {key: shapes[key] | _published(each) for key, each in presets.items()}
+
+
+def _published(network: PublishedNetwork) -> dict[str, Any]:
+    """What is told of a network that was not trained here."""
+    costs = {name: getattr(network.cost, name, None) for name in SHOWN}
+    known = [(METRICS[n].label, format_value(n, v)) for n, v in costs.items() if v is not None]
+    return {
+        "name": network.name,
+        "error": None,
+        "draws": None,
+        "costs": costs,
+        "figures": [("published network", "not trained here"), *known],
+        "curve": [],
+        "seeds": [],
+        "classes": [],
+        "commands": [f"dnsearch count {network.name}"],
+    }
+
+
+def _seeds(digest: Digest) -> dict[str, list[tuple[int, float]]]:
+    """By key the seeds of a network's full training runs with their errors."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for run in digest.candidates:
+        if run.counts:
+            found.setdefault(run.key, []).append((run.seed, run.error))
+    return found
+
+
+def _shapes(archs: list[ArchConfig], digest: Digest) -> Iterator[dict[str, Any]]:
+    for arch, stages in zip(archs, _stages(archs, digest), strict=True):
+        yield {
+            "dimensions": _dimensions(arch),
+            "layers": list(arch.block_config),
+            "growth": list(arch.growth_rates),
+            "stages": stages,
+        }
 
 
 def _stages(archs: list[ArchConfig], digest: Digest) -> list[list[list[Any]]]:
@@ -93,12 +138,28 @@ def _draws(networks: list[Candidate], digest: Digest) -> dict[str, list[int]]:
     joint = digest.results.joint
     if joint is None:
         return {}
-    known = [each for each in networks if each.counts and each.key in joint.place]
-    known = sorted(known, key=lambda each: each.predicted_error)[:COMPARED]
+    known = _best([each for each in networks if each.counts and each.key in joint.place])
     rows = np.linspace(0, len(joint.draws) - 1, min(DRAWS, len(joint.draws))).astype(int)
     chosen = joint.draws[rows][:, [joint.place[each.key] for each in known]]
     whole = np.round(chosen / FINENESS).astype(int).T.tolist()
     return {each.key: column for each, column in zip(known, whole, strict=True)}
+
+
+def _best(networks: Iterable[Candidate]) -> list[Candidate]:
+    return sorted(networks, key=lambda each: each.predicted_error)[:COMPARED]
+
+
+def _classes(digest: Digest) -> dict[str, list[float | None]]:
+    """By key the share of each class's validation images that is wrong; None of a class without."""
+    images = digest.results.class_images
+    if images is None:
+        return {}
+    there = np.where(images > 0, images, np.nan)
+    return {
+        each.key: plain(np.round(np.array(each.class_errors) / there, 4).tolist())
+        for each in _best(digest.finished)
+        if each.class_errors is not None
+    }
 
 
 def _dimensions(arch: ArchConfig) -> dict[str, str]:

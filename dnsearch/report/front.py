@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from dnsearch.analysis.metrics import format_value
 from dnsearch.arrays import Floats
 from dnsearch.report import labels
-from dnsearch.report.series import FrontSeries, PresetLine
+from dnsearch.report.series import FrontSeries, PresetLine, Screened
 from dnsearch.report.style import (
     FRONT,
     LOOKS,
@@ -43,11 +43,14 @@ def front_figure(series: FrontSeries) -> go.Figure:
     dense = len(series.costs) > 400
     _points(figure, series, other, "network", OTHER, 4 if dense else 7, 0.35 if dense else 0.55)
     _frame(figure, spans)
+    _band(figure, series.band, spans)
     _step_line(figure, series.step, spans)
     _points(figure, series, series.on_front, "Pareto front", FRONT, 7 if dense else 9, 1.0)
     _intervals(figure, series)
     _baseline(figure, series, spans)
     _trained_presets(figure, series)
+    for rung, screened in series.screened.items():
+        _screened(figure, rung, screened)
     for position, names in series.picks.items():
         _pick(figure, series, position, names)
     _preset_lines(figure, series.untrained, spans)
@@ -163,6 +166,41 @@ def _step_line(figure: go.Figure, step: Floats, spans: Spans) -> None:
         line={"shape": "hv", "color": FRONT, "width": 1.5, "simplify": False},
         hoverinfo="skip",
         showlegend=False,
+    )
+
+
+def _band(figure: go.Figure, band: Floats, spans: Spans) -> None:
+    """Where the front's line may truly be."""
+    if not len(band):
+        return
+    (_, right), _ = spans
+    cost, low, high = np.vstack([band, [right, *band[-1, 1:]]]).T
+    shape = {"shape": "hv", "width": 0, "simplify": False}
+    group: dict[str, Any] = {"mode": "lines", "line": shape, "hoverinfo": "skip"}
+    group |= {"legendgroup": "band"}
+    figure.add_scatter(x=cost, y=low, showlegend=False, **group)
+    figure.add_scatter(
+        x=cost,
+        y=high,
+        fill="tonexty",
+        fillcolor="rgba(43, 131, 198, 0.16)",
+        name="90 % of the line",
+        **group,
+    )
+
+
+def _screened(figure: go.Figure, rung: int, screened: Screened) -> None:
+    """What stopped at a lower rung, hidden at first: its errors are no match for the others."""
+    figure.add_scatter(
+        x=screened.costs,
+        y=screened.errors,
+        mode="markers",
+        name=f"stopped after {format_value('rung', rung)}",
+        marker={"color": OTHER, "size": 7, "symbol": "circle-open"},
+        hovertext=screened.hover,
+        customdata=screened.keys,
+        hoverinfo="text",
+        visible="legendonly",
     )
 
 

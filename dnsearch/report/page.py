@@ -23,6 +23,7 @@ from dnsearch.data import had_test
 from dnsearch.errors import DnsearchError
 from dnsearch.report.answer import answer, ends, export_command, sure
 from dnsearch.report.certificate import section as confirmed_section
+from dnsearch.report.choices import choices_section
 from dnsearch.report.classes import class_section
 from dnsearch.report.columns import COLUMNS, row_of
 from dnsearch.report.details import details
@@ -116,8 +117,10 @@ def _content(
         "classes": class_section(digest, confirmed),
         "failures": _failures(digest),
         "pictures": pictures(digest),
-        "table": candidate_table(digest),
+        "choices": choices_section(digest),
+        "table": candidate_table(digest, confirmed),
         "networks": details(digest, confirmed),
+        "class_names": [str(name) for name in results.data["classes"]],
         "words": WORDS,
         "settings": to_toml(results.study),
         "about": {"Data": _pairs(results.data), "Environment": _pairs(results.environment)},

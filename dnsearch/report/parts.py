@@ -11,14 +11,29 @@ from dnsearch.analysis.metrics import MISSING, format_value
 from dnsearch.analysis.trust import Interval
 
 
+class Choice(NamedTuple):
+    """One of several figures that a reader may choose to see in a picture's place."""
+
+    label: str
+    figure: go.Figure
+    note: str
+
+
 class Picture(NamedTuple):
-    """A figure, how to read it, what it leaves out; with no figure, ``note`` says why."""
+    """A figure, how to read it, what it leaves out; with no figure, ``note`` says why.
+
+    choices: figures that may be seen instead, the figure itself among them; ``choice`` says what
+    they differ in. scales: whether its axes are logarithmic and may be made linear.
+    """
 
     anchor: str
     title: str
     reading: str
     figure: go.Figure | None
     note: str
+    choice: str = ""
+    choices: Sequence[Choice] = ()
+    scales: bool = False
 
 
 class Cell(NamedTuple):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dnsearch.analysis.candidates import State
+import math
+
+from dnsearch.analysis.candidates import COSTS, State
 from dnsearch.analysis.metrics import METRICS, error_label, format_value
 from dnsearch.analysis.reference import rules
 from dnsearch.report import figures
 from dnsearch.report.digest import Digest
 from dnsearch.report.front import FAR_PRESETS, front_figure
-from dnsearch.report.parts import Picture
+from dnsearch.report.parts import Choice, Picture
 from dnsearch.report.series import (
     FrontSeries,
     curve_series,
@@ -23,28 +25,39 @@ def pictures(digest: Digest) -> list[Picture]:
     """All of a report's figures; none while no candidate has finished."""
     if not digest.finished:
         return []
-    fronts = [_front(digest, cost) for cost in digest.costs]
-    return [*fronts, _progress(digest), _curves(digest), _importance(digest)]
+    return [_front(digest), _progress(digest), _curves(digest), _importance(digest)]
 
 
-def _front(digest: Digest, cost: str) -> Picture:
-    series = front_series(digest, cost)
+def _front(digest: Digest) -> Picture:
+    """Error against the study's first cost; against the others by choice."""
+    known = [each for each in digest.finished if math.isfinite(each.predicted_error)]
+    costs = [
+        cost
+        for cost in dict.fromkeys((*digest.costs, *COSTS))
+        if any(math.isfinite(each.figure(cost)) for each in known)
+    ]
+    every = [front_series(digest, cost) for cost in costs] or [
+        front_series(digest, digest.costs[0])
+    ]
+    first, *_ = every
     reading = (
-        "Lower and further left is better: no network lies below the line, which joins the front. "
-        "Both axes are logarithmic."
+        "Lower and further left is better; no network lies below the line, and its band holds "
+        "90 %. Click a network to open it; select an area to see its networks in the other views."
     )
-    if len(digest.costs) > 1:
-        reading += " Blue points off the line are on the front through another cost."
-    if any(line.near for line in series.untrained):
-        reading += (
-            " Dotted lines are published networks, not trained here: only their cost is known."
-        )
+    choices = [
+        Choice(METRICS[series.cost].label, front_figure(series), _left_out(digest, series))
+        for series in every
+        if len(series.costs)
+    ]
     return Picture(
-        anchor=f"front-{cost}",
-        title=capitalised(f"{series.title} against {METRICS[cost].label}"),
+        anchor="front",
+        title=capitalised(f"{first.title} against cost"),
         reading=reading,
-        figure=front_figure(series) if len(series.costs) else None,
-        note=_left_out(digest, series),
+        figure=choices[0].figure if choices else None,
+        note=_left_out(digest, first),
+        choice="Cost",
+        choices=choices,
+        scales=True,
     )
 
 
@@ -60,6 +73,8 @@ def _left_out(digest: Digest, series: FrontSeries) -> str:
         )
         if count
     ]
+    if (series.cost,) != digest.costs:
+        notes.append("blue points off the line are on the front through another cost")
     if counts[State.UNFIT]:
         notes.append(f"{counts[State.UNFIT]} over a measured limit not drawn")
     hidden = [line.name for line in series.untrained if not line.near]
@@ -110,7 +125,8 @@ def _importance(digest: Digest) -> Picture:
     return Picture(
         "importance",
         "What matters",
-        "The longer the bar, the more of the differences between candidates this choice explains.",
+        "The longer the bar, the more of the differences between candidates this choice explains: "
+        "between all that were trained, which differ in cost, and between networks of equal cost.",
         figures.importance_figure(series) if series else None,
         "Estimated from the finished candidates; with few of them, only large differences count."
         if series

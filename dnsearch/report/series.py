@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dnsearch.analysis import pareto
 from dnsearch.analysis.baseline import Baseline
-from dnsearch.analysis.candidates import COSTS, Candidate, figures
-from dnsearch.analysis.metrics import format_error, format_value
+from dnsearch.analysis.candidates import COSTS, Candidate, State, figures
+from dnsearch.analysis.metrics import METRICS, format_error, format_value
 from dnsearch.analysis.picks import positions
 from dnsearch.arrays import Floats
 from dnsearch.report.answer import ends
@@ -35,6 +35,15 @@ class PresetLine(NamedTuple):
     near: bool
 
 
+class Screened(NamedTuple):
+    """Cost and error after a lower rung (n,) of what was not trained further, with its keys."""
+
+    costs: Floats
+    errors: Floats
+    keys: list[str]
+    hover: list[str]
+
+
 class FrontSeries(NamedTuple):
     """Predicted error (0 to 1) against one cost, of the finished networks that have it.
 
@@ -42,7 +51,9 @@ class FrontSeries(NamedTuple):
     front of these two alone, cheapest first. ``picks`` maps positions to the pick's names.
     ``presets`` maps positions of trained presets to their names. ``missing`` counts finished
     networks without this cost. ``interval`` (n, 2): the ends of the 90 % interval on the images
-    that were measured, NaN where there is none. ``title``: of the errors' axis.
+    that were measured, NaN where there is none. ``band`` (points, 3): cost, and the ends of the
+    90 % interval of the least error at that cost or less, cheapest first. ``screened``: of what
+    stopped at a lower rung, by the rung. ``title``: of the errors' axis.
     """
 
     cost: str
@@ -57,6 +68,8 @@ class FrontSeries(NamedTuple):
     untrained: list[PresetLine]
     missing: int
     interval: Floats
+    band: Floats
+    screened: dict[int, Screened]
     baseline: Baseline
     title: str
 
@@ -148,9 +161,39 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
         untrained=_untrained(digest, cost, costs),
         missing=len(digest.finished) - len(known),
         interval=np.stack([figures(known, name) for name in _INTERVAL], axis=1),
+        band=_band(digest, known, costs),
+        screened=_screened(digest, cost),
         baseline=digest.baseline,
         title=error_title(digest),
     )
+
+
+def _band(digest: Digest, known: list[Candidate], costs: Floats) -> Floats:
+    joint = digest.results.joint
+    if joint is None or any(each.key not in joint.place for each in known) or not known:
+        return np.empty((0, 3))
+    order = np.argsort(costs, kind="stable")
+    places = [joint.place[known[i].key] for i in order]
+    least = np.minimum.accumulate(joint.draws[:, places], axis=1)
+    low, high = np.maximum(np.quantile(least, [0.05, 0.95], axis=0), digest.least_error)
+    band = np.stack([costs[order], low, high], axis=1)
+    changed = np.any(np.diff(band[:, 1:], axis=0) != 0, axis=1)
+    return np.vstack([band[:1], band[1:][changed], band[-1:]])
+
+
+def _screened(digest: Digest, cost: str) -> dict[int, Screened]:
+    found: dict[int, Screened] = {}
+    runs = [each for each in digest.networks if each.state is State.SCREENED]
+    known = [each for each in runs if math.isfinite(each.figure(cost) + each.error)]
+    for rung in sorted({int(each.rung) for each in known}):
+        some = [each for each in known if each.rung == rung]
+        found[rung] = Screened(
+            figures(some, cost),
+            np.maximum(figures(some, "error"), digest.least_error),
+            [each.key for each in some],
+            [hover_text(each, digest.error_name) for each in some],
+        )
+    return found
 
 
 def error_title(digest: Digest) -> str:
@@ -209,16 +252,22 @@ def curve_series(digest: Digest) -> list[Curve]:
 def importance_series(digest: Digest) -> ImportanceSeries | None:
     """None where nothing is known yet; the most important dimension for error comes first."""
     known = {name: shares for name, shares in digest.results.importance.items() if shares}
+    found = digest.results.explore()
+    if known and found is not None:
+        matched = {each.name: each.share.value for each in found.dimensions}
+        known[f"error at equal {METRICS[found.cost].short}"] = matched
     if not known:
         return None
     objectives = list(known)
     dimensions = list(dict.fromkeys(name for shares in known.values() for name in shares))
     shares = np.array([[known[o].get(d, 0.0) for o in objectives] for d in dimensions])
     order = np.lexsort([-shares[:, column] for column in reversed(range(len(objectives)))])
-    return ImportanceSeries([_dimension(dimensions[i]) for i in order], objectives, shares[order])
+    return ImportanceSeries(
+        [dimension_label(dimensions[i]) for i in order], objectives, shares[order]
+    )
 
 
-def _dimension(name: str) -> str:
+def dimension_label(name: str) -> str:
     """A dimension of the search space in words: ``depth3`` is the layers in block 3."""
     words = {"depth": "layers", "bn_size": "bottleneck width", "norm": "kind of norm"}
     field = name.rstrip("0123456789")

@@ -134,12 +134,10 @@ class Feasible:
         barred = [each.params for each in outcomes if each.failed or (each.latency_ms or 0) > most]
         rng = np.random.default_rng(derived_seed("draws of regrets", self.seed))
         with one_thread():
-            rows = self.learner.error_rows(done)
-            drawn = sample(rows, rng, len(self.rungs), settings)
-            surrogates = [Surrogate(rows, setting) for setting in drawn]
+            surrogates = self.surrogates(done, rng, settings)
             best, rest = self._most_promising(surrogates, trained, barred)
             features = np.vstack([best.features, rest.features])
-            draws = np.exp(np.vstack([_draws(each, features, rng) for each in surrogates]))
+            draws = np.exp(np.vstack([draws_at(each, features, rng) for each in surrogates]))
         inside, untried = np.split(np.maximum(draws - HALF / self.images, 0.0), [len(best)], axis=1)
         space = Points.at(self.pool.points.space, [each.params for each in full.values()])
         others = errors_outside(records, self.rungs, {arch.key for arch in space})
@@ -147,6 +145,15 @@ class Feasible:
         outside = draws_of_own_runs(others.values(), noise, self.images, rng)[: len(draws)]
         keys = (*(arch.key for arch in best.points), *others)
         return Errors(keys, np.hstack([inside, outside, untried]))
+
+    def surrogates(
+        self, done: Sequence[Outcome], rng: np.random.Generator, settings: int
+    ) -> list[Surrogate]:
+        """Of log error, by so many ``settings`` of the hyper-parameters, drawn from what these
+        trainings say of them."""
+        rows = self.learner.error_rows(done)
+        drawn = sample(rows, rng, len(self.rungs), settings)
+        return [Surrogate(rows, setting) for setting in drawn]
 
     def _most_promising(
         self, surrogates: Sequence[Surrogate], trained: Sequence[Params], barred: Sequence[Params]
@@ -247,12 +254,17 @@ def ended_trials(store: StudyStore, history: History) -> list[Outcome]:
     return sorted((o for o in outcomes if not o.pending), key=lambda each: each.finished)
 
 
-def _draws(surrogate: Surrogate, features: Floats, rng: np.random.Generator) -> Floats:
-    """Of log error at these points (n, d) together: (DRAWS // SETTINGS, n)."""
+def draws_at(
+    surrogate: Surrogate,
+    features: Floats,
+    rng: np.random.Generator,
+    count: int = DRAWS // SETTINGS,
+) -> Floats:
+    """Draws of log error at these points (n, d) together: (count, n)."""
     mean, covariance = surrogate.joint(features)
     covariance[np.diag_indices_from(covariance)] += JITTER
     root = sure_factor(lambda _: covariance, np.dtype(np.float64))
-    normal = rng.standard_normal((len(features), DRAWS // SETTINGS))
+    normal = rng.standard_normal((len(features), count))
     return mean + times_factor(root, normal).T
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from dnsearch.analysis import picks
 from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.candidates import Candidate, by_network, figures, finished
+from dnsearch.analysis.choices import DesignSpace
 from dnsearch.analysis.confidence import LEVEL
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.analysis.reference import first_latency, reference_point
@@ -32,6 +33,7 @@ from dnsearch.search.confirmed import (
     usual_epochs,
     with_confirmed,
 )
+from dnsearch.search.design_space import explore
 from dnsearch.search.evaluators.base import CONFIRM, RATES, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.predictions import draws_of_own_runs, predict_errors
@@ -50,11 +52,16 @@ USUAL_NOISE = 0.05
 
 
 class PublishedNetwork(NamedTuple):
-    """A preset on a run's images: its name, ``ArchConfig.key`` and cost."""
+    """A preset on a run's images."""
 
     name: str
-    key: str
+    arch: ArchConfig
     cost: Cost
+
+    @property
+    def key(self) -> str:
+        """Of its architecture."""
+        return self.arch.key
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +76,7 @@ class Results:
     images a split. predict: computes ``predictions``, which takes seconds where many candidates
     were trained, so it is only called for whoever asks for these or for what follows from them.
     look_ahead: computes the regret of the network with this key, or tells that it is not known, in
-    seconds likewise.
+    seconds likewise. explore: computes what each choice of the space is worth, in seconds too.
     confirmed: what ``dnsearch confirm`` trained, in the order it finished, none of which is in
     ``measured``. at_rates: what ``dnsearch confirm --rates`` trained besides, of networks that the
     search may not know and at learning rates that may not be the study's, none of which is in
@@ -87,6 +94,7 @@ class Results:
     seconds: float
     predict: Callable[[], Predictions | None] = lambda: None
     look_ahead: Callable[[str], Regret | None] = lambda _: None
+    explore: Callable[[], DesignSpace | None] = lambda: None
     confirmed: tuple[Record, ...] = ()
     at_rates: tuple[Record, ...] = ()
     confusion: Callable[[Candidate], np.ndarray | None] = lambda _: None
@@ -261,11 +269,12 @@ def read_results(run: RunDir) -> Results:
         environment=machine,
         data=data,
         measured=measured,
-        presets=[PublishedNetwork(n, arch.key, model.cost(arch)) for n, arch in presets.items()],
+        presets=[PublishedNetwork(n, arch, model.cost(arch)) for n, arch in presets.items()],
         importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
         predict=functools.cache(functools.partial(_predict, run, study, store, model, data)),
         look_ahead=functools.cache(functools.partial(_look_ahead, run, study, store, model, data)),
+        explore=functools.cache(functools.partial(_explore, study, store, model, data)),
         confirmed=_in_order(store, CONFIRM),
         at_rates=_in_order(store, RATES),
         confusion=lambda each: read_confusion(run.confusion(each.key, each.seed)),
@@ -297,6 +306,14 @@ def _look_ahead(
     probability = study.search.until.probability if study.search.until else LEVEL
     seed, file = study.search.seed, run.regret_file
     return look_ahead(store, space, model, rungs, images, key, probability, seed, file)
+
+
+def _explore(
+    study: StudyConfig, store: StudyStore, model: CostModel, data: Mapping[str, Any]
+) -> DesignSpace | None:
+    space, rungs, images = _measured_on(study, data)
+    cost = study.objectives.first_known_cost
+    return explore(store, space, model, rungs, images, cost, study.search.seed)
 
 
 def _measured_on(

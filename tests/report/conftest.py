@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from dnsearch.search.results import Results
 
@@ -44,3 +47,45 @@ STATES: dict[str, Callable[[], Results]] = {
 @pytest.fixture(params=list(STATES))
 def any_state(request) -> Results:
     return STATES[request.param]()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's or Google's browser, without a screen. Where there must be one, as in CI, none is a
+    failure."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("BROWSER_TESTS") == "required":
+            pytest.fail("BROWSER_TESTS is 'required', and there is no chromium")
+        pytest.skip("needs chromium")
+    offline = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    expect.set_options(timeout=60_000)  # however busy the machine is
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=offline)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium, tmp_path) -> Iterator[Callable[..., Page]]:
+    """Opens a page of this HTML, at this anchor and size; what the browser complains of fails the
+    test."""
+    complaints: list[str] = []
+    context = None
+
+    def open_page(content: str, anchor: str = "", width: int = 1280, height: int = 900) -> Page:
+        nonlocal context
+        file = tmp_path / "page.html"
+        file.write_text(content, "utf-8")
+        context = chromium.new_context(viewport={"width": width, "height": height})
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{file.as_uri()}{anchor}")
+        expect(page.locator(".plot:not(:has(.main-svg))")).to_have_count(0)
+        return page
+
+    yield open_page
+    if context is not None:
+        context.close()
+    assert complaints == []

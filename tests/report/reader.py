@@ -1,13 +1,16 @@
-"""Reads a page as a browser would: its elements, text and figures."""
+"""Reads a page as a browser would: its elements, text and what its scripts are given."""
 
 from __future__ import annotations
 
 import json
 from html.parser import HTMLParser
+from typing import Any
+
+from dnsearch.report.html import unpacked
 
 
 class Reader(HTMLParser):
-    """Collects a page's elements, what they refer to, its text, and its figures."""
+    """Collects a page's elements, what they refer to, its text, and the data of its scripts."""
 
     VOID = ("meta", "input", "img", "link", "br")
 
@@ -18,9 +21,9 @@ class Reader(HTMLParser):
         self.handlers: list[str] = []
         self.ids: list[str] = []
         self.text = ""
-        self.figures: list[dict] = []
+        self.data: dict[str, Any] = {}
         self.open: list[str] = []
-        self.json = False
+        self.script = ""
         self.feed(page)
         self.close()
 
@@ -31,7 +34,7 @@ class Reader(HTMLParser):
         self.references += [each for each in references if not each.startswith("#")]
         self.handlers += [name for name in found if name.startswith("on")]
         self.ids += [found["id"]] if "id" in found else []
-        self.json = found.get("type") == "application/json" and "id" not in found
+        self.script = found.get("id", "") if tag == "script" else ""
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -40,6 +43,12 @@ class Reader(HTMLParser):
 
     def handle_data(self, data):
         if self.open and self.open[-1] == "script":
-            self.figures += [json.loads(data)] if self.json else []
+            if self.script == "data":
+                self.data = json.loads(unpacked(data))
         elif not self.open or self.open[-1] != "style":
             self.text += data
+
+    @property
+    def figures(self) -> list[dict]:
+        """All that may be drawn."""
+        return self.data.get("figures", [])

@@ -99,7 +99,7 @@ def changed(results: Results, places: slice | int, **figures: Any) -> Results:
 def presets() -> list[PublishedNetwork]:
     """The presets that fit the images."""
     fitted = {n: a.replace(in_channels=1) for n, a in PRESETS.items() if a.stem == "cifar"}
-    return [PublishedNetwork(n, a.key, cost_of(a, SIZE, SIZE)) for n, a in fitted.items()]
+    return [PublishedNetwork(n, a, cost_of(a, SIZE, SIZE)) for n, a in fitted.items()]
 
 
 def _architecture(rng: np.random.Generator) -> ArchConfig:

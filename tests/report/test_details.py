@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
 
 import pytest
 
@@ -11,10 +11,12 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.cost.formula import cost_of
 from dnsearch.report.details import DIMENSIONS, PARTS, details
 from dnsearch.report.digest import digest
+from dnsearch.report.html import packed
 from dnsearch.report.page import render
 
 from . import synthetic
 from .conftest import STATES
+from .reader import Reader
 
 
 def told(results):
@@ -23,18 +25,18 @@ def told(results):
 
 def test_every_row_of_the_table_can_be_opened(any_state):
     found = digest(any_state)
-    page = render(found)
-    source = re.search(r'id="networks">(.*?)</script>', page, re.DOTALL)
-    shown = json.loads(source[1]) if source else {}
-    assert set(shown) == {network.key for network in found.networks}
-    assert set(shown) <= set(re.findall(r'<tr id="([^"]+)"', page))
+    page = Reader(render(found))
+    shown = page.data["networks"]
+    rows = {network.key for network in found.networks}
+    assert set(shown) == rows | {network.key for network in found.results.presets}
+    assert rows <= set(page.ids)
     assert shown == json.loads(json.dumps(details(found)))
 
 
 def test_stages_add_up_to_the_costs_and_end_at_the_last_width():
     results = STATES["usual"]()
     _, height, width = results.data["shape"]
-    archs = {network.key: network.arch for network in results.networks}
+    archs = {each.key: each.arch for each in (*results.networks, *results.presets)}
     for key, network in told(results).items():
         cost = cost_of(archs[key], height, width)
         for place, part in enumerate(PARTS, start=4):
@@ -69,6 +71,26 @@ def test_commands_name_the_network():
 
 @pytest.mark.parametrize("count", [2000])
 def test_the_networks_of_a_big_run_stay_small(count):
-    page = render(digest(synthetic.results(count)))
-    source = re.search(r'id="networks">(.*?)</script>', page, re.DOTALL)
-    assert len(source[1]) < 3.5e6
+    networks = details(digest(synthetic.results(count)))
+    assert len(packed(json.dumps(networks))) < 1e6
+
+
+def test_of_an_untrained_published_network_only_its_cost_is_told():
+    results = STATES["usual"]()
+    (preset, *_) = [each for each in results.presets if each.name == "densenet-bc-100-12"]
+    network = told(results)[preset.key]
+    assert network["error"] is None
+    assert network["costs"]["macs"] == preset.cost.macs
+    assert network["commands"] == ["dnsearch count densenet-bc-100-12"]
+
+
+def test_errors_by_class_are_shares_of_the_images_of_the_class():
+    results = STATES["usual"]()
+    counts = [400] * 9 + [0]
+    data = {**results.data, "class_counts": {"train": counts, "validation": counts}}
+    wrong = tuple(range(0, 100, 10))
+    results = synthetic.changed(
+        dataclasses.replace(results, data=data), slice(None), class_errors=wrong
+    )
+    network = told(results)[digest(results).finished[0].key]
+    assert network["classes"] == [each / 400 for each in wrong[:-1]] + [None]
