@@ -33,15 +33,50 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "choices are compared whatever networks cost",
+        "dnsearch/analysis/choices.py",
+        "/ members.sum(axis=0))[:, bins]",
+        "/ members.sum(axis=0)).mean(axis=1, keepdims=True)",
+        "tests/analysis/test_choices.py",
+    ),
+    Fault(
+        "bins of cost weigh by their networks",
+        "dnsearch/analysis/choices.py",
+        "weights = np.broadcast_to(1 / in_bin, below.shape)",
+        "weights = np.broadcast_to(np.full_like(in_bin, (1 / in_bin).mean()), below.shape)",
+        "tests/analysis/test_choices.py",
+    ),
+    Fault(
+        "filters take errors as shares",
+        "dnsearch/report/templates/table.js",
+        'includes("%") ? 100 : 1',
+        'includes("%") ? 1 : 1',
+        "tests/report/test_browser.py",
+    ),
+    Fault(
+        "what is selected in the picture is hidden in the table",
+        "dnsearch/report/templates/table.js",
+        "selection.keys.has(key)",
+        "!selection.keys.has(key)",
+        "tests/report/test_browser.py",
+    ),
+    Fault(
+        "a page runs any script that stands in it",
+        "dnsearch/report/html.py",
+        "script-src {allowed};",
+        "script-src 'unsafe-inline';",
+        "tests/report/test_browser.py",
+    ),
+    Fault(
         "networks that differ in two things are neighbours",
-        "dnsearch/report/templates/report.js",
+        "dnsearch/report/templates/networks.js",
         "changed.length === 1",
         "changed.length === 2",
         "tests/report/test_browser.py",
     ),
     Fault(
         "a comparison's difference is the other way round",
-        "dnsearch/report/templates/report.js",
+        "dnsearch/report/templates/comparison.js",
         "(each - other.draws[i]) / 1e3",
         "(other.draws[i] - each) / 1e3",
         "tests/report/test_browser.py",

@@ -16,7 +16,7 @@ import numpy as np
 from dnsearch.analysis.trust import Interval
 from dnsearch.arrays import Floats, Indices
 
-BINS = 12
+BINS = 24
 """Of log cost, with as many networks in each."""
 
 LEAST_SHARED = 5.0
