@@ -9,6 +9,7 @@ import click
 
 from dnsearch.cli import quiet_option, typed
 from dnsearch.cli.completion import complete_file
+from dnsearch.cli.pages import Refresher, write_page
 from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
@@ -43,7 +44,8 @@ def command(
     to: Path,
     quiet: bool,
 ) -> int:
-    """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME.
+    """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME, also every
+    now and then while the search goes on.
 
     Without STUDY it takes the bundled one, quickstart, on the bundled images. Ctrl-C ends it at any
     time (exit code 130); the same command goes on, and --trials and --time are totals over all
@@ -66,18 +68,22 @@ def command(
     config = override(load_study(file), **given)
     run = RunDir.named(f"{file.stem}{'-scaling' * scaling}" if name is None else name, to)
 
-    from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE
+    from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE, Progress
     from dnsearch.search.session import Opened, search
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with make_display(config.objectives.costs, quiet=quiet) as display:
+        refresh = Refresher(run, display.note)
 
         def opened(ready: Opened) -> None:
             display.opened(headline(run.name, ready.study, ready), ready.records)
 
-        reason = search(config, run, opened, display.show)
+        def show(progress: Progress) -> None:
+            display.show(progress)
+            refresh(progress)
 
-    from dnsearch.cli.pages import write_page
+        reason = search(config, run, opened, show)
+
     from dnsearch.cli.summary import print_summary
     from dnsearch.search.answers import answers, change
     from dnsearch.search.results import read_results

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -20,8 +21,11 @@ from dnsearch.report.words import WORDS
 _TEMPLATES = files("dnsearch.report") / "templates"
 
 
-def render_template(template: str, **content: Any) -> str:
-    """The whole page from a template that extends ``base.html.j2``; all text is escaped."""
+def render_template(template: str, under_way: str = "", **content: Any) -> str:
+    """The whole page from a template that extends ``base.html.j2``; all text is escaped.
+
+    under_way: how far that is which the page tells of, where it goes on.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
         autoescape=True,
@@ -42,6 +46,8 @@ def render_template(template: str, **content: Any) -> str:
         plotly=Markup(get_plotlyjs()),
         config=Markup(json.dumps(CONFIG)),
         version=__version__,
+        written=datetime.now(UTC),
+        under_way=under_way,
         **content,
     )
 
