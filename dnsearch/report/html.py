@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 from dnsearch import __version__
 from dnsearch.report.style import CONFIG
 from dnsearch.report.words import WORDS
+from dnsearch.text import capitalised
 
 _TEMPLATES = files("dnsearch.report") / "templates"
 
@@ -39,6 +40,7 @@ def render_template(template: str, under_way: str = "", **content: Any) -> str:
         "data_json": _data_json,
         "anchor": anchor,
         "linked": _linked,
+        "capitalised": capitalised,
     }
     return environment.get_template(template).render(
         style=Markup(_source("report.css")),

@@ -184,6 +184,21 @@
     return svg;
   }
 
+  // Several, to one scale; the widest is at most so wide.
+  function drawings(shown, wide) {
+    const most = Math.max(...shown.flatMap((each) => stagesOf(each).slice(0, -1).map((stage) => stage.channels)));
+    const drawn = shown.map((each) => drawing(each, most));
+    const widest = Math.max(...drawn.map((svg) => svg.viewBox.baseVal.width));
+    for (const svg of drawn) svg.style.width = `${svg.viewBox.baseVal.width * Math.min(1, wide / widest)}px`;
+    return drawn;
+  }
+
+  // A page that opens no network draws each where it asks for it.
+  const places = [...document.querySelectorAll("[data-draws]")];
+  const drawn = drawings(places.map((place) => networks[place.dataset.draws]), 560);
+  places.forEach((place, i) => place.append(drawn[i]));
+  if (!dialog) return;
+
   function costs(network) {
     const stages = stagesOf(network);
     const parts = [["MACs", "macs"], ["params", "params"], ["activations", "activations"]];
@@ -315,18 +330,15 @@
 
   function compare(keys) {
     const shown = keys.map((key) => networks[key]), [first] = shown;
-    const most = Math.max(...shown.flatMap((each) => stagesOf(each).slice(0, -1).map((stage) => stage.channels)));
+    const drawn = drawings(shown, 240);
     const table = element("table", undefined, { class: "compare" });
     const head = table.createTHead().insertRow();
     head.append(element("td"));
     keys.forEach((key, i) => {
       const cell = element("th", undefined, { scope: "col" });
-      cell.append(element("a", shown[i].name, { href: `#${key}` }), drawing(shown[i], most));
+      cell.append(element("a", shown[i].name, { href: `#${key}` }), drawn[i]);
       head.append(cell);
     });
-    const drawings = [...head.querySelectorAll("svg")];
-    const widest = Math.max(...drawings.map((svg) => svg.viewBox.baseVal.width));
-    for (const svg of drawings) svg.style.width = `${(svg.viewBox.baseVal.width * Math.min(1, 240 / widest))}px`;
     const body = table.createTBody();
     const row = (label, texts) => {
       if (texts.every((text) => !text)) return;
