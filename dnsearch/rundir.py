@@ -138,6 +138,11 @@ class RunDir:
         return self.path.resolve().name
 
     @property
+    def typed(self) -> str:
+        """What it is called on the command line: its name below ``RUNS``, elsewhere its path."""
+        return self.name if self.path.resolve().parent == RUNS.resolve() else str(self.path)
+
+    @property
     def study_file(self) -> Path:
         """The study as it was run."""
         return self.path / "study.toml"
@@ -171,6 +176,10 @@ class RunDir:
     def regret_file(self) -> Path:
         """Where ``search.regret`` keeps what going on would be worth."""
         return self.path / "regret.json"
+
+    def larger(self, times: float) -> Path:
+        """The config of the network to train on ``times`` the budget."""
+        return self.path / "scaling" / f"x{times:g}.json"
 
     def checkpoint(self, key: str, seed: int) -> Path:
         """The weights of the architecture with this key, trained with this seed."""

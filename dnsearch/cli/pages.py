@@ -39,21 +39,38 @@ def write_page(
     from dnsearch.confirm.findings import confirmed as findings
     from dnsearch.report.page import write_report
     from dnsearch.scaling.recorded import recorded_scaling
+    from dnsearch.scaling.study import Scaling
     from dnsearch.search.answers import answers, change, note_answer
     from dnsearch.search.results import read_results
 
     under_way = _under_way(run)
+    larger = scaling or recorded_scaling(results, run, read_results)
+    if isinstance(larger, Scaling):
+        write_networks(larger, run)
     page = write_report(
         results,
         run.path,
         confirmed or findings(results),
-        scaling or recorded_scaling(results, run, read_results),
+        larger,
         change(results, answers(run)),
         under_way,
     )
     if not under_way:
         note_answer(results, run)
     return page
+
+
+def write_networks(scaling: Scaling, run: RunDir) -> list[Path]:
+    """Writes the networks to train next as configs for `dnsearch train`; their paths. Raises
+    RunError."""
+    from dnsearch.rundir import write_json
+
+    paths = [run.larger(each.times) for each in scaling.next]
+    for path, each in zip(paths, scaling.next, strict=True):
+        write_json(path, each.arch.to_dict())
+    for stale in set(run.larger(1).parent.glob("x*.json")) - set(paths):
+        stale.unlink(missing_ok=True)
+    return paths
 
 
 def _under_way(run: RunDir) -> str:

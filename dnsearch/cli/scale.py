@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.cli.completion import complete_run
-from dnsearch.cli.pages import write_page
+from dnsearch.cli.pages import write_networks, write_page
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.scaling import SIZES, TIMES
@@ -54,8 +54,8 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None
     results = [read_results(folder) for folder in folders]
     latencies = measure_latencies(results[0]) if latency else {}
     results[0] = with_latencies(results[0], latencies)
-    scaling = study_scaling(results, cost, budgets)
-    written = _write(scaling, folders, latencies)
+    scaling = study_scaling(results, cost, budgets, [folder.typed for folder in folders])
+    written = [_write(scaling, folders, latencies), *write_networks(scaling, folders[0])]
     report = write_page(results[0], folders[0], scaling)
     _print(scaling)
     _print_files(scaling, folders[0], written, report)
@@ -76,21 +76,14 @@ def _times(text: str) -> list[float]:
     return list(dict.fromkeys(found))
 
 
-def _write(
-    scaling: Scaling, folders: Sequence[RunDir], latencies_ms: Mapping[str, float]
-) -> list[Path]:
-    """The networks as config.json files, and all figures."""
+def _write(scaling: Scaling, folders: Sequence[RunDir], latencies_ms: Mapping[str, float]) -> Path:
+    """All figures, and what they are of."""
     from dnsearch.report.scaling_record import scaling_record
     from dnsearch.scaling.recorded import FILE, asked_record
 
-    folder = folders[0].path
-    for stale in (folder / "scaling").glob("x*.json"):
-        stale.unlink()
-    networks = [folder / "scaling" / f"x{larger.times:g}.json" for larger in scaling.next]
-    for path, larger in zip(networks, scaling.next, strict=True):
-        write_json(path, larger.arch.to_dict())
-    write_json(folder / FILE, asked_record(folders, latencies_ms) | scaling_record(scaling))
-    return [folder / FILE, *networks]
+    path = folders[0].path / FILE
+    write_json(path, asked_record(folders, latencies_ms) | scaling_record(scaling))
+    return path
 
 
 def _print(scaling: Scaling) -> None:

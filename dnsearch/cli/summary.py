@@ -6,7 +6,6 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import shorten
 
 import click
@@ -26,7 +25,7 @@ from dnsearch.report.answer import (
     sureness_of,
 )
 from dnsearch.report.digest import Digest, digest
-from dnsearch.rundir import RUNS, RunDir
+from dnsearch.rundir import RunDir
 from dnsearch.search.answers import Change
 from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.results import Results
@@ -52,8 +51,7 @@ def print_summary(
     print_answer(found)
     click.echo(f"report:    {run.report}")
     if found.picks:
-        named = run.path.parent == Path(RUNS)
-        name = run.name if named else str(run.path)
+        name = run.typed
         click.echo(f"export:    {export_command(name)}")
         _print_confirm(results, name)
         click.echo(f"train on:  dnsearch train {shlex.quote(name)}")

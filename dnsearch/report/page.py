@@ -102,7 +102,10 @@ def render(
 ) -> str:
     """The whole page as HTML."""
     content = _content(digest, confirmed, scaling)
-    return render_template("report.html.j2", under_way=under_way, **content)
+    template, larger = "report.html.j2", content["scaling"]
+    if larger and digest.results.study.search.sampler == "scaling":
+        template, content = "scaling_report.html.j2", content | {"larger": larger, "scaling": None}
+    return render_template(template, under_way=under_way, **content)
 
 
 def _content(
