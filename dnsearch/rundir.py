@@ -9,6 +9,7 @@ ended.json          why and when the last sitting of the search ended; missing a
 checkpoints/KEY/    weights of candidates, one file for each seed; beside those trained to the top
                     rung SEED.validation-confusion.npy, images by true and by predicted class
 report.html, candidates.csv, summary.json
+figures/            the report's pictures as files, where `dnsearch report --figures` was asked
 predictions.npz     draws of the candidates' errors, made anew where they are missing or out of date
 regret.json         what going on with the search would be worth, likewise
 scaling.json        the results of ``dnsearch scale``; scaling/ has the networks it proposes
@@ -161,6 +162,11 @@ class RunDir:
     def report(self) -> Path:
         """The report."""
         return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        """The folder of the report's pictures as files, where they were asked for."""
+        return self.path / "figures"
 
     @property
     def ended_file(self) -> Path:

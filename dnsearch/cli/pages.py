@@ -4,7 +4,7 @@ search every now and then while it goes on."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,14 +27,16 @@ def write_page(
     run: RunDir,
     scaling: Scaling | None = None,
     confirmed: Confirmed | None = None,
+    figures: Sequence[str] = (),
 ) -> Path:
     """Writes ``report.html`` and the files beside it into the run's folder, and notes its answer;
     the page's path.
 
     While a process is at work on the run the page says so, and the answer is not noted: only a
     later one than a finished sitting's is a change. scaling, confirmed: what `dnsearch scale` and
-    `dnsearch confirm` have just found; by default what they find of the run as it stands. Raises
-    RunError where a file cannot be written.
+    `dnsearch confirm` have just found; by default what they find of the run as it stands. figures:
+    formats in which all pictures are written into ``run.figures``, too. Raises RunError where a
+    file cannot be written.
     """
     from dnsearch.confirm.findings import confirmed as findings
     from dnsearch.report.page import write_report
@@ -44,17 +46,23 @@ def write_page(
     from dnsearch.search.results import read_results
 
     under_way = _under_way(run)
+    fresh = confirmed or findings(results)
     larger = scaling or recorded_scaling(results, run, read_results)
     if isinstance(larger, Scaling):
         write_networks(larger, run)
     page = write_report(
         results,
         run.path,
-        confirmed or findings(results),
+        fresh,
         larger,
         change(results, answers(run)),
         under_way,
     )
+    if figures:
+        from dnsearch.report.digest import digest
+        from dnsearch.report.figure_files import write_figures
+
+        write_figures(digest(results), fresh, larger, run.figures, figures)
     if not under_way:
         note_answer(results, run)
     return page

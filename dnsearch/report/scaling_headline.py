@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
 from dnsearch.analysis.metrics import METRICS, format_value
-from dnsearch.report.forecast import larger_figures, percent
+from dnsearch.report.forecast import larger_figures, percent, percent_ends
 from dnsearch.report.headline import Trust
 from dnsearch.report.scaling_reasons import (
     DIMENSIONS,
@@ -87,7 +87,8 @@ def _gain(scaling: Scaling, study: LawStudy, larger: Larger) -> str:
     error, name = larger.error, scaling.full[0].error_name
     return (
         f"{larger.times:g} times the {METRICS[scaling.cost].short} bring the {name} from "
-        f"{share(now)} to {percent(error)}: train {larger.arch.describe()}."
+        f"{share(now)} to {share(error.value)} ({percent_ends(error)}, 90 % sure): train "
+        f"{larger.arch.describe()}."
     )
 
 
@@ -165,6 +166,6 @@ def _shape(scaling: Scaling) -> Trust:
     reason = why_unknown(next(iter(unknown.values())))
     return Trust(
         False,
-        f"which shape to grow is not known ({names}: {reason}); the networks named are shaped like "
-        "the best here",
+        f"how the {names} should grow is not known: {reason}; the networks named take what the "
+        "largest good ones here have",
     )

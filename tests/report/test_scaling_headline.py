@@ -51,7 +51,7 @@ def test_what_a_larger_budget_buys():
     largest = max(trusted, key=lambda larger: larger.times)
     match = re.fullmatch(
         r"(\S+) times the MACs bring the validation error from (\S+) % to (\S+) % "
-        r"\((\S+) to (\S+)\): train (.*)\.",
+        r"\((\S+) to (\S+), 90 % sure\): train (.*)\.",
         found.sentence,
     )
     assert match
