@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dnsearch.cli import json_option
 from dnsearch.cli.completion import complete_network
 from dnsearch.cli.count import input_shape
 from dnsearch.cli.networks import (
@@ -48,7 +49,7 @@ EXPORT_FILE = "export.json"
 @click.option(
     "--html", "page", type=click.Path(path_type=Path), help="Write a page with pictures, too."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(
     networks: tuple[str, ...],
     shape: str | None,

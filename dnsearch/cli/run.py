@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dnsearch.cli import quiet_option, typed
+from dnsearch.cli import last_json_option, print_json, quiet_option, typed
 from dnsearch.cli.completion import complete_file
 from dnsearch.cli.pages import Refresher, write_page
 from dnsearch.cli.progress import headline, make_display
@@ -33,6 +33,7 @@ on part of them."""
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder of runs [reports]."
 )
 @quiet_option
+@last_json_option
 def command(
     study: str | None,
     name: str | None,
@@ -43,6 +44,7 @@ def command(
     device: str | None,
     to: Path,
     quiet: bool,
+    as_json: bool,
 ) -> int:
     """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME, also every
     now and then while the search goes on.
@@ -72,7 +74,7 @@ def command(
     from dnsearch.search.session import Opened, search
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with make_display(config.objectives.costs, quiet=quiet) as display:
+    with make_display(config.objectives.costs, quiet=quiet or as_json) as display:
         refresh = Refresher(run, display.note)
 
         def opened(ready: Opened) -> None:
@@ -84,16 +86,22 @@ def command(
 
         reason = search(config, run, opened, show)
 
-    from dnsearch.cli.summary import print_summary
+    from dnsearch.cli.summary import print_summary, search_record
     from dnsearch.search.answers import answers, change
     from dnsearch.search.results import read_results
 
     results = read_results(run)
     changed = change(results, answers(run))
     write_page(results, run)
-    found = print_summary(results, run, reason, typed(), changed)
+    if as_json:
+        print_json(told := search_record(results, run, reason, changed))
+        found = bool(told["front"])
+    else:
+        found = print_summary(results, run, reason, typed(), changed)
     if reason == INTERRUPTED:
         return 130
+    if as_json:
+        return 0 if found or reason == TIME_IS_UP else 1
     if reason == TRIALS_ARE_DONE:
         click.echo(f"go on:     {typed(trials=2 * config.search.trials)}  (trials in all)")
     elif reason == TIME_IS_UP and config.search.time is not None:

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from textwrap import shorten
+from typing import Any
 
 import click
 
@@ -25,6 +26,7 @@ from dnsearch.report.answer import (
     sureness_of,
 )
 from dnsearch.report.digest import Digest, digest
+from dnsearch.report.summary import summary
 from dnsearch.rundir import RunDir
 from dnsearch.search.answers import Change
 from dnsearch.search.engine import INTERRUPTED
@@ -61,15 +63,36 @@ def print_summary(
 def print_failures(reasons: Sequence[str]) -> None:
     """Prints why training runs failed, the commonest reason first. Reasons that differ in their
     figures alone are one, told as it was the first time."""
+    most = kinds_of_failure(reasons)
+    for number, (count, reason) in enumerate(most[:MOST_REASONS]):
+        _print("" if number else "failed:", f"{count} x {shorten(reason, 200)}")
+    if len(most) > MOST_REASONS:
+        left = sum(count for count, _ in most[MOST_REASONS:])
+        _print("", f"{left} x for other reasons; the report has them")
+
+
+def kinds_of_failure(reasons: Sequence[str]) -> list[tuple[int, str]]:
+    """How many there are of each kind, and the first of them, the commonest kind first."""
     kinds: dict[str, list[str]] = {}
     for reason in reasons:
         kinds.setdefault(re.sub(r"\d[\d.,]*", "#", reason), []).append(reason)
-    most = sorted(kinds.values(), key=len, reverse=True)
-    for number, own in enumerate(most[:MOST_REASONS]):
-        _print("" if number else "failed:", f"{len(own)} x {shorten(own[0], 200)}")
-    if len(most) > MOST_REASONS:
-        left = sum(map(len, most[MOST_REASONS:]))
-        _print("", f"{left} x for other reasons; the report has them")
+    return [(len(own), own[0]) for own in sorted(kinds.values(), key=len, reverse=True)]
+
+
+def failures_record(reasons: Sequence[str]) -> list[dict[str, Any]]:
+    """``kinds_of_failure`` for other programs."""
+    return [{"count": count, "reason": reason} for count, reason in kinds_of_failure(reasons)]
+
+
+def search_record(
+    results: Results, run: RunDir, reason: str, change: Change | None = None
+) -> dict[str, Any]:
+    """What ``print_summary`` prints, for other programs: ``summary.json``, why the search ended,
+    why training runs failed, and where the report is."""
+    found = digest(results, change)
+    failed = [each.failure for each in found.candidates if each.state is State.FAILED]
+    told = {"reason": reason, "report": str(run.report), "failures": failures_record(failed)}
+    return told | summary(found)
 
 
 def _done(found: Digest) -> str:

@@ -117,6 +117,9 @@ def framed(figure: go.Figure, title: str = "") -> go.Figure:
     found.update_layout(
         paper_bgcolor="white", plot_bgcolor="white", font={"family": FONT, "color": TEXT}
     )
+    for trace in found.data:
+        if trace.visible == "legendonly":  # a file has no legend to click
+            trace.update(visible=False)
     found.update_xaxes(gridcolor=GRID)
     found.update_yaxes(gridcolor=GRID)
     if title:

@@ -133,3 +133,28 @@ def test_latency_is_measured_where_it_is_asked_for(dnsearch, runs, monkeypatch):
     assert larger["latency_ms"]["low"] <= true <= larger["latency_ms"]["high"]
     assert larger["latency_ms"]["value"] == pytest.approx(true, rel=0.1)
     assert "a forward pass in" in write_again("flowers")  # though nothing is measured again
+
+
+def test_json_is_all_that_is_printed(dnsearch, runs):
+    runs("one", 12)
+    code, out, err = dnsearch("scale", "one", "--times", "2", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["networks"] == ["reports/one/scaling/x2.json"]
+    written = json.loads(Path("reports/one/scaling.json").read_text())
+    assert {name: told[name] for name in written} == written
+
+
+def test_a_design_that_was_never_asked_has_the_networks_its_page_names(dnsearch, runs):
+    runs("one", 12)
+    write_again("one")
+    assert not Path("reports/one/scaling").exists()  # a search that nobody asked
+    assert dnsearch("scale", "one", "--times", "2,4").code == 0
+    Path("reports/one/scaling/x2.json").unlink()
+    write_again("one")
+    assert sorted(path.name for path in Path("reports/one/scaling").iterdir()) == [
+        "x2.json",
+        "x4.json",
+    ]
+    assert dnsearch("scale", "one", "--times", "3").code == 0
+    assert [path.name for path in Path("reports/one/scaling").iterdir()] == ["x3.json"]
