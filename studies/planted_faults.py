@@ -33,6 +33,48 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "a report is written every minute, whatever that takes",
+        "dnsearch/cli/pages.py",
+        "ended + max(FIRST_SECONDS, (ended - started) / SHARE)",
+        "ended + FIRST_SECONDS",
+        "tests/cli/test_refresh.py",
+    ),
+    Fault(
+        "what is answered meanwhile counts as an answer",
+        "dnsearch/cli/pages.py",
+        "    if not under_way:",
+        "    if results:",
+        "tests/cli/test_refresh.py",
+    ),
+    Fault(
+        "a comparison names the worse front",
+        "dnsearch/report/comparison.py",
+        "(first, front.run) if found.smaller > 0.5",
+        "(first, front.run) if found.smaller < 0.5",
+        "tests/report/test_comparison.py",
+    ),
+    Fault(
+        "runs attain what costs less than a bound alone",
+        "dnsearch/report/comparison_series.py",
+        "errors[costs <= bound]",
+        "errors[costs < bound]",
+        "tests/report/test_comparison.py",
+    ),
+    Fault(
+        "each network is drawn to its own scale",
+        "dnsearch/report/templates/report.js",
+        "shown.map((each) => drawing(each, most))",
+        "shown.map((each) => drawing(each))",
+        "tests/report/test_comparison.py",
+    ),
+    Fault(
+        "a search is said to go on as a scaling design",
+        "dnsearch/report/scaling_reasons.py",
+        'own if scaling.designed else f"{own}-scaling"',
+        "own",
+        "tests/report/test_scaling_headline.py",
+    ),
+    Fault(
         "networks that differ in two things are neighbours",
         "dnsearch/report/templates/report.js",
         "changed.length === 1",
