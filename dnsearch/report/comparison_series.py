@@ -96,8 +96,9 @@ def _front(run: str, study: int, members: Sequence[Candidate], cost: str) -> Fro
         f"{format_value(cost, each.figure(cost))}"
         for each in own
     ]
-    names = ("predicted_error", "predicted_low", "predicted_high")
-    return FrontLine(run, study, figures(own, cost), *(figures(own, n) for n in names), hover)
+    names = (cost, "predicted_error", "predicted_low", "predicted_high")
+    costs, errors, low, high = (figures(own, name) for name in names)
+    return FrontLine(run, study, costs, errors, low, high, hover)
 
 
 def _attained(

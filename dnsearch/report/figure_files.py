@@ -6,7 +6,7 @@ import importlib.util
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 import plotly.io
@@ -85,7 +85,7 @@ def _draw(figures: Sequence[go.Figure], files: Sequence[Path]) -> None:
             list(figures),
             list(files),
             width=WIDTH,
-            height=[figure.layout.height for figure in figures],
+            height=[figure["layout"]["height"] for figure in figures],
             scale=[_scale(file) for file in files],
         )
     except Exception as error:  # kaleido's and its browser's are of many kinds
@@ -123,7 +123,8 @@ def framed(figure: go.Figure, title: str = "") -> go.Figure:
     found.update_xaxes(gridcolor=GRID)
     found.update_yaxes(gridcolor=GRID)
     if title:
-        top, height = found.layout.margin.t or 0, found.layout.height or 450
+        shape: Any = found["layout"]
+        top, height = shape.margin.t or 0, shape.height or 450
         found.update_layout(
             title={"text": title, "x": 0.02, "y": 0.98, "yanchor": "top", "font": {"size": 17}},
             margin={"t": top + TITLE_HEIGHT},
