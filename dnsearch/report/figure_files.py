@@ -80,12 +80,13 @@ def write_figures(
 
 def _draw(figures: Sequence[go.Figure], files: Sequence[Path]) -> None:
     """All at once, since starting a browser takes longest."""
+    heights: list[Any] = [figure["layout"]["height"] for figure in figures]
     try:
         plotly.io.write_images(
             list(figures),
             list(files),
             width=WIDTH,
-            height=[figure["layout"]["height"] for figure in figures],
+            height=heights,
             scale=[_scale(file) for file in files],
         )
     except Exception as error:  # kaleido's and its browser's are of many kinds
