@@ -9,6 +9,7 @@ ended.json          why and when the last sitting of the search ended; missing a
 checkpoints/KEY/    weights of candidates, one file for each seed; beside those trained to the top
                     rung SEED.validation-confusion.npy, images by true and by predicted class
 report.html, candidates.csv, summary.json
+figures/            the report's pictures as files, where `dnsearch report --figures` was asked
 predictions.npz     draws of the candidates' errors, made anew where they are missing or out of date
 regret.json         what going on with the search would be worth, likewise
 scaling.json        the results of ``dnsearch scale``; scaling/ has the networks it proposes
@@ -138,6 +139,11 @@ class RunDir:
         return self.path.resolve().name
 
     @property
+    def typed(self) -> str:
+        """What it is called on the command line: its name below ``RUNS``, elsewhere its path."""
+        return self.name if self.path.resolve().parent == RUNS.resolve() else str(self.path)
+
+    @property
     def study_file(self) -> Path:
         """The study as it was run."""
         return self.path / "study.toml"
@@ -158,6 +164,11 @@ class RunDir:
         return self.path / "report.html"
 
     @property
+    def figures(self) -> Path:
+        """The folder of the report's pictures as files, where they were asked for."""
+        return self.path / "figures"
+
+    @property
     def ended_file(self) -> Path:
         """Why the last sitting of the search ended (``note_end``)."""
         return self.path / "ended.json"
@@ -171,6 +182,10 @@ class RunDir:
     def regret_file(self) -> Path:
         """Where ``search.regret`` keeps what going on would be worth."""
         return self.path / "regret.json"
+
+    def larger(self, times: float) -> Path:
+        """The config of the network to train on ``times`` the budget."""
+        return self.path / "scaling" / f"x{times:g}.json"
 
     def checkpoint(self, key: str, seed: int) -> Path:
         """The weights of the architecture with this key, trained with this seed."""

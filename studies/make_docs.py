@@ -18,6 +18,7 @@ from dnsearch.analysis.metrics import duration
 from dnsearch.cli import VERBS, cli
 from dnsearch.report.answer import answer
 from dnsearch.report.digest import digest
+from dnsearch.report.figure_files import framed
 from dnsearch.report.front import front_figure
 from dnsearch.report.series import front_series
 from dnsearch.rundir import RunDir, write_text
@@ -38,8 +39,7 @@ def main() -> None:
 def draw_front(results: Results, path: Path) -> None:
     """The report's Pareto front as a picture; needs kaleido and a chromium."""
     figure = front_figure(front_series(digest(results), results.study.objectives.costs[0]))
-    figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
-    figure.write_image(path, width=900, height=460, scale=2)
+    framed(figure).write_image(path, width=900, height=460, scale=2)
 
 
 def commands() -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 from dnsearch.cli.pages import write_page
 from dnsearch.config import parse_study
 from dnsearch.rundir import RunDir
+from dnsearch.search.engine import Progress
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from tests.fakes import FakeEvaluator, fake_score
@@ -36,6 +38,7 @@ def invent(
     score=fake_score,
     study: str = STUDY,
     report: bool = True,
+    show: Callable[[Progress], None] = lambda _: None,
     **search_keys,
 ) -> RunDir:
     """A run of this name below ``parent``, with its report; ``search_keys`` replace the study's."""
@@ -47,7 +50,7 @@ def invent(
         parsed.model_copy(update={"search": config}),
         run,
         lambda _: None,
-        lambda _: None,
+        show,
         lambda *_: evaluator,
     )
     if report:

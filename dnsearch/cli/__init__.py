@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
 import shlex
 import signal
@@ -68,6 +69,19 @@ def _print_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     for line in lines():
         click.echo(line)
     ctx.exit()
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+last_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON in place of the last lines, and no others."
+)
+
+
+def print_json(record: Any) -> None:
+    """Prints figures for other programs; one that is missing is null."""
+    from dnsearch.report.summary import plain
+
+    click.echo(json.dumps(plain(record), indent=2, ensure_ascii=False))
 
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print the last lines alone.")

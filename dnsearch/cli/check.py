@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dnsearch.cli import json_option, print_json
 from dnsearch.cli.completion import complete_file
 from dnsearch.cli.run import bundled_study
 from dnsearch.config import load_study
@@ -22,7 +23,8 @@ MOST_LINES = 5
 
 @click.command()
 @click.argument("study", required=False, shell_complete=complete_file)
-def command(study: str | None) -> None:
+@json_option
+def command(study: str | None, as_json: bool) -> None:
     """Say what can be known of STUDY, a study file, before anything is trained.
 
     It reads all images, the test split included, counts every network of the space, and trains two
@@ -35,6 +37,9 @@ def command(study: str | None) -> None:
     from dnsearch.search.check import check
 
     found = check(load_study(file))
+    if as_json:
+        print_json({"study": str(file)} | _record(found))
+        return
     click.echo(f"{file.stem}: ready to run, {counted(len(found.warnings), 'warning')}")
     for name, text in _lines(found):
         click.echo(f"{name:<11}{text}")
@@ -43,6 +48,32 @@ def command(study: str | None) -> None:
             click.echo(f"{kind}: {text}")
         if len(texts) > MOST_LINES:
             click.echo(f"{kind}: {len(texts) - MOST_LINES} more")
+
+
+def _record(found: Check) -> dict[str, Any]:
+    outset, data = found.outset, found.outset.data
+    return {
+        "data": data.describe(),
+        "test_images": found.test.images if found.test else 0,
+        "baseline": vars(found.baseline),
+        "difference": found.difference,
+        "steps": found.steps,
+        "networks": len(outset.points),
+        "space": outset.space.size,
+        "cheapest": _point_record(found.cheapest),
+        "dearest": _point_record(found.dearest),
+        "trials": outset.study.search.trials,
+        "workers": len(outset.plan.devices),
+        "device_kind": outset.plan.kind,
+        "seconds": found.seconds,
+        "notes": found.notes,
+        "warnings": found.warnings,
+    }
+
+
+def _point_record(point: Point) -> dict[str, Any]:
+    known = {"name": point.arch.describe(), "key": point.arch.key, "seconds": point.seconds}
+    return known | vars(point.cost)
 
 
 def _lines(found: Check) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dnsearch.cli import json_option
 from dnsearch.cli.completion import complete_network
 from dnsearch.cli.count import input_shape
 from dnsearch.cli.networks import (
@@ -45,9 +46,17 @@ EXPORT_FILE = "export.json"
     "--measure", is_flag=True, help="Measure latency and peak training memory on this machine."
 )
 @click.option("--device", default="auto", help="For --measure: auto, cpu, cuda or cuda:N.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--html", "page", type=click.Path(path_type=Path), help="Write a page with pictures, too."
+)
+@json_option
 def command(
-    networks: tuple[str, ...], shape: str | None, measure: bool, device: str, as_json: bool
+    networks: tuple[str, ...],
+    shape: str | None,
+    measure: bool,
+    device: str,
+    page: Path | None,
+    as_json: bool,
 ) -> None:
     """Compare two or more NETWORKs with the first: cost, error to expect, test error.
 
@@ -62,6 +71,7 @@ def command(
     \b
     dnsearch compare example example:knee densenet-bc-100-12
     dnsearch compare densenet121 densenet169 --input 3x224x224 --measure
+    dnsearch compare one another --html compared.html
     """
     if len(networks) < 2:
         raise ConfigError("networks", "must be two or more to be compared", list(networks))
@@ -77,12 +87,18 @@ def command(
     measured = _measure(asked, compared.batch_size, device) if measure else None
     whole = {each.label: each.results for each in asked if each.whole and each.results is not None}
     fronts = compare_fronts(whole) if len(set(whole.values())) > 1 else None
+    if page is not None:
+        from dnsearch.report.comparison_page import write_comparison
+
+        write_comparison(page, compared, fronts, measured)
     if as_json:
         click.echo(json.dumps(record(compared, fronts, measured), indent=2))
         return
     print_compared(compared, measured)
     if fronts is not None:
         print_fronts(fronts)
+    if page is not None:
+        click.echo(f"\nreport:    {page}")
 
 
 def subjects(networks: Sequence[str], shape: str | None = None) -> list[Subject]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.analysis.metrics import duration
-from dnsearch.cli import quiet_option, typed
+from dnsearch.cli import last_json_option, print_json, quiet_option, typed
 from dnsearch.cli.completion import complete_run
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="For the study's search.workers.")
 @click.option("--device", help="For the study's search.device: auto, cpu, cuda or cuda:N.")
 @quiet_option
+@last_json_option
 def command(
     run: str,
     top: int,
@@ -62,6 +63,7 @@ def command(
     workers: int | None,
     device: str | None,
     quiet: bool,
+    as_json: bool,
 ) -> int:
     """Train candidates of RUN again, with fresh seeds, and measure them on the test images.
 
@@ -84,7 +86,7 @@ def command(
     request = Request(top, sample, seeds, epochs or default_request(results).epochs, rates)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with make_display(known_costs(study), with_front=False, quiet=quiet) as display:
+    with make_display(known_costs(study), with_front=False, quiet=quiet or as_json) as display:
 
         def opened(ready: Opened) -> None:
             display.opened(headline(folder.name, ready))
@@ -92,25 +94,33 @@ def command(
         reason = confirm(folder, replace(results, study=study), request, opened, display.show)
 
     from dnsearch.cli.pages import write_page
-    from dnsearch.cli.summary import print_answer, print_failures
+    from dnsearch.cli.summary import failures_record, print_answer, print_failures
+    from dnsearch.confirm.record import confirmed_record
     from dnsearch.report.answer import export_command
     from dnsearch.report.digest import digest
+    from dnsearch.report.summary import summary
 
     after = read_results(folder)
     results = replace(results, confirmed=after.confirmed, at_rates=after.at_rates)
     shown, found = findings(results, request.epochs)
     write_page(results, folder, confirmed=shown)
-    click.echo(f"\n{reason}")
-    if reason == INTERRUPTED:
-        click.echo(f"to go on:  {typed()}")
-    print_failures(failures(results, request.epochs))
-    print_answer(digest(results))
-    if found is not None:
-        _print(found)
-    click.echo(f"report:    {folder.report}")
-    if results.picks:
-        click.echo(f"export:    {export_command(run)}")
-        click.echo(f"train on:  dnsearch train {shlex.quote(run)}")
+    failed = failures(results, request.epochs)
+    if as_json:
+        record = None if found is None else confirmed_record(found)
+        told = {"reason": reason, "report": str(folder.report), "failures": failures_record(failed)}
+        print_json(told | summary(digest(results)) | {"confirmed": record})
+    else:
+        click.echo(f"\n{reason}")
+        if reason == INTERRUPTED:
+            click.echo(f"to go on:  {typed()}")
+        print_failures(failed)
+        print_answer(digest(results))
+        if found is not None:
+            _print(found)
+        click.echo(f"report:    {folder.report}")
+        if results.picks:
+            click.echo(f"export:    {export_command(run)}")
+            click.echo(f"train on:  dnsearch train {shlex.quote(run)}")
     if reason == INTERRUPTED:
         return 130
     return 0 if found is not None and found.best_first else 1

@@ -15,6 +15,7 @@ from rich.table import Table
 from dnsearch.analysis.metrics import MISSING
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
+from dnsearch.cli import json_option
 from dnsearch.cli.completion import complete_network
 from dnsearch.cli.networks import Asked, exported_shape, find_network, is_file_or_folder
 from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
@@ -46,7 +47,7 @@ MOST_ELEMENTS = 2 * 10**9
 )
 @click.option("--num-classes", type=int, help="Classes.")
 @click.option("--batch-size", default=1, type=click.IntRange(min=1), help="For training memory.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(network: str, shape: str | None, batch_size: int, as_json: bool, **flags: Any) -> None:
     """Count the parameters and multiply-adds of NETWORK: a preset, a config.json, the folder of an
     export, RUN or RUN:PICK as of `dnsearch train`, or options alone (those left out are

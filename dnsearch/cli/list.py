@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dnsearch.cli import json_option
 from dnsearch.cli.runs import Kind, Listed, ago, runs_in
 from dnsearch.rundir import RUNS
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder of runs [reports]."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(to: Path, as_json: bool) -> None:
     """List the runs here: searches, scaling designs, trainings and replays, the latest first.
 

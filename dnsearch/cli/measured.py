@@ -3,33 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dnsearch.cost.device import Latency
-    from dnsearch.search.compared import Subject
-
-
-class Measured(NamedTuple):
-    """By network: the latency of one image, and the peak of a training step in bytes, None where
-    the system does not tell it. device, threads: where."""
-
-    latencies: tuple[Latency, ...]
-    peaks: tuple[int | None, ...]
-    device: str
-    threads: int
-
-    def record(self, place: int) -> dict[str, Any]:
-        """Of one network, for JSON."""
-        latency = self.latencies[place]
-        return {
-            "latency_ms": latency.ms,
-            "latency_spread_ms": latency.spread_ms,
-            "latency_noisy": latency.unsteady,
-            "peak_train_bytes": self.peaks[place],
-            "device": self.device,
-            "threads": self.threads,
-        }
+    from dnsearch.search.compared import Measured, Subject
 
 
 def measure(subjects: Sequence[Subject], batch_size: int, device: str) -> Measured:
@@ -38,6 +15,7 @@ def measure(subjects: Sequence[Subject], batch_size: int, device: str) -> Measur
     from dnsearch.config import StudyConfig, override
     from dnsearch.cost.device import latencies_of
     from dnsearch.rundir import cpu_cores
+    from dnsearch.search.compared import Measured
     from dnsearch.search.devices import plan_workers
     from dnsearch.training.peak import fresh_peak
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -30,7 +31,8 @@ SHOWN = 3
     type=click.Path(path_type=Path),
     help="Write a CSV with the probability of every class, in place of the lines.",
 )
-def command(network: str, pictures: tuple[Path, ...], table: Path | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line a picture.")
+def command(network: str, pictures: tuple[Path, ...], table: Path | None, as_json: bool) -> int:
     """Say what NETWORK makes of pictures: classes and probabilities, the likeliest first.
 
     NETWORK is the folder of an export or of `dnsearch train`, RUN for the answer of a search, or
@@ -51,10 +53,11 @@ def command(network: str, pictures: tuple[Path, ...], table: Path | None) -> int
     found = _readable(predictor.predict(files), failures)
     if table is None:
         for each in found:
-            click.echo(_line(each, predictor.classes))
+            tell = _json if as_json else _line
+            click.echo(tell(each, predictor.classes))
     else:
         _write(table, found, predictor.classes)
-        click.echo(f"{counted(len(files) - len(failures), 'picture')} in {table}")
+        click.echo(f"{counted(len(files) - len(failures), 'picture')} in {table}", err=as_json)
     return 1 if failures else 0
 
 
@@ -89,6 +92,14 @@ def _line(found: Prediction, classes: Sequence[str]) -> str:
     likeliest = (-found.probabilities).argsort(kind="stable")[:SHOWN]
     shares = (f"{classes[i]} {100 * found.probabilities[i]:.1f} %" for i in likeliest)
     return f"{found.picture}: {', '.join(shares)}"
+
+
+def _json(found: Prediction, classes: Sequence[str]) -> str:
+    """The probabilities of all classes."""
+    probabilities = dict(zip(classes, found.probabilities.tolist(), strict=True))
+    likeliest = classes[int(found.probabilities.argmax())]
+    told = {"image": str(found.picture), "class": likeliest, "probabilities": probabilities}
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _write(table: Path, found: Iterable[Prediction], classes: Sequence[str]) -> None:

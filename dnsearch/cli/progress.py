@@ -37,6 +37,10 @@ class Display(Protocol):
         """Whenever something has changed."""
         ...
 
+    def note(self, text: str) -> None:
+        """What went wrong without ending the search."""
+        ...
+
 
 @contextlib.contextmanager
 def make_display(
@@ -105,6 +109,9 @@ class Silence:
     def show(self, progress: Progress) -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
 
 class Lines:
     """One line a finished candidate: for files, pipes and CI."""
@@ -125,6 +132,10 @@ class Lines:
         for number, record in enumerate(progress.finished, start=first):
             line = record_line(record, self.costs)
             self._print(f"{number:>4}/{progress.trials}  {duration(progress.seconds):>12}  {line}")
+
+    def note(self, text: str) -> None:
+        """Prints it."""
+        self._print(f"note: {text}")
 
 
 class Screen:
@@ -148,6 +159,10 @@ class Screen:
         self.progress = progress
         parts = [Text(self.headline), _budget(progress), _running(progress), self._front()]
         self.live.update(Group(*parts))
+
+    def note(self, text: str) -> None:
+        """Prints it above the display."""
+        self.live.console.print(Text(f"note: {text}"))
 
     def close(self) -> None:
         """Leaves what was reached on the screen, without what was under way."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
-from dnsearch.cli import quiet_option
+from dnsearch.cli import last_json_option, print_json, quiet_option
 from dnsearch.cli.completion import complete_run
 from dnsearch.config.study import Sampler
 from dnsearch.errors import ConfigError, RunError, nearest
@@ -54,6 +54,7 @@ BUDGET = 50.0
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder it goes into [reports]."
 )
 @quiet_option
+@last_json_option
 def command(
     run: str,
     samplers: str,
@@ -63,6 +64,7 @@ def command(
     name: str | None,
     to: Path,
     quiet: bool,
+    as_json: bool,
 ) -> None:
     """Compare search strategies on the recorded trainings of RUN; nothing is trained.
 
@@ -83,14 +85,19 @@ def command(
     table = read_table(run)
     folder = _folder(f"replay-{table.name}" if name is None else name, to)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with _progress(table.name, quiet) as show:
+    with _progress(table.name, quiet or as_json) as show:
         found = replays(table, chosen, seeds, compute, workers or cpu_cores(), show)
 
     from dnsearch.replay.comparison import compare
-    from dnsearch.report.replay import write_replay
+    from dnsearch.report.replay import summary, write_replay
 
     comparison = compare(table, found, chosen, range(seeds), compute)
     page = write_replay(comparison, folder.path)
+    if as_json:
+        rows = summary(comparison).to_dict("records")
+        told = {"of": table.name, "seeds": seeds, "compute": compute, "strategies": rows}
+        print_json(told | {"report": str(page)})
+        return
     _print(comparison)
     click.echo(f"report:    {page}")
 

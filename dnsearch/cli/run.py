@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from dnsearch.cli import quiet_option, typed
+from dnsearch.cli import last_json_option, print_json, quiet_option, typed
 from dnsearch.cli.completion import complete_file
+from dnsearch.cli.pages import Refresher, write_page
 from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
@@ -32,6 +33,7 @@ on part of them."""
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder of runs [reports]."
 )
 @quiet_option
+@last_json_option
 def command(
     study: str | None,
     name: str | None,
@@ -42,8 +44,10 @@ def command(
     device: str | None,
     to: Path,
     quiet: bool,
+    as_json: bool,
 ) -> int:
-    """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME.
+    """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME, also every
+    now and then while the search goes on.
 
     Without STUDY it takes the bundled one, quickstart, on the bundled images. Ctrl-C ends it at any
     time (exit code 130); the same command goes on, and --trials and --time are totals over all
@@ -66,28 +70,38 @@ def command(
     config = override(load_study(file), **given)
     run = RunDir.named(f"{file.stem}{'-scaling' * scaling}" if name is None else name, to)
 
-    from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE
+    from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE, Progress
     from dnsearch.search.session import Opened, search
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
-    with make_display(config.objectives.costs, quiet=quiet) as display:
+    with make_display(config.objectives.costs, quiet=quiet or as_json) as display:
+        refresh = Refresher(run, display.note)
 
         def opened(ready: Opened) -> None:
             display.opened(headline(run.name, ready.study, ready), ready.records)
 
-        reason = search(config, run, opened, display.show)
+        def show(progress: Progress) -> None:
+            display.show(progress)
+            refresh(progress)
 
-    from dnsearch.cli.pages import write_page
-    from dnsearch.cli.summary import print_summary
+        reason = search(config, run, opened, show)
+
+    from dnsearch.cli.summary import print_summary, search_record
     from dnsearch.search.answers import answers, change
     from dnsearch.search.results import read_results
 
     results = read_results(run)
     changed = change(results, answers(run))
     write_page(results, run)
-    found = print_summary(results, run, reason, typed(), changed)
+    if as_json:
+        print_json(told := search_record(results, run, reason, changed))
+        found = bool(told["front"])
+    else:
+        found = print_summary(results, run, reason, typed(), changed)
     if reason == INTERRUPTED:
         return 130
+    if as_json:
+        return 0 if found or reason == TIME_IS_UP else 1
     if reason == TRIALS_ARE_DONE:
         click.echo(f"go on:     {typed(trials=2 * config.search.trials)}  (trials in all)")
     elif reason == TIME_IS_UP and config.search.time is not None:

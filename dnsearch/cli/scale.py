@@ -7,12 +7,13 @@ import re
 import shlex
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from dnsearch.cli import json_option, print_json
 from dnsearch.cli.completion import complete_run
-from dnsearch.cli.pages import write_page
+from dnsearch.cli.pages import write_networks, write_page
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.scaling import SIZES, TIMES
@@ -35,7 +36,8 @@ WIDTH = 98
     "--cost", default="macs", show_default=True, type=click.Choice(SIZES), help="What they are of."
 )
 @click.option("--latency", is_flag=True, help="Measure latencies here where RUN has none.")
-def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None:
+@json_option
+def command(runs: tuple[str, ...], times: str, cost: str, latency: bool, as_json: bool) -> None:
     """Say what a larger budget buys: error, shape and training time of networks beyond RUN.
 
     From one or more runs on the same images (best those of `dnsearch run STUDY --scaling`) it fits
@@ -48,15 +50,21 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool) -> None
     folders = list({folder.path.resolve(): folder for folder in map(RunDir.find, runs)}.values())
 
     from dnsearch.scaling.latency import measure_latencies, with_latencies
+    from dnsearch.scaling.recorded import FILE
     from dnsearch.scaling.study import study_scaling
     from dnsearch.search.results import read_results
 
     results = [read_results(folder) for folder in folders]
     latencies = measure_latencies(results[0]) if latency else {}
     results[0] = with_latencies(results[0], latencies)
-    scaling = study_scaling(results, cost, budgets)
-    written = _write(scaling, folders, latencies)
+    scaling = study_scaling(results, cost, budgets, [folder.typed for folder in folders])
+    networks = write_networks(scaling, folders[0])
+    record = _write(scaling, folders, latencies)
     report = write_page(results[0], folders[0], scaling)
+    if as_json:
+        print_json(record | {"report": str(report), "networks": [*map(str, networks)]})
+        return
+    written = [folders[0].path / FILE, *networks]
     _print(scaling)
     _print_files(scaling, folders[0], written, report)
 
@@ -78,19 +86,14 @@ def _times(text: str) -> list[float]:
 
 def _write(
     scaling: Scaling, folders: Sequence[RunDir], latencies_ms: Mapping[str, float]
-) -> list[Path]:
-    """The networks as config.json files, and all figures."""
+) -> dict[str, Any]:
+    """All figures, and what they are of, which it returns."""
     from dnsearch.report.scaling_record import scaling_record
     from dnsearch.scaling.recorded import FILE, asked_record
 
-    folder = folders[0].path
-    for stale in (folder / "scaling").glob("x*.json"):
-        stale.unlink()
-    networks = [folder / "scaling" / f"x{larger.times:g}.json" for larger in scaling.next]
-    for path, larger in zip(networks, scaling.next, strict=True):
-        write_json(path, larger.arch.to_dict())
-    write_json(folder / FILE, asked_record(folders, latencies_ms) | scaling_record(scaling))
-    return [folder / FILE, *networks]
+    record = asked_record(folders, latencies_ms) | scaling_record(scaling)
+    write_json(folders[0].path / FILE, record)
+    return record
 
 
 def _print(scaling: Scaling) -> None:

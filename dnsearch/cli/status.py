@@ -35,8 +35,9 @@ def command(run: str, watch: bool, as_json: bool) -> None:
     """Say how RUN, a search or a training, stands: what is done, under way and left, and the answer
     so far. It only reads, so it may be typed in another shell while RUN goes on.
 
-    The best so far is by measured error, which is luckier than the error to expect; `dnsearch
-    report RUN` writes a report with predicted errors at any time.
+    The best so far is by measured error, which is luckier than the error to expect. Predicted
+    errors are in the report, which a search writes anew every now and then, and `dnsearch report
+    RUN` at any time.
     """
     folder = _find(run)
     look = _looker(folder)

@@ -6,8 +6,8 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 import click
 
@@ -26,7 +26,8 @@ from dnsearch.report.answer import (
     sureness_of,
 )
 from dnsearch.report.digest import Digest, digest
-from dnsearch.rundir import RUNS, RunDir
+from dnsearch.report.summary import summary
+from dnsearch.rundir import RunDir
 from dnsearch.search.answers import Change
 from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.results import Results
@@ -52,8 +53,7 @@ def print_summary(
     print_answer(found)
     click.echo(f"report:    {run.report}")
     if found.picks:
-        named = run.path.parent == Path(RUNS)
-        name = run.name if named else str(run.path)
+        name = run.typed
         click.echo(f"export:    {export_command(name)}")
         _print_confirm(results, name)
         click.echo(f"train on:  dnsearch train {shlex.quote(name)}")
@@ -63,15 +63,36 @@ def print_summary(
 def print_failures(reasons: Sequence[str]) -> None:
     """Prints why training runs failed, the commonest reason first. Reasons that differ in their
     figures alone are one, told as it was the first time."""
+    most = kinds_of_failure(reasons)
+    for number, (count, reason) in enumerate(most[:MOST_REASONS]):
+        _print("" if number else "failed:", f"{count} x {shorten(reason, 200)}")
+    if len(most) > MOST_REASONS:
+        left = sum(count for count, _ in most[MOST_REASONS:])
+        _print("", f"{left} x for other reasons; the report has them")
+
+
+def kinds_of_failure(reasons: Sequence[str]) -> list[tuple[int, str]]:
+    """How many there are of each kind, and the first of them, the commonest kind first."""
     kinds: dict[str, list[str]] = {}
     for reason in reasons:
         kinds.setdefault(re.sub(r"\d[\d.,]*", "#", reason), []).append(reason)
-    most = sorted(kinds.values(), key=len, reverse=True)
-    for number, own in enumerate(most[:MOST_REASONS]):
-        _print("" if number else "failed:", f"{len(own)} x {shorten(own[0], 200)}")
-    if len(most) > MOST_REASONS:
-        left = sum(map(len, most[MOST_REASONS:]))
-        _print("", f"{left} x for other reasons; the report has them")
+    return [(len(own), own[0]) for own in sorted(kinds.values(), key=len, reverse=True)]
+
+
+def failures_record(reasons: Sequence[str]) -> list[dict[str, Any]]:
+    """``kinds_of_failure`` for other programs."""
+    return [{"count": count, "reason": reason} for count, reason in kinds_of_failure(reasons)]
+
+
+def search_record(
+    results: Results, run: RunDir, reason: str, change: Change | None = None
+) -> dict[str, Any]:
+    """What ``print_summary`` prints, for other programs: ``summary.json``, why the search ended,
+    why training runs failed, and where the report is."""
+    found = digest(results, change)
+    failed = [each.failure for each in found.candidates if each.state is State.FAILED]
+    told = {"reason": reason, "report": str(run.report), "failures": failures_record(failed)}
+    return told | summary(found)
 
 
 def _done(found: Digest) -> str:

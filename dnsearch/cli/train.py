@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dnsearch.cli import quiet_option, typed
+from dnsearch.cli import last_json_option, print_json, quiet_option, typed
 from dnsearch.cli.completion import complete_file, complete_network
 from dnsearch.cli.networks import Asked, find_network
 from dnsearch.cli.run import BUNDLED, bundled_study
@@ -47,6 +47,7 @@ from dnsearch.rundir import RUNS, RunDir
     help="Where the folder is made [reports].",
 )
 @quiet_option
+@last_json_option
 def command(
     network: str,
     study: Path | None,
@@ -57,6 +58,7 @@ def command(
     name: str | None,
     to: Path,
     quiet: bool,
+    as_json: bool,
 ) -> int:
     """Train NETWORK in full, measure it on the test images, and write it into reports/NAME.
 
@@ -97,14 +99,17 @@ def command(
     notes += [*images.notes, *plan.notes(), *plan.compile_kernels(config.training)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # from schedulers: as Ctrl-C
     try:
-        with make_watch(run.name, notes, quiet) as watch:
+        with make_watch(run.name, notes, quiet or as_json) as watch:
             result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
     except KeyboardInterrupt:
-        click.echo(f"\ninterrupted\nto go on:  {typed()}")
+        click.echo(f"\ninterrupted\nto go on:  {typed()}", err=as_json)
         return 130
     if result.failure is not None:
         click.echo(f"dnsearch: {run.path}: {result.failure}", err=True)
         return 1
+    if as_json:
+        print_json({"path": str(run.path), "again": result.again} | result.values)
+        return 0
     _print(result.values, run, result.again)
     other = {"--name": f"{run.name.removesuffix(f'-seed{seed}')}-seed{seed + 1}"}
     other |= {"--study": study, "--epochs": epochs, "--seed": seed + 1}

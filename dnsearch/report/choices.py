@@ -88,11 +88,16 @@ def _share(share: Interval) -> str:
 
 def _picture(found: DesignSpace, dimensions: list[Dimension], cost: str) -> Picture:
     choices = [
-        Choice(label, distribution_figure(found.grid, each, cost), verdict(each, cost))
-        for label, each in ((dimension_label(each.name), each) for each in dimensions)
+        Choice(
+            each.name,
+            dimension_label(each.name),
+            distribution_figure(found.grid, each, cost),
+            verdict(each, cost),
+        )
+        for each in dimensions
     ]
     return Picture(
-        anchor="choices-distributions",
+        anchor="choices-errors",
         title=f"Errors by choice, at equal {cost}",
         reading="How many of a choice's networks are below an error, which is relative to the "
         f"average network of the same {cost}. Further left is better; the bands hold 90 %.",

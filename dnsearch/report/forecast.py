@@ -10,6 +10,7 @@ from dnsearch.report.scaling_reasons import (
     DIMENSIONS,
     caveats,
     exponent,
+    settling,
     share,
     what_it_takes,
     what_settles,
@@ -94,7 +95,7 @@ def _basis(scaling: Scaling) -> str:
 def _predicted(scaling: Scaling, larger: Larger) -> str:
     unit, rest = (
         METRICS[scaling.cost].short,
-        f"{larger.arch.describe()}; {_figures(scaling, larger)}",
+        f"{larger.arch.describe()}; {larger_figures(scaling, larger)}",
     )
     if larger.error is None or larger.training_error is None:
         return f"For {larger.times:g}x the {unit}: {rest}."
@@ -105,7 +106,8 @@ def _predicted(scaling: Scaling, larger: Larger) -> str:
     )
 
 
-def _figures(scaling: Scaling, larger: Larger) -> str:
+def larger_figures(scaling: Scaling, larger: Larger) -> str:
+    """What a network costs, and the time of training it where that is known well enough."""
     names = dict.fromkeys((scaling.cost, "params"))
     parts = [format_value(name, getattr(larger.cost, name)) for name in names]
     parts.append(f"{format_value('train_bytes', larger.cost.train_bytes)} in training")
@@ -123,7 +125,7 @@ def _refused(scaling: Scaling, study: LawStudy, what: str) -> str:
     refusal = study.verdict.refusal
     if refusal is None:
         return ""
-    takes = what_it_takes(scaling.bill(refusal), scaling.names, len(scaling.trainings))
+    takes = what_it_takes(settling(scaling, refusal))
     advice = what_settles(refusal.advice)
     return f"{what}: {why_refused(refusal)}. To settle it, {advice}, with {takes}."
 

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import json
 import re
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -20,11 +21,13 @@ from plotly.offline import get_plotlyjs
 from dnsearch import __version__
 from dnsearch.report.style import CONFIG
 from dnsearch.report.words import WORDS
+from dnsearch.text import capitalised
 
 _TEMPLATES = files("dnsearch.report") / "templates"
 
 SCRIPTS = (
     "elements",
+    "reloading",
     "selection",
     "table",
     "page",
@@ -37,8 +40,11 @@ SCRIPTS = (
 """The files of ``templates/`` that are a page's script, in this order, within one function."""
 
 
-def render_template(template: str, **content: Any) -> str:
-    """The whole page from a template that extends ``base.html.j2``; all text is escaped."""
+def render_template(template: str, under_way: str = "", **content: Any) -> str:
+    """The whole page from a template that extends ``base.html.j2``; all text is escaped.
+
+    under_way: how far that is which the page tells of, where it goes on.
+    """
     data, script = Packed(), _script()
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_source),
@@ -53,6 +59,7 @@ def render_template(template: str, **content: Any) -> str:
         "figure": data.figure,
         "anchor": anchor,
         "linked": _linked,
+        "capitalised": capitalised,
     }
     return environment.get_template(template).render(
         style=Markup(_source("report.css")),
@@ -60,6 +67,8 @@ def render_template(template: str, **content: Any) -> str:
         policy=_policy(script, get_plotlyjs()),
         packed=data,
         version=__version__,
+        written=datetime.now(UTC),
+        under_way=under_way,
         **content,
     )
 
@@ -135,8 +144,9 @@ def _source(name: str) -> str:
 
 
 def _unbroken(text: str) -> Markup:
-    """The text, escaped, with depths such as 6-12-24 kept on one line."""
-    return Markup(re.sub(r"\d+(-\d+)+", r'<span class="unbroken">\g<0></span>', str(escape(text))))
+    """The text, escaped, with depths such as 6-12-24 and figures in percent kept on one line."""
+    kept = re.sub(r"\d+(-\d+)+", r'<span class="unbroken">\g<0></span>', str(escape(text)))
+    return Markup(re.sub(r"(?<=\d) %", "\u00a0%", kept))
 
 
 def anchor(term: str) -> str:

@@ -65,11 +65,13 @@ def write_report(
     confirmed: Confirmed | None = None,
     scaling: Scaling | str | None = None,
     change: Change | None = None,
+    under_way: str = "",
 ) -> Path:
     """Writes the three files into ``folder``, made if need be, and returns the page's path.
 
     change: how the answer differs from an earlier one. confirmed: what ``dnsearch confirm`` found.
-    scaling: what ``dnsearch scale`` found, or why that cannot be told. Each file is replaced whole,
+    scaling: what ``dnsearch scale`` found, or why that cannot be told. under_way: how far the run
+    is, where it goes on, which the page then says. Each file is replaced whole,
     so a reader never sees half of one. Raises RunError where that fails.
     """
     found = digest(results, change)
@@ -77,7 +79,7 @@ def write_report(
     write_json(folder / "summary.json", summary(found) | {"confirmed": record})
     write_text(folder / "candidates.csv", candidates_csv(found))
     page = folder / "report.html"
-    write_text(page, render(found, confirmed, scaling))
+    write_text(page, render(found, confirmed, scaling, under_way))
     return page
 
 
@@ -94,10 +96,17 @@ def candidates_csv(digest: Digest) -> str:
 
 
 def render(
-    digest: Digest, confirmed: Confirmed | None = None, scaling: Scaling | str | None = None
+    digest: Digest,
+    confirmed: Confirmed | None = None,
+    scaling: Scaling | str | None = None,
+    under_way: str = "",
 ) -> str:
     """The whole page as HTML."""
-    return render_template("report.html.j2", **_content(digest, confirmed, scaling))
+    content = _content(digest, confirmed, scaling)
+    template, larger = "report.html.j2", content["scaling"]
+    if larger and digest.results.study.search.sampler == "scaling":
+        template, content = "scaling_report.html.j2", content | {"larger": larger, "scaling": None}
+    return render_template(template, under_way=under_way, **content)
 
 
 def _content(

@@ -12,8 +12,10 @@ from dnsearch.analysis.trust import Interval
 
 
 class Choice(NamedTuple):
-    """One of several figures that a reader may choose to see in a picture's place."""
+    """One of several figures that a reader may choose to see in a picture's place; ``name``, with
+    the picture's anchor, is that of its file."""
 
+    name: str
     label: str
     figure: go.Figure
     note: str

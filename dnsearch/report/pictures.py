@@ -45,7 +45,12 @@ def _front(digest: Digest) -> Picture:
         "90 %. Click a network to open it; select an area to see its networks in the other views."
     )
     choices = [
-        Choice(METRICS[series.cost].label, front_figure(series), _left_out(digest, series))
+        Choice(
+            series.cost,
+            METRICS[series.cost].label,
+            front_figure(series),
+            _left_out(digest, series),
+        )
         for series in every
         if len(series.costs)
     ]

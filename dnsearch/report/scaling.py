@@ -9,6 +9,7 @@ from dnsearch.analysis.metrics import METRICS
 from dnsearch.report.forecast import Said, told
 from dnsearch.report.parts import Picture
 from dnsearch.report.scaling_figures import growth_figure, images_figure, law_figure
+from dnsearch.report.scaling_headline import ScalingHeadline, headline
 from dnsearch.report.scaling_reasons import why_refused
 from dnsearch.report.scaling_series import growth_series, images_series, law_series
 from dnsearch.scaling.extrapolation import LawStudy
@@ -18,8 +19,10 @@ if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no ne
 
 
 class Section(NamedTuple):
-    """lead: the answer, a sentence each. more: what follows from it. notes: what it rests on."""
+    """headline: the first screen, where a report is about this. lead: the answer, a sentence
+    each. more: what follows from it. notes: what it rests on."""
 
+    headline: ScalingHeadline
     lead: list[str]
     more: list[str]
     notes: list[str]
@@ -29,11 +32,12 @@ class Section(NamedTuple):
 def section(scaling: Scaling | str) -> Section:
     """What ``scaling.html.j2`` shows: the findings, or the sentence why there are none."""
     if isinstance(scaling, str):
-        return Section([scaling], [], [], [])
+        return Section(headline(scaling), [scaling], [], [], [])
     said = told(scaling)
     first, *others = [_law_picture(scaling, size) for size in scaling.laws]
     images = [] if scaling.data is None else [_images_picture(scaling, scaling.data)]
     return Section(
+        headline=headline(scaling),
         lead=_texts(said, "from", "refused", "next"),
         more=_texts(said, "worth", "grow"),
         notes=_texts(said, "laws", "cost", "note"),

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from dnsearch.analysis.metrics import METRICS, duration, short_number
+from dnsearch.rundir import RUNS, RunDir
 from dnsearch.scaling.bill import Bill
 from dnsearch.scaling.growth import Cause, Growth
 from dnsearch.scaling.heldout import HeldOut
 from dnsearch.scaling.verdict import Advice, LongerTraining, Reason, Refusal, Verdict
 from dnsearch.text import agreeing, counted, listed
+
+if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
+    from dnsearch.scaling.study import Scaling
 
 DIMENSIONS = {
     "growth_rate": "growth rate",
@@ -68,8 +74,8 @@ def why_refused(refusal: Refusal) -> str:
             return "E is not identified: a plain power law that never levels off fits as well"
         case Reason.FEW_CHECKS:
             return (
-                f"{size} allow {value:.1f} predictions of twice the size that share no data (it "
-                f"takes {limit:g})"
+                f"the sizes trained allow {value:.1f} independent checks of a prediction at twice "
+                f"the {size} (it takes {limit:g})"
             )
         case Reason.WIDE:
             return (
@@ -90,10 +96,55 @@ def what_settles(advice: Advice) -> str:
     return f"train {least}{counted(advice.count, 'more network')} {where}"
 
 
-def what_it_takes(bill: Bill, names: Sequence[str], runs: int) -> str:
-    """The command that settles a refusal and its price, of which so many training runs are done:
-    sentences. names: of the runs that were fitted."""
-    first, more = names[0], f"{names[0]}-more"
+class Settling(NamedTuple):
+    """What settles a refusal: the ``command`` that trains, the one that fits again, and the price.
+    study: of a file to write first, as a copy of the run's with the ``changes``; empty for none."""
+
+    command: str
+    then: str
+    price: str
+    study: str
+    changes: str
+
+    @property
+    def prepared(self) -> str:
+        """What to do first: a clause; empty for nothing."""
+        return f"a copy of {self.study} with {self.changes}" if self.changes else ""
+
+
+def settling(scaling: Scaling, refusal: Refusal) -> Settling:
+    """What it takes to settle this refusal."""
+    bill, names, runs = scaling.bill(refusal), scaling.names, len(scaling.trainings)
+    changes = _changes(bill)
+    first = first_run(scaling)
+    own = first.path.name
+    name = f"{own}-more" if changes else own if scaling.designed else f"{own}-scaling"
+    run = RunDir(first.path.with_name(name))
+    fresh = run.path != first.path
+    words = ["dnsearch", "run", f"{name}.toml" if changes else first.study_file, "--scaling"]
+    words += ["--name", name, "--trials", bill.runs if fresh else runs + bill.runs]
+    words += [] if first.path.parent == RUNS else ["--to", first.path.parent]
+    fitted = [*([] if bill.longer else names), *([run.typed] if fresh else [])] or [*names]
+    price = f"{counted(bill.runs, 'training run')}, {bill.macs:.2g} MACs"
+    if math.isfinite(bill.seconds):
+        price += f", about {duration(bill.seconds)} of one worker like those before"
+    return Settling(
+        command=shlex.join(map(str, words)),
+        then=shlex.join(["dnsearch", "scale", *fitted]),
+        price=price,
+        study=f"{first.study_file} as {name}.toml" if changes else "",
+        changes=listed(changes),
+    )
+
+
+def first_run(scaling: Scaling) -> RunDir:
+    """The folder of the first run, by what it is called on the command line."""
+    name = scaling.names[0]
+    return RunDir(RUNS / name if Path(name).name == name else Path(name))
+
+
+def _changes(bill: Bill) -> list[str]:
+    """What another study has to say for it."""
     changes = []
     if bill.largest:
         changes.append(f"limits.max_macs = {bill.largest:.3g}")
@@ -101,18 +152,13 @@ def what_it_takes(bill: Bill, names: Sequence[str], runs: int) -> str:
         changes.append("smaller networks in [space]")
     if bill.longer:
         changes.append("twice the epochs in training.rungs")
-    if changes:
-        command = f"`dnsearch run STUDY --scaling --name {more} --trials {bill.runs}`"
-        again = [more] if bill.longer else [*names, more]
-        command += f" with {listed(changes)} in STUDY, then `dnsearch scale {' '.join(again)}`"
-    else:
-        trials = runs + bill.runs
-        command = f"`dnsearch run STUDY --scaling --name {first} --trials {trials}`, then "
-        command += f"`dnsearch scale {' '.join(names)}`"
-    price = f"{counted(bill.runs, 'training run')}, {bill.macs:.2g} MACs"
-    if math.isfinite(bill.seconds):
-        price += f", about {duration(bill.seconds)} of one worker like those before"
-    return f"{command}: {price}"
+    return changes
+
+
+def what_it_takes(found: Settling) -> str:
+    """The commands that settle a refusal and their price: a clause."""
+    first = f"{found.prepared}, " if found.changes else ""
+    return f"{first}`{found.command}`, then `{found.then}`: {found.price}"
 
 
 def caveats(verdict: Verdict) -> list[str]:

@@ -68,7 +68,9 @@ def recorded_scaling(
         asked = _asked(run)
         if asked is None and results.study.search.sampler != "scaling":
             return None
-        return study_scaling([results]) if asked is None else _again(asked, results, run, read)
+        if asked is None:
+            return study_scaling([results], names=[run.typed])
+        return _again(asked, results, run, read)
     except DnsearchError as error:  # also one of another run
         return f"What a larger budget buys cannot be said now: {error}."
 
@@ -76,9 +78,14 @@ def recorded_scaling(
 def _again(
     asked: Asked, results: Results, run: RunDir, read: Callable[[RunDir], Results]
 ) -> Scaling:
-    others = [read(_found(run, path)) for path in asked.runs[1:]]
+    others = [_found(run, path) for path in asked.runs[1:]]
     known = with_latencies(results, asked.latencies_ms)
-    return study_scaling([known, *others], asked.cost, [each.times for each in asked.next])
+    return study_scaling(
+        [known, *map(read, others)],
+        asked.cost,
+        [each.times for each in asked.next],
+        [each.typed for each in (run, *others)],
+    )
 
 
 def _asked(run: RunDir) -> Asked | None:

@@ -66,16 +66,18 @@ class Basis(NamedTuple):
 class Scaling:
     """What is known of how error and cost scale.
 
-    names: of the runs. cost: of ``SIZES``, the one that budgets are of. trainings: the training
-    runs, of which ``front`` says which are fitted. laws: by name of size. data: the joint law of
-    cost and images, None without runs on part of the images. worth: what doubling either is worth
-    from the largest fitted network on all images; None where the joint law is not trusted. growth:
-    of the best ``growth_rate``, ``layers`` and, among those with a bottleneck, ``bn_size``.
-    seconds: of a training image; latency: milliseconds of a forward pass. largest: the cost that
-    budgets are multiples of. epochs: of a full training run.
+    names: what the runs are called on the command line. designed: whether the first of them was
+    made by `dnsearch run --scaling`. cost: of ``SIZES``, the one that budgets are of. trainings:
+    the training runs, of which ``front`` says which are fitted. laws: by name of size. data: the
+    joint law of cost and images, None without runs on part of the images. worth: what doubling
+    either is worth from the largest fitted network on all images; None where the joint law is not
+    trusted. growth: of the best ``growth_rate``, ``layers`` and, among those with a bottleneck,
+    ``bn_size``. seconds: of a training image; latency: milliseconds of a forward pass. largest: the
+    cost that budgets are multiples of. epochs: of a full training run.
     """
 
     names: tuple[str, ...]
+    designed: bool
     cost: str
     trainings: tuple[Candidate, ...]
     front: Front
@@ -101,13 +103,16 @@ class Scaling:
 
 
 def study_scaling(
-    results: Sequence[Results], cost: str = "macs", times: Sequence[float] = TIMES
+    results: Sequence[Results],
+    cost: str = "macs",
+    times: Sequence[float] = TIMES,
+    names: Sequence[str] = (),
 ) -> Scaling:
     """Laws, verdicts, growth and the next networks from the training runs of all these searches.
 
-    Raises RunError for searches that must not be mixed, naming the difference, for fewer than
-    ``LEAST`` architectures trained on all images, and for architectures that all have the same
-    cost.
+    names: what they are called on the command line, by default by their own. Raises RunError for
+    searches that must not be mixed, naming the difference, for fewer than ``LEAST`` architectures
+    trained on all images, and for architectures that all have the same cost.
     """
     require_alike(results)
     trainings, rng = trainings_of(results), np.random.default_rng(0)
@@ -127,7 +132,8 @@ def study_scaling(
     predictor = Predictor(cost, laws[cost], seconds, latency, images * epochs)
     budgets = {each: each * largest for each in times}
     return Scaling(
-        names=tuple(each.name for each in results),
+        names=tuple(names) or tuple(each.name for each in results),
+        designed=results[0].study.search.sampler == "scaling",
         cost=cost,
         trainings=trainings,
         front=front,

@@ -12,7 +12,7 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from dnsearch.cost.formula import BYTES_FP32, Cost, cost_of
 from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs
 from dnsearch.search.results import Results
 from dnsearch.seeds import derived_seed
+
+if TYPE_CHECKING:  # its module imports torch
+    from dnsearch.cost.device import Latency
 
 
 class Tested(NamedTuple):
@@ -91,6 +94,28 @@ class Compared:
     first: int | None
     epochs: tuple[int | None, ...]
     notes: tuple[str, ...]
+
+
+class Measured(NamedTuple):
+    """By network: the latency of one image, and the peak of a training step in bytes, None where
+    the system does not tell it. device, threads: where."""
+
+    latencies: tuple[Latency, ...]
+    peaks: tuple[int | None, ...]
+    device: str
+    threads: int
+
+    def record(self, place: int) -> dict[str, Any]:
+        """Of one network, for JSON."""
+        latency = self.latencies[place]
+        return {
+            "latency_ms": latency.ms,
+            "latency_spread_ms": latency.spread_ms,
+            "latency_noisy": latency.unsteady,
+            "peak_train_bytes": self.peaks[place],
+            "device": self.device,
+            "threads": self.threads,
+        }
 
 
 COST_NAMES = ("params", "macs", "activations", "train_bytes")

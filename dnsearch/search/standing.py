@@ -18,6 +18,7 @@ from dnsearch.rundir import Holder, RunDir
 from dnsearch.search.evaluators.base import CONFIRM, RATES, REFERENCES, SEARCH
 from dnsearch.search.layout import JOB, job_of
 from dnsearch.search.store import Record, StudyStore, TrialLog
+from dnsearch.text import counted
 
 RECENT = 10
 """Training runs, the last ones, by whose pace the time left is told."""
@@ -64,6 +65,14 @@ class Standing(NamedTuple):
     running: tuple[UnderWay, ...]
     best: Best | None
     reason: str
+
+    @property
+    def so_far(self) -> str:
+        """Such as ``14 of at most 30 training runs``."""
+        told = f"{self.trained} of at most {counted(self.trials, 'training run')}"
+        if self.confirmed:
+            told += f", {self.confirmed} by dnsearch confirm"
+        return told
 
 
 class Observer:

@@ -159,3 +159,19 @@ def test_measured_here(dnsearch, reports):
 )
 def test_refused(refused, reports, networks, told):
     assert re.fullmatch(told, refused("compare", *networks))
+
+
+def test_a_page_beside_what_is_printed(dnsearch, reports):
+    code, out, _ = dnsearch("compare", "a", "b", "--html", "there/compared.html")
+    assert code == 0
+    assert out.endswith("\nreport:    there/compared.html\n")
+    page = Path("there/compared.html").read_text("utf-8")
+    assert "a and b are one study with 2 seeds" in page
+    told = dnsearch("compare", "a", "b", "--json", "--html", "again.html").out
+    assert {"networks", "fronts"} <= json.loads(told).keys()
+    assert Path("again.html").is_file()
+
+
+def test_a_page_that_cannot_be_written(refused, reports):
+    Path("folder").mkdir()
+    assert "folder: cannot be written: " in refused("compare", "a", "b", "--html", "folder")

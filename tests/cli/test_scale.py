@@ -1,6 +1,7 @@
 """``dnsearch scale`` as it is typed: what it prints and writes, and what it refuses."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_the_page_of_a_run_is_written_again_with_its_section(dnsearch, runs):
     runs("one", 12)
     runs("two", 12, seed=1)
     assert dnsearch("scale", "one", "two", "--times", "3", "--cost", "params").code == 0
-    before = Path("reports/one/report.html").read_text()
+    before = without_time(Path("reports/one/report.html").read_text())
     assert "3x the params" in before
     assert write_again("one") == before
     Path("reports/two").rename("reports/three")
@@ -81,7 +82,12 @@ def test_scaling_json_of_another_shape_does_no_harm(dnsearch, runs):
 def write_again(name):
     """The run's page, written from what its folder holds."""
     run = RunDir.find(name)
-    return write_page(stored.read_results(run), run).read_text()
+    return without_time(write_page(stored.read_results(run), run).read_text())
+
+
+def without_time(page):
+    """The page but for when it was written."""
+    return re.sub(r"<time.*?</time>", "", page)
 
 
 def test_a_refusal_to_extrapolate_is_an_answer(dnsearch, runs):
@@ -127,3 +133,28 @@ def test_latency_is_measured_where_it_is_asked_for(dnsearch, runs, monkeypatch):
     assert larger["latency_ms"]["low"] <= true <= larger["latency_ms"]["high"]
     assert larger["latency_ms"]["value"] == pytest.approx(true, rel=0.1)
     assert "a forward pass in" in write_again("flowers")  # though nothing is measured again
+
+
+def test_json_is_all_that_is_printed(dnsearch, runs):
+    runs("one", 12)
+    code, out, err = dnsearch("scale", "one", "--times", "2", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["networks"] == ["reports/one/scaling/x2.json"]
+    written = json.loads(Path("reports/one/scaling.json").read_text())
+    assert {name: told[name] for name in written} == written
+
+
+def test_a_design_that_was_never_asked_has_the_networks_its_page_names(dnsearch, runs):
+    runs("one", 12)
+    write_again("one")
+    assert not Path("reports/one/scaling").exists()  # a search that nobody asked
+    assert dnsearch("scale", "one", "--times", "2,4").code == 0
+    Path("reports/one/scaling/x2.json").unlink()
+    write_again("one")
+    assert sorted(path.name for path in Path("reports/one/scaling").iterdir()) == [
+        "x2.json",
+        "x4.json",
+    ]
+    assert dnsearch("scale", "one", "--times", "3").code == 0
+    assert [path.name for path in Path("reports/one/scaling").iterdir()] == ["x3.json"]

@@ -46,7 +46,7 @@ class Reader(HTMLParser):
             if self.script == "data":
                 self.data = json.loads(unpacked(data))
         elif not self.open or self.open[-1] != "style":
-            self.text += data
+            self.text += data.replace("\u00a0", " ")
 
     @property
     def figures(self) -> list[dict]:

@@ -38,8 +38,8 @@ REASONS = {
     "allows",
     Reason.FLOOR_UNKNOWN: "E is not identified: a plain power law that never levels off fits as "
     "well",
-    Reason.FEW_CHECKS: "params allow 2000000.0 predictions of twice the size that share no data "
-    "(it takes 8)",
+    Reason.FEW_CHECKS: "the sizes trained allow 2000000.0 independent checks of a prediction at "
+    "twice the params (it takes 8)",
     Reason.WIDE: "at twice the params the error may lie 200000000.0 % above what is predicted "
     "(trusted are 800 %)",
 }
@@ -155,7 +155,8 @@ def test_what_is_refused_says_what_settles_it(good):
     refused = replace(good, laws={"macs": replace(law, verdict=verdict)}, next=())
     (text,) = said(refused, "refused")
     assert ": errors do not fall with params. To settle it, train 6 more networks between" in text
-    assert "1 M and 4 M params, with `dnsearch run STUDY --scaling --name planted" in text
+    assert "M params, with a copy of reports/planted/study.toml as planted-more.toml with " in text
+    assert ", `dnsearch run planted-more.toml --scaling --name planted-more --trials " in text
     bill = refused.bill(refusal)
     assert f": {bill.runs} training runs, {bill.macs:.2g} MACs, about " in text
     assert said(refused, "laws")[0].endswith("; not trusted, errors do not fall with params.")

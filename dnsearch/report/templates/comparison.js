@@ -15,18 +15,15 @@ function difference(one, other) {
 
 function comparisonTable(keys) {
   const shown = keys.map((key) => networks[key]), [first] = shown;
-  const most = Math.max(...shown.flatMap((each) => stagesOf(each).slice(0, -1).map((stage) => stage.channels)));
+  const drawn = drawings(shown, 240);
   const table = element("table", undefined, { class: "compare" });
   const head = table.createTHead().insertRow();
   head.append(element("td"));
   keys.forEach((key, i) => {
     const cell = element("th", undefined, { scope: "col" });
-    cell.append(element("a", shown[i].name, { href: `#${key}` }), drawing(shown[i], most));
+    cell.append(element("a", shown[i].name, { href: `#${key}` }), drawn[i]);
     head.append(cell);
   });
-  const drawings = [...head.querySelectorAll("svg")];
-  const widest = Math.max(...drawings.map((svg) => svg.viewBox.baseVal.width));
-  for (const svg of drawings) svg.style.width = `${(svg.viewBox.baseVal.width * Math.min(1, 240 / widest))}px`;
   const body = table.createTBody();
   const row = (label, texts) => {
     if (texts.every((text) => !text)) return;

@@ -56,6 +56,15 @@ function drawing(network, most) {
   return svg;
 }
 
+// Several, to one scale; the widest is at most so wide.
+function drawings(networks, wide) {
+  const most = Math.max(...networks.flatMap((each) => stagesOf(each).slice(0, -1).map((stage) => stage.channels)));
+  const drawn = networks.map((each) => drawing(each, most));
+  const widest = Math.max(...drawn.map((svg) => svg.viewBox.baseVal.width));
+  for (const svg of drawn) svg.style.width = `${svg.viewBox.baseVal.width * Math.min(1, wide / widest)}px`;
+  return drawn;
+}
+
 function stageCosts(network) {
   const stages = stagesOf(network);
     const table = element("table", undefined, { class: "stages" });

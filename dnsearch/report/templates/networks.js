@@ -3,6 +3,10 @@
 const networks = page.networks;
 const dialog = document.getElementById("network");
 
+// A page that opens no network draws each where it asks for it.
+const places = [...document.querySelectorAll("[data-draws]")];
+drawings(places.map((place) => networks[place.dataset.draws]), 560).forEach((svg, i) => places[i].append(svg));
+
 // Trained networks that differ in one dimension alone.
 function neighbours(key) {
   const own = networks[key], found = [];
