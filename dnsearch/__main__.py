@@ -1,6 +1,15 @@
-"""``python -m dnsearch``."""
+"""The command, also as ``python -m dnsearch``."""
 
-from dnsearch.cli import main
+from dnsearch import interrupts
+
+
+def main() -> None:
+    """Listens to signals before anything else is imported, so that one at any time ends it well."""
+    with interrupts.listening():
+        from dnsearch.cli import main as command
+
+        command()
+
 
 if __name__ == "__main__":
     main()

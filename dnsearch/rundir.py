@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 
 import filelock
 
-from dnsearch.errors import RunError, nearest
+from dnsearch.errors import RunError, cannot_write, nearest
 
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
@@ -53,7 +53,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yields a path to write to; at the end the file is synced and renamed to ``path``. After an
     exception it is removed, and ``path`` stays as it was.
 
-    Raises RunError naming the file where it cannot be written.
+    Raises RunError naming the file where it cannot be written, MachineError on a full disk.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_ASIDE}")
     try:
@@ -63,7 +63,7 @@ def atomic(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise cannot_write(path, error) from None
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
@@ -136,6 +136,11 @@ class RunDir:
     def name(self) -> str:
         """The folder's name."""
         return self.path.resolve().name
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether this process may write into the folder; a run that others own can be read."""
+        return os.access(self.path, os.W_OK)
 
     @property
     def study_file(self) -> Path:
@@ -243,7 +248,7 @@ class RunDir:
                 f"{self.path}: in use by {self._holder()}; wait for it or stop it"
             ) from None
         except OSError as error:
-            raise RunError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+            raise cannot_write(self.path, error) from None
         try:
             for leftover in self.path.rglob(f".*{_ASIDE}"):
                 leftover.unlink(missing_ok=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from dnsearch.analysis.metrics import duration
-from dnsearch.cli import quiet_option, typed
+from dnsearch.cli import quiet_option
 from dnsearch.cli.completion import complete_run
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
@@ -83,7 +82,6 @@ def command(
     study = override(results.study, **{k: v for k, v in given.items() if v is not None})
     request = Request(top, sample, seeds, epochs or default_request(results).epochs, rates)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with make_display(known_costs(study), with_front=False, quiet=quiet) as display:
 
         def opened(ready: Opened) -> None:
@@ -101,8 +99,6 @@ def command(
     shown, found = findings(results, request.epochs)
     write_page(results, folder, confirmed=shown)
     click.echo(f"\n{reason}")
-    if reason == INTERRUPTED:
-        click.echo(f"to go on:  {typed()}")
     print_failures(failures(results, request.epochs))
     print_answer(digest(results))
     if found is not None:
@@ -112,7 +108,7 @@ def command(
         click.echo(f"export:    {export_command(run)}")
         click.echo(f"train on:  dnsearch train {shlex.quote(run)}")
     if reason == INTERRUPTED:
-        return 130
+        raise KeyboardInterrupt
     return 0 if found is not None and found.best_first else 1
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -14,7 +13,7 @@ import click
 from dnsearch.cli import quiet_option
 from dnsearch.cli.completion import complete_run
 from dnsearch.config.study import Sampler
-from dnsearch.errors import ConfigError, RunError, nearest
+from dnsearch.errors import ConfigError, RunError, cannot_write, nearest
 from dnsearch.rundir import RUNS, RunDir, cpu_cores
 
 if TYPE_CHECKING:
@@ -82,7 +81,6 @@ def command(
 
     table = read_table(run)
     folder = _folder(f"replay-{table.name}" if name is None else name, to)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with _progress(table.name, quiet) as show:
         found = replays(table, chosen, seeds, compute, workers or cpu_cores(), show)
 
@@ -124,7 +122,7 @@ def _folder(name: str, to: Path) -> RunDir:
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{folder.path}: cannot be written: {error.strerror}") from None
+        raise cannot_write(folder.path, error) from None
     return folder
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import click
 
-from dnsearch.cli import quiet_option, typed
+from dnsearch.cli import quiet_option
+from dnsearch.cli.ending import typed
 from dnsearch.cli.completion import complete_file
 from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
@@ -42,7 +42,7 @@ def command(
     device: str | None,
     to: Path,
     quiet: bool,
-) -> int:
+) -> None:
     """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME.
 
     Without STUDY it takes the bundled one, quickstart, on the bundled images. Ctrl-C ends it at any
@@ -69,7 +69,6 @@ def command(
     from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE
     from dnsearch.search.session import Opened, search
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with make_display(config.objectives.costs, quiet=quiet) as display:
 
         def opened(ready: Opened) -> None:
@@ -78,22 +77,22 @@ def command(
         reason = search(config, run, opened, display.show)
 
     from dnsearch.cli.pages import write_page
-    from dnsearch.cli.summary import print_summary
+    from dnsearch.cli.summary import print_summary, require_found
     from dnsearch.search.answers import answers, change
     from dnsearch.search.results import read_results
 
     results = read_results(run)
     changed = change(results, answers(run))
     write_page(results, run)
-    found = print_summary(results, run, reason, typed(), changed)
+    print_summary(results, run, reason, changed)
     if reason == INTERRUPTED:
-        return 130
+        raise KeyboardInterrupt
     if reason == TRIALS_ARE_DONE:
         click.echo(f"go on:     {typed(trials=2 * config.search.trials)}  (trials in all)")
     elif reason == TIME_IS_UP and config.search.time is not None:
         seconds = f"{2 * config.search.time:g}s"
         click.echo(f"go on:     {typed(time=seconds)}  (time in all)")
-    return 0 if found or reason == TIME_IS_UP else 1
+    require_found(results, reason == TIME_IS_UP)
 
 
 def bundled_study(name: str = BUNDLED) -> Path:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.cli.completion import complete_run
-from dnsearch.cli.pages import write_page
+from dnsearch.cli.pages import folder_for, write_page
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.scaling import SIZES, TIMES
@@ -83,7 +83,7 @@ def _write(
     from dnsearch.report.scaling_record import scaling_record
     from dnsearch.scaling.recorded import FILE, asked_record
 
-    folder = folders[0].path
+    folder = folder_for(folders[0])
     for stale in (folder / "scaling").glob("x*.json"):
         stale.unlink()
     networks = [folder / "scaling" / f"x{larger.times:g}.json" for larger in scaling.next]

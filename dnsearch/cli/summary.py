@@ -15,6 +15,7 @@ from dnsearch.analysis.candidates import Basis, Candidate, State
 from dnsearch.analysis.metrics import duration, format_value
 from dnsearch.confirm.run import default_request, expected_duration
 from dnsearch.data import had_test
+from dnsearch.errors import NothingFound
 from dnsearch.report.answer import (
     change_of,
     confirm_change_of,
@@ -28,7 +29,6 @@ from dnsearch.report.answer import (
 from dnsearch.report.digest import Digest, digest
 from dnsearch.rundir import RUNS, RunDir
 from dnsearch.search.answers import Change
-from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.results import Results
 from dnsearch.text import counted
 
@@ -37,18 +37,15 @@ MOST_REASONS = 5
 
 
 def print_summary(
-    results: Results, run: RunDir, reason: str, command: str, change: Change | None = None
-) -> bool:
+    results: Results, run: RunDir, reason: str, change: Change | None = None
+) -> None:
     """Prints why the search ended, the recommended network, the report and the next commands.
 
-    ``command`` is what was typed; ``change``: how the answer differs from an earlier one. Returns
-    whether any network finished.
+    ``change``: how the answer differs from an earlier one.
     """
     found = digest(results, change)
     click.echo(f"\n{reason}: {_done(found)} in {duration(results.seconds)} of search")
-    if reason == INTERRUPTED:
-        click.echo(f"to go on:  {command}")
-    print_failures([each.failure for each in found.candidates if each.state is State.FAILED])
+    print_failures(_failures(results))
     print_answer(found)
     click.echo(f"report:    {run.report}")
     if found.picks:
@@ -57,16 +54,37 @@ def print_summary(
         click.echo(f"export:    {export_command(name)}")
         _print_confirm(results, name)
         click.echo(f"train on:  dnsearch train {shlex.quote(name)}")
-    return bool(found.front)
 
 
-def print_failures(reasons: Sequence[str]) -> None:
-    """Prints why training runs failed, the commonest reason first. Reasons that differ in their
-    figures alone are one, told as it was the first time."""
+def require_found(results: Results, time_is_up: bool) -> None:
+    """Raises NothingFound where no network finished within the limits; not where there was no time
+    for one, and none failed."""
+    found, failures = digest(results), _failures(results)
+    if found.front or (time_is_up and not failures):
+        return
+    if not failures:
+        raise NothingFound(none_to_recommend(found))
+    first = _kinds(failures)[0][0]
+    raise NothingFound(f"{counted(len(failures), 'candidate')} failed and none finished: {first}")
+
+
+def _failures(results: Results) -> list[str]:
+    return [each.failure for each in results.candidates if each.state is State.FAILED]
+
+
+def _kinds(reasons: Sequence[str]) -> list[list[str]]:
+    """The reasons by kind, the commonest first; those that differ in their figures alone are one
+    kind."""
     kinds: dict[str, list[str]] = {}
     for reason in reasons:
         kinds.setdefault(re.sub(r"\d[\d.,]*", "#", reason), []).append(reason)
-    most = sorted(kinds.values(), key=len, reverse=True)
+    return sorted(kinds.values(), key=len, reverse=True)
+
+
+def print_failures(reasons: Sequence[str]) -> None:
+    """Prints why training runs failed, the commonest kind of reason first, told as it was the first
+    time."""
+    most = _kinds(reasons)
     for number, own in enumerate(most[:MOST_REASONS]):
         _print("" if number else "failed:", f"{len(own)} x {shorten(own[0], 200)}")
     if len(most) > MOST_REASONS:

@@ -28,7 +28,7 @@ from dnsearch.arch.checkpoint import load_network, load_weights
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.cost.formula import cost_of
-from dnsearch.errors import RunError
+from dnsearch.errors import RunError, cannot_write
 from dnsearch.export.check import TOLERANCE, Check, check
 from dnsearch.export.formats import ALWAYS, Format
 from dnsearch.export.preprocessing import Preprocessing
@@ -89,7 +89,7 @@ def _new_folder(to: Path) -> Iterator[Path]:
                 to.rmdir()
             shutil.move(folder, to)
     except OSError as error:
-        raise RunError(f"{to}: cannot be written: {error.strerror or error}") from None
+        raise cannot_write(to, error) from None
 
 
 def scored_network(arch: ArchConfig, checkpoint: Path) -> DenseNet:

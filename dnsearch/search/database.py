@@ -13,7 +13,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import DatabaseError
 
-from dnsearch.errors import RunError
+from dnsearch.errors import MachineError, RunError
 
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
@@ -38,13 +38,20 @@ def open_storage(file: Path, read_only: bool) -> RDBStorage:
 
 @contextlib.contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turns the errors of a damaged file or a full disk into a RunError that names it."""
+    """Turns the errors of a damaged file into a RunError, and of a full disk into a MachineError,
+    that names it."""
     try:
         yield
     except (DatabaseError, StorageInternalError) as error:
         cause = error if isinstance(error, DatabaseError) else error.__cause__
         reason = str(getattr(cause, "orig", cause)).splitlines()[0]
+        if any(sign in reason for sign in _MACHINES):
+            raise MachineError(f"{path}: cannot be written: {reason}") from None
         raise RunError(f"{path}: cannot be used as Optuna storage: {reason}") from None
+
+
+_MACHINES = "disk is full", "disk I/O error"
+"""SQLite's words for what is no damage of the file."""
 
 
 @contextlib.contextmanager
