@@ -68,7 +68,7 @@ class RunError(DnsearchError):
 
 
 class MachineError(DnsearchError):
-    """Something of this machine is broken or full; neither the study nor a candidate is at fault."""
+    """Something of this machine is broken or full; neither study nor candidate is at fault."""
 
 
 class NothingFound(DnsearchError):

@@ -2,14 +2,13 @@
 closes).
 
 The first raises ``Stopped`` in the main thread: at once, or within ``held()`` at the next
-``safe_point()``, so that no transaction is cut in two. A second one ends the process at once, and so
-does the first after ``PATIENCE`` seconds; that is safe too, as a kill is. A thread of its own waits
-for that, since a handler of Python's waits for the call that is under way.
+``safe_point()``, so that no transaction is cut in two. A second one ends the process at once, and
+so does the first after ``PATIENCE`` seconds; that is safe too, as a kill is. A thread of its own
+sees to that, since a handler of Python's waits for the call that is under way.
 """
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import os
 import select
@@ -28,8 +27,8 @@ PATIENCE = 15.0
 """Seconds that an orderly end may take."""
 
 ONE = 0.2
-"""Signals so many seconds apart are one: ``timeout`` and closing terminals send theirs twice, to the
-process and to its group."""
+"""Signals so many seconds apart are one: ``timeout`` and closing terminals send theirs twice, to
+the process and to its group."""
 
 CLOSE, AGAIN = 0, 255  # no signals have these numbers
 
@@ -100,7 +99,7 @@ class _Listener:
                 if number == AGAIN:
                     time.sleep(0.02)
                     self.number, own = None, own + 1
-                    _thread.interrupt_main(first)
+                    signal.pthread_kill(threading.main_thread().ident or 0, first)
                 elif number not in self._before:
                     pass
                 elif own:
@@ -124,18 +123,24 @@ class _Listener:
 
 
 _listener: _Listener | None = None
-_held = 0
+_held = False
+
+
+def listen() -> None:
+    """Listens to the signals for the rest of the process's life."""
+    global _listener
+    _listener = _listener or _Listener()
 
 
 @contextlib.contextmanager
-def listening(last_words: Callable[[int], str] | None = None) -> Iterator[None]:
-    """Listens to the signals until its end; within another, and outside the main thread, the outer
-    one does. ``last_words``: what is told on stderr where the process is ended at once."""
+def listening(last_words: Callable[[int], str]) -> Iterator[None]:
+    """Listens until its end, unless that is done already; not outside the main thread.
+    ``last_words``: what is told on stderr where the process is ended at once."""
     global _listener
     mine = _listener is None and threading.current_thread() is threading.main_thread()
     if mine:
-        _listener = _Listener()
-    if _listener is not None and last_words is not None:
+        listen()
+    if _listener is not None:
         _listener.last_words = last_words
     try:
         yield
@@ -151,16 +156,22 @@ def received() -> int | None:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Within it a signal waits for the next ``safe_point()``, or for the end of it."""
+def held(hold: bool = True) -> Iterator[None]:
+    """Within it a signal waits for the next ``safe_point()``."""
     global _held
-    _held += 1
+    before, _held = _held, hold
     try:
         yield
     finally:
-        _held -= 1
-    if not _held:
+        _held = before
+
+
+@contextlib.contextmanager
+def released() -> Iterator[None]:
+    """Within it, even inside of ``held()``, a signal does not wait."""
+    with held(False):
         safe_point()
+        yield
 
 
 def safe_point() -> None:

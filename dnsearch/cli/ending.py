@@ -37,9 +37,10 @@ debug_option = click.option(
 def ended(command: Callable[[], Any], debug: bool) -> int:
     """Runs a command to its end, tells on stderr why it ended where that is no success, and returns
     its exit code."""
-    with interrupts.listening(stopped):
+    with interrupts.listening(stopped), interrupts.held():
         try:
-            code = command() or 0
+            with interrupts.released():
+                code = command() or 0
         except SystemExit as error:  # from click, on a closed pipe
             code = error.code if isinstance(error.code, int) else 1
         except (click.Abort, KeyboardInterrupt) as error:

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from dnsearch.cli import quiet_option
-from dnsearch.cli.ending import typed
 from dnsearch.cli.completion import complete_file
+from dnsearch.cli.ending import typed
 from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
@@ -26,6 +26,7 @@ on part of them."""
 @click.option("--trials", type=click.IntRange(min=1), help="Candidates in all, for search.trials.")
 @click.option("--time", help="Time in all, such as 45m, for search.time.")
 @click.option("--scaling", is_flag=True, help="Train what `dnsearch scale` needs instead.")
+@click.option("--retry-failed", is_flag=True, help="Try candidates again whose training failed.")
 @click.option("--workers", type=click.IntRange(min=1), help="For search.workers.")
 @click.option("--device", help="For search.device: auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -39,6 +40,7 @@ def command(
     time: str | None,
     workers: int | None,
     scaling: bool,
+    retry_failed: bool,
     device: str | None,
     to: Path,
     quiet: bool,
@@ -74,7 +76,7 @@ def command(
         def opened(ready: Opened) -> None:
             display.opened(headline(run.name, ready.study, ready), ready.records)
 
-        reason = search(config, run, opened, display.show)
+        reason = search(config, run, opened, display.show, retry_failed=retry_failed)
 
     from dnsearch.cli.pages import write_page
     from dnsearch.cli.summary import print_summary, require_found

@@ -36,9 +36,7 @@ MOST_REASONS = 5
 """Kinds of failure that are told."""
 
 
-def print_summary(
-    results: Results, run: RunDir, reason: str, change: Change | None = None
-) -> None:
+def print_summary(results: Results, run: RunDir, reason: str, change: Change | None = None) -> None:
     """Prints why the search ended, the recommended network, the report and the next commands.
 
     ``change``: how the answer differs from an earlier one.

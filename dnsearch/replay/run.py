@@ -23,11 +23,11 @@ from dnsearch.arch.space import Points
 from dnsearch.config import SearchConfig
 from dnsearch.cost.formula import BYTES_FP32
 from dnsearch.errors import DnsearchError, MachineError, RunError, one_line
+from dnsearch.processes import START_SECONDS, Died, Worker, wait_for
 from dnsearch.replay.evaluator import TableEvaluator
 from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, best_hypervolumes, mean_training_macs
 from dnsearch.replay.table import Table
 from dnsearch.search.engine import POLL_SECONDS, Engine, Progress
-from dnsearch.search.evaluators.process import START_SECONDS, Died, Worker, wait_for
 from dnsearch.search.faults import cannot_start
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
@@ -82,8 +82,7 @@ def replays(
 def _started(number: int, table: Table, compute: float | None) -> Iterator[list[Worker]]:
     processes: list[Worker] = []
     try:
-        for _ in range(number):
-            processes.append(Worker(_start, (table, compute), _replay))
+        processes.extend(Worker(_start, (table, compute), _replay) for _ in range(number))
         yield processes
     except OSError as error:
         raise cannot_start(error) from error

@@ -2,16 +2,16 @@
 
 This is the one place that decides it.
 
-- What a training itself ran into (divergence, lack of memory, a network too large for its images) is
+- What a training itself ran into (divergence, lack of memory, images too small for the network) is
   a ``Score`` with a ``failure`` already: the candidate's.
 - What took longer than ``search.timeout``, or killed its worker after its first epoch, which a
   broken machine would not have got to: the candidate's.
 - Errors that dnsearch words itself (``DnsearchError``: images that changed, a full disk) end the
   search at once.
-- What comes before a worker is ready has no candidate to blame: after ``MOST_STARTS`` in a row it is
-  the machine's.
-- Anything else may be either, and is ``Unexplained``. Once another training has a score, the machine
-  is sound: the candidate is tried once more, and a second time it is its failure. Where
+- What comes before a worker is ready has no candidate to blame: after ``MOST_STARTS`` in a row it
+  is the machine's.
+- Anything else may be either, and is ``Unexplained``. Once another training has a score, the
+  machine is sound: the candidate is tried once more, and a second time it is its failure. Where
   ``IN_A_ROW`` trainings end so with none between them that has a score, it is the machine's, and
   they stay untried.
 """
@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections import deque
 
 from dnsearch.errors import DnsearchError, MachineError, one_line
+from dnsearch.processes import Died
 from dnsearch.search.evaluators.base import Job, Unexplained
-from dnsearch.search.evaluators.process import Died
 from dnsearch.training.score import Score
 
 MOST_STARTS = 3

@@ -225,7 +225,7 @@ def look_ahead(
         return None
     found = Regret.of(errors.regret(key), probability)
     if file:
-        with contextlib.suppress(DnsearchError):  # on a full disk, or in a folder that may only be read
+        with contextlib.suppress(DnsearchError):  # a full disk, or a folder that is only read
             write_json(file, {"checksum": checksum, **found._asdict()})
     return found
 

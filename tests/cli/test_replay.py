@@ -152,7 +152,11 @@ def test_interrupted(dnsearch, asked, monkeypatch):
 
     monkeypatch.setattr(sys.modules["dnsearch.replay.run"], "replays", interrupt)
     code, out, err = dnsearch("replay", "small")
-    assert (code, out, err.strip()) == (130, "", f"dnsearch: stopped by Ctrl-C; to go on:  {typed()}")
+    assert (code, out, err.strip()) == (
+        130,
+        "",
+        f"dnsearch: stopped by Ctrl-C; to go on:  {typed()}",
+    )
     assert not Path("reports/replay-small/report.html").exists()
 
 

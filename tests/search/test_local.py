@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from dnsearch import interrupts
+from dnsearch import interrupts, processes
 from dnsearch.arch import ArchConfig
 from dnsearch.config import DataConfig, TrainingConfig
 from dnsearch.data import prepare
 from dnsearch.errors import DataError, MachineError, RunError
 from dnsearch.rundir import RunDir
-from dnsearch.search.evaluators import local, process, worker
+from dnsearch.search.evaluators import local, worker
 from dnsearch.search.evaluators.base import Job, Unexplained
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
@@ -222,15 +222,15 @@ def test_a_worker_that_is_never_ready_ends_the_search(tmp_path, closing, monkeyp
 def test_a_worker_that_is_not_heard_of_ends_the_search_within_a_minute(
     tmp_path, closing, monkeypatch
 ):
-    assert process.START_SECONDS < 55
+    assert processes.START_SECONDS < 55
     clock = Clock()
-    monkeypatch.setattr(process, "time", clock)
+    monkeypatch.setattr(processes, "time", clock)
     evaluator = make(tmp_path)
     closing(evaluator)
     evaluator.submit(Job(0, ARCH, 1, seed=1))
     (child,) = multiprocessing.active_children()
     os.kill(child.pid, signal.SIGSTOP)
-    clock.now += process.START_SECONDS + 1
+    clock.now += processes.START_SECONDS + 1
     with pytest.raises(MachineError, match="cannot be started here: nothing was heard of one"):
         collect(evaluator, 1)
 

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 
 from dnsearch.errors import DnsearchError
+from dnsearch.processes import START_SECONDS, Died, Said, Worker, wait_for
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import mps
 from dnsearch.search.evaluators.base import Job, Running, Unexplained
-from dnsearch.search.evaluators.process import START_SECONDS, Died, Said, Worker, wait_for
 from dnsearch.search.evaluators.worker import WorkerSettings, train, warm_up
 from dnsearch.search.faults import MOST_STARTS, blame, cannot_start, failed
 from dnsearch.training.score import OUT_OF_MEMORY, Score
@@ -66,9 +66,8 @@ class LocalEvaluator:
         """See ``Evaluator``; starts the worker where there is none. Raises MachineError where none
         can be started."""
         place = next(place for place in self._places if place.job is None)
+        self._listen(place)  # it may have died idle
         place.job, place.since, place.epochs, place.starts = job, time.monotonic(), 0.0, 0
-        if place.worker is not None:
-            self._listen(place)  # it may have died idle
         if place.worker is None:
             self._start(place)
         else:
@@ -175,4 +174,3 @@ class LocalEvaluator:
         if place.worker is not None:
             place.worker.kill()
             place.worker = None
-

@@ -1,5 +1,5 @@
-"""A worker process and the pipe to it: it is given one task at a time, reports on it, and is killed
-when it is not needed any more.
+"""Processes beside this one, and the pipes to them: a worker is given one task at a time, reports
+on it, and is killed when it is not needed any more.
 
 No thread and no file stands between the two, and nothing is told by the time of day. The process
 never sees the signals that the coordinator is sent (``interrupts``), and ends when that is gone.
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.resource_tracker
 import os
 import pickle
 import threading
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from dnsearch import interrupts
-from dnsearch.errors import one_line
+from dnsearch.errors import MachineError, one_line
 
 START_SECONDS = 45.0
 """In which a new process must have said that it is there."""
@@ -63,7 +64,9 @@ class Worker:
         self._started = time.monotonic()
         try:
             with interrupts.blocked():
-                self._process.start()
+                multiprocessing.resource_tracker.ensure_running()
+                with interrupts.blocked():  # again: the tracker's start lets two of them through
+                    self._process.start()
         except BaseException:
             self.pipe.close()
             raise
@@ -111,6 +114,33 @@ def wait_for(workers: Sequence[Worker], seconds: float) -> None:
         time.sleep(seconds)
 
 
+def result_of(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns in a process of its own, which nothing has shaped. Raises what it
+    raises, and MachineError where the process dies."""
+    worker = Worker(_nothing, (), _call)
+    try:
+        worker.give(function, arguments)
+        while True:
+            wait_for([worker], 1.0)
+            for said in worker.heard():
+                if isinstance(said, Died):
+                    raise MachineError(said.reason)
+                if said.kind == "error":
+                    raise said.value
+                if said.kind == "result":
+                    return said.value
+    finally:
+        worker.kill()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _call(function: Callable[..., Any], arguments: Sequence[Any], note: object) -> Any:
+    return function(*arguments)
+
+
 def _serve(
     pipe: Any, prepare: Callable[..., None], arguments: Sequence[Any], work: Callable[..., Any]
 ) -> None:
@@ -127,7 +157,9 @@ def _serve(
         while True:
             task = pipe.recv()
             try:
-                said = Said("result", work(*task, note=lambda value: pipe.send(Said("note", value))))
+                said = Said(
+                    "result", work(*task, note=lambda value: pipe.send(Said("note", value)))
+                )
             except Exception as error:
                 said = Said("error", _portable(error))
             pipe.send(said)
