@@ -21,6 +21,7 @@ result.json and network/ in place of the report.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -48,6 +49,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGES = ("torch", "optuna", "numpy", "pandas", "plotly", "moocore", "fvcore")
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it where they are missing. Raises OSError.
+
+    ``Path.mkdir`` calls itself for each of those above, and so fails on a thousand of them.
+    """
+    missing = itertools.takewhile(lambda folder: not folder.is_dir(), (path, *path.parents))
+    for folder in reversed([*missing]):
+        folder.mkdir(exist_ok=True)
+
+
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yields a path to write to; at the end the file is synced and renamed to ``path``. After an
@@ -57,7 +68,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_ASIDE}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
@@ -240,7 +251,7 @@ class RunDir:
     def lock(self) -> Iterator[None]:
         """Locks the run for this process. Raises RunError naming the process that has locked it."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             lock = filelock.FileLock(self.path / "run.lock")
             lock.acquire(blocking=False)
         except filelock.Timeout:

@@ -14,7 +14,7 @@ from dnsearch.cli import quiet_option
 from dnsearch.cli.completion import complete_run
 from dnsearch.config.study import Sampler
 from dnsearch.errors import ConfigError, RunError, cannot_write, nearest
-from dnsearch.rundir import RUNS, RunDir, cpu_cores
+from dnsearch.rundir import RUNS, RunDir, cpu_cores, make_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -120,7 +120,7 @@ def _folder(name: str, to: Path) -> RunDir:
     if folder.database.exists():
         raise RunError(f"{folder.path}: is a run; choose another --name")
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.path)
     except OSError as error:
         raise cannot_write(folder.path, error) from None
     return folder

@@ -24,7 +24,7 @@ rungs = [{epochs}]
 batch_size = 32
 [search]
 sampler = "tpe"
-trials = 8
+trials = 4
 workers = 2
 device = "cpu"
 """

@@ -12,6 +12,7 @@ again at the end, and must end well. Prints a line a promise into reports/reliab
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -26,6 +27,9 @@ from typing import NamedTuple
 from shared import ROOT, STUDY, Tally, ended, group, last_line, run, start
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+MOMENTS = {"set-up": 0.0, "early": 0.35, "later": 0.75}
+"""Shares of the time that a command takes undisturbed, from when it listens."""
+
 WITHIN, AT_ONCE = 20.0, 3.0
 
 
@@ -37,8 +41,11 @@ class Verb(NamedTuple):
 
 
 LONG = (
-    Verb(("run", "s.toml", "--name", "cut", "--trials", "16"), goes_on=True),
-    Verb(("confirm", "whole", "--top", "2", "--sample", "1", "--epochs", "30"), goes_on=True),
+    Verb(("run", "s.toml", "--name", "cut", "--trials", "6"), goes_on=True),
+    Verb(
+        ("confirm", "whole", "--top", "2", "--sample", "0", "--seeds", "1", "--epochs", "30"),
+        goes_on=True,
+    ),
     Verb(("train", "whole", "--epochs", "60", "--name", "net"), goes_on=True),
     Verb(("replay", "bench:fashion14", "--samplers", "frontier,random", "--seeds", "4")),
     Verb(("scale", "bench-like")),
@@ -103,21 +110,30 @@ def check(verb: Verb, folder: Path, tally: Tally, chance: random.Random, few: bo
     usual = (0, 1) if verb.words[0] == "confirm" else (0,)  # 1: its first network is not the best
     wrong = [] if code in usual else [f"{code}: {last_line(err)}"]
     tally.note(f"{verb.words[0]}, undisturbed", wrong, f"{length:.1f} s")
-    shares = {"set-up": 0.0, "later": 0.7} if few else {"set-up": 0.0, "early": 0.35, "later": 0.75}
-    for number in SIGNALS:
-        for to_group in (True,) if few else (False, True):
-            for moment, share in shares.items():
-                wait = share * length * chance.uniform(0.8, 1.1)
-                with pristine(folder) as own:
-                    once(verb, own, tally, number, to_group, moment, wait)
-                    last = (number, moment) == (SIGNALS[-1], "later")
-                    if verb.goes_on and to_group and last:
-                        code, _, err = run(verb.words, own)
-                        wrong = [] if code in usual else [f"{code}: {last_line(err)}"]
-                        tally.note(f"{verb.words[0]}, typed again", wrong)
+    for number, to_group, moment in cases(verb, few, chance):
+        wait = MOMENTS[moment] * length * chance.uniform(0.8, 1.1)
+        with pristine(folder) as own:
+            once(verb, own, tally, number, to_group, moment, wait)
+            if verb.goes_on and moment == "later" and number == signal.SIGTERM:
+                code, _, err = run(verb.words, own)
+                wrong = [] if code in usual else [f"{code}: {last_line(err)}"]
+                tally.note(f"{verb.words[0]}, typed again", wrong)
     if not few:
         with pristine(folder) as own:
             twice(verb, own, tally, 0.5 * length)
+
+
+def cases(
+    verb: Verb, few: bool, chance: random.Random
+) -> Iterator[tuple[signal.Signals, bool, str]]:
+    """Signals, whether to the group, and moments: all of them for a search, every signal at every
+    moment for what takes long, and every moment for the others."""
+    for number, moment in itertools.product(SIGNALS, MOMENTS):
+        if few and number != SIGNALS[list(MOMENTS).index(moment)]:
+            continue
+        whole = verb.words[0] == "run" and not few
+        for to_group in (False, True) if whole else (chance.random() < 0.5,):
+            yield number, to_group, moment
 
 
 @contextlib.contextmanager
