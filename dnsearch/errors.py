@@ -94,8 +94,9 @@ _MACHINES = {
 
 
 def is_machines(error: OSError) -> bool:
-    """Whether the system refused for want of space, memory or files, or by a fault of a device."""
-    return error.errno in _MACHINES
+    """Whether the system refused for want of space, memory or files, by a fault of a device, or as
+    it could not load a library."""
+    return error.errno in _MACHINES or "shared object" in str(error)
 
 
 def cannot_write(path: object, error: OSError) -> DnsearchError:

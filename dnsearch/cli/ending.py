@@ -84,6 +84,8 @@ def _blame(error: Exception) -> tuple[int, str]:
             return USER, _line(str(error))
         case click.ClickException():
             return USER, _line(_usage(error))
+        case ImportError() if not (error.name or "").startswith("dnsearch"):
+            return MACHINE, f"a package that dnsearch needs cannot be loaded: {_line(str(error))}"
         case OSError():
             named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             return MACHINE if is_machines(error) else USER, _line(named)

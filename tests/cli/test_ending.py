@@ -30,6 +30,17 @@ def fail_with(monkeypatch, error):
         (MachineError("no\nGPU"), 3, "no GPU"),
         (OSError(errno.ENOSPC, "No space left on device", "x"), 3, "x: No space left on device"),
         (OSError(errno.EACCES, "Permission denied", "x"), 2, "x: Permission denied"),
+        (
+            ImportError("libtorch.so: cannot open shared object file", name="torch"),
+            3,
+            "a package that dnsearch needs cannot be loaded: libtorch.so: cannot open shared object "
+            "file",
+        ),
+        (
+            OSError("x.so: cannot open shared object file"),
+            3,
+            "x.so: cannot open shared object file",
+        ),
         (KeyError("x"), 4, "KeyError: 'x' (a defect of dnsearch; --debug shows where)"),
         (
             RecursionError("too deep"),
