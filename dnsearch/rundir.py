@@ -37,6 +37,7 @@ from typing import Any, NamedTuple
 import filelock
 
 from dnsearch.errors import RunError, cannot_write, nearest
+from dnsearch.text import as_unicode
 
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
@@ -83,7 +84,7 @@ def atomic(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all. Raises RunError."""
     with atomic(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(as_unicode(text), encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -86,6 +86,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print the last 
     callback=_print_version,
     help="Versions, device and kernels.",
 )
+@debug_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Which DenseNet should I train on my data within my budget?

@@ -75,6 +75,20 @@ def test_signals(dnsearch, monkeypatch, number, name):
     assert [signal.getsignal(each) for each in signal.valid_signals()] == before
 
 
+def test_a_command_that_ends_in_spite_of_signals(dnsearch, monkeypatch):
+    """Something swallowed what was raised; the exit code is the signal's."""
+
+    def swallow(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+        except BaseException:
+            return "all is well"
+
+    monkeypatch.setattr("dnsearch.cli.init.to_toml", swallow)
+    assert dnsearch("init").code == 143
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_shows_tracebacks_on_demand(dnsearch, verb):
     assert "--debug" in dnsearch(verb, "--help").out

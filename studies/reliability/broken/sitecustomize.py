@@ -28,7 +28,7 @@ class _NoTorch(importlib.abc.MetaPathFinder):
 
 
 class _Trainer(importlib.abc.MetaPathFinder):
-    """Has ``Trainer.train`` break when its module is imported."""
+    """Has ``Trainer._run`` break when its module is imported."""
 
     def find_spec(self, name, path, target=None):
         if name != "dnsearch.training.trainer":
@@ -38,8 +38,8 @@ class _Trainer(importlib.abc.MetaPathFinder):
 
         def exec_module(module):
             execute(module)
-            train = module.Trainer.train
-            module.Trainer.train = lambda self, *rest: _broken() or train(self, *rest)
+            run = module.Trainer._run
+            module.Trainer._run = lambda self, *rest: _broken() or run(self, *rest)
 
         spec.loader.exec_module = exec_module
         return spec
