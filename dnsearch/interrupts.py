@@ -23,7 +23,7 @@ SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
-PATIENCE = 15.0
+PATIENCE = 12.0
 """Seconds that an orderly end may take."""
 
 ONE = 0.2
