@@ -1,11 +1,14 @@
 """All errors that a user can cause or meet, in one tree.
 
     DnsearchError            caught by the command line: one line, exit code 2
+      MachineError           the machine is at fault: exit code 3; once repaired, the same command
+                             goes on
       ConfigError            a field of a study file, a config file or a flag breaks a rule
       SpaceError             no architecture of the space is within the limits
       DataError              an image file or folder cannot be used
       CheckpointError        weights cannot be read or do not fit the network
       RunError               a run's folder cannot be used: name, lock, changed study, no such run
+      NothingFound           all was done, and no network came out of it: exit code 1
       KernelError            the C++ kernels cannot be compiled here; training does without
 
 A message is one line: the field or file, the rule, the value, and what to do about it.
@@ -14,6 +17,7 @@ A message is one line: the field or file, the rule, the value, and what to do ab
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -63,6 +67,14 @@ class RunError(DnsearchError):
     """A run's folder cannot be used as asked: its name, its lock, or what is in it."""
 
 
+class MachineError(DnsearchError):
+    """Something of this machine is broken or full; neither study nor candidate is at fault."""
+
+
+class NothingFound(DnsearchError):
+    """What was asked for was done, but no network came out of it; the message says why."""
+
+
 class KernelError(DnsearchError):
     """The C++ kernels cannot be compiled on this machine."""
 
@@ -72,6 +84,26 @@ def nearest(word: str, words: Iterable[str]) -> str:
     known = sorted(words)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.55)  # 'growht': growth_rate
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+_MACHINES = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EIO", "ENOMEM", "EMFILE", "ENFILE", "ESTALE", "ENODEV")
+    if hasattr(errno, name)
+}
+
+
+def is_machines(error: OSError) -> bool:
+    """Whether the system refused for want of space, memory or files, by a fault of a device, or as
+    it could not load a library."""
+    return error.errno in _MACHINES or "shared object" in str(error)
+
+
+def cannot_write(path: object, error: OSError) -> DnsearchError:
+    """What to raise for a file or folder that cannot be written: a MachineError where the machine
+    is at fault, such as a full disk, else a RunError."""
+    kind = MachineError if is_machines(error) else RunError
+    return kind(f"{path}: cannot be written: {error.strerror or error}")
 
 
 def one_line(error: BaseException) -> str:

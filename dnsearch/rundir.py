@@ -22,6 +22,7 @@ result.json and network/ in place of the report.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import platform
@@ -36,7 +37,8 @@ from typing import Any, NamedTuple
 
 import filelock
 
-from dnsearch.errors import RunError, nearest
+from dnsearch.errors import RunError, cannot_write, nearest
+from dnsearch.text import as_unicode
 
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
@@ -49,22 +51,32 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGES = ("torch", "optuna", "numpy", "pandas", "plotly", "moocore", "fvcore")
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it where they are missing. Raises OSError.
+
+    ``Path.mkdir`` calls itself for each of those above, and so fails on a thousand of them.
+    """
+    missing = itertools.takewhile(lambda folder: not folder.is_dir(), (path, *path.parents))
+    for folder in reversed([*missing]):
+        folder.mkdir(exist_ok=True)
+
+
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yields a path to write to; at the end the file is synced and renamed to ``path``. After an
     exception it is removed, and ``path`` stays as it was.
 
-    Raises RunError naming the file where it cannot be written.
+    Raises RunError naming the file where it cannot be written, MachineError on a full disk.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_ASIDE}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise cannot_write(path, error) from None
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
@@ -73,7 +85,7 @@ def atomic(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file in UTF-8, whole or not at all. Raises RunError."""
     with atomic(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_text(as_unicode(text), encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -137,6 +149,11 @@ class RunDir:
     def name(self) -> str:
         """The folder's name."""
         return self.path.resolve().name
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether this process may write into the folder; a run that others own can be read."""
+        return os.access(self.path, os.W_OK)
 
     @property
     def typed(self) -> str:
@@ -250,7 +267,7 @@ class RunDir:
     def lock(self) -> Iterator[None]:
         """Locks the run for this process. Raises RunError naming the process that has locked it."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             lock = filelock.FileLock(self.path / "run.lock")
             lock.acquire(blocking=False)
         except filelock.Timeout:
@@ -258,7 +275,7 @@ class RunDir:
                 f"{self.path}: in use by {self._holder()}; wait for it or stop it"
             ) from None
         except OSError as error:
-            raise RunError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+            raise cannot_write(self.path, error) from None
         try:
             for leftover in self.path.rglob(f".*{_ASIDE}"):
                 leftover.unlink(missing_ok=True)

@@ -31,3 +31,9 @@ def capitalised(text: str) -> str:
 def sentence(text: str) -> str:
     """The text with a capital in front and a full stop behind; empty for none."""
     return f"{capitalised(text)}." if text else ""
+
+
+def as_unicode(text: str) -> str:
+    """The text without what UTF-8 cannot hold: names of files, which a locale such as C gives by
+    their bytes, as they are spelt in UTF-8, and ``\N{REPLACEMENT CHARACTER}`` for other bytes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

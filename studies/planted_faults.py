@@ -616,6 +616,62 @@ FAULTS = (
         "return np.asarray(errors, dtype=np.float64)",
         "tests/analysis",
     ),
+    Fault(
+        "a signal cuts a transaction in two",
+        "dnsearch/search/engine.py",
+        "with interrupts.held():",
+        "with interrupts.held(False):",
+        "tests/search/test_engine.py -k signal",
+    ),
+    Fault(
+        "a second signal is not noticed",
+        "dnsearch/interrupts.py",
+        "elif time.monotonic() - since > ONE:",
+        "elif time.monotonic() - since > 600:",
+        "tests/test_interrupts.py -k second",
+    ),
+    Fault(
+        "a command that ends in spite of a signal is a success",
+        "dnsearch/cli/ending.py",
+        "return code if number is None else _stop(number)",
+        "return code",
+        "tests/cli/test_ending.py -k signals",
+    ),
+    Fault(
+        "workers see the signals of their coordinator",
+        "dnsearch/processes.py",
+        "with interrupts.blocked():  # again",
+        "with contextlib.nullcontext():  # again",
+        "tests/search/test_local.py -k signals",
+    ),
+    Fault(
+        "time-outs go by the time of day",
+        "dnsearch/search/evaluators/local.py",
+        "if time.monotonic() - since <= self.timeout:",
+        "if time.time() - since <= self.timeout:",
+        "tests/search/test_local.py -k too_long",
+    ),
+    Fault(
+        "a broken machine burns candidates",
+        "dnsearch/search/faults.py",
+        "if self._in_a_row >= IN_A_ROW:",
+        "if self._in_a_row >= 100:",
+        "tests/search/test_faults.py",
+    ),
+    Fault(
+        "a candidate is at fault at once",
+        "dnsearch/search/faults.py",
+        "if job in self._tried:",
+        "if job:",
+        "tests/search/test_faults.py",
+    ),
+    Fault(
+        "another chance is forgotten where it is interrupted",
+        "dnsearch/search/proposer.py",
+        "for job in store.set_aside())",
+        "for job in ())",
+        "tests/search/test_faults.py -k chance",
+    ),
 )
 
 

@@ -8,6 +8,7 @@ import re
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,13 @@ def test_a_dead_holders_lock_is_not_even_tried(tmp_path, monkeypatch):
     write_json(tmp_path / "holder.json", holder)
     monkeypatch.setattr("filelock.FileLock", None)
     assert RunDir(tmp_path).holder() is None
+
+
+def test_a_thousand_folders_deep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deep = Path(*["a"] * 1500)
+    write_text(deep / "x.txt", "x")
+    assert (deep / "x.txt").read_text() == "x"
+    with pytest.raises(RunError, match="cannot be written: File name too long"):
+        write_text(Path(*["a"] * 3000) / "x.txt", "x")
+    subprocess.run(["rm", "-rf", "a"], check=True)  # pytest's own way calls itself, too

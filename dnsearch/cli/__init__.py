@@ -6,14 +6,12 @@ import importlib
 import io
 import json
 import os
-import shlex
-import signal
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 
+from dnsearch.cli.ending import DEBUG, debug_option, ended
 from dnsearch.errors import DnsearchError, nearest
 
 VERBS = {
@@ -45,7 +43,10 @@ class Verbs(click.Group):
         """The verb of this name, imported now; None where there is none."""
         if cmd_name not in VERBS:
             return None
-        return importlib.import_module(f"dnsearch.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"dnsearch.cli.{cmd_name}").command
+        if not any(DEBUG in parameter.opts for parameter in command.params):
+            debug_option(command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -100,6 +101,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print the last 
     callback=_print_version,
     help="Versions, device and kernels.",
 )
+@debug_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Which DenseNet should I train on my data within my budget?
@@ -114,8 +116,8 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The ``dnsearch`` command. What a user can mend is one line on stderr and exit code 2; Ctrl-C
-    is exit code 130. What the terminal or pipe has no character for is shown as ``?``."""
+    """The ``dnsearch`` command; ``cli.ending`` says how it ends. What the terminal or pipe has no
+    character for is shown as ``?``."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -123,42 +125,10 @@ def main(arguments: list[str] | None = None) -> None:
         from dnsearch.cli.completion import register
 
         register()
-    sys.exit(_run(lambda: cli.main(arguments, prog_name="dnsearch", standalone_mode=False)))
-
-
-def _run(command: Callable[[], Any]) -> int:
-    try:
-        return command() or 0
-    except (DnsearchError, click.ClickException, OSError, MemoryError) as error:
-        click.echo(f"dnsearch: {' '.join(_message(error).splitlines())}", err=True)
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(f"dnsearch: interrupted\nto go on:  {typed()}", err=True)
-        return 128 + signal.SIGINT
-
-
-def typed(**options: object) -> str:
-    """The command that was typed, to be typed again, with these ``--options`` in place of its
-    own."""
-    words, left = ["dnsearch"], iter(sys.argv[1:])
-    for word in left:
-        name, equals, _ = word.removeprefix("--").partition("=")
-        if word.startswith("--") and name in options:
-            if not equals:
-                next(left, None)
-        else:
-            words.append(word)
-    for name, value in options.items():
-        words += [f"--{name}", str(value)]
-    return shlex.join(words)
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, click.ClickException):
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "dnsearch"
-        text = error.format_message().rstrip(".")
-        return f"{text[:1].lower()}{text[1:]} (see {path} --help)"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return f"out of memory: {error}" if isinstance(error, MemoryError) else str(error)
+    words = sys.argv[1:] if arguments is None else arguments
+    sys.exit(
+        ended(
+            lambda: cli.main(words, prog_name="dnsearch", standalone_mode=False),
+            debug=DEBUG in words,
+        )
+    )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from dnsearch.analysis.metrics import duration
-from dnsearch.cli import last_json_option, print_json, quiet_option, typed
+from dnsearch.cli import last_json_option, print_json, quiet_option
 from dnsearch.cli.completion import complete_run
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
@@ -85,7 +84,6 @@ def command(
     study = override(results.study, **{k: v for k, v in given.items() if v is not None})
     request = Request(top, sample, seeds, epochs or default_request(results).epochs, rates)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with make_display(known_costs(study), with_front=False, quiet=quiet or as_json) as display:
 
         def opened(ready: Opened) -> None:
@@ -111,8 +109,6 @@ def command(
         print_json(told | summary(digest(results)) | {"confirmed": record})
     else:
         click.echo(f"\n{reason}")
-        if reason == INTERRUPTED:
-            click.echo(f"to go on:  {typed()}")
         print_failures(failed)
         print_answer(digest(results))
         if found is not None:
@@ -122,7 +118,7 @@ def command(
             click.echo(f"export:    {export_command(run)}")
             click.echo(f"train on:  dnsearch train {shlex.quote(run)}")
     if reason == INTERRUPTED:
-        return 130
+        raise KeyboardInterrupt
     return 0 if found is not None and found.best_first else 1
 
 

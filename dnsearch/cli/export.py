@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     context: click.Context, run: str, pick: str, to: Path, train: bool, onnx: bool, program: bool
-) -> int:
+) -> None:
     """Write one network of RUN into a folder that needs no dnsearch.
 
     Without --pick it is the answer: the least predicted error within the limits. The folder has the
@@ -56,7 +56,8 @@ def command(
     results = read_results(folder)
     network = results.pick(pick)
     if train and weights_of(results, folder, network) is None:
-        return _train(context, folder, f"{run}:{network.key}", network.key, to, more)
+        _train(context, folder, f"{run}:{network.key}", network.key, to, more)
+        return
     written = export_network(results, folder, pick, to, more)
     length = f"{written.weights.epochs} epochs"
     click.echo(f"{network.name} ({network.key}, {length}) written to {to}")
@@ -66,24 +67,21 @@ def command(
             f"{100 * results.baseline.error:.2f} %"
         )
     _say_use(to)
-    return 0
 
 
 def _train(
     context: click.Context, folder: RunDir, network: str, key: str, to: Path, more: list[Format]
-) -> int:
+) -> None:
     """Trains the network in full in a folder of its own, and copies what that exports."""
     from dnsearch.cli import train
     from dnsearch.export.bundle import copy_bundle, require_new
 
     require_new(to)
     name = f"{folder.name}-{key}"
-    code = context.invoke(train.command, network=network, name=name)
-    if code == 0:
-        copy_bundle(RunDir.named(name).path / NETWORK_FOLDER, to, more)
-        click.echo(f"written to {to}")
-        _say_use(to)
-    return code
+    context.invoke(train.command, network=network, name=name)
+    copy_bundle(RunDir.named(name).path / NETWORK_FOLDER, to, more)
+    click.echo(f"written to {to}")
+    _say_use(to)
 
 
 def _say_use(to: Path) -> None:

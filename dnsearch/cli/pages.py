@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from dnsearch.rundir import RUNS, RunDir
+
 if TYPE_CHECKING:
     from dnsearch.confirm.findings import Confirmed
-    from dnsearch.rundir import RunDir
     from dnsearch.scaling.study import Scaling
     from dnsearch.search.engine import Progress
     from dnsearch.search.results import Results
@@ -30,7 +33,7 @@ def write_page(
     figures: Sequence[str] = (),
 ) -> Path:
     """Writes ``report.html`` and the files beside it into the run's folder, and notes its answer;
-    the page's path.
+    the page's path. Of a run that may only be read it goes to its ``place_for``.
 
     While a process is at work on the run the page says so, and the answer is not noted: only a
     later one than a finished sitting's is a change. scaling, confirmed: what `dnsearch scale` and
@@ -45,14 +48,18 @@ def write_page(
     from dnsearch.search.answers import answers, change, note_answer
     from dnsearch.search.results import read_results
 
-    under_way = _under_way(run)
+    place, under_way = place_for(run), _under_way(run)
+    if place != run:
+        click.echo(
+            f"note: {run.path} may only be read: what is written goes to {place.path}", err=True
+        )
     fresh = confirmed or findings(results)
     larger = scaling or recorded_scaling(results, run, read_results)
     if isinstance(larger, Scaling):
-        write_networks(larger, run)
+        write_networks(larger, place)
     page = write_report(
         results,
-        run.path,
+        place.path,
         fresh,
         larger,
         change(results, answers(run)),
@@ -62,7 +69,7 @@ def write_page(
         from dnsearch.report.digest import digest
         from dnsearch.report.figure_files import write_figures
 
-        write_figures(digest(results), fresh, larger, run.figures, figures)
+        write_figures(digest(results), fresh, larger, place.figures, figures)
     if not under_way:
         note_answer(results, run)
     return page
@@ -130,3 +137,9 @@ class Refresher:
         if reason not in self.reasons:
             self.told(f"the report was not written, the search goes on: {reason}")
         self.reasons.add(reason)
+
+
+def place_for(run: RunDir) -> RunDir:
+    """Where to write what is found of a run: its folder, or for somebody else's, which may only be
+    read, one below ours."""
+    return run if run.is_writable else RunDir(RUNS / f"{run.name}-report")

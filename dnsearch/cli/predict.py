@@ -13,7 +13,7 @@ import click
 
 from dnsearch.cli.completion import complete_network
 from dnsearch.rundir import NETWORK_FOLDER, RunDir, atomic
-from dnsearch.text import counted
+from dnsearch.text import as_unicode, counted
 
 if TYPE_CHECKING:
     from dnsearch.export.predictor import Prediction, Predictor
@@ -111,4 +111,4 @@ def _write(table: Path, found: Iterable[Prediction], classes: Sequence[str]) -> 
         for each in found:
             best = int(each.probabilities.argmax())
             shares = [f"{share:.6g}" for share in each.probabilities]
-            rows.writerow([each.picture, classes[best], shares[best], *shares])
+            rows.writerow([as_unicode(str(each.picture)), classes[best], shares[best], *shares])

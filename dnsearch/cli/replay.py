@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
@@ -14,8 +13,8 @@ import click
 from dnsearch.cli import last_json_option, print_json, quiet_option
 from dnsearch.cli.completion import complete_run
 from dnsearch.config.study import Sampler
-from dnsearch.errors import ConfigError, RunError, nearest
-from dnsearch.rundir import RUNS, RunDir, cpu_cores
+from dnsearch.errors import ConfigError, RunError, cannot_write, nearest
+from dnsearch.rundir import RUNS, RunDir, cpu_cores, make_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -84,7 +83,6 @@ def command(
 
     table = read_table(run)
     folder = _folder(f"replay-{table.name}" if name is None else name, to)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with _progress(table.name, quiet or as_json) as show:
         found = replays(table, chosen, seeds, compute, workers or cpu_cores(), show)
 
@@ -129,9 +127,9 @@ def _folder(name: str, to: Path) -> RunDir:
     if folder.database.exists():
         raise RunError(f"{folder.path}: is a run; choose another --name")
     try:
-        folder.path.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.path)
     except OSError as error:
-        raise RunError(f"{folder.path}: cannot be written: {error.strerror}") from None
+        raise cannot_write(folder.path, error) from None
     return folder
 
 

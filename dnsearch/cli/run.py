@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import click
 
-from dnsearch.cli import last_json_option, print_json, quiet_option, typed
+from dnsearch.cli import last_json_option, print_json, quiet_option
 from dnsearch.cli.completion import complete_file
+from dnsearch.cli.ending import typed
 from dnsearch.cli.pages import Refresher, write_page
 from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
@@ -27,6 +27,7 @@ on part of them."""
 @click.option("--trials", type=click.IntRange(min=1), help="Candidates in all, for search.trials.")
 @click.option("--time", help="Time in all, such as 45m, for search.time.")
 @click.option("--scaling", is_flag=True, help="Train what `dnsearch scale` needs instead.")
+@click.option("--retry-failed", is_flag=True, help="Try candidates again whose training failed.")
 @click.option("--workers", type=click.IntRange(min=1), help="For search.workers.")
 @click.option("--device", help="For search.device: auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -41,11 +42,12 @@ def command(
     time: str | None,
     workers: int | None,
     scaling: bool,
+    retry_failed: bool,
     device: str | None,
     to: Path,
     quiet: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """Search the DenseNets of STUDY, a study file, and write a report into reports/NAME, also every
     now and then while the search goes on.
 
@@ -73,7 +75,6 @@ def command(
     from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE, Progress
     from dnsearch.search.session import Opened, search
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what schedulers send ends as Ctrl-C
     with make_display(config.objectives.costs, quiet=quiet or as_json) as display:
         refresh = Refresher(run, display.note)
 
@@ -84,9 +85,9 @@ def command(
             display.show(progress)
             refresh(progress)
 
-        reason = search(config, run, opened, show)
+        reason = search(config, run, opened, show, retry_failed=retry_failed)
 
-    from dnsearch.cli.summary import print_summary, search_record
+    from dnsearch.cli.summary import print_summary, require_found, search_record
     from dnsearch.search.answers import answers, change
     from dnsearch.search.results import read_results
 
@@ -94,20 +95,17 @@ def command(
     changed = change(results, answers(run))
     write_page(results, run)
     if as_json:
-        print_json(told := search_record(results, run, reason, changed))
-        found = bool(told["front"])
+        print_json(search_record(results, run, reason, changed))
     else:
-        found = print_summary(results, run, reason, typed(), changed)
+        print_summary(results, run, reason, changed)
     if reason == INTERRUPTED:
-        return 130
-    if as_json:
-        return 0 if found or reason == TIME_IS_UP else 1
+        raise KeyboardInterrupt
     if reason == TRIALS_ARE_DONE:
         click.echo(f"go on:     {typed(trials=2 * config.search.trials)}  (trials in all)")
     elif reason == TIME_IS_UP and config.search.time is not None:
         seconds = f"{2 * config.search.time:g}s"
         click.echo(f"go on:     {typed(time=seconds)}  (time in all)")
-    return 0 if found or reason == TIME_IS_UP else 1
+    require_found(results, reason == TIME_IS_UP)
 
 
 def bundled_study(name: str = BUNDLED) -> Path:

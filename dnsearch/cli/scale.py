@@ -7,19 +7,19 @@ import re
 import shlex
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dnsearch.cli import json_option, print_json
 from dnsearch.cli.completion import complete_run
-from dnsearch.cli.pages import write_networks, write_page
+from dnsearch.cli.pages import place_for, write_networks, write_page
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RunDir, write_json
 from dnsearch.scaling import SIZES, TIMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dnsearch.scaling.study import Scaling
 
@@ -49,8 +49,9 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool, as_json
     budgets = _times(times)
     folders = list({folder.path.resolve(): folder for folder in map(RunDir.find, runs)}.values())
 
+    from dnsearch.report.scaling_record import scaling_record
     from dnsearch.scaling.latency import measure_latencies, with_latencies
-    from dnsearch.scaling.recorded import FILE
+    from dnsearch.scaling.recorded import FILE, asked_record
     from dnsearch.scaling.study import study_scaling
     from dnsearch.search.results import read_results
 
@@ -58,13 +59,15 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool, as_json
     latencies = measure_latencies(results[0]) if latency else {}
     results[0] = with_latencies(results[0], latencies)
     scaling = study_scaling(results, cost, budgets, [folder.typed for folder in folders])
-    networks = write_networks(scaling, folders[0])
-    record = _write(scaling, folders, latencies)
+    place = place_for(folders[0])
+    networks = write_networks(scaling, place)
+    record = asked_record(folders, latencies) | scaling_record(scaling)
+    write_json(place.path / FILE, record)
     report = write_page(results[0], folders[0], scaling)
     if as_json:
         print_json(record | {"report": str(report), "networks": [*map(str, networks)]})
         return
-    written = [folders[0].path / FILE, *networks]
+    written = [place.path / FILE, *networks]
     _print(scaling)
     _print_files(scaling, folders[0], written, report)
 
@@ -82,18 +85,6 @@ def _times(text: str) -> list[float]:
             raise ConfigError("--times", rule, part.strip(), "write 2,4")
         found.append(number)
     return list(dict.fromkeys(found))
-
-
-def _write(
-    scaling: Scaling, folders: Sequence[RunDir], latencies_ms: Mapping[str, float]
-) -> dict[str, Any]:
-    """All figures, and what they are of, which it returns."""
-    from dnsearch.report.scaling_record import scaling_record
-    from dnsearch.scaling.recorded import FILE, asked_record
-
-    record = asked_record(folders, latencies_ms) | scaling_record(scaling)
-    write_json(folders[0].path / FILE, record)
-    return record
 
 
 def _print(scaling: Scaling) -> None:

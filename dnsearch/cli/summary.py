@@ -15,6 +15,7 @@ from dnsearch.analysis.candidates import Basis, Candidate, State
 from dnsearch.analysis.metrics import duration, format_value
 from dnsearch.confirm.run import default_request, expected_duration
 from dnsearch.data import had_test
+from dnsearch.errors import NothingFound
 from dnsearch.report.answer import (
     change_of,
     confirm_change_of,
@@ -29,7 +30,6 @@ from dnsearch.report.digest import Digest, digest
 from dnsearch.report.summary import summary
 from dnsearch.rundir import RunDir
 from dnsearch.search.answers import Change
-from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.results import Results
 from dnsearch.text import counted
 
@@ -37,19 +37,14 @@ MOST_REASONS = 5
 """Kinds of failure that are told."""
 
 
-def print_summary(
-    results: Results, run: RunDir, reason: str, command: str, change: Change | None = None
-) -> bool:
+def print_summary(results: Results, run: RunDir, reason: str, change: Change | None = None) -> None:
     """Prints why the search ended, the recommended network, the report and the next commands.
 
-    ``command`` is what was typed; ``change``: how the answer differs from an earlier one. Returns
-    whether any network finished.
+    ``change``: how the answer differs from an earlier one.
     """
     found = digest(results, change)
     click.echo(f"\n{reason}: {_done(found)} in {duration(results.seconds)} of search")
-    if reason == INTERRUPTED:
-        click.echo(f"to go on:  {command}")
-    print_failures([each.failure for each in found.candidates if each.state is State.FAILED])
+    print_failures(_failures(results))
     print_answer(found)
     click.echo(f"report:    {run.report}")
     if found.picks:
@@ -57,7 +52,22 @@ def print_summary(
         click.echo(f"export:    {export_command(name)}")
         _print_confirm(results, name)
         click.echo(f"train on:  dnsearch train {shlex.quote(name)}")
-    return bool(found.front)
+
+
+def require_found(results: Results, time_is_up: bool) -> None:
+    """Raises NothingFound where no network finished within the limits; not where there was no time
+    for one, and none failed."""
+    found, failures = digest(results), _failures(results)
+    if found.front or (time_is_up and not failures):
+        return
+    if not failures:
+        raise NothingFound(none_to_recommend(found))
+    _, first = kinds_of_failure(failures)[0]
+    raise NothingFound(f"{counted(len(failures), 'candidate')} failed and none finished: {first}")
+
+
+def _failures(results: Results) -> list[str]:
+    return [each.failure for each in results.candidates if each.state is State.FAILED]
 
 
 def print_failures(reasons: Sequence[str]) -> None:
@@ -90,8 +100,8 @@ def search_record(
     """What ``print_summary`` prints, for other programs: ``summary.json``, why the search ended,
     why training runs failed, and where the report is."""
     found = digest(results, change)
-    failed = [each.failure for each in found.candidates if each.state is State.FAILED]
-    told = {"reason": reason, "report": str(run.report), "failures": failures_record(failed)}
+    told = {"reason": reason, "report": str(run.report)}
+    told["failures"] = failures_record(_failures(results))
     return told | summary(found)
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dnsearch.cli import last_json_option, print_json, quiet_option, typed
+from dnsearch.cli import last_json_option, print_json, quiet_option
 from dnsearch.cli.completion import complete_file, complete_network
 from dnsearch.cli.networks import Asked, find_network
 from dnsearch.cli.run import BUNDLED, bundled_study
 from dnsearch.config import LONGER, StudyConfig, load_study, override
+from dnsearch.errors import NothingFound
 from dnsearch.rundir import RUNS, RunDir
 
 
@@ -59,7 +59,7 @@ def command(
     to: Path,
     quiet: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """Train NETWORK in full, measure it on the test images, and write it into reports/NAME.
 
     NETWORK is a preset, a config.json, the folder of an export, RUN for the answer of a search, or
@@ -97,19 +97,13 @@ def command(
 
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
     notes += [*images.notes, *plan.notes(), *plan.compile_kernels(config.training)]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # from schedulers: as Ctrl-C
-    try:
-        with make_watch(run.name, notes, quiet or as_json) as watch:
-            result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
-    except KeyboardInterrupt:
-        click.echo(f"\ninterrupted\nto go on:  {typed()}", err=as_json)
-        return 130
+    with make_watch(run.name, notes, quiet or as_json) as watch:
+        result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
     if result.failure is not None:
-        click.echo(f"dnsearch: {run.path}: {result.failure}", err=True)
-        return 1
+        raise NothingFound(f"{run.path}: {result.failure}")
     if as_json:
         print_json({"path": str(run.path), "again": result.again} | result.values)
-        return 0
+        return
     _print(result.values, run, result.again)
     other = {"--name": f"{run.name.removesuffix(f'-seed{seed}')}-seed{seed + 1}"}
     other |= {"--study": study, "--epochs": epochs, "--seed": seed + 1}
@@ -117,7 +111,6 @@ def command(
     options = [str(part) for pair in other.items() if pair[1] is not None for part in pair]
     click.echo(f"next:      {shlex.join(['dnsearch', 'train', network, *options])}")
     click.echo("           (with another seed: how far does the error vary?)")
-    return 0
 
 
 def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:

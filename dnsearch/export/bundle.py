@@ -28,11 +28,11 @@ from dnsearch.arch.checkpoint import load_network, load_weights
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.cost.formula import cost_of
-from dnsearch.errors import RunError
+from dnsearch.errors import RunError, cannot_write
 from dnsearch.export.check import TOLERANCE, Check, check
 from dnsearch.export.formats import ALWAYS, Format
 from dnsearch.export.preprocessing import Preprocessing
-from dnsearch.rundir import write_json, write_text
+from dnsearch.rundir import make_folder, write_json, write_text
 
 EXPORT_FILE, MANIFEST_FILE, README_FILE = "export.json", "manifest.json", "README.md"
 
@@ -80,7 +80,7 @@ def _new_folder(to: Path) -> Iterator[Path]:
     """A folder to write into that becomes ``to`` where all went well. Raises RunError."""
     require_new(to)
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(to.parent)
         with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as aside:
             folder = Path(aside) / "export"
             folder.mkdir()
@@ -89,7 +89,7 @@ def _new_folder(to: Path) -> Iterator[Path]:
                 to.rmdir()
             shutil.move(folder, to)
     except OSError as error:
-        raise RunError(f"{to}: cannot be written: {error.strerror or error}") from None
+        raise cannot_write(to, error) from None
 
 
 def scored_network(arch: ArchConfig, checkpoint: Path) -> DenseNet:

@@ -12,24 +12,23 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from pebble import ProcessPool
 
 from dnsearch.analysis.pareto import hypervolume
 from dnsearch.analysis.reference import reference_point
 from dnsearch.arch.space import Points
 from dnsearch.config import SearchConfig
 from dnsearch.cost.formula import BYTES_FP32
-from dnsearch.errors import DnsearchError, RunError, one_line
+from dnsearch.errors import DnsearchError, MachineError, RunError, one_line
+from dnsearch.processes import START_SECONDS, Died, Worker, wait_for
 from dnsearch.replay.evaluator import TableEvaluator
 from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, best_hypervolumes, mean_training_macs
 from dnsearch.replay.table import Table
-from dnsearch.search.engine import Engine, Progress
+from dnsearch.search.engine import POLL_SECONDS, Engine, Progress
+from dnsearch.search.faults import cannot_start
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
@@ -62,21 +61,49 @@ def replays(
     Recorder(table, problem_of(table), compute)  # raises here, not in a process, what is wrong
     tasks = [(sampler, seed) for sampler in samplers for seed in range(seeds)]
     show(0, len(tasks))
-    with _environment(_ONE_THREAD):
-        pool = ProcessPool(
-            workers, context=get_context("spawn"), initializer=_start, initargs=(table, compute)
-        )
-        try:
-            futures: list[Future[pd.DataFrame]] = [pool.schedule(_replay, task) for task in tasks]
-            for done, future in enumerate(as_completed(futures), start=1):
-                future.result()  # raises at once what one of them raised
-                show(done, len(tasks))
-            frames = [future.result() for future in futures]
-            pool.close()
-        finally:
-            pool.stop()
-            pool.join()
-    return pd.concat(frames, ignore_index=True)
+    found: dict[int, pd.DataFrame] = {}
+    with _environment(_ONE_THREAD), _started(min(workers, len(tasks)), table, compute) as processes:
+        left = enumerate(tasks)
+        under_way: dict[Worker, int] = {}
+        while len(found) < len(tasks):
+            for worker in processes:
+                if worker not in under_way and (task := next(left, None)) is not None:
+                    under_way[worker] = task[0]
+                    worker.give(*task[1])
+            wait_for(processes, POLL_SECONDS)
+            for worker in processes:
+                if (frame := _frame(worker)) is not None:
+                    found[under_way.pop(worker)] = frame
+                    show(len(found), len(tasks))
+    return pd.concat([found[number] for number in range(len(tasks))], ignore_index=True)
+
+
+@contextlib.contextmanager
+def _started(number: int, table: Table, compute: float | None) -> Iterator[list[Worker]]:
+    processes: list[Worker] = []
+    try:
+        processes.extend(Worker(_start, (table, compute), _replay) for _ in range(number))
+        yield processes
+    except OSError as error:
+        raise cannot_start(error) from error
+    finally:
+        for worker in processes:
+            worker.kill()
+
+
+def _frame(worker: Worker) -> pd.DataFrame | None:
+    """The trajectory that a worker has just finished, None where it has not. Raises what a replay
+    raised, and MachineError where the process has died or never came to life."""
+    if worker.is_late:
+        raise cannot_start(f"nothing was heard of one for {START_SECONDS:g} s")
+    for said in worker.heard():
+        if isinstance(said, Died):
+            raise MachineError(said.reason) if said.ready else cannot_start(said)
+        if said.kind == "error":
+            raise said.value
+        if said.kind == "result":
+            return said.value
+    return None
 
 
 def replay(table: Table, sampler: str, seed: int, compute: float | None = None) -> pd.DataFrame:
@@ -241,5 +268,5 @@ def _start(table: Table, compute: float | None) -> None:
     _worker.update(table=table, compute=compute)
 
 
-def _replay(sampler: str, seed: int) -> pd.DataFrame:
+def _replay(sampler: str, seed: int, note: object) -> pd.DataFrame:
     return replay(_worker["table"], sampler, seed, _worker["compute"])

@@ -60,10 +60,13 @@ def answers(run: RunDir) -> list[Answer]:
 
 
 def note_answer(results: Results, run: RunDir, exported: Path | None = None) -> None:
-    """Adds the answer as it is now where it differs from the last, or is ``exported`` to a folder.
+    """Adds the answer as it is now where it differs from the last, or is ``exported`` to a folder;
+    not to a run that may only be read.
 
     Raises RunError where the file cannot be written.
     """
+    if not run.is_writable:
+        return
     told, found = answers(run), results.picks.get(LEAST_ERROR)
     if found is None or (exported is None and told and told[-1].key == found.key):
         return

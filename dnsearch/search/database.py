@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,8 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import DatabaseError
 
-from dnsearch.errors import RunError
+from dnsearch.errors import MachineError, RunError
+from dnsearch.search.layout import FAILED_BEFORE, SCORE
 
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
@@ -38,13 +39,20 @@ def open_storage(file: Path, read_only: bool) -> RDBStorage:
 
 @contextlib.contextmanager
 def guarded(path: Path) -> Iterator[None]:
-    """Turns the errors of a damaged file or a full disk into a RunError that names it."""
+    """Turns the errors of a damaged file into a RunError, and of a full disk into a MachineError,
+    that names it."""
     try:
         yield
-    except (DatabaseError, StorageInternalError) as error:
-        cause = error if isinstance(error, DatabaseError) else error.__cause__
+    except (DatabaseError, StorageInternalError, sqlite3.Error) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         reason = str(getattr(cause, "orig", cause)).splitlines()[0]
+        if any(sign in reason for sign in _MACHINES):
+            raise MachineError(f"{path}: cannot be written: {reason}") from None
         raise RunError(f"{path}: cannot be used as Optuna storage: {reason}") from None
+
+
+_MACHINES = "disk is full", "disk I/O error"
+"""SQLite's words for what is no damage of the file."""
 
 
 @contextlib.contextmanager
@@ -59,6 +67,22 @@ def readable(path: Path) -> Iterator[None]:
             f"{path}: holds what cannot be read ({type(error).__name__}: {error}); the file was "
             "changed or damaged, or another version wrote it"
         ) from None
+
+
+def set_failures_aside(file: Path, studies: Sequence[str]) -> None:
+    """Moves the scores of the failed trials of these Optuna studies from one attribute to another,
+    so that they count for nothing; in one transaction. Optuna itself changes no finished trial.
+
+    Raises RunError where the file is no storage, and MachineError on a full disk.
+    """
+    names = ", ".join("?" * len(studies))
+    with guarded(file), contextlib.closing(_connect(file, "rw")) as connection, connection:
+        connection.execute(
+            "UPDATE trial_user_attributes SET key = ? WHERE key = ? AND trial_id IN "
+            "(SELECT trial_id FROM trials JOIN studies USING (study_id) "
+            f"WHERE state = 'FAIL' AND study_name IN ({names}))",
+            (FAILED_BEFORE, SCORE, *studies),
+        )
 
 
 def _connect(file: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.arrays import Floats
-from dnsearch.errors import RunError
+from dnsearch.errors import DnsearchError
 from dnsearch.rundir import atomic
 
 _MOST = np.iinfo(np.int16).max
@@ -52,7 +52,7 @@ class Draws:
     def write(self, path: Path, checksum: str) -> None:
         """``checksum``: of all that they were made from. Where the file cannot be written, on a
         full disk or in a folder that may only be read, nothing is."""
-        with contextlib.suppress(RunError), atomic(path) as aside, aside.open("wb") as file:
+        with contextlib.suppress(DnsearchError), atomic(path) as aside, aside.open("wb") as file:
             np.savez(file, checksum=checksum, **vars(self))
 
     @classmethod

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dnsearch import interrupts
 from dnsearch.config import SearchConfig
-from dnsearch.search.evaluators.base import Evaluator, Job, Running
+from dnsearch.search.evaluators.base import Evaluator, Job, Running, Unexplained
+from dnsearch.search.faults import Suspects
 from dnsearch.search.problem import Problem
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.training.score import Score
@@ -71,6 +73,7 @@ class Engine:
         self._finished = sum(record.score.failure is None for record in records)
         self._noted = self._before
         self._exhausted = False
+        self._suspects = Suspects()
 
     @property
     def seconds(self) -> float:
@@ -80,23 +83,41 @@ class Engine:
     def run(self, show: Callable[[Progress], None]) -> str:
         """Searches; returns why it ended. Candidates under way when time is up, or when enough is
         known, are dropped: they are trained again, from their last checkpoint, if the search goes
-        on."""
-        try:
+        on. Raises MachineError where the machine is at fault (``search.faults``)."""
+        with interrupts.held():  # an interrupted transaction would lock the storage against us
+            try:
+                self._known = self.enough()
+                while (reason := self._step(show)) is None:
+                    interrupts.safe_point()
+                return reason
+            finally:
+                self._note_seconds()
+
+    def _step(self, show: Callable[[Progress], None]) -> str | None:
+        """Hands out what can be, and waits for what ends; returns why the search is over, if it
+        is."""
+        self._fill()
+        reason = self._end()
+        if reason is not None:
+            return reason
+        ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
+        self._exhausted &= not ended  # what ended may be promoted
+        finished = [self._judged(job, outcome) for job, outcome in ended]
+        show(self._progress(tuple(record for record in finished if record)))
+        if ended:
             self._known = self.enough()
-            while True:
-                self._fill()
-                reason = self._end()
-                if reason is not None:
-                    return reason
-                ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
-                self._exhausted &= not ended  # what ended may be promoted
-                show(self._progress(tuple(self._tell(job, score) for job, score in ended)))
-                if ended:
-                    self._known = self.enough()
-                if self.seconds - self._noted > NOTE_SECONDS:
-                    self._note_seconds()
-        finally:
+        if self.seconds - self._noted > NOTE_SECONDS:
             self._note_seconds()
+        return None
+
+    def _judged(self, job: Job, outcome: Score | Unexplained) -> Record | None:
+        """What is stored of a training that has ended, None while it is open whose fault it is that
+        it has no score."""
+        if isinstance(outcome, Unexplained):
+            score = self._suspects.judge(job, outcome)
+            return None if score is None else self._tell(job, score)
+        self._suspects.scored()
+        return self._tell(job, outcome)
 
     def _note_seconds(self) -> None:
         """Stores the time spent, so that a kill loses little of the count."""
@@ -109,7 +130,7 @@ class Engine:
             return f"the first {self._done} candidates all failed"
         if self._known is not None:
             return self._known
-        if not self.evaluator.running():
+        if not self.evaluator.running() and not self._suspects:
             if self._done >= self.budget.trials:
                 return TRIALS_ARE_DONE
             if self._exhausted:
@@ -118,15 +139,28 @@ class Engine:
 
     def _fill(self) -> None:
         """Gives every free worker a job, as far as the budget goes."""
-        while self._known is None and not self._exhausted and self._time_left() > 0:
+        while self._known is None and self._time_left() > 0:
             running = len(self.evaluator.running())
-            if running >= self.evaluator.capacity or self._done + running >= self.budget.trials:
+            if running >= self.evaluator.capacity:
                 return
-            job = self.proposer.propose()
+            job = self._next(running)
             if job is None:
-                self._exhausted = True
-            else:
-                self.evaluator.submit(job)
+                return
+            self.evaluator.submit(job)
+
+    def _next(self, running: int) -> Job | None:
+        """A job that is tried once more, or else a new one; None where there is none for now."""
+        if self._suspects.again:
+            return self._suspects.again.popleft()
+        open_trials = self._done + running + len(self._suspects)
+        job = None
+        if not self._exhausted and open_trials < self.budget.trials:
+            job = self.proposer.propose()
+            self._exhausted = job is None
+        if job is None and not running and self._suspects:
+            self._suspects.release()  # no other training can tell whose fault it was
+            return self._suspects.again.popleft()
+        return job
 
     def _time_left(self) -> float:
         return float("inf") if self.budget.time is None else self.budget.time - self.seconds

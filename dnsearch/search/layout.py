@@ -3,6 +3,8 @@
     job    arch, key, seed, rung; images where the training may not see all of them, learning_rate
            where it is not the recipe's
     score  score, values, constraints, finished_after, and sha256, the checksum of the other four
+    failed_before
+           in place of score: that of a failed trial whose candidate gets another chance
 
 Older runs have one attribute a figure instead: arch, key, seed, rung and images; score (as JSON
 text), score_sha256, values and finished_after. Both are read.
@@ -21,7 +23,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.search.evaluators.base import Job
 from dnsearch.training.score import Score
 
-JOB, SCORE, CHECKSUM = "job", "score", "sha256"
+JOB, SCORE, FAILED_BEFORE, CHECKSUM = "job", "score", "failed_before", "sha256"
 
 
 def job_attribute(job: Job) -> dict[str, Any]:

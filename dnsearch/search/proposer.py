@@ -76,8 +76,9 @@ class Proposer:
         self._jobs: dict[str, list[Job]] = {}
         for record in store.records():
             self._note(record.job)
+        again = (_Wanted(job.arch, 1, job.images) for job in store.set_aside())
         known = (_Wanted(arch, self.replicates) for arch in start)
-        self._planned = itertools.chain(known, self._design(start))
+        self._planned = itertools.chain(again, known, self._design(start))
         self._next = next(self._planned, None)
         self._make = make or sampler_for(config.sampler, problem, config.seed, counts_for_nothing)
 

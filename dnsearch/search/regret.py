@@ -27,7 +27,7 @@ from dnsearch.analysis.predictions import HALF
 from dnsearch.analysis.regret import Regret
 from dnsearch.arch.space import MOST_ENUMERATED, Points, SearchSpace
 from dnsearch.arrays import Floats, Indices
-from dnsearch.errors import RunError
+from dnsearch.errors import DnsearchError
 from dnsearch.rundir import write_json
 from dnsearch.search.evaluators.base import SEARCH
 from dnsearch.search.feasible import CostModel, feasible_points, identities, sampled
@@ -232,7 +232,7 @@ def look_ahead(
         return None
     found = Regret.of(errors.regret(key), probability)
     if file:
-        with contextlib.suppress(RunError):  # on a full disk, or in a folder that may only be read
+        with contextlib.suppress(DnsearchError):  # a full disk, or a folder that is only read
             write_json(file, {"checksum": checksum, **found._asdict()})
     return found
 

@@ -12,9 +12,10 @@ from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
 from dnsearch.data import PreparedData
 from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir, environment, write_json, write_text
+from dnsearch.search.database import set_failures_aside
 from dnsearch.search.devices import Plan
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
-from dnsearch.search.evaluators.base import Evaluator, Running
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Evaluator, Running
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
 from dnsearch.search.outset import Outset
@@ -82,8 +83,10 @@ def search(
     opened: Callable[[Opened], None],
     show: Callable[[Progress], None],
     make_evaluator: MakeEvaluator = local_workers,
+    retry_failed: bool = False,
 ) -> str:
     """Searches, or goes on searching, until a budget is spent; returns why it ended.
+    ``retry_failed``: candidates whose training failed before are tried again, first.
 
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
@@ -105,6 +108,8 @@ def search(
     with run.lock():
         _require_same_study(run, study, data, plan)
         _record(run, study, data, plan)  # before the storage: what has one has all of these
+        if retry_failed and run.database.is_file():
+            set_failures_aside(run.database, (SEARCH, REFERENCES))
         store = StudyStore(run, problem.objectives)
         with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
             store.recover()

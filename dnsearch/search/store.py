@@ -8,7 +8,7 @@ carries its job and its score as user attributes (``search.layout``). How it sta
 
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
     FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:
-              its coordinator was killed, and the candidate counts for nothing
+              its coordinator was killed, or its failure was set aside, and it counts for nothing
     PRUNED    with a score: trained to a lower rung; otherwise over a limit and never trained (TPE
               learns from its constraints)
 """
@@ -31,6 +31,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.database import guarded, open_storage, readable
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
 from dnsearch.search.layout import (
+    FAILED_BEFORE,
     JOB,
     SCORE,
     is_unchanged,
@@ -119,6 +120,10 @@ class StudyStore:
         with readable(self.path):
             noted = float(self._clock.user_attrs.get("seconds", 0.0))
         return max([noted, *(record.finished_after for record in self.records())])
+
+    def set_aside(self) -> list[Job]:
+        """The trainings that failed, and whose candidates got another chance since."""
+        return [job for log in self.logs.values() for job in log.set_aside()]
 
     def note_seconds(self, seconds: float) -> None:
         """Stores the time spent so far."""
@@ -232,6 +237,13 @@ class TrialLog:
         else:
             failed = told["score"]["failure"] is not None
             self.study.tell(number, state=TrialState.FAIL if failed else TrialState.PRUNED)
+
+    def set_aside(self) -> list[Job]:
+        """The trainings that failed, and whose candidates got another chance since."""
+        trials = self.trials(TrialState.FAIL)
+        with readable(self.path):
+            name = self.study.study_name
+            return [job_of(trial, name) for trial in trials if FAILED_BEFORE in trial.user_attrs]
 
     def records(self) -> list[Record]:
         """All its trainings by their trials' numbers. Raises RunError as ``StudyStore`` does."""

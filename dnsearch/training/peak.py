@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ import torch
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import TrainingConfig
+from dnsearch.processes import result_of
 from dnsearch.training.recipe import AveragedWeights, cross_entropy, make_optimiser
 
 
@@ -39,8 +38,7 @@ def fresh_peak(
     arch: ArchConfig, shape: tuple[int, int, int], batch_size: int, device: str, threads: int
 ) -> int | None:
     """``peak_train_bytes`` in a process of its own, whose memory nothing else has shaped."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(peak_train_bytes, arch, shape, batch_size, device, threads).result()
+    return result_of(peak_train_bytes, arch, shape, batch_size, device, threads)
 
 
 STEPS = 3

@@ -22,7 +22,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import ErrorName, TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
-from dnsearch.errors import CheckpointError, RunError
+from dnsearch.errors import CheckpointError, MachineError
 from dnsearch.seeds import epoch_seed, weights_seed
 from dnsearch.training.captured import Captured, Record, cuda_graph
 from dnsearch.training.device import is_out_of_memory, uses_bf16
@@ -115,8 +115,8 @@ class Trainer:
         """Trains until ``epochs`` are done in all, those of the checkpoint included.
 
         ``on_epoch`` is called after each. Divergence, losses that are not finite and lack of memory
-        become the score's ``failure``. Raises CheckpointError for a checkpoint that cannot be read
-        and RunError for one that cannot be written.
+        become the score's ``failure``. Raises CheckpointError for a checkpoint that cannot be read,
+        RunError for one that cannot be written, and MachineError where the disk is full.
         """
         failure = None
         try:
@@ -284,7 +284,7 @@ class Trainer:
             try:
                 torch.save(state, aside)
             except RuntimeError as error:  # what torch raises on a full disk
-                raise RunError(f"{self.checkpoint}: cannot be written: {error}") from None
+                raise MachineError(f"{self.checkpoint}: cannot be written: {error}") from None
 
     def resume(self, epochs: int) -> None:
         """Loads the checkpoint's state; not if there is none, it is another training's, or it has

@@ -63,10 +63,10 @@ def dnsearch(capsys, tmp_path, monkeypatch) -> Callable[..., Typed]:
 def refused(dnsearch) -> Callable[..., str]:
     """Types a command that must be refused in one line, leaving everything as it was."""
 
-    def typed(*arguments: object) -> str:
+    def typed(*arguments: object, code: int = 2) -> str:
         before = snapshot()
-        code, out, err = dnsearch(*arguments)
-        assert (code, out) == (2, "")
+        ended, out, err = dnsearch(*arguments)
+        assert (ended, out) == (code, "")
         assert err.startswith("dnsearch: ")
         assert err.count("\n") == 1
         assert "Traceback" not in err

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from dnsearch import __version__
-from dnsearch.cli import VERBS, typed
+from dnsearch.cli import VERBS
+from dnsearch.cli.ending import typed
 
 HEAVY = ("torch", "optuna", "pandas", "plotly", "numpy", "pydantic", "rich")
 
@@ -99,7 +100,7 @@ def test_out_of_memory_is_one_line(refused, monkeypatch):
         raise MemoryError("Unable to allocate 9 TiB")
 
     monkeypatch.setattr("dnsearch.cli.init.to_toml", fail)
-    assert refused("init") == "out of memory: Unable to allocate 9 TiB"
+    assert refused("init", code=3) == "out of memory: Unable to allocate 9 TiB"
 
 
 def test_interrupted(dnsearch, monkeypatch):
@@ -108,4 +109,4 @@ def test_interrupted(dnsearch, monkeypatch):
 
     monkeypatch.setattr("dnsearch.cli.init.to_toml", interrupt)
     code, _, err = dnsearch("init")
-    assert (code, err.strip()) == (130, f"dnsearch: interrupted\nto go on:  {typed()}")
+    assert (code, err.strip()) == (130, f"dnsearch: stopped by Ctrl-C; to go on:  {typed()}")

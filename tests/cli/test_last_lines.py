@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dnsearch.cli import typed
+from dnsearch.cli.ending import typed
 from dnsearch.cli.summary import print_failures, print_summary
 from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
@@ -51,7 +51,7 @@ def test_a_search_repeats_why_candidates_failed(tmp_path, capsys):
     run = invent("x", tmp_path, score, STUDY, trials=12, report=False)
     results = read_results(run)
     failed = sum(bool(each.failure) for each in results.measured)
-    print_summary(results, run, "all trials finished", "dnsearch run")
+    print_summary(results, run, "all trials finished")
     assert failed
     assert f"\nfailed:    {failed} x its worker process died\n" in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from dnsearch.cli import typed
+from dnsearch.cli.ending import typed
 from dnsearch.cli.replay import SAMPLERS
 from dnsearch.rundir import RunDir
 
@@ -152,7 +152,11 @@ def test_interrupted(dnsearch, asked, monkeypatch):
 
     monkeypatch.setattr(sys.modules["dnsearch.replay.run"], "replays", interrupt)
     code, out, err = dnsearch("replay", "small")
-    assert (code, out, err.strip()) == (130, "", f"dnsearch: interrupted\nto go on:  {typed()}")
+    assert (code, out, err.strip()) == (
+        130,
+        "",
+        f"dnsearch: stopped by Ctrl-C; to go on:  {typed()}",
+    )
     assert not Path("reports/replay-small/report.html").exists()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnsearch.cli import typed
+from dnsearch.cli.ending import typed
 from dnsearch.rundir import RunDir
 
 from .conftest import SMALL, snapshot
@@ -53,14 +53,14 @@ def test_an_interruption_is_no_success(dnsearch, run, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("dnsearch.search.session.Engine.run", interrupt)
-        code, out, _ = dnsearch("run", "small.toml", "--trials", 2)
+        code, out, err = dnsearch("run", "small.toml", "--trials", 2)
     assert code == 130
     assert "interrupted: 1 candidate trained" in out
-    assert f"to go on:  {typed()}" in out
+    assert err.splitlines()[-1] == f"dnsearch: stopped by Ctrl-C; to go on:  {typed()}"
     with monkeypatch.context() as patch:
         patch.setattr("dnsearch.cli.run.override", interrupt)
         code, _, err = dnsearch("run", "small.toml")
-    assert (code, err.strip()) == (130, f"dnsearch: interrupted\nto go on:  {typed()}")
+    assert (code, err.strip()) == (130, f"dnsearch: stopped by Ctrl-C; to go on:  {typed()}")
 
 
 def test_a_budget_that_ended_is_a_success(dnsearch, run):

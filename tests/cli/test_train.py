@@ -122,9 +122,9 @@ def test_an_interruption_changes_nothing(dnsearch, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(watch.Lines, "epoch", interrupt)
-        code, out, _ = dnsearch(*TRAIN)
+        code, _, err = dnsearch(*TRAIN)
     assert code == 130
-    assert "interrupted\nto go on:  dnsearch" in out  # and what was typed: here, by pytest
+    assert "stopped by Ctrl-C; to go on:  dnsearch" in err  # and what was typed: here, by pytest
     assert not Path("reports/net/result.json").exists()
     code, out, _ = dnsearch(*TRAIN)
     assert code == 0

@@ -1,3 +1,5 @@
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -5,6 +7,7 @@ from optuna.trial import TrialState
 
 from dnsearch.arch import preset
 from dnsearch.errors import ConfigError, SpaceError
+from dnsearch.interrupts import Stopped, listening
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH
 from dnsearch.search.samplers.history import History
 from dnsearch.training.score import Score
@@ -99,6 +102,21 @@ def test_killed_between_storing_a_score_and_telling_it(make_search, monkeypatch)
     assert resumed.evaluator.submitted == []
     assert resumed.records[-1].job == job
     assert resumed.records[-1].values == (0.5, 1.0)
+
+
+def test_a_signal_waits_until_what_it_hit_is_stored(make_search, monkeypatch):
+    search = make_search(trials=5)
+    tell = search.store.tell
+
+    def hit(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return tell(*arguments)
+
+    monkeypatch.setattr(search.store, "tell", hit)
+    with listening(str), pytest.raises(Stopped):
+        search.run()
+    (record,) = make_search(trials=5).records
+    assert record.score.failure is None
 
 
 def test_trials_are_a_total_over_sittings(make_search):

@@ -6,20 +6,20 @@ import multiprocessing
 import os
 import signal
 import time
-from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-from pebble import ProcessPool
 
+from dnsearch import interrupts, processes
 from dnsearch.arch import ArchConfig
 from dnsearch.config import DataConfig, TrainingConfig
 from dnsearch.data import prepare
-from dnsearch.errors import DataError, RunError
+from dnsearch.errors import DataError, MachineError, RunError
 from dnsearch.rundir import RunDir
-from dnsearch.search.evaluators import worker
-from dnsearch.search.evaluators.base import Job
+from dnsearch.search.evaluators import local, worker
+from dnsearch.search.evaluators.base import Job, Unexplained
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
 from dnsearch.training.score import OUT_OF_MEMORY, Score
@@ -105,14 +105,23 @@ def test_scores_latency_and_the_same_figures_again(tmp_path, closing):
         (f"{OUT_OF_MEMORY} at batch_size 32 on cuda:0", False),
     ],
 )
-def test_a_worker_that_ran_out_of_memory_is_replaced(tmp_path, closing, failure, stays):
+def test_a_worker_that_ran_out_of_memory_is_replaced(
+    tmp_path, closing, monkeypatch, failure, stays
+):
+    monkeypatch.setattr(local, "train", partial(score_of, failure))
     evaluator = make(tmp_path)
     closing(evaluator)
-    (place,) = evaluator._places
-    place.pool, place.job, place.future = ProcessPool(max_workers=1), Job(0, ARCH, 1, 1), Future()
-    place.future.set_result(Score(rung=1, seed=1, failure=failure))
-    assert len(evaluator.completed(1.0)) == 1
-    assert (place.pool is not None) == stays
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    (before,) = multiprocessing.active_children()
+    collect(evaluator, 1)
+    evaluator.submit(Job(1, ARCH, 1, seed=1))
+    collect(evaluator, 1)
+    assert (multiprocessing.active_children() == [before]) == stays
+
+
+def score_of(failure, job, checkpoint, note):
+    """What stands for a training."""
+    return Score(rung=job.rung, seed=job.seed, failure=failure if job.trial == 0 else None)
 
 
 def test_a_worker_that_dies_takes_one_candidate_with_it(tmp_path, closing):
@@ -135,54 +144,55 @@ def test_a_worker_that_dies_idle_is_replaced(tmp_path, closing):
     evaluator.submit(Job(0, ARCH, 1, seed=1))
     collect(evaluator, 1)
     kill_worker()
-    wait_until(lambda: not evaluator._places[0].pool.active)  # its death was noticed
+    (dead,) = [place.worker for place in evaluator._places]
+    wait_until(lambda: not dead._process.is_alive())
     evaluator.submit(Job(1, ARCH, 1, seed=2))
     (_, score), *_ = collect(evaluator, 1)
     assert score.failure is None
 
 
-def test_a_worker_that_dies_while_starting_costs_one_candidate_at_most(tmp_path, closing):
+def test_a_worker_that_dies_while_starting_costs_no_candidate(tmp_path, closing):
     evaluator = make(tmp_path)
     closing(evaluator)
     evaluator.submit(Job(0, ARCH, 1, seed=1))
     wait_until(multiprocessing.active_children)
     kill_worker()
     (_, score), *_ = collect(evaluator, 1)
-    assert score.failure is None or "its worker process died" in score.failure
+    assert score.failure is None
     evaluator.submit(Job(1, ARCH, 1, seed=2))
     (_, score), *_ = collect(evaluator, 1)
     assert score.failure is None
 
 
-def warm_up_when_told():
+def warm_up_when_told(*arguments):
     """What stands for a new worker's start: as long as the test wants it to take."""
     wait_until(Path(os.environ["MAY_START"]).exists)
-    worker.warm_up()
+    worker.warm_up(*arguments)
 
 
 class Clock:
     """The clock by which time-outs are counted; it stands still unless the test moves it."""
 
-    sleep = staticmethod(time.sleep)
-
     def __init__(self):
         self.now = 0.0
 
-    def time(self):
+    def monotonic(self):
         return self.now
+
+    def time(self):
+        raise AssertionError("the time of day may be changed while a training runs")
 
 
 def test_a_training_that_takes_too_long_is_ended(tmp_path, closing, monkeypatch):
     """The time-out is the training's: a new worker's start does not count."""
     clock = Clock()
-    monkeypatch.setattr("pebble.pool.process.time", clock)
-    monkeypatch.setattr("dnsearch.search.evaluators.local.warm_up", warm_up_when_told)
+    monkeypatch.setattr(local, "time", clock)
+    monkeypatch.setattr(local, "warm_up", warm_up_when_told)
     monkeypatch.setenv("MAY_START", str(tmp_path / "now"))
     evaluator = make(tmp_path, timeout=3.0)
     closing(evaluator)
     evaluator.submit(Job(0, ARCH, 4000, seed=1))
-    assert evaluator.completed(0.5) == []
-    clock.now += 1000
+    clock.now += 2.9
     assert evaluator.completed(0.5) == []
     (tmp_path / "now").touch()
     wait_until(lambda: evaluator.running()[0].epochs)  # it trains
@@ -194,6 +204,87 @@ def test_a_training_that_takes_too_long_is_ended(tmp_path, closing, monkeypatch)
     evaluator.submit(Job(1, ARCH, 1, seed=1))
     (_, score), *_ = collect(evaluator, 1)
     assert score.failure is None
+
+
+def test_a_worker_that_is_never_ready_ends_the_search(tmp_path, closing, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(local, "time", clock)
+    monkeypatch.setattr(local, "warm_up", warm_up_when_told)
+    monkeypatch.setenv("MAY_START", str(tmp_path / "never"))
+    evaluator = make(tmp_path, timeout=3.0)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    clock.now += 3.1
+    with pytest.raises(MachineError, match=r"was not ready after search.timeout \(3 s\)"):
+        collect(evaluator, 1)
+
+
+def test_a_worker_that_is_not_heard_of_ends_the_search_within_a_minute(
+    tmp_path, closing, monkeypatch
+):
+    assert processes.START_SECONDS < 55
+    clock = Clock()
+    monkeypatch.setattr(processes, "time", clock)
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    (child,) = multiprocessing.active_children()
+    os.kill(child.pid, signal.SIGSTOP)
+    clock.now += processes.START_SECONDS + 1
+    with pytest.raises(MachineError, match="cannot be started here: nothing was heard of one"):
+        collect(evaluator, 1)
+
+
+def broken(*arguments):
+    """What stands for a torch that cannot be loaded."""
+    with open(os.environ["STARTS"], "a") as file:
+        file.write("x")
+    raise ImportError("libcudart.so.12: cannot open shared object file")
+
+
+def test_workers_that_cannot_start_are_the_machines_fault(tmp_path, closing, monkeypatch):
+    monkeypatch.setattr(local, "warm_up", broken)
+    monkeypatch.setenv("STARTS", str(tmp_path / "starts"))
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    with pytest.raises(MachineError, match=r"cannot be started here: ImportError: libcudart") as e:
+        collect(evaluator, 1)
+    assert "in a worker process:\nTraceback" in e.value.__cause__.__notes__[0]  # for --debug
+    assert (tmp_path / "starts").read_text() == "xxx"
+
+
+def raises(job, checkpoint, note):
+    """What stands for a device-side assert."""
+    raise RuntimeError("CUDA error: device-side assert triggered")
+
+
+def test_what_a_training_did_not_run_into_itself_is_unexplained(tmp_path, closing, monkeypatch):
+    """And the process, which such an error leaves unusable, is replaced."""
+    monkeypatch.setattr(local, "train", raises)
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 1, seed=1))
+    ((_, outcome),) = collect(evaluator, 1)
+    assert outcome == Unexplained("RuntimeError: CUDA error: device-side assert triggered")
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_never_see_the_signals_of_their_coordinator(tmp_path, closing):
+    evaluator = make(tmp_path)
+    closing(evaluator)
+    evaluator.submit(Job(0, ARCH, 4000, seed=1))
+    (child,) = multiprocessing.active_children()
+    for number in interrupts.SIGNALS:
+        os.kill(child.pid, number)  # while it starts
+    wait_until(lambda: evaluator.running()[0].epochs)
+    for number in interrupts.SIGNALS:
+        os.kill(child.pid, number)
+    epochs = evaluator.running()[0].epochs
+    wait_until(lambda: evaluator.running()[0].epochs > epochs)
+    started = time.monotonic()
+    evaluator.close()
+    assert time.monotonic() - started < 60  # it does not wait for them to end by themselves
 
 
 def test_a_full_disk_ends_the_search_not_the_candidate(tmp_path, closing):
@@ -255,11 +346,11 @@ def test_a_job_with_a_learning_rate_is_trained_at_it(tmp_path, monkeypatch):
         DATA, prepare(DATA).fingerprint, TrainingConfig(rungs=(1,)), threads=1, latency_batch=None
     )
     monkeypatch.setattr(worker, "_state", {})
-    worker._state.update(settings=settings, device="cpu", progress=[0.0])
+    worker.warm_up(settings, "cpu")
     job = Job(0, ARCH, 1, 0, learning_rate=0.3)
-    at_its_own = worker.train(job, tmp_path / "own.pt", 0)
-    usual = worker.train(replace(job, learning_rate=None), tmp_path / "usual.pt", 0)
+    at_its_own = worker.train(job, tmp_path / "own.pt", print)
+    usual = worker.train(replace(job, learning_rate=None), tmp_path / "usual.pt", print)
     recipe = settings.recipe.model_copy(update={"learning_rate": 0.3})
     worker._state["settings"] = replace(settings, recipe=recipe)
-    expected = worker.train(replace(job, learning_rate=None), tmp_path / "expected.pt", 0)
+    expected = worker.train(replace(job, learning_rate=None), tmp_path / "expected.pt", print)
     assert at_its_own.loss == expected.loss != usual.loss

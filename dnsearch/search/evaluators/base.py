@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.training.score import Score
@@ -39,6 +40,13 @@ class Running:
     seconds: float
 
 
+class Unexplained(NamedTuple):
+    """A training ended without a score, for a reason that may be the candidate's or the machine's;
+    ``search.faults`` decides."""
+
+    reason: str
+
+
 class Evaluator(Protocol):
     """Trains jobs somewhere."""
 
@@ -51,7 +59,7 @@ class Evaluator(Protocol):
         """Starts a job. Never raises for what is wrong with the job itself."""
         ...
 
-    def completed(self, timeout: float) -> list[tuple[Job, Score]]:
+    def completed(self, timeout: float) -> Sequence[tuple[Job, Score | Unexplained]]:
         """Jobs that ended since the last call, waiting up to ``timeout`` seconds for one."""
         ...
 

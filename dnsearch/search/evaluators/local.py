@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
-from pebble import ProcessExpired, ProcessPool
-
 from dnsearch.errors import DnsearchError
+from dnsearch.processes import START_SECONDS, Died, Said, Worker, wait_for
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import mps
-from dnsearch.search.evaluators.base import Job, Running
-from dnsearch.search.evaluators.worker import WorkerSettings, initialise, train, warm_up
+from dnsearch.search.evaluators.base import Job, Running, Unexplained
+from dnsearch.search.evaluators.worker import WorkerSettings, train, warm_up
+from dnsearch.search.faults import MOST_STARTS, blame, cannot_start, failed
 from dnsearch.training.score import OUT_OF_MEMORY, Score
 
 _WORKER_ENVIRONMENT = {
@@ -30,21 +24,26 @@ _WORKER_ENVIRONMENT = {
 
 @dataclass
 class _Place:
-    """One worker process: a pool of one, so that each keeps its own device."""
+    """One worker with a device of its own, and what it is at. ``since``: when the job was
+    submitted; ``began``: when the worker, ready by then, took it."""
 
-    slot: int
     device: str
-    pool: ProcessPool | None = None
+    worker: Worker | None = None
     job: Job | None = None
-    future: Future[Score] | None = None
-    submitted: float = 0.0
+    since: float = 0.0
+    began: float | None = None
+    epochs: float = 0.0
+    starts: int = 0
+    ready: bool = False
+    outcome: Score | Unexplained | None = None
 
 
 class LocalEvaluator:
     """Worker processes that stay alive; one that dies takes its candidate along, not the search.
 
     ``devices`` names the device of each worker, such as ``["cuda:0", "cuda:1"]`` or
-    ``["cpu", "cpu"]``; ``timeout`` is the most seconds a job may take once its worker is ready.
+    ``["cpu", "cpu"]``; ``timeout`` is the most seconds a job may take once its worker is ready, and
+    that a worker may take to be ready.
     """
 
     def __init__(
@@ -56,9 +55,7 @@ class LocalEvaluator:
             os.environ.setdefault(name, value)  # inherited by workers, replaced ones included
         self._service = mps.Service(devices)
         self._service.start()
-        self._context = multiprocessing.get_context("spawn")  # fork and CUDA or threads do not mix
-        self._progress = self._context.RawArray("d", len(devices))
-        self._places = [_Place(slot, device) for slot, device in enumerate(devices)]
+        self._places = [_Place(device) for device in devices]
 
     @property
     def capacity(self) -> int:
@@ -66,63 +63,99 @@ class LocalEvaluator:
         return len(self._places)
 
     def submit(self, job: Job) -> None:
-        """See ``Evaluator``; starts the worker where there is none."""
+        """See ``Evaluator``; starts the worker where there is none. Raises MachineError where none
+        can be started."""
         place = next(place for place in self._places if place.job is None)
-        checkpoint = self.run.checkpoint(job.arch.key, job.seed)
-        self._progress[place.slot] = 0
-        pool = self._ready_pool(place)
-        arguments = [job, checkpoint, place.slot]
-        place.future = pool.schedule(train, args=arguments, timeout=self.timeout)
-        place.job, place.submitted = job, time.monotonic()
+        self._listen(place)  # it may have died idle
+        place.job, place.since, place.epochs, place.starts = job, time.monotonic(), 0.0, 0
+        if place.worker is None:
+            self._start(place)
+        else:
+            place.began = place.since
+        self._give(place)
 
-    def _ready_pool(self, place: _Place) -> ProcessPool:
-        """The place's worker, or a new one where there is none or it has died idle."""
-        if place.pool is None or not place.pool.active:
-            with _no_interrupts():
-                place.pool = ProcessPool(
-                    max_workers=1,
-                    initializer=initialise,
-                    initargs=(self.settings, place.device, self._progress),
-                    context=self._context,
-                )
-                place.pool.schedule(warm_up)
-        return place.pool
+    def _start(self, place: _Place) -> None:
+        place.began, place.ready, place.starts = None, False, place.starts + 1
+        try:
+            place.worker = Worker(warm_up, (self.settings, place.device), train)
+        except OSError as error:
+            raise cannot_start(error) from error
 
-    def completed(self, timeout: float) -> list[tuple[Job, Score]]:
+    def _give(self, place: _Place) -> None:
+        assert place.job is not None
+        assert place.worker is not None
+        checkpoint = self.run.checkpoint(place.job.arch.key, place.job.seed)
+        place.worker.give(place.job, checkpoint)
+
+    def completed(self, timeout: float) -> list[tuple[Job, Score | Unexplained]]:
         """See ``Evaluator``. Raises a DnsearchError that is the machine's or the data's fault, such
         as a full disk: no further candidate could do better."""
-        busy = [place for place in self._places if place.future is not None]
-        wait([p.future for p in busy if p.future], timeout, return_when=FIRST_COMPLETED)
-        return [self._collect(p) for p in busy if p.future is not None and p.future.done()]
+        busy = [place for place in self._places if place.job is not None]
+        if not any(place.outcome for place in busy):
+            wait_for([place.worker for place in busy if place.worker], timeout)
+        ended: list[tuple[Job, Score | Unexplained]] = []
+        for place in busy:
+            self._listen(place)
+            self._look_at_the_clock(place)
+            if place.outcome is not None and place.job is not None:
+                ended.append((place.job, place.outcome))
+                place.job = place.outcome = None
+        return ended
 
-    def _collect(self, place: _Place) -> tuple[Job, Score]:
-        job, future = place.job, place.future
-        assert job is not None
-        assert future is not None
-        place.job = place.future = None
-        try:
-            score = future.result()
-            if score.failure and score.failure.startswith(OUT_OF_MEMORY):
-                self._stop(place)  # on a GPU it may have broken off the recording of a graph
-            return job, score
-        except DnsearchError:
-            raise
-        except TimeoutError:
-            reason = f"took longer than search.timeout ({self.timeout:g} s)"
-        except ProcessExpired as died:
-            reason = f"its worker process died (exit code {died.exitcode})"
-        except BrokenProcessPool:
-            reason = "its worker process died"
-        except Exception as error:  # a defect must cost one candidate, not the search
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        self._stop(place)  # a worker that failed once, say by a CUDA error, may fail for ever
-        return job, Score(rung=job.rung, seed=job.seed, failure=reason)
+    def _listen(self, place: _Place) -> None:
+        for said in place.worker.heard() if place.worker else ():
+            if isinstance(said, Died) or said.kind == "error":
+                self._failed(place, said if isinstance(said, Died) else said.value)
+                return
+            self._take(place, said)
+
+    def _take(self, place: _Place, said: Said) -> None:
+        match said.kind:
+            case "ready":
+                place.began, place.ready = time.monotonic(), True
+            case "note":
+                place.epochs = said.value
+            case "result":
+                place.outcome = said.value
+                if (said.value.failure or "").startswith(OUT_OF_MEMORY):
+                    self._stop(place)  # on a GPU it may have broken off the recording of a graph
+
+    def _failed(self, place: _Place, cause: Died | Exception) -> None:
+        """The worker has died or raised; one that did so once, say by a CUDA error, which leaves
+        the whole process unusable, may do so for ever, so another takes its place."""
+        self._stop(place)
+        if place.job is None:
+            return  # it died idle
+        if place.ready:
+            place.outcome = blame(place.job, cause, place.epochs)
+        elif place.starts < MOST_STARTS and not isinstance(cause, DnsearchError):
+            self._start(place)
+            self._give(place)
+        else:
+            raise cannot_start(cause)
+
+    def _look_at_the_clock(self, place: _Place) -> None:
+        if place.job is None or place.outcome is not None or place.worker is None:
+            return
+        since = place.since if place.began is None else place.began
+        if place.worker.is_late:
+            raise cannot_start(f"nothing was heard of one for {START_SECONDS:g} s")
+        if time.monotonic() - since <= self.timeout:
+            return
+        if place.began is None:
+            raise cannot_start(f"one was not ready after search.timeout ({self.timeout:g} s)")
+        self._stop(place)
+        reason = f"took longer than search.timeout ({self.timeout:g} s)"
+        place.outcome = failed(place.job, reason)
 
     def running(self) -> list[Running]:
         """See ``Evaluator``."""
+        for place in self._places:
+            if place.job is not None:
+                self._listen(place)
         now = time.monotonic()
         return [
-            Running(place.job, self._progress[place.slot], now - place.submitted)
+            Running(place.job, place.epochs, now - place.since)
             for place in self._places
             if place.job is not None
         ]
@@ -130,6 +163,7 @@ class LocalEvaluator:
     def close(self) -> None:
         """See ``Evaluator``: ends all workers."""
         for place in self._places:
+            place.job = None
             self._stop(place)
         self._service.stop()
         for name in _WORKER_ENVIRONMENT.keys() - self._before.keys():
@@ -137,17 +171,6 @@ class LocalEvaluator:
 
     @staticmethod
     def _stop(place: _Place) -> None:
-        if place.pool is not None:
-            place.pool.stop()
-            place.pool.join()
-            place.pool = None
-
-
-@contextlib.contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """Threads and processes started in here never see Ctrl-C, which is for the coordinator."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if place.worker is not None:
+            place.worker.kill()
+            place.worker = None

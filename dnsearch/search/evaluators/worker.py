@@ -6,11 +6,7 @@ torch is imported and the data loaded once, before the first job.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,45 +42,29 @@ class WorkerSettings:
 _state: dict[str, Any] = {}
 
 
-def initialise(settings: WorkerSettings, device: str, progress: Any) -> None:
-    """Called once in each new worker process. ``progress`` is a shared array: slot -> epochs."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator decides what Ctrl-C means
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    _state.update(settings=settings, device=device, progress=progress)
-
-
-def _follow_parent() -> None:
-    """Ends this process when the coordinator is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def warm_up() -> None:
-    """Imports torch and loads the data: a job of its own, so that no time-out counts it."""
+def warm_up(settings: WorkerSettings, device: str) -> None:
+    """Imports torch and loads the data, once in each new process, before its first job."""
     import dnsearch.cost.device
     import dnsearch.training.trainer  # noqa: F401  (both take seconds the first time)
     from dnsearch.data import DeviceData, prepare, prepare_test
     from dnsearch.training.device import set_up
 
-    settings: WorkerSettings = _state["settings"]
-    set_up(_state["device"], settings.threads)
+    set_up(device, settings.threads)
     prepared = prepare(settings.data)
     if prepared.fingerprint != settings.fingerprint:
         raise DataError(f"{prepared.name}: the images changed while the search was under way")
     _state["test"] = prepare_test(settings.data) if settings.test else None
-    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape
+    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)
 
 
-def train(job: Job, checkpoint: Path, slot: int) -> Score:
-    """Trains one job; ``slot`` is where its progress shows.
+def train(job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
+    """Trains one job; ``note`` is told of each epoch that is done.
 
     What is wrong with the job itself is its failure; what is wrong with the machine, such as a
     full disk, is raised.
     """
     try:
-        return _train(job, checkpoint, slot)
+        return _train(job, checkpoint, note)
     except ConfigError as error:
         return Score(rung=job.rung, seed=job.seed, failure=str(error))
 
@@ -96,7 +76,7 @@ def recipe_of(job: Job, recipe: TrainingConfig) -> TrainingConfig:
     return recipe.model_copy(update={"learning_rate": job.learning_rate})
 
 
-def _train(job: Job, checkpoint: Path, slot: int) -> Score:
+def _train(job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
     from dnsearch.cost.device import measure_latency
     from dnsearch.training.device import release_memory
     from dnsearch.training.measured import write_confusion
@@ -104,14 +84,12 @@ def _train(job: Job, checkpoint: Path, slot: int) -> Score:
     from dnsearch.training.zerocost import one_batch, zero_cost_scores
 
     settings: WorkerSettings = _state["settings"]
-    if "data" not in _state:  # warming up failed: now its error has a job to be raised for
-        warm_up()
-    data, shape = _state["data"]
+    data, shape = _state["data"], _state["shape"]
     if job.images is not None:
         data = data.limited(job.images, np.random.default_rng(job.seed))
 
     def show(point: CurvePoint) -> None:
-        _state["progress"][slot] = point.epoch
+        note(point.epoch)
 
     recipe = recipe_of(job, settings.recipe)
     trainer = Trainer(job.arch, data, recipe, job.seed, checkpoint, settings.error)
