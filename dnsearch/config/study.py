@@ -200,6 +200,14 @@ class ObjectivesConfig(Section):
         default=("macs",), description="one or more of params, macs, activations, latency_ms"
     )
     latency_batch: Count = Field(default=1, description="batch size at which latency is measured")
+    latency_precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="numbers with which latency is measured: fp32 or bf16"
+    )
+    latency_kernels: Kernels = Field(
+        default="reference",
+        description="kernels with which latency is measured: reference, torch's own modules, as an "
+        "export is used; or as training.kernels",
+    )
     axis: Literal["log", "linear"] = Field(
         default="log",
         description="scale of the costs for the hypervolume and for what known-cost tries next",

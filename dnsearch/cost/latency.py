@@ -12,14 +12,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import nnls
 
 from dnsearch.arch.config import ArchArrays, ArchConfig
-from dnsearch.arrays import Floats
+from dnsearch.arch.kernels import Kernels
+from dnsearch.arrays import Bools, Floats
 from dnsearch.cost.formula import stage_costs
+from dnsearch.text import counted
 
 WORK = ("norms", "joins", "moved", "macs_1x1", "macs_3x3", "weights")
 """Kinds of work: norms (each with its ReLU) and concatenations, which cost even where they are
@@ -30,7 +31,7 @@ VECTOR = 16
 """Output channels are computed so many at a time: the multiply-adds of 20 are those of 32."""
 
 GUESS = (0.013, 0.033, 0.6, 10.0, 18.0, 0.7)
-"""Milliseconds per unit of ``WORK`` on one core of a 2 GHz server in 2026, with torch's modules: what
+"""Milliseconds per unit of ``WORK`` on one core of a 2 GHz server of 2026, by torch's modules: what
 is believed where no table was taken."""
 
 UNKNOWN = 1.0
@@ -40,8 +41,11 @@ WIDER = 2.0
 """Each time per unit, and all of them together, may be off by so many times the error on held-out
 networks in a run: its networks are of one kind, so what is off is off for all alike."""
 
+SURELY = 3.0
+"""Standard deviations of log error that a prediction may be off."""
+
 NOISES = np.geomspace(0.02, 0.5, 12)
-"""Standard deviations of measured log latencies from the best correction, one of which is chosen."""
+"""Standard deviations of measured log latencies from the best correction, to choose from."""
 
 USUAL_NOISE, ABOUT = 0.07, 0.7
 """Of these beforehand: the likeliest, and the standard deviation of its logarithm."""
@@ -53,6 +57,9 @@ MOST_FOLDS = 50
 """Parts that are held out in turn; with fewer networks each is one."""
 
 
+Precision = Literal["fp32", "bf16"]
+
+
 class Setting(NamedTuple):
     """What a latency is of: ``batch_size`` images a forward pass, in ``fp32`` or ``bf16``, on
     ``cpu`` or ``cuda`` with so many CPU threads, by these kernels (``arch.kernels``)."""
@@ -60,13 +67,14 @@ class Setting(NamedTuple):
     device: str
     threads: int
     batch_size: int
-    precision: str
-    kernels: str
+    precision: Precision
+    kernels: Kernels
 
     def __str__(self) -> str:
-        images = "1 image" if self.batch_size == 1 else f"{self.batch_size} images"
-        modules = "torch's own modules" if self.kernels == "reference" else f"{self.kernels} kernels"
-        threads = f", {self.threads} threads" if self.device == "cpu" else ""
+        images = counted(self.batch_size, "image")
+        own = self.kernels == "reference"
+        modules = "torch's own modules" if own else f"{self.kernels} kernels"
+        threads = f", {counted(self.threads, 'thread')}" if self.device == "cpu" else ""
         return f"{images}, {self.precision}, {modules}, {self.device}{threads}"
 
 
@@ -83,20 +91,20 @@ class HeldOut(NamedTuple):
     def of(cls, predicted: Floats, measured: Floats) -> HeldOut:
         """Of predictions and measurements (n,), in the same unit."""
         apart = np.log(predicted / measured)
-        ranks = [np.argsort(np.argsort(each)) for each in (predicted, measured)]
+        ranks = np.array([np.argsort(np.argsort(each)) for each in (predicted, measured)])
         return cls(
             len(apart),
             float(np.median(np.abs(np.expm1(apart)))),
-            float(np.corrcoef(*ranks)[0, 1]),
+            float(np.corrcoef(ranks[0], ranks[1])[0, 1]),
             _spread(apart),
         )
 
 
 def work(archs: ArchArrays, height: int, width: int, batch_size: int) -> Floats:
     """The work of a forward pass of each architecture, (n, len(WORK)), for images of this size."""
-    done = dict.fromkeys(WORK, np.zeros(len(archs)))
+    done: dict[str, Floats] = dict.fromkeys(WORK, np.zeros(len(archs)))
 
-    def add(**amounts: np.ndarray) -> None:
+    def add(**amounts: Any) -> None:
         for name, amount in amounts.items():
             done[name] = done[name] + amount
 
@@ -166,6 +174,11 @@ class LatencyModel:
         return cls(setting, tuple(_times(done, measured).tolist()), len(ms), found.deviation)
 
     @property
+    def margin(self) -> float:
+        """A factor by which a prediction is almost never off."""
+        return math.exp(SURELY * self.error)
+
+    @property
     def is_guess(self) -> bool:
         """Whether it knows nothing of this machine."""
         return not self.networks
@@ -231,8 +244,13 @@ class Latencies:
         return mean, np.sqrt(variance)
 
 
+GUESSED = LatencyModel(Setting("cpu", 1, 1, "fp32", "reference"))
+
+
 def _times(done: Floats, ms: Floats) -> Floats:
     """Milliseconds per unit, none negative, with the least relative errors; outliers count less."""
+    from scipy.optimize import nnls  # some tenths of a second, which workers need not wait for
+
     weights = np.ones(len(ms))
     times = np.zeros(done.shape[1])
     for _ in range(10):
@@ -251,7 +269,7 @@ def _regression(
     most, n = -math.inf, len(y)
     for noise in NOISES if n else [prior]:
         precision = np.eye(x.shape[1]) / prior**2 + (x.T * weights) @ x / noise**2
-        covariance = np.linalg.inv(precision)
+        covariance = np.linalg.inv(precision).astype(np.float64)
         mean = covariance @ (x.T * weights) @ y / noise**2
         left = weights @ (y - x @ mean) ** 2 / noise**2 + mean @ mean / prior**2
         left += (math.log(noise / USUAL_NOISE) / ABOUT) ** 2
@@ -272,7 +290,7 @@ def _spread(values: Floats) -> float:
     return 1.4826 * float(np.median(np.abs(values)))
 
 
-def _folds(count: int, most: int = 10) -> list[tuple[Floats, Floats]]:
+def _folds(count: int, most: int = 10) -> list[tuple[Bools, Bools]]:
     """Masks of what is kept and what is held out, by turns."""
     fold = np.arange(count) % min(count, most)
     return [(fold != each, fold == each) for each in range(min(count, most))]

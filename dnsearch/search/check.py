@@ -134,7 +134,7 @@ def check(
         seconds=_whole_study(outset, seconds) if seconds else None,
         mean_seconds=seconds(macs.mean()) if seconds else None,
         memory=memory(outset.plan.devices[0]),
-        notes=(*known, *outset.plan.notes(), *notes),
+        notes=(*known, *outset.plan.notes(), *notes, *outset.latency_notes()),
         warnings=(),
     )
     return replace(found, warnings=tuple(_warnings(found)))
