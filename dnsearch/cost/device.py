@@ -29,11 +29,12 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 @dataclass(frozen=True)
 class Latency:
     """Median milliseconds of one forward pass; ``unsteady`` where the runs spread too widely.
-    spread_ms: the interquartile range of the runs."""
+    spread_ms: the interquartile range of the runs. least_ms: the least of them."""
 
     ms: float
     unsteady: bool
     spread_ms: float = math.nan
+    least_ms: float = math.nan
 
 
 def measure_latency(
@@ -61,7 +62,9 @@ def measure_latency(
         )
         least = min(LEAST_SECONDS, most_seconds)
         measured = timer.adaptive_autorange(min_run_time=least, max_run_time=most_seconds)
-    return Latency(measured.median * 1e3, measured.has_warnings, measured.iqr * 1e3)
+    seconds = measured.median, measured.iqr, min(measured.times)
+    median, spread, least = (1e3 * each for each in seconds)
+    return Latency(median, measured.has_warnings, spread, least)
 
 
 def latencies_of(

@@ -9,6 +9,7 @@ measured (``LatencyModel.given``), since its images, or what else the machine is
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ USUAL_NOISE, ABOUT = 0.07, 0.7
 
 LEAST = 8
 """Measured networks, of fewer no error on held-out ones is told."""
+
+ENOUGH = 2 * len(WORK)
+"""Measured networks, of so many times per unit are fitted in place of guessed ones."""
 
 MOST_FOLDS = 50
 """Parts that are held out in turn; with fewer networks each is one."""
@@ -193,8 +197,15 @@ class LatencyModel:
 
         log(latency / prediction) is linear in the shares of the predicted time that the kinds of
         work have, with an intercept; normal prior, the noise chosen by evidence (Bishop 2006,
-        section 3.5). A measurement far off counts for less.
+        section 3.5). A measurement far off counts for less. Where ``times`` are guessed, they are
+        fitted to ``ENOUGH`` such networks first.
         """
+        if self.is_guess and len(ms) >= ENOUGH:
+            fitted = dataclasses.replace(self, times=tuple(_times(done, ms).tolist()))
+            return fitted._corrected(done, ms)
+        return self._corrected(done, ms)
+
+    def _corrected(self, done: Floats, ms: Floats) -> Latencies:
         prior = WIDER * self.error
         shares, apart = self._shares(done), np.log(ms) - np.log(self.predicted_ms(done))
         weights = np.ones(len(ms))

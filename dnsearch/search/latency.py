@@ -195,12 +195,13 @@ def profile(
     networks: Sequence[tuple[ArchConfig, Shape]],
     measure: Measure,
     tell: Callable[[int, int], None] = lambda done, of: None,
+    rounds: int = ROUNDS,
 ) -> LatencyTable:
-    """The table with these networks, measured now in ``ROUNDS``; ``tell`` hears how many of all
-    measurements are done."""
+    """The table with these networks, measured now; ``tell`` hears how many of all measurements are
+    done."""
     rng = np.random.default_rng(0)
-    ms = np.full((ROUNDS, len(networks)), np.inf)
-    for number in range(ROUNDS):
+    ms = np.full((rounds, len(networks)), np.inf)
+    for number in range(rounds):
         for done, place in enumerate(rng.permutation(len(networks)), start=1):
             ms[number, place] = measure(*networks[place])
             tell(number * len(networks) + done, ms.size)
