@@ -33,6 +33,62 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "a network held out is among those that predict it",
+        "dnsearch/cost/latency.py",
+        "predicted[outside] = self.given(done[inside], ms[inside])",
+        "predicted[outside] = self.given(done, ms)",
+        "tests/cost/test_latency.py",
+    ),
+    Fault(
+        "concatenations cost nothing",
+        "dnsearch/cost/latency.py",
+        "joins=there * (layers + 1)",
+        "joins=there * layers",
+        "tests/cost/test_latency.py",
+    ),
+    Fault(
+        "an outlier counts like any other measurement",
+        "dnsearch/cost/latency.py",
+        "    return 1 / (1 + (residuals",
+        "    return 1 + 0 / (1 + (residuals",
+        "tests/cost/test_latency.py",
+    ),
+    Fault(
+        "networks a little over a latency's limit by prediction are left out",
+        "dnsearch/search/feasible.py",
+        "else limit * self.latency.margin",
+        "else limit",
+        "tests/search/test_latency.py",
+    ),
+    Fault(
+        "a run goes on with the machine's latest latencies",
+        "dnsearch/search/latency.py",
+        "if run is not None and run.database.is_file():",
+        "if False:",
+        "tests/search/test_latency.py",
+    ),
+    Fault(
+        "latency tables of another machine are taken",
+        "dnsearch/search/latency.py",
+        "json.dumps([table.setting, table.machine], sort_keys=True)",
+        "json.dumps([table.setting], sort_keys=True)",
+        "tests/search/test_latency.py",
+    ),
+    Fault(
+        "a measured latency does not count once it is predicted",
+        "dnsearch/search/samplers/known_cost.py",
+        "np.where(np.isnan(measured), np.exp(mean), measured)",
+        "np.exp(mean)",
+        "tests/search/samplers/test_known_cost.py",
+    ),
+    Fault(
+        "a peak of memory without the gradients",
+        "dnsearch/cost/memory.py",
+        "MAPS * (kept + back)",
+        "MAPS * kept",
+        "tests/cost/test_memory.py",
+    ),
+    Fault(
         "networks that differ in two things are neighbours",
         "dnsearch/report/templates/report.js",
         "changed.length === 1",

@@ -25,15 +25,16 @@ from dnsearch.cost.formula import CostArrays, cost_of
 from dnsearch.cost.latency import LEAST, HeldOut, LatencyModel, Setting
 from dnsearch.errors import ConfigError, RunError
 from dnsearch.rundir import RunDir, environment, write_json
-from dnsearch.search.design import thinned
 from dnsearch.search.devices import Plan
+from dnsearch.search.feasible import sampled
 
 GENERAL, OWN = 48, 24
 """Networks of a table: of any kind, and of a study's own space."""
 
 ROUNDS = 4
-"""Each network is measured once a round, in another order, and the least counts: what else the
-machine does only ever adds to a latency."""
+"""Each network is measured once a round, in another order, and the least of all its runs counts:
+what else the machine does only ever adds to a latency. That a search measures medians is made up
+for by its own correction."""
 
 MOST_SECONDS = 0.3
 """Of one measurement."""
@@ -132,10 +133,9 @@ def kept_table(setting: Setting, device: str) -> LatencyTable:
     empty = LatencyTable(setting, _machine(device))
     try:
         told = json.loads(_table_file(empty).read_text(encoding="utf-8"))
-        found = LatencyTable.read(told)
+        return LatencyTable.read(told)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):
         return empty
-    return found if (found.setting, found.machine) == (setting, empty.machine) else empty
 
 
 def keep_table(table: LatencyTable) -> Path:
@@ -221,8 +221,8 @@ def own_networks(
     points: Points, costs: CostArrays, shape: Shape, count: int = OWN
 ) -> list[tuple[ArchConfig, Shape]]:
     """Some of these points of a space, of all sizes, for images of this shape."""
-    rows = thinned(costs.macs, count, np.random.default_rng(0))
-    return [(points.config(int(row)), shape) for row in rows]
+    some, _ = sampled(points, costs, count, np.random.default_rng(0))
+    return [(arch, shape) for arch in some]
 
 
 def _any_networks(setting: Setting) -> Iterator[tuple[ArchConfig, Shape]]:
