@@ -1,19 +1,23 @@
 """How well latencies are predicted for networks of two studies' spaces that were held out.
 
-OMP_WAIT_POLICY=passive python studies/performance/latency.py
+    OMP_WAIT_POLICY=passive python studies/performance/latency.py FILE   # measures into FILE, JSON
+    python studies/performance/latency.py                                # evaluates latency.json
 
 On one thread, in processor time, so that other work on the machine matters less. Every network is
-measured twice over; the two measurements of a network differ by the noise, which no prediction can
-beat. Writes reports/performance/latency.txt.
+measured in several rounds. The least of the even rounds and the least of the odd ones differ by the
+noise, which no prediction can beat. Writes reports/performance/latency.txt.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from measure import Record
+from measure import RECORDS, Record
 
 from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.arch.config import ArchArrays
@@ -21,42 +25,50 @@ from dnsearch.config import load_study
 from dnsearch.cost.device import measure_latency
 from dnsearch.cost.latency import HeldOut, LatencyModel, Setting, work
 from dnsearch.search.feasible import CostModel, feasible_points
-from dnsearch.search.latency import LatencyTable, Shape, general_networks, own_networks, profile
+from dnsearch.search.latency import Shape, general_networks, own_networks
 
 STUDIES = Path(__file__).parents[1]
 SPACES = {
     "quickstart, 14x14, up to 4 M MACs": (STUDIES / "quickstart.toml", (1, 14, 14)),
     "CIFAR-10, 32x32, up to 300 M MACs": (STUDIES / "proof" / "cifar10-300M.toml", (3, 32, 32)),
 }
+ANY = "any"
 SETTING = Setting("cpu", 1, 1, "fp32", "reference")
-NETWORKS, ROUNDS, SECONDS = 60, 4, 0.05
+NETWORKS, ROUNDS, SECONDS = 60, 6, 0.07
 FEW, DRAWS = 10, 20
 """Networks that a run has measured, and how often they are drawn anew."""
 
 
+class Timed(NamedTuple):
+    """Networks for images of these shapes, and milliseconds of each in every round, (n, rounds)."""
+
+    archs: list[ArchConfig]
+    shapes: list[Shape]
+    ms: np.ndarray
+
+
 def main() -> None:
-    """Measures and prints."""
-    torch.set_num_threads(SETTING.threads)
+    """Measures, or evaluates what was measured."""
+    if sys.argv[1:]:
+        measure(Path(sys.argv[1]))
+        return
     say = Record("latency", "python studies/performance/latency.py")
-    table = measured(general_networks(SETTING))
-    say(f"{SETTING}; a table of {len(table.timed)} networks of any kind:")
-    say(f"  times per unit of work {np.round(table.model.times, 4).tolist()}")
-    say(f"  held out, 10 parts: standard deviation of log error {table.model.error:.3f}")
-    for name, (file, shape) in SPACES.items():
-        study = load_study(file)
-        model = CostModel(shape, limits=study.limits)
-        space = study.space.build(shape[0], 10)
-        networks = own_networks(
-            *feasible_points(space, model, np.random.default_rng(0)), shape, NETWORKS
-        )
-        first, again = (ms_of(measured(networks)) for _ in range(2))
-        told = work(ArchArrays.of([arch for arch, _ in networks]), *shape[1:], 1)
+    recorded = json.loads((RECORDS / "latency.json").read_text("utf-8"))
+    timed = {name: read(rows) for name, rows in recorded.items()}
+    archs, shapes, ms = timed.pop(ANY)
+    table = LatencyModel.fitted(SETTING, archs, [s[1:] for s in shapes], ms.min(axis=1).tolist())
+    say(f"{SETTING}; a table of {table.networks} networks of any kind:")
+    say(f"  milliseconds per unit of work {np.round(table.times, 4).tolist()}")
+    say(f"  held out, 10 parts: standard deviation of log error {table.error:.3f}")
+    for name, (archs, shapes, rounds) in timed.items():
+        told = work(ArchArrays.of(archs), *shapes[0][1:], SETTING.batch_size)
+        ms = rounds.min(axis=1)
         say()
-        say(f"{name}: {len(networks)} networks of {first.min():.2f} to {first.max():.1f} ms")
-        say(line("noise: the same measured again", HeldOut.of(first, again)))
-        ms = np.minimum(first, again)
-        say(line("the table alone", HeldOut.of(table.model.predicted_ms(told), ms)))
-        for prior, of in ((table.model, "table"), (LatencyModel(SETTING), "guess")):
+        say(f"{name}: {len(ms)} networks of {ms.min():.2f} to {ms.max():.1f} ms")
+        noise = HeldOut.of(rounds[:, ::2].min(axis=1), rounds[:, 1::2].min(axis=1))
+        say(line("noise: even rounds against odd ones", noise))
+        say(line("the table alone", HeldOut.of(table.predicted_ms(told), ms)))
+        for prior, of in ((table, "table"), (LatencyModel(SETTING), "guess")):
             say(line(f"the {of} and {FEW} measured networks", few(prior, told, ms)))
             found = prior.held_out(told, ms)
             assert found is not None
@@ -64,19 +76,40 @@ def main() -> None:
     say.write()
 
 
-def measured(networks: list[tuple[ArchConfig, Shape]]) -> LatencyTable:
-    """Each the least of ``ROUNDS``."""
+def measure(file: Path) -> None:
+    """Measures all networks, those of every space in turn, in an order of its own each round."""
+    torch.set_num_threads(SETTING.threads)
+    networks = {ANY: general_networks(SETTING)} | {
+        name: networks_of(file, shape) for name, (file, shape) in SPACES.items()
+    }
+    every = [(name, place) for name, own in networks.items() for place in range(len(own))]
+    ms: dict[tuple[str, int], list[float]] = {each: [] for each in every}
+    rng, device = np.random.default_rng(0), torch.device(SETTING.device)
+    for _ in range(ROUNDS):
+        for index in rng.permutation(len(every)):
+            name, place = every[index]
+            arch, shape = networks[name][place]
+            found = measure_latency(DenseNet(arch), shape, SETTING, device, SECONDS)
+            ms[name, place].append(found.least_ms)
+    rows = {
+        name: [[arch.to_dict(), shape, ms[name, i]] for i, (arch, shape) in enumerate(own)]
+        for name, own in networks.items()
+    }
+    file.write_text(json.dumps(rows), encoding="utf-8")
 
-    def measure(arch: ArchConfig, shape: Shape) -> float:
-        device = torch.device(SETTING.device)
-        return measure_latency(DenseNet(arch), shape, SETTING, device, SECONDS).least_ms
 
-    return profile(LatencyTable(SETTING), networks, measure, rounds=ROUNDS)
+def networks_of(file: Path, shape: Shape) -> list[tuple[ArchConfig, Shape]]:
+    """Of all sizes of a study's space."""
+    study = load_study(file)
+    model, space = CostModel(shape, limits=study.limits), study.space.build(shape[0], 10)
+    points = feasible_points(space, model, np.random.default_rng(0))
+    return own_networks(*points, shape, NETWORKS)
 
 
-def ms_of(table: LatencyTable) -> np.ndarray:
-    """Milliseconds (n,)."""
-    return np.array([each.ms for each in table.timed])
+def read(rows: list[tuple[dict, list[int], list[float]]]) -> Timed:
+    """What ``measure`` wrote of one space."""
+    archs, shapes, ms = zip(*rows, strict=True)
+    return Timed([ArchConfig.from_dict(a) for a in archs], [*map(tuple, shapes)], np.array(ms))
 
 
 def few(model: LatencyModel, told: np.ndarray, ms: np.ndarray) -> HeldOut:

@@ -24,9 +24,9 @@ from dnsearch.training.peak import fresh_peak
 
 STUDIES = Path(__file__).parents[1]
 SPACES = (
-    (STUDIES / "quickstart.toml", (1, 14, 14), (64, 512, 2048), 8),
-    (STUDIES / "proof" / "cifar10-300M.toml", (3, 32, 32), (32, 64, 128), 14),
-    (STUDIES / "cifar10.toml", (3, 32, 32), (64, 256), 6),
+    (STUDIES / "quickstart.toml", (1, 14, 14), (64, 512, 2048), 5),
+    (STUDIES / "proof" / "cifar10-300M.toml", (3, 32, 32), (32, 64, 128), 7),
+    (STUDIES / "cifar10.toml", (3, 32, 32), (64, 256), 4),
 )
 PUBLISHED = (
     ("densenet-40-12", (3, 32, 32), 64),
