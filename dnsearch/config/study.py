@@ -180,7 +180,8 @@ class LimitsConfig(Section):
     )
     max_latency_ms: Milliseconds | None = Field(
         default=None,
-        description="milliseconds, measured after training; slower candidates are off the front",
+        description="milliseconds, measured after training; slower candidates are off the front, "
+        "and after `dnsearch profile` those predicted to be surely slower are not trained",
     )
 
 

@@ -206,7 +206,7 @@ class LatencyModel:
         return self._corrected(done, ms)
 
     def _corrected(self, done: Floats, ms: Floats) -> Latencies:
-        prior = WIDER * self.error
+        prior = WIDER * max(self.error, float(NOISES[0]))
         shares, apart = self._shares(done), np.log(ms) - np.log(self.predicted_ms(done))
         weights = np.ones(len(ms))
         found = _regression(shares, apart, weights, prior)
