@@ -4,6 +4,7 @@ study.toml          the study as it was run
 study.db            Optuna's storage: the only place where scores are kept
 environment.json    versions, machine, devices
 data.json           the data set: name, classes, shape, numbers of images
+latency.json        networks by which latencies are predicted, where the study asks for latency
 run.lock            locked while a search is under way; holder.json says by which process
 ended.json          why and when the last sitting of the search ended; missing after a kill
 checkpoints/KEY/    weights of candidates, one file for each seed; beside those trained to the top
@@ -194,6 +195,11 @@ class RunDir:
     def predictions_file(self) -> Path:
         """Where ``search.predictions`` keeps its draws."""
         return self.path / "predictions.npz"
+
+    @property
+    def latency_file(self) -> Path:
+        """What ``search.latency`` predicts latencies by."""
+        return self.path / "latency.json"
 
     @property
     def regret_file(self) -> Path:

@@ -24,6 +24,7 @@ VERBS = {
     "list": "List the runs here: what they are, how they stand, what they answer.",
     "status": "Say how a run stands, from another shell: done, under way, left, the answer so far.",
     "compare": "Compare networks, or whole runs: cost, expected error, fronts.",
+    "profile": "Measure latencies of this machine once, by which searches predict them.",
     "replay": "Compare search strategies on the recorded trainings of a run.",
     "scale": "Say what a larger budget buys: error, shape and time of larger networks.",
     "export": "Write one network of a run: weights, code that needs torch alone, a model card.",

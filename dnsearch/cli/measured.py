@@ -14,6 +14,7 @@ def measure(subjects: Sequence[Subject], batch_size: int, device: str) -> Measur
     ``batch_size`` images. Raises ConfigError where there is no such device."""
     from dnsearch.config import StudyConfig, override
     from dnsearch.cost.device import latencies_of
+    from dnsearch.cost.latency import Setting
     from dnsearch.rundir import cpu_cores
     from dnsearch.search.compared import Measured
     from dnsearch.search.devices import plan_workers
@@ -21,6 +22,7 @@ def measure(subjects: Sequence[Subject], batch_size: int, device: str) -> Measur
 
     config = override(StudyConfig(), device=device, workers=1)
     where, threads = plan_workers(config.search).devices[0], cpu_cores()
-    latencies = [latencies_of([s.arch], s.shape, 1, where, threads)[0] for s in subjects]
+    setting = Setting(where.partition(":")[0], threads, 1, "fp32", "reference")
+    latencies = [latencies_of([s.arch], s.shape, setting, where)[0] for s in subjects]
     peaks = [fresh_peak(s.arch, s.shape, batch_size, where, threads) for s in subjects]
     return Measured(tuple(latencies), tuple(peaks), where, threads)

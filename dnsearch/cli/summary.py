@@ -22,6 +22,7 @@ from dnsearch.report.answer import (
     error_of,
     export_command,
     going_on_of,
+    latency_of,
     none_to_recommend,
     sure,
     sureness_of,
@@ -150,6 +151,8 @@ def print_answer(found: Digest) -> None:
         _print_network("as good:", network, found)
         sure_of = "" if math.isnan(chance) else f" {sure(chance)}"
         _print("", f"within the noise (an error at most {100 * tolerance:.2g} % larger{sure_of})")
+    if latency := latency_of(found):
+        _print("latency:", latency)
     _print("baseline:", f"{found.baseline.words}: {format_value('error', found.baseline.error)}")
     if found.changed_from:
         _print("", confirm_change_of(found))

@@ -180,7 +180,8 @@ class LimitsConfig(Section):
     )
     max_latency_ms: Milliseconds | None = Field(
         default=None,
-        description="milliseconds, measured after training; slower candidates are off the front",
+        description="milliseconds, measured after training; slower candidates are off the front, "
+        "and after `dnsearch profile` those predicted to be surely slower are not trained",
     )
 
 
@@ -200,6 +201,14 @@ class ObjectivesConfig(Section):
         default=("macs",), description="one or more of params, macs, activations, latency_ms"
     )
     latency_batch: Count = Field(default=1, description="batch size at which latency is measured")
+    latency_precision: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="numbers with which latency is measured: fp32 or bf16"
+    )
+    latency_kernels: Kernels = Field(
+        default="reference",
+        description="kernels with which latency is measured: reference, torch's own modules, as an "
+        "export is used; or as training.kernels",
+    )
     axis: Literal["log", "linear"] = Field(
         default="log",
         description="scale of the costs for the hypervolume and for what known-cost tries next",

@@ -3,6 +3,8 @@
     cost_of(config, h, w)        parameters, MACs, activations, training memory: a closed formula
     costs(arrays, h, w)          the same for many architectures at once
     stage_costs(arrays, h, w)    stage by stage
+    peak_train_bytes(arrays, h, w, batch)  memory of a training step at its peak, predicted
+    LatencyModel                 milliseconds of a forward pass, predicted
     cost_by_fvcore(config, h, w) counted by fvcore on the built network, an independent check
     measure_latency(model, ...)  milliseconds of a forward pass, measured
     saved_bytes(model, images)   what autograd keeps of a forward pass, measured
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from dnsearch._lazy import lazily
 from dnsearch.cost.formula import Cost, CostArrays, StageCost, cost_of, costs, stage_costs
+from dnsearch.cost.latency import LatencyModel
+from dnsearch.cost.memory import peak_train_bytes
 
 if TYPE_CHECKING:
     from dnsearch.cost.device import Latency, measure_latency, saved_bytes
@@ -26,11 +30,13 @@ __all__ = [
     "CostArrays",
     "FvcoreCost",
     "Latency",
+    "LatencyModel",
     "StageCost",
     "cost_by_fvcore",
     "cost_of",
     "costs",
     "measure_latency",
+    "peak_train_bytes",
     "saved_bytes",
     "stage_costs",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,52 +15,71 @@ from torch.utils import benchmark
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
+from dnsearch.cost.latency import Setting
 
 LEAST_SECONDS = 0.2
-"""The least time spent on a measurement; more, up to 2 s, while its runs spread too widely."""
+"""The least time spent on a measurement; more, up to ``MOST_SECONDS``, while its runs spread too
+widely."""
+
+MOST_SECONDS = 2.0
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Latency:
     """Median milliseconds of one forward pass; ``unsteady`` where the runs spread too widely.
-    spread_ms: the interquartile range of the runs."""
+    spread_ms: the interquartile range of the runs. least_ms: the least of them."""
 
     ms: float
     unsteady: bool
     spread_ms: float = math.nan
+    least_ms: float = math.nan
 
 
 def measure_latency(
-    model: nn.Module, shape: tuple[int, int, int], batch_size: int, device: torch.device
+    model: DenseNet,
+    shape: tuple[int, int, int],
+    setting: Setting,
+    device: torch.device,
+    most_seconds: float = MOST_SECONDS,
 ) -> Latency:
-    """Times the model, in eval mode, on ``batch_size`` random images of this shape (c, h, w)."""
-    images = torch.randn(batch_size, *shape, device=device)
+    """Times a copy of the model in eval mode, as the setting says, on random images of this shape
+    (c, h, w). With one CPU thread it is that thread's processor time, in which the turns of other
+    processes do not count."""
+    dtype, bf16 = DTYPES[setting.precision], setting.precision == "bf16"
+    ready = copy.deepcopy(model).eval().requires_grad_(False).to(device, dtype)
+    ready = ready.use_kernels(setting.kernels, device, bf16)
+    images = torch.randn(setting.batch_size, *shape, device=device, dtype=dtype)
     images = images.contiguous(memory_format=torch.channels_last)
-    was_training = model.training
-    model.eval()
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
     with torch.inference_mode():
         timer = benchmark.Timer(
             "model(images)",
-            globals={"model": model, "images": images},
+            globals={"model": ready, "images": images},
             num_threads=torch.get_num_threads(),
+            timer=time.thread_time if alone else benchmark.timer,
         )
-        measured = timer.adaptive_autorange(min_run_time=LEAST_SECONDS, max_run_time=2)
-    model.train(was_training)
-    return Latency(measured.median * 1e3, measured.has_warnings, measured.iqr * 1e3)
+        least = min(LEAST_SECONDS, most_seconds)
+        measured = timer.adaptive_autorange(min_run_time=least, max_run_time=most_seconds)
+    seconds = measured.median, measured.iqr, min(measured.times)
+    median, spread, least = (1e3 * each for each in seconds)
+    return Latency(median, measured.has_warnings, spread, least)
 
 
 def latencies_of(
-    archs: Sequence[ArchConfig],
-    shape: tuple[int, int, int],
-    batch_size: int,
-    device: str,
-    threads: int,
+    archs: Sequence[ArchConfig], shape: tuple[int, int, int], setting: Setting, device: str
 ) -> list[Latency]:
-    """The latency of each architecture, untrained, on this device with so many CPU threads, for
-    ``batch_size`` images of this shape (c, h, w)."""
-    torch.set_num_threads(threads)
-    models = (DenseNet(arch).to(device) for arch in archs)
-    return [measure_latency(model, shape, batch_size, torch.device(device)) for model in models]
+    """The latency of each architecture, untrained, on this device, as the setting says, for images
+    of this shape (c, h, w). Sets the threads of this process."""
+    torch.set_num_threads(setting.threads)
+    where = torch.device(device)
+    return [measure_latency(DenseNet(arch), shape, setting, where) for arch in archs]
+
+
+def device_name(device: str) -> str:
+    """What torch calls a GPU, such as ``NVIDIA H100``; empty for the CPU."""
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
 
 
 def saved_bytes(model: nn.Module, images: torch.Tensor) -> int:

@@ -159,6 +159,21 @@ def sureness_of(digest: Digest) -> str:
     )
 
 
+def latency_of(digest: Digest) -> str:
+    """How latencies were measured, and how well the search has predicted them; empty where its
+    study asks for none."""
+    known = digest.results.latencies
+    if known is None:
+        return ""
+    if known.held_out is None:
+        return f"of {known.setting}; too few were measured to say how well they are predicted"
+    networks, error, rank, _ = known.held_out
+    return (
+        f"of {known.setting}; predicted within {100 * error:.1f} % (median of {networks} networks, "
+        f"each held out; rank correlation {rank:.2f})"
+    )
+
+
 def going_on_of(digest: Digest) -> str:
     """What going on with the search would be worth, such as ``no network of the space within 4 M
     MACs, trained or not, is better than this one by more than 0.6 points (90 % sure); the best is

@@ -31,6 +31,7 @@ def summary(digest: Digest) -> dict[str, Any]:
         "hypervolume_axis": results.study.objectives.axis,
         "reference_point": digest.reference,
         "counts": {"candidates": len(digest.candidates), **counts},
+        "latency": _latency(digest),
         "errors": {"measured_on": digest.measured_on, "images": digest.images},
         "front": [_record(candidate, digest) for candidate in digest.front],
         "picks": {name: _record(candidate, digest) for name, candidate in digest.picks.items()},
@@ -40,6 +41,15 @@ def summary(digest: Digest) -> dict[str, Any]:
         "environment": json.loads(json.dumps(dict(results.environment), default=str)),
     }
     return plain(told)
+
+
+def _latency(digest: Digest) -> dict[str, Any] | None:
+    """How latencies are measured, and how well they are predicted."""
+    known = digest.results.latencies
+    if known is None:
+        return None
+    held_out = known.held_out and known.held_out._asdict()
+    return {"setting": known.setting, "profiled": known.networks, "held_out": held_out}
 
 
 def _record(candidate: Candidate, digest: Digest) -> dict[str, Any]:

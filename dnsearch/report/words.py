@@ -9,6 +9,8 @@ WORDS = {
     "bn, bn_size": "width of the 1x1 bottleneck before each 3x3 convolution, in growth rates; "
     "plain: without bottlenecks.",
     "MACs": "multiply-adds of one forward pass of one image, of convolutions and linear layers.",
+    "latency": "milliseconds of one forward pass on this machine, measured of trained networks and "
+    "predicted of others.",
     "training run": "one network trained with one seed; seed noise: how much the error changes "
     "with the seed alone.",
     "rung": "a training length in epochs at which the search decides whether to go on; errors are "

@@ -11,6 +11,7 @@ import numpy as np
 
 from dnsearch.analysis.candidates import finished
 from dnsearch.search.devices import plan_workers
+from dnsearch.search.latency import latency_setting
 
 if TYPE_CHECKING:  # its module reads Optuna's storage
     from dnsearch.search.results import Results
@@ -23,9 +24,8 @@ def measure_latencies(results: Results) -> dict[str, float]:
     """Milliseconds of a forward pass by the key of an architecture, of up to ``MOST`` that have
     none, spread evenly over MACs.
 
-    Measured on the study's first device with torch's own modules, as an export is used, in batches
-    of objectives.latency_batch; unsteady ones stay unknown. Raises ConfigError where that device is
-    not here.
+    Measured on the study's first device, as its objectives say; unsteady ones stay unknown. Raises
+    ConfigError where that device is not here.
     """
     from dnsearch.cost.device import latencies_of
 
@@ -34,9 +34,8 @@ def measure_latencies(results: Results) -> dict[str, float]:
     places = np.linspace(0, len(archs) - 1, min(MOST, len(archs))).round().astype(int)
     keys = [list(archs)[place] for place in dict.fromkeys(places)]
     plan = plan_workers(results.study.search, alone=True)
-    shape, batch = tuple(results.data["shape"]), results.study.objectives.latency_batch
-    chosen = [archs[key] for key in keys]
-    measured = latencies_of(chosen, shape, batch, plan.devices[0], plan.threads)
+    shape, setting = tuple(results.data["shape"]), latency_setting(results.study, plan)
+    measured = latencies_of([archs[key] for key in keys], shape, setting, plan.devices[0])
     return {
         key: latency.ms for key, latency in zip(keys, measured, strict=True) if not latency.unsteady
     }

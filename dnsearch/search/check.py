@@ -10,9 +10,10 @@ import numpy as np
 
 from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.metrics import duration, format_value
-from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, StudyConfig
 from dnsearch.cost.formula import Cost
+from dnsearch.cost.memory import peak_train_bytes
 from dnsearch.data import SplitCheck, check_test, has_test
 from dnsearch.search.outset import Outset
 from dnsearch.text import agreeing, counted
@@ -134,7 +135,7 @@ def check(
         seconds=_whole_study(outset, seconds) if seconds else None,
         mean_seconds=seconds(macs.mean()) if seconds else None,
         memory=memory(outset.plan.devices[0]),
-        notes=(*known, *outset.plan.notes(), *notes),
+        notes=(*known, *outset.plan.notes(), *notes, *outset.latency_notes()),
         warnings=(),
     )
     return replace(found, warnings=tuple(_warnings(found)))
@@ -196,13 +197,24 @@ def _on_training(found: Check) -> Iterator[str]:
             f"the dearest network trains for about {duration(slowest)}, longer than search.timeout "
             f"({duration(study.search.timeout)}), and would fail; raise it, or set limits.max_macs"
         )
-    taken, sharing = found.dearest.cost.train_bytes, _sharing(found)
+    taken, sharing = _memory_taken(found), _sharing(found)
     if taken * sharing > found.memory:
         yield (
             f"the dearest network takes {format_value('train_bytes', taken)} to train, more than "
             f"{agreeing(sharing, 'there is', 'each of the workers has')} here; set "
             "limits.max_train_bytes, search.workers or a smaller training.batch_size"
         )
+
+
+def _memory_taken(found: Check) -> int:
+    """Bytes that a training of the dearest network takes: at its peak where that can be predicted,
+    else what is kept for the backward pass."""
+    arch, recipe = found.dearest.arch, found.outset.study.training
+    by_cpp = recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16"
+    if by_cpp and found.outset.plan.kind == "cpu" and arch.norm == "batch" and not arch.drop_rate:
+        size, batch = found.outset.data.shape[1:], recipe.batch_size
+        return int(peak_train_bytes(ArchArrays.of([arch]), *size, batch)[0])
+    return found.dearest.cost.train_bytes
 
 
 def _sharing(found: Check) -> int:

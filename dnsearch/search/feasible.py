@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.kernels import Kernels
 from dnsearch.arch.space import TWICE_GROWTH, Points, SearchSpace
+from dnsearch.arrays import Floats
 from dnsearch.config import LimitsConfig, StudyConfig
 from dnsearch.cost.formula import BYTES_FP32, Cost, CostArrays, cost_of, costs
+from dnsearch.cost.latency import GUESSED, LatencyModel
 from dnsearch.errors import ConfigError, SpaceError
 from dnsearch.search.design import thinned
 
@@ -25,7 +27,7 @@ class CostModel:
     """The exact cost of any architecture on this study's images, and its limits.
 
     ``shape`` is (channels, height, width) of an image; batch size, bytes of a saved activation and
-    the kernels that train matter to training memory alone.
+    the kernels that train matter to training memory alone. ``latency`` predicts what is not exact.
     """
 
     shape: tuple[int, int, int]
@@ -33,14 +35,21 @@ class CostModel:
     activation_bytes: int = BYTES_FP32
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     kernels: Kernels = "auto"
+    latency: LatencyModel = GUESSED
 
     @classmethod
     def of(
-        cls, study: StudyConfig, shape: tuple[int, int, int], activation_bytes: int
+        cls,
+        study: StudyConfig,
+        shape: tuple[int, int, int],
+        activation_bytes: int,
+        latency: LatencyModel | None = None,
     ) -> CostModel:
-        """For a study's images of this shape, as its recipe trains on them."""
+        """For a study's images of this shape, as its recipe trains on them; latencies by a guess
+        unless they are given."""
         recipe = study.training
-        return cls(shape, recipe.batch_size, activation_bytes, study.limits, recipe.kernels)
+        model = cls(shape, recipe.batch_size, activation_bytes, study.limits, recipe.kernels)
+        return model if latency is None else replace(model, latency=latency)
 
     @property
     def bounds(self) -> dict[str, int]:
@@ -71,6 +80,25 @@ class CostModel:
         if most is not None:
             excess["latency_ms"] = 0.0 if latency_ms is None else latency_ms / most - 1
         return excess
+
+    @property
+    def latency_bound_ms(self) -> float | None:
+        """The predicted latency above which a network is not tried: the limit and the margin of
+        what predicts it. None without a limit, and where latencies are but guessed."""
+        limit = self.limits.max_latency_ms
+        return None if limit is None or self.latency.is_guess else limit * self.latency.margin
+
+    def foreseen_excess(self, arch: ArchConfig) -> dict[str, float]:
+        """``excess`` before training, that of a predicted latency by ``latency_bound_ms``."""
+        excess, bound = self.excess(arch), self.latency_bound_ms
+        if bound is not None:
+            predicted = self.latency.predicted_ms(self.work(ArchArrays.of([arch])))
+            excess["latency_ms"] = max(0.0, float(predicted[0]) / bound - 1)
+        return excess
+
+    def work(self, archs: ArchArrays) -> Floats:
+        """What latencies are predicted from, (n, kinds of work)."""
+        return self.latency.work(archs, *self.shape[1:])
 
     def of_archs(self, archs: ArchArrays) -> CostArrays:
         """The costs of n architectures, (n,) each."""
@@ -135,6 +163,8 @@ def _fits(archs: ArchArrays, cost: CostArrays, model: CostModel) -> NDArray[np.b
     fits = archs.least_size <= min(model.shape[1:])
     for name, bound in model.bounds.items():
         fits &= getattr(cost, name) <= bound
+    if (most := model.latency_bound_ms) is not None:
+        fits &= model.latency.predicted_ms(model.work(archs)) <= most
     return fits
 
 
@@ -223,6 +253,12 @@ def _nothing_fits(model: CostModel, least: Mapping[str, int]) -> str:
                 f"no point of the space has {name} <= {bound:.4g}; the smallest has "
                 f"{least[name]:.4g}; raise limits.max_{name} or offer smaller choices in [space]"
             )
+    if model.latency_bound_ms is not None:
+        return (
+            "no point of the space meets all limits and has a predicted latency below "
+            f"{model.latency_bound_ms:.3g} ms (limits.max_latency_ms and a margin); raise it or "
+            "offer smaller choices in [space]"
+        )
     if not model.bounds:
         return "no point of the space fits the images; offer fewer blocks in [space]"
     bounds = ", ".join(f"{name} <= {bound:.4g}" for name, bound in model.bounds.items())

@@ -11,9 +11,11 @@ from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays
 from dnsearch.data import PreparedData, check_test, is_cheap_to_check, prepare
+from dnsearch.rundir import RunDir
 from dnsearch.search.design import require_span
 from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
+from dnsearch.search.latency import LatencyTable, table_to_begin_with
 from dnsearch.seeds import derived_seed
 
 
@@ -22,7 +24,7 @@ class Outset:
     """A study on its images and on this machine; rungs that were left open are sized in ``study``.
 
     start: the designs of ``search.start``. points, costs: the architectures within the limits, and
-    what each costs.
+    what each costs. latencies: by which latencies are predicted; None where none are asked for.
     """
 
     study: StudyConfig
@@ -33,10 +35,12 @@ class Outset:
     model: CostModel
     points: Points
     costs: CostArrays
+    latencies: LatencyTable | None = None
 
     @classmethod
-    def of(cls, study: StudyConfig) -> Outset:
-        """Raises a DnsearchError for whatever a user can mend in study, images and limits."""
+    def of(cls, study: StudyConfig, run: RunDir | None = None) -> Outset:
+        """For a run that may have been begun before. Raises a DnsearchError for whatever a user can
+        mend in study, images and limits."""
         data = _prepared(study)
         study.training.require_room(*data.shape[1:])
         study.training.require_images(len(data.train))
@@ -46,7 +50,9 @@ class Outset:
         channels, *_ = data.shape
         space = study.space.build(channels, data.num_classes)
         start = study.start_configs(space)
-        model = CostModel.of(study, data.shape, plan.activation_bytes(study.training))
+        latencies = table_to_begin_with(study, plan, run)
+        saved = plan.activation_bytes(study.training)
+        model = CostModel.of(study, data.shape, saved, latencies and latencies.model)
         require_within_limits(start, model)
         rng = np.random.default_rng(derived_seed(study.search.seed))
         points, costs = feasible_points(space, model, rng)
@@ -54,7 +60,25 @@ class Outset:
             plan = plan.within_memory(int(costs.train_bytes.max()))
         if study.search.sampler == "scaling":
             require_span(costs.macs)
-        return cls(study, data, plan, space, start, model, points, costs)
+        return cls(study, data, plan, space, start, model, points, costs, latencies)
+
+    def latency_notes(self) -> list[str]:
+        """How latencies are predicted, and which networks are left out for it."""
+        if self.latencies is None:
+            return []
+        model, bound = self.latencies.model, self.model.latency_bound_ms
+        if model.is_guess:
+            return [
+                f"latencies ({model.setting}) are predicted by a guess, corrected by what this run "
+                "measures; `dnsearch profile` with this study, in a quiet minute before a new run, "
+                "measures this machine once for all runs"
+            ]
+        if bound is None:
+            return []
+        return [
+            f"networks of which a latency above {bound:.3g} ms is predicted are left out: "
+            f"limits.max_latency_ms and a margin of {100 * (model.margin - 1):.0f} %"
+        ]
 
 
 def _prepared(study: StudyConfig) -> PreparedData:

@@ -112,7 +112,7 @@ class Proposer:
             arch = self.space.config(values)
             model = self.problem.model
             too_small = model.is_too_small_for(arch)
-            excess = {} if too_small else model.excess(arch)
+            excess = {} if too_small else model.foreseen_excess(arch)
             if self._trained(arch) >= rung:
                 self.log.reject(trial, DUPLICATE)
                 if screens:

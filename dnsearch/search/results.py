@@ -19,7 +19,7 @@ from dnsearch.analysis.confidence import LEVEL
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.analysis.reference import first_latency, reference_point
 from dnsearch.analysis.regret import Regret
-from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import SearchSpace
 from dnsearch.arrays import Ints
@@ -36,6 +36,7 @@ from dnsearch.search.confirmed import (
 from dnsearch.search.design_space import explore
 from dnsearch.search.evaluators.base import CONFIRM, RATES, SEARCH
 from dnsearch.search.feasible import CostModel
+from dnsearch.search.latency import PredictedLatencies, table_of_run
 from dnsearch.search.predictions import draws_of_own_runs, predict_errors
 from dnsearch.search.regret import look_ahead
 from dnsearch.search.store import Record, StudyStore
@@ -81,7 +82,8 @@ class Results:
     ``measured``. at_rates: what ``dnsearch confirm --rates`` trained besides, of networks that the
     search may not know and at learning rates that may not be the study's, none of which is in
     ``confirmed``. confusion: of a candidate whose weights are kept, validation images by true and
-    by predicted class, (classes, classes); None where it is not known.
+    by predicted class, (classes, classes); None where it is not known. latencies: how well they are
+    predicted; None where the study asks for none.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Results:
     confirmed: tuple[Record, ...] = ()
     at_rates: tuple[Record, ...] = ()
     confusion: Callable[[Candidate], np.ndarray | None] = lambda _: None
+    latencies: PredictedLatencies | None = None
 
     @cached_property
     def predictions(self) -> Predictions | None:
@@ -255,7 +258,9 @@ def read_results(run: RunDir) -> Results:
     data = run.read_json("data.json", "shape", "images", "classes")
     store = StudyStore(run, read_only=True)
     machine = run.read_json("environment.json", "activation_bytes")
-    model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"])
+    table = table_of_run(run)
+    latency = None if table is None else table.model
+    model = CostModel.of(study, tuple(data["shape"]), machine["activation_bytes"], latency)
     presets = _fitting_presets(model, len(data["classes"]))
     names = {arch.key: name for name, arch in presets.items()}
     kind = study.objectives.error
@@ -278,7 +283,24 @@ def read_results(run: RunDir) -> Results:
         confirmed=_in_order(store, CONFIRM),
         at_rates=_in_order(store, RATES),
         confusion=lambda each: read_confusion(run.confusion(each.key, each.seed)),
+        latencies=_latencies(study, model, measured),
     )
+
+
+def _latencies(
+    study: StudyConfig, model: CostModel, measured: Sequence[Candidate]
+) -> PredictedLatencies | None:
+    """Each network by the median of its training runs."""
+    if not study.measures_latency:
+        return None
+    runs: dict[ArchConfig, list[float]] = {}
+    for each in measured:
+        if math.isfinite(each.latency_ms):
+            runs.setdefault(each.arch, []).append(each.latency_ms)
+    ms, held_out = np.array([float(np.median(own)) for own in runs.values()]), None
+    if runs:
+        held_out = model.latency.held_out(model.work(ArchArrays.of([*runs])), ms)
+    return PredictedLatencies(str(model.latency.setting), model.latency.networks, held_out)
 
 
 def _in_order(store: StudyStore, name: str) -> tuple[Record, ...]:

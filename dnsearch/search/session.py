@@ -18,6 +18,7 @@ from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Evaluator, Running
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
+from dnsearch.search.latency import latency_setting
 from dnsearch.search.outset import Outset
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
@@ -39,7 +40,7 @@ def local_workers(
         fingerprint=data.fingerprint,
         recipe=study.training,
         threads=plan.threads,
-        latency_batch=study.objectives.latency_batch if timed else None,
+        latency=latency_setting(study, plan) if timed else None,
         test=test,
         zero_cost=study.search.zero_cost and not test,
         error=study.objectives.error,
@@ -91,7 +92,7 @@ def search(
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
     """
-    outset = Outset.of(study)
+    outset = Outset.of(study, run)
     study, data, plan = outset.study, outset.data, outset.plan
     described = data.describe()
     least = baseline(described, study.objectives.error).error
@@ -107,7 +108,7 @@ def search(
     )
     with run.lock():
         _require_same_study(run, study, data, plan)
-        _record(run, study, data, plan)  # before the storage: what has one has all of these
+        _record(run, outset)  # before the storage: what has one has all of these
         if retry_failed and run.database.is_file():
             set_failures_aside(run.database, (SEARCH, REFERENCES))
         store = StudyStore(run, problem.objectives)
@@ -121,6 +122,7 @@ def search(
             enough = stopping_rule(store, problem, study.search, images)
             engine = Engine(store, proposer, evaluator, problem, study.search, enough=enough)
             notes = (*data.notes, *plan.notes(), *plan.compile_kernels(study.training))
+            notes = (*notes, *outset.latency_notes())
             records = tuple(store.records())
             counts = outset.space.size, len(outset.points)
             opened(Opened(run, study, data, plan, *counts, records, notes))
@@ -182,10 +184,13 @@ def require_same_images(run: RunDir, data: PreparedData) -> None:
         )
 
 
-def _record(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> None:
+def _record(run: RunDir, outset: Outset) -> None:
     """Writes what is run, on what, and where."""
+    study, plan = outset.study, outset.plan
     write_text(run.study_file, to_toml(study))
-    write_json(run.path / "data.json", data.describe())
+    write_json(run.path / "data.json", outset.data.describe())
+    if outset.latencies is not None:
+        write_json(run.latency_file, outset.latencies.record())
     machine = {
         "device_kind": plan.kind,
         "devices": list(plan.devices),

@@ -28,7 +28,8 @@ def peak_train_bytes(
     """
     where = torch.device(device)
     torch.set_num_threads(threads)
-    _train_some(arch.replace(growth_rate=1, block_config=(1,)), shape, 2, where)  # loads libraries
+    small = arch.replace(growth_rate=1, block_config=(1,), bn_size=1, transition="pool")
+    _train_some(small, shape, 2, where)  # loads libraries
     meter = _GpuMeter(where) if where.type == "cuda" else _ResidentMeter()
     _train_some(arch, shape, batch_size, where)
     return meter.risen()

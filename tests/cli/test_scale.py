@@ -118,7 +118,7 @@ def test_a_real_run_with_one_network_is_too_small(refused, trained: RunDir):
 
 
 def test_latency_is_measured_where_it_is_asked_for(dnsearch, runs, monkeypatch):
-    def known(archs, shape, batch_size, device, threads):
+    def known(archs, shape, setting, device):
         costs = [cost_of(arch, *shape[1:]) for arch in archs]
         return [Latency(0.5 + 1e-6 * c.activations + 2e-8 * c.macs, False) for c in costs]
 

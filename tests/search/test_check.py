@@ -8,7 +8,9 @@ import re
 import numpy as np
 import pytest
 
+from dnsearch.arch.config import ArchArrays
 from dnsearch.config import parse_study
+from dnsearch.cost import peak_train_bytes
 from dnsearch.errors import ConfigError, SpaceError
 from dnsearch.search.check import check
 from tests.cache import make_cache
@@ -124,7 +126,8 @@ def test_what_is_doubtful_is_warned_of(images, given, rest, told):
 
 def test_memory_of_all_workers_counts(images):
     three = SPACE + "[search]\nworkers = 3"
-    taken = checked(images(), three).dearest.cost.train_bytes
+    dearest = ArchArrays.of([checked(images(), three).dearest.arch])
+    taken = int(peak_train_bytes(dearest, 4, 4, 128)[0])
     told = "the dearest network takes"
     assert told in " ".join(checked(images(), three, memory=3 * taken - 1).warnings)
     assert told not in " ".join(checked(images(), three, memory=3 * taken).warnings)

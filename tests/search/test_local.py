@@ -15,6 +15,7 @@ import pytest
 from dnsearch import interrupts, processes
 from dnsearch.arch import ArchConfig
 from dnsearch.config import DataConfig, TrainingConfig
+from dnsearch.cost.latency import Setting
 from dnsearch.data import prepare
 from dnsearch.errors import DataError, MachineError, RunError
 from dnsearch.rundir import RunDir
@@ -35,7 +36,7 @@ def make(
     tmp_path,
     workers=1,
     timeout=600.0,
-    latency_batch=None,
+    latency=None,
     fingerprint=None,
     data=DATA,
     **more,
@@ -45,7 +46,7 @@ def make(
         fingerprint=fingerprint or prepare(DATA).fingerprint,
         recipe=TrainingConfig(rungs=(1, 4000), batch_size=32),
         threads=1,
-        latency_batch=latency_batch,
+        latency=latency,
         **more,
     )
     return LocalEvaluator(RunDir(tmp_path), settings, ["cpu"] * workers, timeout)
@@ -76,7 +77,7 @@ def closing():
 
 
 def test_scores_latency_and_the_same_figures_again(tmp_path, closing):
-    evaluator = make(tmp_path, workers=2, latency_batch=2)
+    evaluator = make(tmp_path, workers=2, latency=Setting("cpu", 1, 2, "fp32", "reference"))
     closing(evaluator)
     assert evaluator.capacity == 2
     for trial in range(2):
@@ -343,7 +344,7 @@ def test_parts_of_the_images_test_errors_and_zero_cost_scores(tmp_path, closing)
 def test_a_job_with_a_learning_rate_is_trained_at_it(tmp_path, monkeypatch):
     """As a recipe with that rate trains it."""
     settings = WorkerSettings(
-        DATA, prepare(DATA).fingerprint, TrainingConfig(rungs=(1,)), threads=1, latency_batch=None
+        DATA, prepare(DATA).fingerprint, TrainingConfig(rungs=(1,)), threads=1, latency=None
     )
     monkeypatch.setattr(worker, "_state", {})
     worker.warm_up(settings, "cpu")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from dnsearch.config import DataConfig, ErrorName, TrainingConfig
+from dnsearch.cost.latency import Setting
 from dnsearch.errors import ConfigError, DataError
 from dnsearch.rundir import confusion_file
 from dnsearch.search.evaluators.base import Job
@@ -24,16 +25,16 @@ from dnsearch.training.score import CurvePoint, Score
 class WorkerSettings:
     """All that a worker needs to train any job.
 
-    fingerprint: of the data the search began with. latency_batch: images a forward pass when
-    latency is measured; None does not measure. test: measure on the test images, too; a search
-    never does. zero_cost: score each network at initialisation, too. error: the kind measured.
+    fingerprint: of the data the search began with. latency: how latency is measured; None does not
+    measure. test: measure on the test images, too; a search never does. zero_cost: score each
+    network at initialisation, too. error: the kind measured.
     """
 
     data: DataConfig
     fingerprint: str
     recipe: TrainingConfig
     threads: int
-    latency_batch: int | None
+    latency: Setting | None
     test: bool = False
     zero_cost: bool = False
     error: ErrorName = "top1"
@@ -99,10 +100,9 @@ def _train(job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
         found = trainer.evaluate(tests)
         write_confusion(found, confusion_file(checkpoint, "test"))
         score = score.tested(found)
-    if settings.latency_batch and score.failure is None:
-        # Torch's own modules, as an export is used, not what trains them fast.
-        model = trainer.averaged.model.use_kernels("reference", data.device)
-        latency = measure_latency(model, shape, settings.latency_batch, data.device)
+    if settings.latency and score.failure is None:
+        model = trainer.averaged.model
+        latency = measure_latency(model, shape, settings.latency, data.device)
         score = replace(score, latency_ms=latency.ms)
     if settings.zero_cost:
         with contextlib.suppress(RuntimeError):  # no memory for doubles, say: the training stands

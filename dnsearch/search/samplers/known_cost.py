@@ -22,6 +22,7 @@ from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.arrays import Floats, Indices
 from dnsearch.config import Aim
 from dnsearch.cost.formula import CostArrays
+from dnsearch.cost.latency import Latencies
 from dnsearch.errors import ConfigError, nearest
 from dnsearch.search.design import thinned
 from dnsearch.search.feasible import CostModel, feasible_points, sampled
@@ -32,7 +33,6 @@ from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.rungs import RungSampler
 from dnsearch.search.samplers.scripts import ScriptHistory
-from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.search.samplers.weighing import Beliefs, Weighed
 from dnsearch.seeds import derived_seed
 
@@ -79,9 +79,10 @@ class KnownCostSampler(RungSampler):
     model: the cost of any architecture on the study's images, and the limits. axis: on which
     hypervolume is measured. reference: by objective, ``error`` first; the error of guessing and 1.1
     times each cost's largest unless given. Gains are weighed up to ``REACH`` times its costs. A
-    latency is no known cost: it is predicted from those measured so far (user attribute
-    ``latency_ms``). points: the points to choose from, all feasible ones unless given. aim: the
-    whole front, or ``least-error``, that within the limits alone.
+    latency is nearly known: ``model.latency`` predicts it, corrected by those measured so far (user
+    attribute ``latency_ms``); of a network that was measured it is what was measured. points: the
+    points to choose from, all feasible ones unless given. aim: the whole front, or ``least-error``,
+    that within the limits alone.
 
     Raises ConfigError for arguments that break these rules, SpaceError where no point meets the
     limits; and when it is asked, ConfigError for a study of other objectives or directions and for
@@ -195,9 +196,11 @@ class KnownCostSampler(RungSampler):
         reference = on_axis(self._reference(finished), self.axis)
         values = np.empty((0, len(reference)))
         if rivals:
-            features, known = self.learner.described([o.params for o in rivals])
+            params = [o.params for o in rivals]
+            features, known = self.learner.described(params)
             mean, _ = errors.predict(features)
-            costs, _ = self._costs(known, features, latencies)
+            measured = np.array([o.latency_ms or np.nan for o in rivals])
+            costs, _ = self._costs(Points.at(self.space, params), known, latencies, measured)
             values = on_axis(np.column_stack([np.exp(mean), costs]), self.axis)
         on_front = [
             o.params for o, first in zip(rivals, nondominated(values), strict=True) if first
@@ -205,7 +208,7 @@ class KnownCostSampler(RungSampler):
         beliefs = Beliefs(
             errors,
             Staircase(values, reference),
-            lambda known, features: self._costs(known, features, latencies),
+            lambda pool: self._costs(pool.points, pool.known, latencies),
             self.axis,
         )
         return beliefs, Points.at(self.space, on_front)
@@ -218,21 +221,31 @@ class KnownCostSampler(RungSampler):
         tops = [o for o in finished if o.rung == top and (o.latency_ms or 0) <= most and o.feasible]
         return tops + pending
 
-    def _latencies(self, finished: list[Outcome]) -> Surrogate | None:
+    def _latencies(self, finished: list[Outcome]) -> Latencies | None:
         """None where latency plays no part, or was not measured so far."""
         wanted = LATENCY in self.costs or self.model.limits.max_latency_ms is not None
-        measured = [outcome for outcome in finished if outcome.latency_ms is not None]
-        return self.learner.latencies(measured) if wanted and measured else None
+        measured = [o for o in finished if o.latency_ms is not None]
+        if not (wanted and measured):
+            return None
+        work = self.model.work(Points.at(self.space, [o.params for o in measured]).arrays())
+        return self.model.latency.given(work, np.array([o.latency_ms for o in measured]))
 
     def _costs(
-        self, known: CostArrays, features: Floats, latencies: Surrogate | None
+        self,
+        points: Points,
+        known: CostArrays,
+        latencies: Latencies | None,
+        measured: Floats | None = None,
     ) -> tuple[Floats, Floats]:
-        """Costs of architectures, (n, costs), and the chance that each meets the latency limit."""
+        """Costs of these points, (n, costs), and the chance that each meets the latency limit. A
+        latency is the ``measured`` one (n,) where that is not NaN, else the predicted one."""
         columns = {name: column.astype(np.float64) for name, column in vars(known).items()}
-        fits = np.ones(len(features))
+        fits = np.ones(len(points))
         if latencies is not None:
-            mean, sd = latencies.predict(features)
+            mean, sd = latencies.predict(self.model.work(points.arrays()))
             columns[LATENCY] = np.exp(mean)
+            if measured is not None:
+                columns[LATENCY] = np.where(np.isnan(measured), np.exp(mean), measured)
             if self.model.limits.max_latency_ms is not None:
                 fits = ndtr((np.log(self.model.limits.max_latency_ms) - mean) / sd)
         return np.column_stack([columns[name] for name in self.costs]), fits

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ LEAST_ERROR = 1e-4
 
 
 class Learner:
-    """Surrogates of error and latency for the points of a space, from the outcomes so far.
+    """Surrogates of error for the points of a space, from the outcomes so far.
 
     started: added to errors at the top rung before their logarithm is taken, such as half an image
     where some make no error at all.
@@ -48,7 +48,7 @@ class Learner:
         self.space: SearchSpace = points.space
         self.model, self.rungs, self.seed = model, rungs, seed
         self.features = Features(points.arrays(), known)
-        self._fitted: dict[str, tuple[tuple[int, ...], Parameters]] = {}
+        self._fitted: tuple[tuple[int, ...], Parameters] | None = None
 
     @property
     def lower(self) -> dict[int, int]:
@@ -62,28 +62,15 @@ class Learner:
         return self.features.of(points.arrays(), known), known
 
     def errors(self, finished: Sequence[Outcome]) -> Surrogate:
-        """Of log error, given outcomes that did not fail."""
-        return self._posterior("error", finished, self.error_rows, len(self.rungs))
-
-    def latencies(self, measured: Sequence[Outcome]) -> Surrogate:
-        """Of log milliseconds, given outcomes with a latency."""
-        return self._posterior("latency", measured, self._latency_rows, 1)
-
-    def _posterior(
-        self,
-        name: str,
-        outcomes: Sequence[Outcome],
-        rows: Callable[[Sequence[Outcome]], Rows],
-        levels: int,
-    ) -> Surrogate:
-        """On all outcomes; hyper-parameters from a part that grows in steps, so that they are
-        fitted only now and then, and depend on the trials and the seed alone."""
-        part = outcomes[: _scheduled(len(outcomes))]
+        """Of log error, given outcomes that did not fail; hyper-parameters from a part that grows
+        in steps, so that they are fitted only now and then, and depend on the trials and the seed
+        alone."""
+        part = finished[: _scheduled(len(finished))]
         numbers = tuple(outcome.number for outcome in part)
-        if name not in self._fitted or self._fitted[name][0] != numbers:
+        if self._fitted is None or self._fitted[0] != numbers:
             rng = np.random.default_rng(derived_seed(self.seed, len(part)))
-            self._fitted[name] = numbers, fit(rows(part), rng, levels)
-        return Surrogate(rows(outcomes), self._fitted[name][1])
+            self._fitted = numbers, fit(self.error_rows(part), rng, len(self.rungs))
+        return Surrogate(self.error_rows(finished), self._fitted[1])
 
     def error_rows(self, outcomes: Sequence[Outcome]) -> Rows:
         """What was measured of log error, given outcomes that did not fail: one row for each
@@ -108,11 +95,6 @@ class Learner:
         training, level, value = (np.array(column) for column in zip(*found, strict=True))
         features, _ = self.described([dict(key) for key, _ in trainings])
         return Rows(features[training], level, training, value, self.features.trend)
-
-    def _latency_rows(self, outcomes: Sequence[Outcome]) -> Rows:
-        features, _ = self.described([outcome.params for outcome in outcomes])
-        value = np.log([outcome.latency_ms or 1.0 for outcome in outcomes])
-        return Rows(features, np.zeros(len(value), np.intp), np.arange(len(value)), value)
 
 
 def signal(measured: Mapping[str, float]) -> float:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from dnsearch.analysis.pareto import Axis, on_axis
 from dnsearch.arch.space import Points
 from dnsearch.arrays import Floats, Indices
-from dnsearch.cost.formula import CostArrays
 from dnsearch.search.samplers.acquisition import Staircase, screening_rate
 from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.surrogate import Surrogate
@@ -86,13 +85,12 @@ class Weighed:
 
 @dataclass(frozen=True)
 class Beliefs:
-    """What the trials so far say: the surrogate of errors, the errors to beat, and what
-    architectures of known costs and features cost, (n, costs), with the chance that each meets the
-    limits, (n,)."""
+    """What the trials so far say: the surrogate of errors, the errors to beat, and what the points
+    of a pool cost, (n, costs), with the chance that each meets the limits, (n,)."""
 
     errors: Surrogate
     staircase: Staircase
-    costs: Callable[[CostArrays, Floats], tuple[Floats, Floats]]
+    costs: Callable[[Pool], tuple[Floats, Floats]]
     axis: Axis
 
     def weigh(self, pool: Pool, trained: NDArray[np.int64], top: int) -> Weighed:
@@ -100,7 +98,7 @@ class Beliefs:
         training."""
         behind = trained.astype(np.float64)
         mean, sd = self.errors.predict(pool.features)
-        costs, fits = self.costs(pool.known, pool.features)
+        costs, fits = self.costs(pool)
         costs = on_axis(np.column_stack([mean, costs]), self.axis)[:, 1:]
         rate = greatest(self.staircase, mean, sd, costs, fits / (pool.macs * (top - behind)))
         return Weighed(pool, behind, mean, sd, costs, fits, rate)

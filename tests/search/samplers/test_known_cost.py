@@ -5,10 +5,12 @@ import optuna
 import pytest
 
 from dnsearch.analysis.pareto import hypervolume_curve
-from dnsearch.arch.space import SearchSpace
+from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import LimitsConfig
+from dnsearch.cost.latency import LatencyModel, Setting
 from dnsearch.errors import ConfigError
 from dnsearch.search import CostModel, KnownCostSampler, suggest
+from dnsearch.search.feasible import feasible_points
 from dnsearch.search.parameters import distributions
 from dnsearch.search.samplers.history import Outcome
 from dnsearch.search.samplers.known_cost import REACH
@@ -382,3 +384,48 @@ def test_points_beyond_the_sample_of_a_large_space_count_all_the_same(monkeypatc
     params = {n: values[n] for n in distributions(SPACE)}
     told = Outcome(0, params, 9, signals={9: {"error": 0.01}})
     assert proposed(sampler, [told])
+
+
+def test_a_latency_that_is_known_exactly_counts_as_macs_do():
+    """On a machine that takes 5 ns a multiply-add and no time for anything else."""
+    space = SearchSpace(
+        growth_rate=(16, 32), block_config=((1, 2, 4),) * 3, bn_size=(0, 1), compression=(1.0,),
+        num_init_features=(16, 32), in_channels=1,
+    )  # fmt: skip
+    setting = Setting("cpu", 1, 1, "fp32", "reference")
+    times = (0.0, 0.0, 0.0, 5000.0, 5000.0, 0.0)  # ms of 10^9, by kinds of work
+    latency = LatencyModel(setting, times, networks=50, error=1e-4)
+    model = replace(MODEL, latency=latency)
+    points, known = feasible_points(space, model, np.random.default_rng(0))
+    by_macs = KnownCostSampler(space, model, ("macs",), points=points, reference={"macs": 1e7})
+    by_ms = KnownCostSampler(
+        space, model, ("latency_ms",), points=points, reference={"latency_ms": 50.0}
+    )
+    outcomes = []
+    for number in range(15):
+        chosen, rung = proposed(by_macs, outcomes)
+        assert proposed(by_ms, outcomes) == (chosen, rung)
+        error = 0.3 * (known.macs[chosen] / 1e5) ** -0.2 * (1 + 0.1 * np.sin(number))
+        outcomes.append(
+            Outcome(
+                number, points.values(chosen), 1, latency_ms=known.macs[chosen] * 5e-6,
+                signals={1: {"error": float(error)}},
+            )
+        )  # fmt: skip
+
+
+def test_what_was_measured_counts_in_place_of_what_is_predicted():
+    sampler = KnownCostSampler(SPACE, MODEL, ("latency_ms",), rungs=RUNGS)
+    outcomes = [
+        replace(outcome(sampler, i, i), latency_ms=1.0 if i else 40.0, finished=float(i))
+        for i in range(6)
+    ]
+    points = Points.at(SPACE, [o.params for o in outcomes])
+    known = MODEL.of_points(points)
+    latencies = sampler._latencies(outcomes)
+    measured = np.array([40.0, 1.0, np.nan, np.nan, np.nan, np.nan])
+    costs, _ = sampler._costs(points, known, latencies, measured)
+    predicted, _ = sampler._costs(points, known, latencies)
+    assert costs[:2, 0].tolist() == [40.0, 1.0]
+    assert costs[2:] == pytest.approx(predicted[2:])
+    assert predicted[0, 0] < 20

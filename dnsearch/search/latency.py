@@ -1,0 +1,258 @@
+"""Networks whose latency was measured on this machine, by which latencies are predicted.
+
+``dnsearch profile`` measures them once, into the user's cache folder; a run keeps a copy of what it
+began with, so that going on later, or on another machine, changes no proposal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnsearch.arch.config import ArchConfig
+from dnsearch.arch.space import Points
+from dnsearch.cachedir import cache_root
+from dnsearch.config import StudyConfig
+from dnsearch.cost.formula import CostArrays, cost_of
+from dnsearch.cost.latency import LEAST, HeldOut, LatencyModel, Setting
+from dnsearch.errors import ConfigError, RunError
+from dnsearch.rundir import RunDir, environment, write_json
+from dnsearch.search.devices import Plan
+from dnsearch.search.feasible import sampled
+
+GENERAL, OWN = 48, 24
+"""Networks of a table: of any kind, and of a study's own space."""
+
+ROUNDS = 4
+"""Each network is measured once a round, in another order, and the least of all its runs counts:
+what else the machine does only ever adds to a latency. That a search measures medians is made up
+for by its own correction."""
+
+MOST_SECONDS = 0.3
+"""Of one measurement."""
+
+MOST_MACS: Mapping[str, float] = {"cpu": 5e8, "cuda": 2e10}
+"""Multiply-adds of a forward pass of a table's networks of any kind."""
+
+Shape = tuple[int, int, int]
+"""Of an image: channels, height, width."""
+
+
+class Timed(NamedTuple):
+    """A network, untrained, and the milliseconds that it took."""
+
+    arch: ArchConfig
+    shape: Shape
+    ms: float
+
+
+class PredictedLatencies(NamedTuple):
+    """How well latencies of this ``setting`` are predicted: from a table of so many ``networks``,
+    and held out of those that the run has measured; None where they are too few."""
+
+    setting: str
+    networks: int
+    held_out: HeldOut | None
+
+
+Measure = Callable[[ArchConfig, Shape], float]
+"""Milliseconds of a forward pass of a network for images of this shape."""
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Networks measured on one machine with one setting; none where none were measured.
+
+    machine: what else their latencies depend on: processor, versions.
+    """
+
+    setting: Setting
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    timed: tuple[Timed, ...] = ()
+
+    @cached_property
+    def model(self) -> LatencyModel:
+        """What it says of any network; a guess where fewer than ``LEAST`` were measured."""
+        if len(self.timed) < LEAST:
+            return LatencyModel(self.setting)
+        archs, shapes, ms = zip(*self.timed, strict=True)
+        return LatencyModel.fitted(self.setting, archs, [shape[1:] for shape in shapes], ms)
+
+    def and_also(self, timed: Sequence[Timed]) -> LatencyTable:
+        """With these networks, in place of earlier measurements of the same."""
+        known = {(each.arch.key, each.shape): each for each in (*self.timed, *timed)}
+        return dataclasses.replace(self, timed=tuple(known.values()))
+
+    def record(self) -> dict[str, Any]:
+        """In values that JSON can hold; ``read`` reads it back."""
+        networks = [{**t._asdict(), "arch": t.arch.to_dict()} for t in self.timed]
+        told = {"setting": self.setting._asdict(), "machine": dict(self.machine)}
+        return {**told, "networks": networks}
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> LatencyTable:
+        """Raises KeyError, TypeError or ValueError where it is no table."""
+        timed = [
+            Timed(ArchConfig.from_dict(each["arch"]), _shape(each["shape"]), float(each["ms"]))
+            for each in told["networks"]
+        ]
+        return cls(Setting(**told["setting"]), dict(told["machine"]), tuple(timed))
+
+
+def _shape(told: Sequence[int]) -> Shape:
+    channels, height, width = map(int, told)
+    return channels, height, width
+
+
+def latency_setting(study: StudyConfig, plan: Plan) -> Setting:
+    """How a study's latencies are measured by its workers."""
+    goals = study.objectives
+    return Setting(
+        plan.kind,
+        plan.threads,
+        goals.latency_batch,
+        goals.latency_precision,
+        goals.latency_kernels,
+    )
+
+
+# ---------------------------------------------------------------------------- what is kept
+
+
+def kept_table(setting: Setting, device: str) -> LatencyTable:
+    """What was measured on this machine so far; an empty table where that is nothing, or where it
+    is damaged."""
+    empty = LatencyTable(setting, _machine(device))
+    try:
+        told = json.loads(_table_file(empty).read_text(encoding="utf-8"))
+        return LatencyTable.read(told)
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        return empty
+
+
+def keep_table(table: LatencyTable) -> Path:
+    """Writes it into the user's cache folder. Raises RunError where it cannot be written."""
+    try:
+        file = _table_file(table)
+    except RuntimeError:
+        raise RunError("no folder for the latencies of this machine; set DNSEARCH_CACHE") from None
+    write_json(file, table.record())
+    return file
+
+
+def _machine(device: str) -> dict[str, Any]:
+    found = environment()
+    machine = {name: found[name] for name in ("processor", "cpu_cores", "dnsearch")}
+    machine["torch"] = found["packages"]["torch"]
+    if device.startswith("cuda"):
+        from dnsearch.cost.device import device_name
+
+        machine["gpu"] = device_name(device)
+    return machine
+
+
+def _table_file(table: LatencyTable) -> Path:
+    """Named by all that its latencies depend on."""
+    parts = json.dumps([table.setting, table.machine], sort_keys=True)
+    return cache_root() / "latency" / f"{hashlib.sha256(parts.encode()).hexdigest()[:16]}.json"
+
+
+def table_of_run(run: RunDir) -> LatencyTable | None:
+    """The table that a run began with; None where its study asks for no latency, or it was begun
+    before there were tables. Raises RunError where it is damaged."""
+    if not run.latency_file.is_file():
+        return None
+    told = run.read_json(run.latency_file.name, "setting", "machine", "networks")
+    try:
+        return LatencyTable.read(told)
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{run.latency_file}: is damaged; restore it from a copy") from None
+
+
+def table_to_begin_with(study: StudyConfig, plan: Plan, run: RunDir | None) -> LatencyTable | None:
+    """The table by which a search's latencies are predicted: the run's own where it was begun, else
+    what is known of this machine so far. None where the study asks for no latency."""
+    if not study.measures_latency:
+        return None
+    if run is not None and run.database.is_file():
+        return table_of_run(run) or LatencyTable(latency_setting(study, plan))
+    return kept_table(latency_setting(study, plan), plan.devices[0])
+
+
+# ---------------------------------------------------------------------------- measuring
+
+
+def profile(
+    table: LatencyTable,
+    networks: Sequence[tuple[ArchConfig, Shape]],
+    measure: Measure,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+    rounds: int = ROUNDS,
+) -> LatencyTable:
+    """The table with these networks, measured now; ``tell`` hears how many of all measurements are
+    done."""
+    rng = np.random.default_rng(0)
+    ms = np.full((rounds, len(networks)), np.inf)
+    for number in range(rounds):
+        for done, place in enumerate(rng.permutation(len(networks)), start=1):
+            ms[number, place] = measure(*networks[place])
+            tell(number * len(networks) + done, ms.size)
+    least = ms.min(axis=0).tolist()
+    return table.and_also(
+        [Timed(arch, shape, each) for (arch, shape), each in zip(networks, least, strict=True)]
+    )
+
+
+def general_networks(setting: Setting, count: int = GENERAL) -> list[tuple[ArchConfig, Shape]]:
+    """Networks of any kind for images of any size, the same ones always: what a table needs to
+    tell the kinds of work apart."""
+    return [network for network, _ in zip(_any_networks(setting), range(count), strict=False)]
+
+
+def own_networks(
+    points: Points, costs: CostArrays, shape: Shape, count: int = OWN
+) -> list[tuple[ArchConfig, Shape]]:
+    """Some of these points of a space, of all sizes, for images of this shape."""
+    some, _ = sampled(points, costs, count, np.random.default_rng(0))
+    return [(arch, shape) for arch in some]
+
+
+def _any_networks(setting: Setting) -> Iterator[tuple[ArchConfig, Shape]]:
+    rng = np.random.default_rng(0)
+    most = MOST_MACS[setting.device] / setting.batch_size
+
+    def between(low: int, high: int) -> int:
+        return int(np.exp(rng.uniform(np.log(low), np.log(high + 1))))
+
+    while True:
+        blocks = between(1, 4)
+        stem = str(rng.choice(["cifar", "cifar", "imagenet", "patch2", "patch4"]))
+        side = between(8, 64) if stem in ("cifar", "patch2") else between(32, 224)
+        k, ratio = between(4, 48), rng.choice([1, 1, 1.5, 2])
+        arch = {
+            "growth_rate": tuple(round(k * ratio**block) for block in range(blocks)),
+            "block_config": tuple(between(1, 16) for _ in range(blocks)),
+            "num_init_features": between(8, 96),
+            "bn_size": int(rng.choice([0, 2, 4])),
+            "compression": float(rng.choice([0.5, 0.5, 1.0])),
+            "norm": str(rng.choice(["batch"] * 6 + ["group"])),
+            "stem": stem,
+            "in_channels": int(rng.choice([1, 3])),
+            "num_classes": between(2, 1000),
+            "transition": tuple(rng.choice(["pool", "pool", "narrow"], blocks - 1).tolist()),
+        }
+        try:
+            config = ArchConfig.from_dict(arch)
+            macs = cost_of(config, side, side).macs
+        except ConfigError:  # too deep for so few pixels
+            continue
+        if macs <= most:
+            yield config, (config.in_channels, side, side)
