@@ -101,7 +101,7 @@ def search_record(
     """What ``print_summary`` prints, for other programs: ``summary.json``, why the search ended,
     why training runs failed, and where the report is."""
     found = digest(results, change)
-    told = {"reason": reason, "report": str(run.report)}
+    told: dict[str, Any] = {"reason": reason, "report": str(run.report)}
     told["failures"] = failures_record(_failures(results))
     return told | summary(found)
 

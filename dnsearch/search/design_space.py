@@ -62,6 +62,6 @@ def explore(
 
 def _choices(points: Points, trained: Points) -> list[Choices]:
     return [
-        grouped(name, values, points.digits[:, column], trained.digits[:, column])
-        for column, (name, values) in enumerate(points.space.dimensions.items())
+        grouped(name, values, points.digits[:, at].astype(int), trained.digits[:, at].astype(int))
+        for at, (name, values) in enumerate(points.space.dimensions.items())
     ]
