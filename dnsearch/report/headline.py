@@ -11,7 +11,15 @@ from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.metrics import format_value
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, published_name
-from dnsearch.report.answer import costs_of, ends, export_command, none_to_recommend, saved_by, sure
+from dnsearch.report.answer import (
+    costs_of,
+    ends,
+    export_command,
+    latency_of,
+    none_to_recommend,
+    saved_by,
+    sure,
+)
 from dnsearch.report.digest import Digest
 from dnsearch.report.parts import error_interval
 from dnsearch.text import counted
@@ -50,6 +58,8 @@ def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Hea
     beside = [("baseline", _baseline(digest)), *_published(digest, best, confirmed)]
     beside += [("as good, cheaper", text) for text in _as_good(digest)]
     beside.append(("searched", _searched(digest)))
+    if told := latency_of(digest):
+        beside.append(("latency", told))
     beside += [("going on", text) for text in _going_on(digest)]
     command = export_command(digest.results.name)
     return Headline(sentence, beside, _trust(digest, best, confirmed, can_test), command)
