@@ -98,6 +98,10 @@ class DataConfig(Section):
         default=None,
         description="number of training images to use, each class in proportion; all if unset",
     )
+    validation_images: Amount | None = Field(
+        default=None,
+        description="number of validation images to use, each class in proportion; all if unset",
+    )
     seed: Seed = Field(default=0, description="seed of the split")
 
     def model_post_init(self, _: Any) -> None:

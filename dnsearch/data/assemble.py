@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dnsearch.config import DataConfig
 from dnsearch.data.classes import Classes
 from dnsearch.data.dataset import LabelledImages
 from dnsearch.data.formats import Split
@@ -105,18 +104,19 @@ def duplicates_note(split: str, seen: LabelledImages, held: LabelledImages) -> t
     )
 
 
-def subset(data: LabelledImages, config: DataConfig, rng: np.random.Generator) -> LabelledImages:
-    """``config.train_images`` of the training images, each class in proportion; all if unset.
+def subset(
+    data: LabelledImages, field: str, wanted: int | None, rng: np.random.Generator
+) -> LabelledImages:
+    """So many of the images as ``field`` of the study wants, each class in proportion; all if None.
 
     Raises ConfigError where there are fewer, or fewer are asked for than there are classes.
     """
-    wanted = config.train_images
     if wanted is None or wanted == len(data):
         return data
     least = len(np.unique(data.labels))
     if not least <= wanted <= len(data):
         raise ConfigError(
-            "data.train_images",
+            field,
             f"must be between {least} (one a class) and {len(data)} (all there are)",
             wanted,
         )

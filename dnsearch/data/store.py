@@ -248,7 +248,10 @@ def _build(config: DataConfig, source: Source) -> Entry:
     else:
         total = round(config.validation * training.total)
         train, validation = assemble.hold_out(train, total, rng)
-    train = assemble.subset(train, config, rng)
+    train = assemble.subset(train, "data.train_images", config.train_images, rng)
+    own = np.random.default_rng(derived_seed("validation images", config.seed))
+    wanted = config.validation_images
+    validation = assemble.subset(validation, "data.validation_images", wanted, own)
     notes += assemble.duplicates_note("validation", train, validation)
     return _assembled(training.classes, train, validation, notes)
 

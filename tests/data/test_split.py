@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnsearch.config import DataConfig
 from dnsearch.data.assemble import hold_out, subset
 from dnsearch.data.dataset import LabelledImages
 from dnsearch.data.split import apportion, draw
@@ -61,8 +60,8 @@ def test_the_seed_decides():
 @given(class_sizes, st.data())
 def test_subset_is_stratified(sizes, data):
     wanted = data.draw(st.integers(len(sizes), sizes.sum()))
-    config = DataConfig(train_images=wanted)
-    chosen = subset(of_sizes(sizes), config, np.random.default_rng(0))
+    rng = np.random.default_rng(0)
+    chosen = subset(of_sizes(sizes), "data.train_images", wanted, rng)
     counts = np.bincount(chosen.labels, minlength=len(sizes))
     assert (np.abs(counts - sizes * wanted / sizes.sum()) <= 1).all()
     assert (counts >= 1).all()
@@ -78,4 +77,4 @@ def test_balanced_subset_is_exact():
 def test_impossible_subset(wanted):
     message = rf"data\.train_images must be between 3 .* and 30 .*got {wanted}"
     with pytest.raises(ConfigError, match=message):
-        subset(of_sizes([10] * 3), DataConfig(train_images=wanted), np.random.default_rng(0))
+        subset(of_sizes([10] * 3), "data.train_images", wanted, np.random.default_rng(0))

@@ -235,6 +235,15 @@ def test_too_many_training_images_wanted(toy):
         prepare(toy(train_images=33))
 
 
+def test_validation_images_are_a_part_of_those_held_out(toy):
+    whole, part = prepare(toy()), prepare(toy(validation_images=4))
+    assert part.counts == {"train": whole.counts["train"], "validation": 4}
+    assert part.class_counts["validation"] == [1, 1, 1, 1]
+    assert rows(part.train) == rows(whole.train)
+    assert set(rows(part.validation)) < set(rows(whole.validation))
+    assert part.fingerprint != whole.fingerprint
+
+
 def rows(part):
     """The images of a part, each as bytes."""
     return [image.tobytes() for image in part.images]
