@@ -33,6 +33,20 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "parts of a batch each count as the whole",
+        "dnsearch/training/trainer.py",
+        "loss = loss * (self._weight_of(own) / self._weight_of(labels))",
+        "loss = loss * 1.0",
+        "tests/training/test_trainer.py",
+    ),
+    Fault(
+        "a training in parts begins anew, its checkpoint aside",
+        "dnsearch/training/trainer.py",
+        "            self._begin(PARTS)\n",
+        "            self._begin(PARTS)\n            self.checkpoint = None\n",
+        "tests/training/test_trainer.py",
+    ),
+    Fault(
         "choices are compared whatever networks cost",
         "dnsearch/analysis/choices.py",
         "/ members.sum(axis=0))[:, bins]",

@@ -67,7 +67,8 @@ class Candidate:
     mean over seeds, by what ``basis`` says. On the images that were measured it lies between
     predicted_low and predicted_high with a probability of 90 %, on new images of the same kind
     between new_low and new_high. front_probability: of being on the front of all finished ones.
-    seeds: training runs joined in it.
+    seeds: training runs joined in it. parts: in how many each batch was trained, more than 1 where
+    memory did not suffice for all of it.
 
     A figure that is missing is NaN. Candidates are compared by identity.
     """
@@ -103,6 +104,7 @@ class Candidate:
     front_probability: float = math.nan
     basis: Basis = Basis.MEASURED
     seeds: int = 1
+    parts: int = 1
 
     @property
     def key(self) -> str:

@@ -24,6 +24,7 @@ from dnsearch.report.answer import (
     going_on_of,
     latency_of,
     none_to_recommend,
+    split_batches,
     sure,
     sureness_of,
 )
@@ -46,6 +47,8 @@ def print_summary(results: Results, run: RunDir, reason: str, change: Change | N
     found = digest(results, change)
     click.echo(f"\n{reason}: {_done(found)} in {duration(results.seconds)} of search")
     print_failures(_failures(results))
+    for told in split_batches(found):
+        _print("note:", told)
     print_answer(found)
     click.echo(f"report:    {run.report}")
     if found.picks:

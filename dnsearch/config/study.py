@@ -313,6 +313,12 @@ class TrainingConfig(Section):
         default="auto",
         description="auto: the fastest on this machine; reference, portable, cpu (C++), triton",
     )
+    out_of_memory: Literal["split", "fail"] = Field(
+        default="split",
+        description="what comes of a training for which memory does not suffice: split trains it "
+        "again with each batch in four parts, whose gradients are added; batch norms then take "
+        "their statistics from a part",
+    )
 
     def model_post_init(self, _: Any) -> None:
         """Raises ConfigError where the rungs do not increase."""

@@ -159,6 +159,14 @@ def sureness_of(digest: Digest) -> str:
     )
 
 
+def split_batches(digest: Digest) -> list[str]:
+    """How many training runs had their batches in parts, for lack of memory; empty for none."""
+    split = [each.parts for each in digest.candidates if each.parts > 1]
+    if not split:
+        return []
+    return [f"{len(split)} with each batch in {split[0]} parts, for lack of memory"]
+
+
 def latency_of(digest: Digest) -> str:
     """How latencies were measured, and how well the search has predicted them; empty where its
     study asks for none."""

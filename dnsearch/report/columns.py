@@ -45,6 +45,7 @@ COLUMNS = {
     "images_per_second": "training images a second",
     "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
     "finished_after": "seconds of search time, over all sittings, when this candidate was told",
+    "parts": "in how many each batch was trained, more than 1 where memory did not suffice",
     "failure": "reason, empty where there is none",
     "predicted_error": "predicted error in the mean over seeds; empty for what did not finish",
     "basis": "what it follows from: measured (the network's own training runs), search (all of the "

@@ -21,7 +21,7 @@ from dnsearch.confirm.findings import Confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.data import had_test
 from dnsearch.errors import DnsearchError
-from dnsearch.report.answer import answer, ends, export_command, sure
+from dnsearch.report.answer import answer, ends, export_command, split_batches, sure
 from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.choices import choices_section
 from dnsearch.report.classes import class_section
@@ -147,6 +147,7 @@ def _facts(digest: Digest) -> list[str]:
     ):
         if counts[state]:
             facts.append(f"{counts[state]} {what}")
+    facts += split_batches(digest)
     facts.append(str(digest.results.data["name"]))
     return facts
 

@@ -39,7 +39,8 @@ class Score:
     included. images_per_second: training images. latency_ms: of one forward pass, if asked for.
     test_error, test_error_se, test_top1_error, test_loss, test_class_errors: the same on so many
     test_images, of which test_class_images are of each class, in trainings of ``dnsearch confirm``.
-    zero_cost: the scores of ``training.zerocost`` by name, if asked for.
+    zero_cost: the scores of ``training.zerocost`` by name, if asked for. parts: in how many each
+    batch was trained, more than 1 where memory did not suffice for all of it.
     """
 
     rung: int
@@ -63,6 +64,7 @@ class Score:
     test_top1_error: float | None = None
     test_class_errors: tuple[int, ...] | None = None
     test_class_images: tuple[int, ...] | None = None
+    parts: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """All fields in values that JSON can hold; ``from_dict`` reads them back."""

@@ -25,7 +25,7 @@ from dnsearch.data import Augment, DeviceData, LabelledImages
 from dnsearch.errors import CheckpointError, MachineError
 from dnsearch.seeds import epoch_seed, weights_seed
 from dnsearch.training.captured import Captured, Record, cuda_graph
-from dnsearch.training.device import is_out_of_memory, uses_bf16
+from dnsearch.training.device import is_out_of_memory, release_memory, uses_bf16
 from dnsearch.training.measured import Measured, measured, write_confusion
 from dnsearch.training.recipe import (
     AveragedWeights,
@@ -46,6 +46,9 @@ VALIDATION_BATCH = 500
 
 SAVE_SECONDS = 10
 """A training saves its state after an epoch if this long ago it last did."""
+
+PARTS = 4
+"""Of a batch for all of which memory does not suffice."""
 
 Step = Callable[[Tensor, Tensor, float], None]
 """Trains on a batch: images (n, c, h, w) uint8, labels (n,), the learning rate."""
@@ -76,7 +79,9 @@ class Trainer:
 
     ``checkpoint`` is the file that the state is saved in, and continued from if it is there and of
     the same architecture, seed, recipe and images. With None nothing is saved. ``error`` is the
-    kind that is measured. ``measured`` is what was last found on the validation images.
+    kind that is measured. ``measured`` is what was last found on the validation images. ``parts``:
+    in how many each batch is trained. Their gradients add up to the batch's but for rounding; batch
+    norms take their statistics from a part, and dropout draws anew.
     """
 
     def __init__(
@@ -87,22 +92,28 @@ class Trainer:
         seed: int,
         checkpoint: Path | None = None,
         error: ErrorName = "top1",
+        parts: int = 1,
     ) -> None:
         self.arch, self.data, self.recipe, self.seed = arch, data, recipe, seed
         self.checkpoint = checkpoint
         self.error: ErrorName = error
         self.device = data.device
-        self.measured: Measured | None = None
-        self.curve: list[CurvePoint] = []
-        model = initial_network(arch, seed)
         self._bf16 = uses_bf16(recipe, self.device)
-        self.model = model.use_kernels(recipe.kernels, self.device, self._bf16)
-        self.optimiser = make_optimiser(self.model, recipe)
-        self.averaged = AveragedWeights(self.model, recipe.ema)
         balanced = recipe.class_weights == "balanced"
         self._weight = class_weights(data.class_counts(arch.num_classes)) if balanced else None
         self._augment = Augment(recipe.flip, recipe.shift, recipe.cutout)
         self._generator = torch.Generator(self.device)
+        self._begin(parts)
+
+    def _begin(self, parts: int) -> None:
+        """From the initial weights, with each batch in so many parts."""
+        self.parts = parts
+        self.measured: Measured | None = None
+        self.curve: list[CurvePoint] = []
+        model = initial_network(self.arch, self.seed)
+        self.model = model.use_kernels(self.recipe.kernels, self.device, self._bf16)
+        self.optimiser = make_optimiser(self.model, self.recipe)
+        self.averaged = AveragedWeights(self.model, self.recipe.ema)
         self._total_loss = torch.zeros((), device=self.device)  # of the epoch's steps so far
         self._spent = _Spent()
 
@@ -114,22 +125,18 @@ class Trainer:
     def train(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None = None) -> Score:
         """Trains until ``epochs`` are done in all, those of the checkpoint included.
 
-        ``on_epoch`` is called after each. Divergence, losses that are not finite and lack of memory
-        become the score's ``failure``. Raises CheckpointError for a checkpoint that cannot be read,
-        RunError for one that cannot be written, and MachineError where the disk is full.
+        ``on_epoch`` is called after each. Where memory does not suffice, it goes on from the
+        checkpoint, or begins anew, with each batch in ``PARTS``, unless the recipe says otherwise.
+        Divergence, losses that are not finite and lack of memory become the score's ``failure``.
+        Raises CheckpointError for a checkpoint that cannot be read, RunError for one that cannot be
+        written, and MachineError where the disk is full.
         """
-        failure = None
-        try:
-            self.resume(epochs)
-            self._run(epochs, on_epoch)
-            if self.measured is None and self.curve:  # all was done before
-                self.measured = self.evaluate()
-        except TrainingFailed as failed:
-            failure = str(failed)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            failure = f"{OUT_OF_MEMORY} at batch_size {self.recipe.batch_size} on {self.device}"
+        failure = self._attempt(epochs, on_epoch)
+        splits = self.recipe.out_of_memory == "split" and self.parts == 1
+        if splits and failure is not None and failure.startswith(OUT_OF_MEMORY):
+            self._begin(PARTS)
+            release_memory(self.device)
+            failure = self._attempt(epochs, on_epoch)
         last = self.curve[-1] if self.curve else None
         found, spent = self.measured, self._spent
         score = Score(
@@ -144,8 +151,28 @@ class Trainer:
             error_se=found.error_se if found else None,
             top1_error=found.top1_error if found and self.error != "top1" else None,
             class_errors=found.class_errors if found and epochs == self.recipe.rungs[-1] else None,
+            parts=self.parts,
         )
         return score.failed(failure) if failure else score
+
+    def _attempt(
+        self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None = None
+    ) -> str | None:
+        """Trains as ``train`` says; why it failed, None where it did not."""
+        try:
+            self.resume(epochs)
+            self._run(epochs, on_epoch)
+            if self.measured is None and self.curve:  # all was done before
+                self.measured = self.evaluate()
+        except TrainingFailed as failed:
+            return str(failed)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            parts = f" in {self.parts} parts" if self.parts > 1 else ""
+            batch = f"batch_size {self.recipe.batch_size}{parts}"
+            return f"{OUT_OF_MEMORY} at {batch} on {self.device}"
+        return None
 
     def _run(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None) -> None:
         saved = time.perf_counter()
@@ -201,19 +228,26 @@ class Trainer:
         self, images: Tensor, labels: Tensor, rate: float | Tensor, share: float | Tensor
     ) -> None:
         batch = self.data.prepared(images, self._generator, self._augment)
-        with self._autocast():
-            logits = self.model(batch)
-        smoothing = self.recipe.label_smoothing
-        loss = cross_entropy(logits.float(), labels, self._weight, smoothing)
         self.optimiser.zero_grad()
-        loss.backward()
+        for part, own in zip(batch.chunk(self.parts), labels.chunk(self.parts), strict=True):
+            with self._autocast():
+                logits = self.model(part)
+            smoothing = self.recipe.label_smoothing
+            loss = cross_entropy(logits.float(), own, self._weight, smoothing)
+            if self.parts > 1:
+                loss = loss * (self._weight_of(own) / self._weight_of(labels))
+            loss.backward()
+            self._total_loss += loss.detach()
         if self.recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
         self.averaged.update(share)
-        self._total_loss += loss.detach()
+
+    def _weight_of(self, labels: Tensor) -> Tensor | int:
+        """What images of these labels (n,) weigh together in a mean loss."""
+        return len(labels) if self._weight is None else self._weight[labels].sum()
 
     @torch.no_grad()
     def evaluate(self, images: LabelledImages | None = None) -> Measured:
@@ -221,9 +255,9 @@ class Trainer:
         loss = torch.zeros((), device=self.device)
         answers: list[tuple[Tensor, Tensor, Tensor]] = []
         if images is None:
-            batches = self.data.validation_batches(VALIDATION_BATCH)
+            batches = self.data.validation_batches(VALIDATION_BATCH // self.parts)
         else:
-            batches = self.data.batches_of(images, VALIDATION_BATCH)
+            batches = self.data.batches_of(images, VALIDATION_BATCH // self.parts)
         for batch, labels in batches:
             with self._autocast():
                 logits = self.averaged.model(batch)

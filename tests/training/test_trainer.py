@@ -136,7 +136,50 @@ def test_out_of_memory_is_a_failure_that_names_the_batch(data, monkeypatch, erro
         raise error
 
     monkeypatch.setattr(trainer, "_train_epoch", fail)
+    told = "out of memory at batch_size 32 in 4 parts on cpu"
+    assert trainer.train(2).failure == told
+    whole = RECIPE.model_copy(update={"out_of_memory": "fail"})
+    trainer = Trainer(ARCH, data, whole, seed=0)
+    monkeypatch.setattr(trainer, "_train_epoch", fail)
     assert trainer.train(2).failure == "out of memory at batch_size 32 on cpu"
+
+
+@pytest.mark.parametrize("kernels", ["reference", "portable", "auto"])
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_gradients_of_parts_add_up_to_the_batchs(data, kernels, weights):
+    """Of a network whose norms look at one image at a time."""
+    arch = ARCH.replace(norm="group", drop_rate=0.0)
+    update = {"kernels": kernels, "class_weights": weights, "label_smoothing": 0.1}
+    recipe = RECIPE.model_copy(update=update)
+    whole, split = (Trainer(arch, data, recipe, seed=1, parts=parts) for parts in (1, 4))
+    one, other = whole.train(2), split.train(2)
+    assert (one.parts, other.parts) == (1, 4)
+    for name, weight in whole.model.state_dict().items():
+        torch.testing.assert_close(split.model.state_dict()[name], weight, rtol=2e-3, atol=2e-4)
+    assert other.train_loss == pytest.approx(one.train_loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_what_lacks_memory_goes_on_in_parts(data, tmp_path, monkeypatch, done):
+    """With the result of a training in parts from there on."""
+    recipe = RECIPE.model_copy(update={"out_of_memory": "split"})
+    for name in ("short", "whole"):
+        if done:
+            Trainer(ARCH, data, recipe, 0, tmp_path / name).train(done)
+    trainer = Trainer(ARCH, data, recipe, 0, tmp_path / "short")
+    forward = trainer.model.forward
+
+    def short(images):
+        if len(images) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(images)
+
+    monkeypatch.setattr(trainer.model, "forward", short)
+    found = trainer.train(2)
+    expected = Trainer(ARCH, data, recipe, 0, tmp_path / "whole", parts=4).train(2)
+    assert found.failure is None
+    assert found.parts == 4
+    assert found.curve == expected.curve
 
 
 def test_a_real_allocation_failure_is_recognised(data, monkeypatch):
