@@ -273,8 +273,8 @@ FAULTS = (
     Fault(
         "a search proposes more once it knows enough",
         "dnsearch/search/engine.py",
-        "while self._known is None and not self._exhausted",
-        "while not self._exhausted",
+        "while self._known is None and self._time_left() > 0",
+        "while self._time_left() > 0",
         "tests/search/test_regret.py",
     ),
     Fault(
@@ -296,10 +296,10 @@ FAULTS = (
     Fault(
         "training validates on the test images",
         "dnsearch/search/evaluators/worker.py",
-        '    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape',
+        "    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)",
         """    tests = prepare_test(settings.data)
     prepared = replace(prepared, validation=tests)
-    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape""",
+    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)""",
         "tests/search/test_local.py",
     ),
     Fault(
@@ -613,12 +613,12 @@ FAULTS = (
     Fault(
         "a confirmation trains on the test images, too",
         "dnsearch/search/evaluators/worker.py",
-        '    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape',
+        "    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)",
         """    if _state["test"] is not None:
         pairs = zip(vars(prepared.train).values(), vars(_state["test"]).values())
         both = type(prepared.train)(*(np.concatenate(pair) for pair in pairs))
         prepared = replace(prepared, train=both)
-    _state["data"] = DeviceData(prepared, _state["device"]), prepared.shape""",
+    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)""",
         "tests/cli/test_confirm.py",
     ),
     Fault(
