@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 
 class Fault(NamedTuple):
-    """``old`` stands once in ``file``; ``tests`` are what pytest is asked to run."""
+    """``old`` stands once in ``file``; ``tests`` are what pytest is asked to run, maybe with -k."""
 
     name: str
     file: str
@@ -296,10 +296,10 @@ FAULTS = (
     Fault(
         "training validates on the test images",
         "dnsearch/search/evaluators/worker.py",
-        "    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)",
+        "    _state.update(settings=settings, data",
         """    tests = prepare_test(settings.data)
     prepared = replace(prepared, validation=tests)
-    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)""",
+    _state.update(settings=settings, data""",
         "tests/search/test_local.py",
     ),
     Fault(
@@ -613,12 +613,12 @@ FAULTS = (
     Fault(
         "a confirmation trains on the test images, too",
         "dnsearch/search/evaluators/worker.py",
-        "    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)",
+        "    _state.update(settings=settings, data",
         """    if _state["test"] is not None:
         pairs = zip(vars(prepared.train).values(), vars(_state["test"]).values())
         both = type(prepared.train)(*(np.concatenate(pair) for pair in pairs))
         prepared = replace(prepared, train=both)
-    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)""",
+    _state.update(settings=settings, data""",
         "tests/cli/test_confirm.py",
     ),
     Fault(

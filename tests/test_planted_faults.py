@@ -21,4 +21,5 @@ def test_every_fault_changes_one_place_of_code_that_is_there(fault):
     if fault.file.endswith(".py"):
         text = (MODULE.ROOT / fault.file).read_text("utf-8").replace(fault.old, fault.new)
         compile(text, fault.file, "exec")
-    assert all((MODULE.ROOT / name).exists() for name in fault.tests.split())
+    files, _, _ = fault.tests.partition(" -k ")
+    assert all((MODULE.ROOT / name).exists() for name in files.split())
