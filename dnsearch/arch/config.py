@@ -198,9 +198,12 @@ class ArchConfig:
 
     def describe(self) -> str:
         """A short name for people, such as ``k=12 blocks 6-12-24 bn 4``; a ``+`` between blocks is
-        a transition that does not pool."""
+        a transition that does not pool. Initial channels are named where they are not twice the
+        first growth rate, as in the paper."""
         text = f"k={joined(self.growth_rate)} blocks {self.describe_blocks()}"
         text += f" bn {joined(self.bn_size)}" if self.bn_size else " plain"
+        if self.num_init_features != 2 * self.growth_rates[0]:
+            text += f" init {self.num_init_features}"
         if self.compression != 0.5:
             text += f" θ {self.compression:g}"
         if self.norm != "batch":
