@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 
 # Read when NumPy and torch are imported. Threads that spin while they wait make two of them many
@@ -20,6 +21,12 @@ if not torch.cuda.is_available():
 from tests.fakes import Search
 
 torch.set_num_threads(1)
+
+# Jobs in the background and nohup begin with signals ignored, and so do their children; tests send
+# themselves and their children such signals.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
