@@ -44,8 +44,9 @@ from dnsearch.text import as_unicode
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
 
-RESULT_FILE, NETWORK_FOLDER = "result.json", "network"
-"""In the folder of a training of one network: its result, and the network as an export."""
+TRAINING_FILE, RESULT_FILE, NETWORK_FOLDER = "training.json", "result.json", "network"
+"""In the folder of a training of one network: what is trained, its result, and the network as an
+export."""
 
 _ASIDE = ".unfinished"  # left by a killed process; removed by the next one to lock the run
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -134,6 +135,12 @@ class RunDir:
         """The search of this name in ``parent``, or at this path. Raises RunError where none is."""
         if (known := cls.known(run, parent)) is not None:
             return known
+        for path in (parent / run, Path(run)):
+            if os.path.isfile(path / TRAINING_FILE):
+                raise RunError(
+                    f"{path}: is the training of one network, not a search; its network is in "
+                    f"{path / NETWORK_FOLDER}"
+                )
         found = [p.parent.name for p in parent.glob("*/study.db")]
         hint = nearest(run, found) if found else f"there are no runs in {parent}/ yet"
         raise RunError(f"there is no run {run!r}; {hint}")
@@ -174,7 +181,7 @@ class RunDir:
     @property
     def training_file(self) -> Path:
         """What ``dnsearch train`` trains; a folder with one holds the training of one network."""
-        return self.path / "training.json"
+        return self.path / TRAINING_FILE
 
     @property
     def report(self) -> Path:

@@ -108,8 +108,8 @@ def _lines(found: Check) -> Iterator[tuple[str, str]]:
         "space:",
         f"{counted(len(outset.points), 'network')} within the limits, of {outset.space.size:,}",
     )
-    yield "cheapest:", _point(found.cheapest)
-    yield "dearest:", _point(found.dearest)
+    yield "smallest:", _point(found.cheapest)
+    yield "largest:", _point(found.dearest)
     if found.seconds is None:
         yield "time:", "unknown: the memory here does not suffice to train a network"
         return
@@ -120,7 +120,7 @@ def _lines(found: Check) -> Iterator[tuple[str, str]]:
         f"{low} to {high} for {counted(study.search.trials, 'trial')} with {workers} on "
         f"{outset.plan.kind.upper()} (if all are as",
     )
-    yield "", "the cheapest network, or of mean MACs, to the top rung; two were timed for a second)"
+    yield "", "the smallest network, or as one of average MACs, to the top rung; two were timed)"
 
 
 def _point(point: Point) -> str:

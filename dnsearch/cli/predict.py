@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.cli.completion import complete_network
-from dnsearch.rundir import NETWORK_FOLDER, RunDir, atomic
+from dnsearch.rundir import NETWORK_FOLDER, RUNS, RunDir, atomic
 from dnsearch.text import as_unicode, counted
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def command(network: str, pictures: tuple[Path, ...], table: Path | None, as_jso
 
     NETWORK is the folder of an export or of `dnsearch train`, RUN for the answer of a search, or
     RUN:PICK for another of its networks. An IMAGE may be a folder, for all pictures in it at any
-    depth. Pictures are prepared as the training images were. One that cannot be read is told, the
-    others go on, and the exit code is 1.
+    depth. Pictures are prepared as the training images were. Files that cannot be read are reported
+    and left out, and the exit code is then 1.
 
     \b
     dnsearch predict best cat.jpg dog.jpg
@@ -66,10 +66,10 @@ def _predictor(network: str) -> Predictor:
     kept."""
     from dnsearch.export.predictor import Predictor
 
-    folder = Path(network)
-    if RunDir.known(network) is None and os.path.isdir(folder):  # a long name makes Path's raise
-        inner = folder / NETWORK_FOLDER
-        return Predictor.of_folder(inner if inner.is_dir() else folder)
+    for folder in (Path(network), RUNS / network):
+        if RunDir.known(network) is None and os.path.isdir(folder):  # Path's raises on a long name
+            inner = folder / NETWORK_FOLDER
+            return Predictor.of_folder(inner if inner.is_dir() else folder)
     from dnsearch.analysis.picks import LEAST_ERROR
     from dnsearch.search.results import read_results
 

@@ -180,7 +180,7 @@ def _left_out(there: int, classes: int) -> str:
 def _picture(place: int, names: Sequence[str], confusion: np.ndarray) -> Picture:
     return Picture(
         anchor=f"confusion-{place}",
-        title="What is taken for what",
+        title="Confusion matrix",
         reading="Each row is a class and its images, each column what they were taken for; the "
         "stronger the colour, the larger the share of the row. Images on the diagonal are right.",
         figure=confusion_figure(names, confusion),

@@ -106,7 +106,7 @@ def _intervals(figure: go.Figure, series: FrontSeries) -> None:
         x=series.costs[chosen],
         y=errors,
         mode="markers",
-        name="90 % on these images",
+        name="90 % interval on these images",
         marker={"color": FRONT, "size": 8, "symbol": "line-ew-open"},
         error_y=error_bars(errors, low, high, FRONT, thickness=1, width=0),
         opacity=0.6,
@@ -184,7 +184,7 @@ def _band(figure: go.Figure, band: Floats, spans: Spans) -> None:
         y=high,
         fill="tonexty",
         fillcolor="rgba(43, 131, 198, 0.16)",
-        name="90 % of the line",
+        name="90 % band of the front",
         **group,
     )
 

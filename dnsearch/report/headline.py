@@ -36,12 +36,14 @@ class Trust(NamedTuple):
 
 class Headline(NamedTuple):
     """What the first screen says; ``beside`` are names and texts, ``command`` writes the network
-    into a folder. Without an answer ``sentence`` says why there is none."""
+    into a folder, ``train`` trains it in full. Without an answer ``sentence`` says why there is
+    none."""
 
     sentence: str
     beside: list[tuple[str, str]]
     trust: list[Trust]
     command: str = ""
+    train: str = ""
 
 
 def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Headline:
@@ -61,8 +63,9 @@ def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Hea
     if told := latency_of(digest):
         beside.append(("latency", told))
     beside += [("going on", text) for text in _going_on(digest)]
-    command = export_command(digest.results.name)
-    return Headline(sentence, beside, _trust(digest, best, confirmed, can_test), command)
+    command, name = export_command(digest.results.name), shlex.quote(digest.results.name)
+    trust = _trust(digest, best, confirmed, can_test)
+    return Headline(sentence, beside, trust, command, f"dnsearch train {name}")
 
 
 def _baseline(digest: Digest) -> str:
@@ -81,7 +84,10 @@ def _published(
     if arch is None:
         return []
     name, cost = published_name(arch), results.study.objectives.first_known_cost
-    costs = format_value(cost, getattr(cost_model(results).cost(arch), cost))
+    takes, own = (getattr(cost_model(results).cost(each), cost) for each in (arch, best.arch))
+    if not 1 / ALIKE <= takes / own <= ALIKE:
+        return []
+    costs = format_value(cost, takes)
     trained = next((each for each in digest.finished if each.key == arch.key), None)
     tested = confirmed.network(arch.key) if confirmed else None
     if tested is not None and tested.test.is_known:
@@ -115,7 +121,7 @@ def _going_on(digest: Digest) -> list[str]:
     if not found.most:
         return [f"would gain nothing ({100 * found.probability:g} % sure)"]
     return [
-        f"would gain {100 * found.expected:.2g} points in the mean, at most {100 * found.most:.2g} "
+        f"about {100 * found.expected:.2g} points less error, at most {100 * found.most:.2g} "
         f"({100 * found.probability:g} % sure)"
     ]
 
@@ -136,6 +142,7 @@ def _trust(
     if (found := digest.sureness) is not None and not math.isnan(found.probability):
         text = f"the best of {found.candidates} trained networks {sure(found.probability)}"
         told.append(Trust(found.probability > LIKELY, text))
+    told += _unsearched(digest)
     run = shlex.quote(digest.results.name)
     if again is not None:
         told.append(Trust(True, "confirmed with fresh seeds on the test images"))
@@ -144,6 +151,18 @@ def _trust(
     else:
         told.append(Trust(False, "cannot be confirmed: there are no test images to be had"))
     return told
+
+
+def _unsearched(digest: Digest) -> list[Trust]:
+    """That no network near the limit was trained, where that is so."""
+    study = digest.results.study
+    cost = study.objectives.first_known_cost
+    limit = getattr(study.limits, f"max_{cost}", None)
+    largest = max(network.figure(cost) for network in digest.finished)
+    if limit is None or not largest < ENOUGH * limit:
+        return []
+    share = f"{100 * largest / limit:.0f} % of your limit of {format_value(cost, limit)}"
+    return [Trust(False, f"no network above {share} was trained in full; search longer")]
 
 
 def _seeds(best: Candidate, confirmed: Confirmed | None, again: ConfirmedNetwork | None) -> Trust:
@@ -155,6 +174,12 @@ def _seeds(best: Candidate, confirmed: Confirmed | None, again: ConfirmedNetwork
     length = format_value("rung", epochs)
     return Trust(seeds > 1, f"trained with {counted(seeds, f'{fresh}seed')} for {length}")
 
+
+ALIKE = 1.25
+"""How many times as expensive as the answer a published network may be that stands beside it."""
+
+ENOUGH = 0.5
+"""Of the limit; where nothing larger was trained, the budget was hardly searched."""
 
 LIKELY = 0.8
 """What is more probable than this counts as a reason to trust the answer."""

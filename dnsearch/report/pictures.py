@@ -40,9 +40,10 @@ def _front(digest: Digest) -> Picture:
         front_series(digest, digest.costs[0])
     ]
     first, *_ = every
+    band = ", and the band holds 90 % of where it may be" if len(first.band) else ""
     reading = (
-        "Lower and further left is better; no network lies below the line, and its band holds "
-        "90 %. Click a network to open it; select an area to see its networks in the other views."
+        f"Lower and further left is better; no network lies below the line{band}. Click a network "
+        "to open it; select an area to see its networks in the other views."
     )
     choices = [
         Choice(

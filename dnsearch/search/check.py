@@ -197,20 +197,20 @@ def _on_training(found: Check) -> Iterator[str]:
     slowest = found.dearest.seconds
     if slowest and slowest > study.search.timeout:
         yield (
-            f"the dearest network trains for about {duration(slowest)}, longer than search.timeout "
+            f"the largest network trains for about {duration(slowest)}, longer than search.timeout "
             f"({duration(study.search.timeout)}), and would fail; raise it, or set limits.max_macs"
         )
     taken, sharing = _memory_taken(found), _sharing(found)
     if taken * sharing > found.memory:
         yield (
-            f"the dearest network takes {format_value('train_bytes', taken)} to train, more than "
+            f"the largest network takes {format_value('train_bytes', taken)} to train, more than "
             f"{agreeing(sharing, 'there is', 'each of the workers has')} here; set "
             "limits.max_train_bytes, search.workers or a smaller training.batch_size"
         )
 
 
 def _memory_taken(found: Check) -> int:
-    """Bytes that a training of the dearest network takes: at its peak where that can be predicted,
+    """Bytes that a training of the largest network takes: at its peak where that can be predicted,
     else what is kept for the backward pass."""
     arch, recipe = found.dearest.arch, found.outset.study.training
     by_cpp = recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16"

@@ -134,7 +134,7 @@ def test_memory_of_all_workers_counts(images):
     three = SPACE + "[search]\nworkers = 3"
     dearest = ArchArrays.of([checked(images(), three).dearest.arch])
     taken = int(peak_train_bytes(dearest, 4, 4, 128)[0])
-    told = "the dearest network takes"
+    told = "the largest network takes"
     assert told in " ".join(checked(images(), three, memory=3 * taken - 1).warnings)
     assert told not in " ".join(checked(images(), three, memory=3 * taken).warnings)
 

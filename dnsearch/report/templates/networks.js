@@ -72,7 +72,7 @@ function commands(network) {
 function openNetwork(key) {
   const network = networks[key];
   fillDialog(network.name, key, [
-    ["To scale: a column a layer, as high as it has channels", drawing(network)],
+    ["To scale: a bar a layer, as high as it has channels", drawing(network)],
     ["Errors and costs", terms(network.figures)],
     ["Where the costs lie", stageCosts(network)],
     ["Validation error while it trained", curves([network])],

@@ -4,6 +4,7 @@ function candidateTable(table) {
   const body = table.tBodies[0];
   const headers = [...table.tHead.rows[0].cells];
   const names = headers.map((header) => header.dataset.name);
+  const numeric = names.filter((_, i) => headers[i].classList.contains("number"));
   const rows = [...body.rows].map((row) => ({
     row, text: row.textContent.toLowerCase(), key: row.cells[0].textContent.trim(), shown: true }));
 
@@ -54,11 +55,13 @@ function candidateTable(table) {
       });
       return " ";
     });
-    return [found, words.toLowerCase().split(/\s+/).filter(Boolean)];
+    const left = words.toLowerCase().split(/\s+/).filter(Boolean);
+    const unknown = left.filter((word) => /[<>]/.test(word));
+    return [found, left, unknown];
   }
 
   function filter() {
-    const [needed, words] = conditions(field("text").value);
+    const [needed, words, unknown] = conditions(field("text").value);
     let count = 0;
     for (const entry of rows) {
       const { row, text, key } = entry;
@@ -73,6 +76,7 @@ function candidateTable(table) {
     }
     const all = counted(rows.length, "candidate");
     shown.textContent = count === rows.length ? all : `${count} of ${all}`;
+    if (unknown.length) shown.textContent = `${unknown.join(" ")}: filters are such as macs < 400k, by ${numeric.join(", ")}`;
     field("selected").hidden = !selection.keys;
   }
 
