@@ -172,3 +172,10 @@ def test_a_thousand_folders_deep(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="cannot be written: File name too long"):
         write_text(Path(*["a"] * 3000) / "x.txt", "x")
     subprocess.run(["rm", "-rf", "a"], check=True)  # pytest's own way calls itself, too
+
+
+def test_the_training_of_one_network_is_no_search(tmp_path):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "training.json").write_text("{}")
+    with pytest.raises(RunError, match=r"net: is the training of one network, .* is in .*network"):
+        RunDir.find("net", tmp_path)

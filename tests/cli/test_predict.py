@@ -153,6 +153,7 @@ def test_the_folder_of_a_training(dnsearch):
     told = dnsearch("predict", "reports/net", "photos")
     assert told.code == 0
     assert told == dnsearch("predict", "reports/net/network", "photos")
+    assert told == dnsearch("predict", "net", "photos")
 
 
 def test_weights_that_are_gone(refused, trained):

@@ -131,6 +131,14 @@ def test_figures_filter_by_their_columns(content, opened, asked, holds):
     assert set(cells(page, "key")) == expected
 
 
+def test_a_filter_that_names_no_column_says_which_there_are(content, opened):
+    page = opened(content)
+    page.fill("#filter-text", "foo < 3")
+    told = page.locator("#shown").inner_text()
+    assert told.startswith("foo<3: filters are such as macs < 400k, by predicted_error, ")
+    assert "params" in told
+
+
 def test_columns_by_choice_and_what_is_shown_as_csv(content, opened):
     page = opened(content)
     assert page.locator("#table th[data-name=bn_size]").is_hidden()

@@ -53,6 +53,19 @@ def test_the_nearest_published_network_is_beside_it():
     assert shown == pytest.approx(macs / {"k": 1e3, "M": 1e6, "G": 1e9}[told.split()[3]], rel=0.01)
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.2, True), (0.9, False)])
+def test_a_budget_that_was_hardly_searched_is_told(share, told):
+    results = usual()
+    largest = max(network.cost.macs for network in digest(results).finished)
+    limits = results.study.limits.model_copy(update={"max_macs": largest / share})
+    study = results.study.model_copy(update={"limits": limits})
+    found = headline(digest(dataclasses.replace(results, study=study)), None, can_test=True)
+    texts = [line.text for line in found.trust if "of your limit of" in line.text]
+    assert bool(texts) == told
+    if told:
+        assert "no network above 20 % of your limit" in texts[0]
+
+
 def test_without_an_answer_it_says_why_and_what_was_done():
     told = headline(digest(STATES["all failed"]()), None, can_test=True)
     assert told.sentence.startswith("All 4 candidates failed")
