@@ -22,13 +22,13 @@ VERBS = {
     "count": "Say what an architecture costs: parameters, MACs, activations, memory.",
     "report": "Write the report of a run again.",
     "list": "List the runs here: what they are, how they stand, what they answer.",
-    "status": "Say how a run stands, from another shell: done, under way, left, the answer so far.",
+    "status": "Show the progress of a run, from another shell: done, under way, left, answer so far.",
     "compare": "Compare networks, or whole runs: cost, expected error, fronts.",
     "profile": "Measure latencies of this machine once, by which searches predict them.",
     "replay": "Compare search strategies on the recorded trainings of a run.",
     "scale": "Say what a larger budget buys: error, shape and time of larger networks.",
     "export": "Write one network of a run: weights, code that needs torch alone, a model card.",
-    "predict": "Say what a network makes of pictures: classes and probabilities.",
+    "predict": "Classify pictures with a network: classes and probabilities.",
     "train": "Train one network in full and measure it on the test images.",
 }
 

@@ -52,8 +52,8 @@ def command(
     now and then while the search goes on.
 
     Without STUDY it takes the bundled one, quickstart, on the bundled images. Ctrl-C ends it at any
-    time (exit code 130); the same command goes on, and --trials and --time are totals over all
-    sittings.
+    time (exit code 130); the same command goes on, and --trials and --time are totals that include
+    what was done before.
 
     --scaling trains networks of sizes from small to the largest allowed instead, of any shapes and
     then of those believed best, on all images and on parts of them, into reports/NAME-scaling.

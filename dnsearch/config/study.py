@@ -123,7 +123,7 @@ class SpaceConfig(Section):
     )
     growth_ratio: Numbers = Field(
         default=(1.0,),
-        description="growth rate at each resolution in terms of that before: 2 with growth_rate 6 "
+        description="growth rate of a block divided by that of the previous one: 2 with growth_rate 6 "
         "is 6, 12, 24; 1 is the same everywhere",
     )
     growth_divisor: Count = Field(
