@@ -22,7 +22,7 @@ VERBS = {
     "count": "Say what an architecture costs: parameters, MACs, activations, memory.",
     "report": "Write the report of a run again.",
     "list": "List the runs here: what they are, how they stand, what they answer.",
-    "status": "Show the progress of a run, from another shell: done, under way, left, answer so far.",
+    "status": "Show the progress of a run, from another shell: done, left, the answer so far.",
     "compare": "Compare networks, or whole runs: cost, expected error, fronts.",
     "profile": "Measure latencies of this machine once, by which searches predict them.",
     "replay": "Compare search strategies on the recorded trainings of a run.",

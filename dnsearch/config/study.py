@@ -123,8 +123,8 @@ class SpaceConfig(Section):
     )
     growth_ratio: Numbers = Field(
         default=(1.0,),
-        description="growth rate of a block divided by that of the previous one: 2 with growth_rate 6 "
-        "is 6, 12, 24; 1 is the same everywhere",
+        description="growth rate of a block divided by that of the previous one: 2 with "
+        "growth_rate 6 is 6, 12, 24; 1 is the same everywhere",
     )
     growth_divisor: Count = Field(
         default=1, description="growth rates made by growth_ratio are rounded to multiples of this"

@@ -102,8 +102,8 @@ def _progress(digest: Digest) -> Picture:
     return Picture(
         "progress",
         "Progress of the search",
-        "The line rises whenever a candidate improves the front. What more searching would bring is "
-        "said with the answer.",
+        "The line rises whenever a candidate improves the front. What more searching would bring "
+        "is said with the answer.",
         figures.volume_figure(volume_series(digest)),
         f"Hypervolume is the part of the space that the front dominates, in error times {unit}, "
         f"up to a reference point that no later result moves: {point}.",
