@@ -23,6 +23,7 @@ result.json and network/ in place of the report.
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import os
@@ -60,7 +61,10 @@ def make_folder(path: Path) -> None:
     """
     missing = itertools.takewhile(lambda folder: not folder.is_dir(), (path, *path.parents))
     for folder in reversed([*missing]):
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
 
 
 @contextlib.contextmanager

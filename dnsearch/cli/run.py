@@ -100,9 +100,9 @@ def command(
         print_summary(results, run, reason, changed)
     if reason == INTERRUPTED:
         raise KeyboardInterrupt
-    if reason == TRIALS_ARE_DONE:
+    if reason == TRIALS_ARE_DONE and not as_json:
         click.echo(f"go on:     {typed(trials=2 * config.search.trials)}  (trials in all)")
-    elif reason == TIME_IS_UP and config.search.time is not None:
+    elif reason == TIME_IS_UP and config.search.time is not None and not as_json:
         seconds = f"{2 * config.search.time:g}s"
         click.echo(f"go on:     {typed(time=seconds)}  (time in all)")
     require_found(results, reason == TIME_IS_UP)

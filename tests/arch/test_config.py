@@ -198,8 +198,12 @@ def test_descriptions_are_short_and_tell_apart():
 
 
 def test_descriptions_tell_what_differs_from_block_to_block():
-    config = ArchConfig((6, 11, 23), (1, 2, 3), bn_size=(0, 4, 4), transition=("narrow", "pool"))
+    config = ArchConfig(
+        (6, 11, 23), (1, 2, 3), 12, bn_size=(0, 4, 4), transition=("narrow", "pool")
+    )
     assert config.describe() == "k=6-11-23 blocks 1+2-3 bn 0-4-4"
+    wide = config.replace(num_init_features=16)
+    assert wide.describe() == "k=6-11-23 blocks 1+2-3 bn 0-4-4 init 16"
     assert config.replace(bn_size=0).describe() == "k=6-11-23 blocks 1+2-3 plain"
     patches = config.replace(bn_size=0, stem="patch2")
     assert patches.describe() == "k=6-11-23 blocks 1+2-3 plain patch2"

@@ -223,11 +223,11 @@ def test_a_folder_in_use_is_refused_and_left_alone(run, tmp_path):
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match="net: must be a new or empty folder"):
-        export_network(read_results(run), run, "knee", tmp_path / "net")
+        export_network(read_results(run), run, KEPT, tmp_path / "net")
     assert [path.name for path in (tmp_path / "net").iterdir()] == ["mine.txt"]
 
 
 def test_an_empty_folder_is_taken(run, tmp_path):
     (tmp_path / "net").mkdir()
-    export_network(read_results(run), run, "knee", tmp_path / "net")
+    export_network(read_results(run), run, KEPT, tmp_path / "net")
     load_network(tmp_path / "net")

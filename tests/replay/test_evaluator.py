@@ -103,8 +103,9 @@ def test_a_failure_of_unknown_length_takes_no_time():
 
 def test_what_is_not_recorded_is_a_failed_score_in_one_line():
     replay = evaluator(trial(rung=3))
-    assert train(replay, ARCHS[1]).failure == "k=8 blocks 1-2 bn 4 is not recorded in hand-made"
-    assert train(replay).failure == "k=4 blocks 1-2 bn 4 is not recorded at 9 epochs in hand-made"
+    assert train(replay, ARCHS[1]).failure == f"{ARCHS[1].describe()} is not recorded in hand-made"
+    own = ARCHS[0].describe()
+    assert train(replay).failure == f"{own} is not recorded at 9 epochs in hand-made"
     assert train(replay, rung=2).failure.endswith("is not recorded at 2 epochs in hand-made")
     assert train(replay, rung=3).error == 0.2
 
