@@ -13,6 +13,7 @@ from dnsearch.analysis.metrics import METRICS, duration, format_value
 from dnsearch.analysis.pareto import Axis
 from dnsearch.analysis.reference import rules
 from dnsearch.config import to_toml
+from dnsearch.files import atomic, write_text
 from dnsearch.replay.comparison import LEVEL, Comparison
 from dnsearch.replay.measures import AXES, LEVELS, NOBODY, TIE, Needed, compute_to
 from dnsearch.report.html import render_template
@@ -20,7 +21,6 @@ from dnsearch.report.parts import Cell, Picture, Row, Table
 from dnsearch.report.shares import share_figure
 from dnsearch.report.strategies import amount, ratio, verdict
 from dnsearch.report.style import stroke_of
-from dnsearch.rundir import atomic, write_text
 from dnsearch.text import counted
 
 UNREACHED, OVER = "∞", "> "

@@ -91,12 +91,10 @@ def _again(
 def _asked(run: RunDir) -> Asked | None:
     """None where ``dnsearch scale`` was not asked. Raises RunError for a file that is not its."""
     path = run.path / FILE
-    try:
-        return Asked.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not path.is_file():
         return None
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return Asked.model_validate(run.read_json(FILE))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

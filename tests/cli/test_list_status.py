@@ -19,7 +19,8 @@ from dnsearch.analysis import metrics, picks
 from dnsearch.cli import compare, runs
 from dnsearch.config import parse_study
 from dnsearch.export import bundle
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import RunDir
 from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.evaluators.base import SEARCH, Job
 from dnsearch.search.results import read_results

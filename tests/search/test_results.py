@@ -11,8 +11,9 @@ import pytest
 
 from dnsearch.analysis.candidates import State, figures
 from dnsearch.config import parse_study
+from dnsearch.files import write_json
 from dnsearch.report.digest import digest
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from dnsearch.training.score import CurvePoint
