@@ -1,7 +1,7 @@
 """Files of ours: written whole or not at all, and read only as they were written.
 
 JSON that dnsearch writes ends with ``schema``, the number of its layout, and ``checksum``, the
-SHA-256 of all else. Who changes such a file on purpose removes its checksum; older files have none.
+SHA-256 of all else. Who changes such a file on purpose removes both; older files have none.
 """
 
 from __future__ import annotations
@@ -106,14 +106,15 @@ def read_json(path: Path, *needed: str) -> dict[str, Any]:
 
 
 def _require_as_written(path: Path, value: dict[str, Any]) -> None:
-    """Takes schema and checksum out of what was read."""
-    found, checksum = value.pop(_CHECKSUM, None), None
-    if found is not None and found != (checksum := _checksum(value)):
+    """Takes schema and checksum out of what was read; older files have neither."""
+    if not {_SCHEMA, _CHECKSUM} & value.keys():
+        return
+    if value.pop(_CHECKSUM, None) != _checksum(value):
         raise DamagedError(
             f"{path}: was changed or damaged, as its checksum tells; restore it from a copy, or "
-            f"remove its {_CHECKSUM!r} if you changed it on purpose"
+            f"remove its {_SCHEMA!r} and {_CHECKSUM!r} if you changed it on purpose"
         )
-    schema = value.pop(_SCHEMA, SCHEMA) if checksum else SCHEMA
+    schema = value.pop(_SCHEMA, SCHEMA)
     if schema > SCHEMA:
         raise RunError(
             f"{path}: was written by a newer dnsearch (schema {schema}, this one knows {SCHEMA}); "

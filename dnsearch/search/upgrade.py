@@ -23,6 +23,7 @@ from dnsearch.search.layout import (
     job_attribute,
     job_of,
     noted,
+    read_noted,
     score_told,
     sealed,
 )
@@ -80,7 +81,7 @@ def _write(connection: sqlite3.Connection, trial: int, attributes: dict[str, Any
 
 
 def _note_seconds(connection: sqlite3.Connection, study: optuna.Study) -> None:
-    spent = float(study.user_attrs.get(SECONDS, 0.0))
+    spent = read_noted(SECONDS, study.user_attrs.get(SECONDS, 0.0), is_old=True)
     (number,) = connection.execute(
         "SELECT study_id FROM studies WHERE study_name = ?", (study.study_name,)
     ).fetchone()

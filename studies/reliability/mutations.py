@@ -102,7 +102,11 @@ def table(folder: Path) -> Any:
 def draws(folder: Path) -> Any:
     """None is what is made anew."""
     found = Draws.read(folder / "predictions.npz", "made from")
-    return None if found is None else {name: repr(np.asarray(v).tolist()) for name, v in vars(found).items()}
+    return (
+        None
+        if found is None
+        else {name: repr(np.asarray(v).tolist()) for name, v in vars(found).items()}
+    )
 
 
 def matrix(folder: Path) -> Any:
@@ -124,8 +128,12 @@ KINDS = {
     "summary.json": json_file("run/summary.json"),
     "answers.json": Kind("run/answers.json", lambda folder: answers(RunDir(folder / "run"))),
     "scaling.json": json_file("scaling.json"),
-    "checkpoint": Kind("state.pt", lambda f: tensors(read_training_state(f / "state.pt", torch.device("cpu")))),
-    "weights .pth": Kind("weights.pth", lambda folder: tensors(read_weights(folder / "weights.pth"))),
+    "checkpoint": Kind(
+        "state.pt", lambda f: tensors(read_training_state(f / "state.pt", torch.device("cpu")))
+    ),
+    "weights .pth": Kind(
+        "weights.pth", lambda folder: tensors(read_weights(folder / "weights.pth"))
+    ),
     "model.safetensors": Kind("export/model.safetensors", network),
     "config.json": Kind("export/config.json", network),
     "preprocessing.json": Kind("export/preprocessing.json", network),
@@ -158,7 +166,9 @@ def prepare(folder: Path) -> None:
 
     errors = dict.fromkeys(("error", "error_se", "top1_error", "loss"), 0.5)
     confusion = chance.integers(0, 90, (6, 6)).astype(np.int32)
-    found = Measured(images=100, **errors, class_errors=None, class_images=None, confusion=confusion)
+    found = Measured(
+        images=100, **errors, class_errors=None, class_images=None, confusion=confusion
+    )
     write_confusion(found, folder / "confusion.npy")
 
 
@@ -173,7 +183,9 @@ def damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
         start = place // page * page
         return how, content[:start] + bytes(min(page, size - start)) + content[start + page :]
     if how == "noise":
-        return how, content[:place] + chance.randbytes(min(16, size - place)) + content[place + 16 :]
+        return how, content[:place] + chance.randbytes(min(16, size - place)) + content[
+            place + 16 :
+        ]
     changed = content[place] ^ (1 << chance.randrange(8))
     if how == "byte":
         changed = chance.randrange(256)
@@ -183,7 +195,9 @@ def damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
 def edits(file: Path, chance: random.Random) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Edits by SQL for ever: every column of every table in turn, and rows removed and copied."""
     with contextlib.closing(sqlite3.connect(file)) as connection:
-        names = [n for (n,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        names = [
+            n for (n,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
         columns = {n: [c[1] for c in connection.execute(f"PRAGMA table_info({n})")] for n in names}
         rows = {n: connection.execute(f"SELECT rowid, * FROM {n}").fetchall() for n in names}
     filled = [name for name in names if rows[name]]
