@@ -45,7 +45,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.answers import answers
 from dnsearch.search.draws import Draws
 from dnsearch.search.results import read_results
-from dnsearch.training.measured import read_confusion
+from dnsearch.training.measured import Measured, read_confusion, write_confusion
 from dnsearch.training.trainer import _read as read_training_state
 from tests.invented_runs import invent
 
@@ -87,6 +87,16 @@ def tensors(values: Any) -> Any:
     return repr(values)
 
 
+def training_state(folder: Path) -> Any:
+    """A checkpoint, as a training goes on from it."""
+    return tensors(read_training_state(folder / "state.pt", torch.device("cpu")))
+
+
+def weights(folder: Path) -> Any:
+    """A state dict, as a training starts from it."""
+    return tensors(read_weights(folder / "weights.pth"))
+
+
 def network(folder: Path) -> Any:
     """An export, as `dnsearch predict` opens it."""
     export = folder / "export"
@@ -102,11 +112,9 @@ def table(folder: Path) -> Any:
 def draws(folder: Path) -> Any:
     """None is what is made anew."""
     found = Draws.read(folder / "predictions.npz", "made from")
-    return (
-        None
-        if found is None
-        else {name: repr(np.asarray(v).tolist()) for name, v in vars(found).items()}
-    )
+    if found is None:
+        return None
+    return repr([np.asarray(each).tolist() for each in vars(found).values()])
 
 
 def matrix(folder: Path) -> Any:
@@ -128,10 +136,8 @@ KINDS = {
     "summary.json": json_file("run/summary.json"),
     "answers.json": Kind("run/answers.json", lambda folder: answers(RunDir(folder / "run"))),
     "scaling.json": json_file("scaling.json"),
-    "checkpoint": Kind(
-        "state.pt", lambda f: tensors(read_training_state(f / "state.pt", torch.device("cpu")))
-    ),
-    "weights .pth": Kind(
+    "checkpoint": Kind("state.pt", training_state),
+    "weights.pth": Kind(
         "weights.pth", lambda folder: tensors(read_weights(folder / "weights.pth"))
     ),
     "model.safetensors": Kind("export/model.safetensors", network),
@@ -162,13 +168,8 @@ def prepare(folder: Path) -> None:
     write_json(folder / "scaling.json", {"runs": ["run"], "cost": "macs", "next": [{"times": 2.0}]})
     chance = np.random.default_rng(0)
     Draws.rounded(chance.normal(size=(5, 40)), 0.1).write(folder / "predictions.npz", "made from")
-    from dnsearch.training.measured import Measured, write_confusion
-
-    errors = dict.fromkeys(("error", "error_se", "top1_error", "loss"), 0.5)
     confusion = chance.integers(0, 90, (6, 6)).astype(np.int32)
-    found = Measured(
-        images=100, **errors, class_errors=None, class_images=None, confusion=confusion
-    )
+    found = Measured(0.5, 0.1, 0.5, 1.0, 99, None, None, confusion)
     write_confusion(found, folder / "confusion.npy")
 
 
@@ -183,9 +184,8 @@ def damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
         start = place // page * page
         return how, content[:start] + bytes(min(page, size - start)) + content[start + page :]
     if how == "noise":
-        return how, content[:place] + chance.randbytes(min(16, size - place)) + content[
-            place + 16 :
-        ]
+        noise = chance.randbytes(min(16, size - place))
+        return how, content[:place] + noise + content[place + 16 :]
     changed = content[place] ^ (1 << chance.randrange(8))
     if how == "byte":
         changed = chance.randrange(256)
@@ -195,13 +195,13 @@ def damaged(content: bytes, chance: random.Random) -> tuple[str, bytes]:
 def edits(file: Path, chance: random.Random) -> Iterator[tuple[str, Callable[[Path], None]]]:
     """Edits by SQL for ever: every column of every table in turn, and rows removed and copied."""
     with contextlib.closing(sqlite3.connect(file)) as connection:
-        names = [
-            n for (n,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        ]
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+        names = [name for (name,) in connection.execute(tables)]
         columns = {n: [c[1] for c in connection.execute(f"PRAGMA table_info({n})")] for n in names}
         rows = {n: connection.execute(f"SELECT rowid, * FROM {n}").fetchall() for n in names}
     filled = [name for name in names if rows[name]]
     every = [(name, column) for name in filled for column in (*columns[name], "-", "+")]
+    every = [each for each in every if each[1] != "+" or len(columns[each[0]]) > 1]
     for name, column in itertools.cycle(every):
         row = chance.choice(rows[name])
         if column in "-+":
