@@ -97,7 +97,7 @@ class StudyStore:
     ) -> None:
         self.path = run.database if run else Path("memory")
         self._objectives, self._read_only = tuple(objectives), read_only
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # damage is told in one line
         self._storage, self._backups = self._opened(run)
         self._schema = schema_of(run.database) if run else None
         self._require_known_studies()

@@ -101,10 +101,10 @@ def cifar() -> dict[str, bytes]:
 
     def batch() -> bytes:
         pixels = chance.integers(0, 256, (12, 3072), dtype=np.uint8)
-        return pickle.dumps({b"data": pixels, b"labels": [i % 10 for i in range(12)]}, protocol=2)
+        return pickle.dumps({"data": pixels, "labels": [i % 10 for i in range(12)]}, protocol=2)
 
     names = [*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]
-    meta = {b"label_names": [f"class {n}".encode() for n in range(10)]}
+    meta = {"label_names": [f"class {n}" for n in range(10)]}
     return {name: batch() for name in names} | {"batches.meta": pickle.dumps(meta, protocol=2)}
 
 
