@@ -42,13 +42,15 @@ class Backups:
         before = next(iter(backups(self.file)), None)
         number = 1 if before is None else int(before.parent.name) + 1
         copy = self.file.parent / BACKUPS / str(number) / self.file.name
-        with atomic(copy) as aside:
-            _copy(self.file, aside)
-            if before is None or not filecmp.cmp(before, aside, shallow=False):
-                before = None
-        if before is not None:
-            shutil.rmtree(copy.parent)
-            return before
+        try:
+            with atomic(copy) as aside:
+                _copy(self.file, aside)
+            if before is not None and filecmp.cmp(before, copy, shallow=False):
+                copy.unlink()
+                return before
+        finally:
+            with contextlib.suppress(OSError):
+                copy.parent.rmdir()  # where it is empty
         for old in copy.parent.parent.iterdir():
             if old.name.isdecimal() and int(old.name) <= number - KEPT:
                 shutil.rmtree(old, ignore_errors=True)

@@ -166,17 +166,17 @@ def _unexplained(trial: FrozenTrial) -> str:
     return f"trial {trial.number} has ended without a score and without a reason"
 
 
-def noted(name: str, value: float) -> dict[str, Any]:
-    """A figure of a study, as one of its user attributes."""
-    return {"value": value, CHECKSUM: _checksum([name, value])}
+def noted(study: str, seconds: float) -> dict[str, Any]:
+    """The time spent on a study, as its user attribute ``SECONDS``."""
+    return {"value": seconds, CHECKSUM: _checksum([study, SECONDS, seconds])}
 
 
-def read_noted(name: str, stored: Any, is_old: bool) -> float:
+def read_noted(study: str, stored: Any, is_old: bool) -> float:
     """What ``noted`` made, or the bare figure of an old storage. Raises ValueError."""
     if is_old and not isinstance(stored, Mapping):
         return float(stored)
-    if stored != noted(name, stored["value"]):
-        raise ValueError(f"{name} does not match its checksum")
+    if stored != noted(study, stored["value"]):
+        raise ValueError("the time spent does not match its checksum")
     return float(stored["value"])
 
 

@@ -140,7 +140,7 @@ class StudyStore:
                 storage = InMemoryStorage() if self._read_only else self._storage
                 directions = [StudyDirection.MINIMIZE] * len(self._objectives)
                 study = optuna.create_study(study_name=name, storage=storage, directions=directions)
-                study.set_user_attr(SECONDS, noted(SECONDS, 0.0))
+                study.set_user_attr(SECONDS, noted(name, 0.0))
             if study.metric_names is None and not self._read_only:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -158,7 +158,7 @@ class StudyStore:
             stored = self._clock.user_attrs.get(SECONDS)
             if stored is None and not is_old and self.asked():
                 raise damaged(self.path, "lacks the time spent")
-            spent = 0.0 if stored is None else read_noted(SECONDS, stored, is_old)
+            spent = 0.0 if stored is None else read_noted(self._clock.study_name, stored, is_old)
         return max([spent, *(record.finished_after for record in self.records())])
 
     def set_aside(self) -> list[Job]:
@@ -167,7 +167,7 @@ class StudyStore:
 
     def note_seconds(self, seconds: float) -> None:
         """Stores the time spent so far."""
-        self._clock.set_user_attr(SECONDS, noted(SECONDS, seconds))
+        self._clock.set_user_attr(SECONDS, noted(self._clock.study_name, seconds))
 
     def asked(self) -> int:
         """Trials asked so far, interrupted ones aside. Every seed derives from this count, so that

@@ -81,7 +81,7 @@ def _write(connection: sqlite3.Connection, trial: int, attributes: dict[str, Any
 
 
 def _note_seconds(connection: sqlite3.Connection, study: optuna.Study) -> None:
-    spent = read_noted(SECONDS, study.user_attrs.get(SECONDS, 0.0), is_old=True)
+    spent = read_noted(study.study_name, study.user_attrs.get(SECONDS, 0.0), is_old=True)
     (number,) = connection.execute(
         "SELECT study_id FROM studies WHERE study_name = ?", (study.study_name,)
     ).fetchone()
@@ -90,5 +90,5 @@ def _note_seconds(connection: sqlite3.Connection, study: optuna.Study) -> None:
     )
     connection.execute(
         "INSERT INTO study_user_attributes (study_id, key, value_json) VALUES (?, ?, ?)",
-        (number, SECONDS, json.dumps(noted(SECONDS, spent))),
+        (number, SECONDS, json.dumps(noted(study.study_name, spent))),
     )
