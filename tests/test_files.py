@@ -122,6 +122,10 @@ def test_the_study_of_a_run_is_read_as_it_was_written(tmp_path):
     file.write_text(recorded(study).replace("trials = 40", "trials = 48"))
     with pytest.raises(ConfigError, match=r"study\.toml: must be as its checksum has it"):
         load_study(file)
+    file.write_text(SIGN[:9])
+    with pytest.raises(ConfigError, match=r"study\.toml: must be as its checksum has it"):
+        load_study(file)
+    file.write_text(recorded(study).replace("trials = 40", "trials = 48"))
     (tmp_path / "study.db").unlink()  # a copy, to start another study from
     assert load_study(file).search.trials == 48
 

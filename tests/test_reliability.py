@@ -29,7 +29,7 @@ def prepared(scripts, tmp_path_factory):
 
 
 KINDS = {
-    "study.db": 40, "study.toml": 20, "data.json": 10, "environment.json": 10, "summary.json": 20,
+    "study.db": 40, "study.toml": 20, "data.json": 20, "environment.json": 20, "summary.json": 20,
     "answers.json": 20, "scaling.json": 20, "checkpoint": 20, "weights.pth": 20,
     "model.safetensors": 10, "config.json": 10, "preprocessing.json": 10, "manifest.json": 20,
     "bench table": 20, "predictions.npz": 20, "confusion.npy": 40,

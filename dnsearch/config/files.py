@@ -29,8 +29,13 @@ def _checksum(text: str) -> str:
 
 
 def _require_as_recorded(path: Path, text: str) -> None:
+    """Raises ConfigError; the study of an older run has no checksum, but sections."""
     first, _, rest = text.partition("\n")
-    if first.startswith(SIGN) and first.removeprefix(SIGN) != _checksum(rest):
+    if first.startswith(SIGN):
+        sound = first.removeprefix(SIGN) == _checksum(rest)
+    else:
+        sound = "\n[" in f"\n{text}"
+    if not sound:
         hint = "restore it from a copy, or remove its first line if you changed it on purpose"
         raise ConfigError(f"{path}:", "must be as its checksum has it", hint=hint)
 

@@ -131,8 +131,8 @@ def json_file(name: str) -> Kind:
 KINDS = {
     "study.db": Kind("run/study.db", whole_run),
     "study.toml": Kind("run/study.toml", lambda folder: load_study(folder / "run/study.toml")),
-    "data.json": Kind("run/data.json", whole_run),
-    "environment.json": Kind("run/environment.json", whole_run),
+    "data.json": json_file("run/data.json"),
+    "environment.json": json_file("run/environment.json"),
     "summary.json": json_file("run/summary.json"),
     "answers.json": Kind("run/answers.json", lambda folder: answers(RunDir(folder / "run"))),
     "scaling.json": json_file("scaling.json"),
