@@ -107,7 +107,7 @@ def guarded(path: Path) -> Iterator[None]:
     that names it."""
     try:
         yield
-    except (DatabaseError, StorageInternalError, sqlite3.Error) as error:
+    except (DatabaseError, StorageInternalError, sqlite3.Error, UnicodeDecodeError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         reason = str(getattr(cause, "orig", cause)).splitlines()[0]
         if any(sign in reason for sign in _MACHINES):
