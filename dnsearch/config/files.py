@@ -54,9 +54,9 @@ def load_study(path: Path | str) -> StudyConfig:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"{path}:", f"must be a readable study file: {reason}") from None
+    study = parse_study(text, source=str(path))
     if path.with_name("study.db").is_file():
         _require_as_recorded(path, text)
-    study = parse_study(text, source=str(path))
     if study.data.path is None or study.data.path.is_absolute():
         return study
     try:
