@@ -8,6 +8,7 @@
       DataError              an image file or folder cannot be used
       CheckpointError        weights cannot be read or do not fit the network
       RunError               a run's folder cannot be used: name, lock, changed study, no such run
+        DamagedError         a file in it was changed or damaged
       NothingFound           all was done, and no network came out of it: exit code 1
       KernelError            the C++ kernels cannot be compiled here; training does without
 
@@ -65,6 +66,10 @@ class CheckpointError(DnsearchError):
 
 class RunError(DnsearchError):
     """A run's folder cannot be used as asked: its name, its lock, or what is in it."""
+
+
+class DamagedError(RunError):
+    """A file of a run is not as dnsearch wrote it."""
 
 
 class MachineError(DnsearchError):

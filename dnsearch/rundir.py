@@ -1,7 +1,8 @@
-"""A run's folder: its name, its lock, the paths of its files, and writing files whole.
+"""A run's folder: its name, its lock, and the paths of its files.
 
 study.toml          the study as it was run
 study.db            Optuna's storage: the only place where scores are kept
+backups/N/study.db  its last backups; study-damaged-N.db is what one was put in the place of
 environment.json    versions, machine, devices
 data.json           the data set: name, classes, shape, numbers of images
 latency.json        networks by which latencies are predicted, where the study asks for latency
@@ -23,13 +24,9 @@ result.json and network/ in place of the report.
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
-import json
 import os
 import platform
 import re
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,63 +37,23 @@ from typing import Any, NamedTuple
 import filelock
 
 from dnsearch.errors import RunError, cannot_write, nearest
-from dnsearch.text import as_unicode
+from dnsearch.files import ASIDE, make_folder, read_json, write_json
 
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
+
+PAGE_SIGN = " \N{MIDDLE DOT} dnsearch</title>"
+"""What every page of dnsearch has at its beginning."""
+
+BACKUPS = "backups"
+"""In a run's folder, those of its storage (``search.backups``)."""
 
 TRAINING_FILE, RESULT_FILE, NETWORK_FOLDER = "training.json", "result.json", "network"
 """In the folder of a training of one network: what is trained, its result, and the network as an
 export."""
 
-_ASIDE = ".unfinished"  # left by a killed process; removed by the next one to lock the run
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGES = ("torch", "optuna", "numpy", "pandas", "plotly", "moocore", "fvcore")
-
-
-def make_folder(path: Path) -> None:
-    """Makes a folder and those above it where they are missing. Raises OSError.
-
-    ``Path.mkdir`` calls itself for each of those above, and so fails on a thousand of them.
-    """
-    missing = itertools.takewhile(lambda folder: not folder.is_dir(), (path, *path.parents))
-    for folder in reversed([*missing]):
-        try:
-            folder.mkdir(exist_ok=True)
-        except FileExistsError:
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yields a path to write to; at the end the file is synced and renamed to ``path``. After an
-    exception it is removed, and ``path`` stays as it was.
-
-    Raises RunError naming the file where it cannot be written, MachineError on a full disk.
-    """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_ASIDE}")
-    try:
-        make_folder(path.parent)
-        yield aside
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file in UTF-8, whole or not at all. Raises RunError."""
-    with atomic(path) as aside:
-        aside.write_text(as_unicode(text), encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON, whole or not at all. Raises RunError."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def confusion_file(weights: Path, images: str = "validation") -> Path:
@@ -234,19 +191,7 @@ class RunDir:
 
         Raises RunError naming the file where it is missing, damaged, or lacks a key.
         """
-        path = self.path / name
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RunError(f"{path}: cannot be read: {error.strerror}") from None
-        except ValueError as error:
-            raise RunError(f"{path}: must be valid JSON: {error}") from None
-        if not isinstance(value, dict):
-            raise RunError(f"{path}: must be a JSON object, got {type(value).__name__}")
-        for key in needed:
-            if key not in value:
-                raise RunError(f"{path}: must have the key {key!r}; was the file changed?")
-        return value
+        return read_json(self.path / name, *needed)
 
     def note_end(self, reason: str) -> None:
         """Writes why a sitting of the search has ended. Raises RunError."""
@@ -294,7 +239,7 @@ class RunDir:
         except OSError as error:
             raise cannot_write(self.path, error) from None
         try:
-            for leftover in self.path.rglob(f".*{_ASIDE}"):
+            for leftover in self.path.rglob(f".*{ASIDE}"):
                 leftover.unlink(missing_ok=True)
             holder = {"process": os.getpid(), "host": platform.node(), "since": _now()}
             write_json(self.path / "holder.json", holder)

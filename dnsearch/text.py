@@ -37,3 +37,8 @@ def as_unicode(text: str) -> str:
     """The text without what UTF-8 cannot hold: names of files, which a locale such as C gives by
     their bytes, as they are spelt in UTF-8, and ``\N{REPLACEMENT CHARACTER}`` for other bytes."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def as_cell(text: str) -> str:
+    """A text as a cell of a CSV file, which no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text

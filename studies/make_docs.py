@@ -16,12 +16,13 @@ import numpy as np
 from dnsearch.analysis.candidates import figures, finished
 from dnsearch.analysis.metrics import duration
 from dnsearch.cli import VERBS, cli
+from dnsearch.files import write_text
 from dnsearch.report.answer import answer
 from dnsearch.report.digest import digest
 from dnsearch.report.figure_files import framed
 from dnsearch.report.front import front_figure
 from dnsearch.report.series import front_series
-from dnsearch.rundir import RunDir, write_text
+from dnsearch.rundir import RunDir
 from dnsearch.search.results import Results, read_results
 
 ROOT = Path(__file__).parents[1]

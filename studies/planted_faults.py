@@ -742,6 +742,48 @@ FAULTS = (
         "for job in ())",
         "tests/search/test_faults.py -k chance",
     ),
+    Fault(
+        "parameters have no part in a trial's checksum",
+        "dnsearch/search/layout.py",
+        "used = study, trial.number, job, trial.params, allowed, dict(told)",
+        "used = study, trial.number, job, allowed, dict(told)",
+        "tests/search/test_backups.py -k edit",
+    ),
+    Fault(
+        "rows that belong to no trial are overlooked",
+        "dnsearch/search/database.py",
+        'connection.execute("PRAGMA foreign_key_check").fetchone()',
+        "None",
+        "tests/test_reliability.py -k study.db",
+    ),
+    Fault(
+        "torch's archives are read unchecked",
+        "dnsearch/training/trainer.py",
+        "        require_sound_zip(path)\n",
+        "",
+        "tests/test_reliability.py -k checkpoint",
+    ),
+    Fault(
+        "a damaged backup is restored",
+        "dnsearch/search/restore.py",
+        "if not _damage(RunDir(file.parent))",
+        "if file",
+        "tests/search/test_backups.py -k newest_backup_that",
+    ),
+    Fault(
+        "a newer storage is gone on with",
+        "dnsearch/search/database.py",
+        "if not 0 <= schema <= SCHEMA:",
+        "if schema < 0:",
+        "tests/search/test_backups.py -k newer_dnsearch",
+    ),
+    Fault(
+        "the user's own study is overwritten",
+        "dnsearch/search/session.py",
+        "        require_ours(run.study_file, SIGN)\n",
+        "        pass\n",
+        "tests/test_files.py -k own",
+    ),
 )
 
 

@@ -144,6 +144,10 @@ REFUSED = [
     ),
     ("[space]\ngrowth_rate = []", r"space.growth_rate must offer at least one choice, got \[\]"),
     ("[space]\ngrowth_rate = [4, 4]", r"space.growth_rate must not repeat a choice, got \[4, 4\]"),
+    (
+        "[space]\ngrowth_rate = 1979-05-27",
+        r"space.growth_rate must be an integer .* got datetime.*",
+    ),
     ("[space]\ngrowth_rate = 0", r"space.growth_rate must be an integer from 1 to 4096, got 0"),
     ("[space]\nbn_size = -1", r"space.bn_size must be an integer from 0 to 64, got -1"),
     ("[space]\nblock_config = []", r"space.block_config must give the depths of one or more .*"),

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from dnsearch.errors import RunError
-from dnsearch.rundir import RunDir, atomic, check_name, environment, write_json, write_text
+from dnsearch.files import atomic, write_json, write_text
+from dnsearch.rundir import RunDir, check_name, environment
 
 
 @pytest.mark.parametrize("name", ["a", "quickstart", "2026-11-23_x.y", "A" * 100])

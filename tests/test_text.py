@@ -2,7 +2,7 @@
 
 import os
 
-from dnsearch.rundir import write_text
+from dnsearch.files import write_text
 from dnsearch.text import as_unicode
 
 

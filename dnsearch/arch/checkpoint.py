@@ -24,7 +24,8 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.arch.presets import preset
 from dnsearch.arch.weights import Found, find_weights
-from dnsearch.errors import CheckpointError, ConfigError, DnsearchError
+from dnsearch.errors import CheckpointError, ConfigError, DamagedError, DnsearchError, RunError
+from dnsearch.files import read_json, require_as_listed, require_sound_zip
 from dnsearch.text import agreeing, counted
 
 Layer = Literal["stem", "classifier"]
@@ -51,6 +52,10 @@ def _read(path: Path) -> Found:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such weights file")
     try:
+        require_as_listed(path)
+    except DamagedError as error:
+        raise CheckpointError(str(error)) from None
+    try:
         return find_weights(_content(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
@@ -63,6 +68,7 @@ def _content(path: Path) -> Any:
         except Exception:  # half a dozen types, in words for programmers
             raise CheckpointError(f"{_UNREADABLE}; it is damaged or another kind of file") from None
     try:
+        require_sound_zip(path)
         with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that a file looks like TorchScript
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -166,16 +172,14 @@ def load_network(folder: Path | str) -> DenseNet:
 def read_config(path: Path) -> ArchConfig:
     """The architecture in a ``config.json``. Raises CheckpointError naming file and rule."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise CheckpointError("must be a JSON object of an architecture's fields")
+        values = read_json(path)
+        require_as_listed(path)
+    except RunError as error:
+        raise CheckpointError(str(error)) from None
+    try:
         return ArchConfig.from_dict(values)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
     except DnsearchError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except ValueError as error:
-        raise CheckpointError(f"{path}: must be valid JSON: {error}") from None
 
 
 def _named(

@@ -175,7 +175,9 @@ class SearchSpace:
         ratio, cap = chosen.pop("growth_ratio"), chosen.pop("bn_cap")
         if chosen["num_init_features"] == TWICE_GROWTH:
             growth = fields["growth_rate"]
-            chosen["num_init_features"] = 2 * (growth[0] if isinstance(growth, tuple) else growth)
+            first = growth[0] if isinstance(growth, tuple) else growth
+            # ArchConfig refuses a growth rate that is no number
+            chosen["num_init_features"] = 2 * first if isinstance(first, int) else 1
         arch = ArchConfig(
             **fields, **chosen, in_channels=self.in_channels, num_classes=self.num_classes
         )

@@ -21,6 +21,7 @@ from dnsearch.cli.networks import (
     whole_run,
 )
 from dnsearch.errors import ConfigError
+from dnsearch.files import read_json
 from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE, RunDir
 
 if TYPE_CHECKING:
@@ -173,14 +174,16 @@ def _measured_before(name: str) -> tuple[Tested | None, str | None]:
     folder = _network_folder(name)
     if folder is None:
         return None, None
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+    with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
         if (file := folder.parent / RESULT_FILE).is_file() and folder.name == NETWORK_FOLDER:
-            told = json.loads(file.read_text(encoding="utf-8"))
+            told = read_json(file)
             tested = told["test"] and Tested(
                 float(told["test"]["error"]), 1, int(told["epochs"]), "dnsearch train"
             )
             return tested, str(told["images"]["fingerprint"])
-        told = json.loads((folder / EXPORT_FILE).read_text(encoding="utf-8"))["weights"]
+        if not (folder / EXPORT_FILE).is_file():
+            return None, None
+        told = read_json(folder / EXPORT_FILE)["weights"]
         if told["test_error"] is not None:
             error, epochs = float(told["test_error"]), int(told["epochs"])
             return Tested(error, 1, epochs, "dnsearch confirm"), None

@@ -8,7 +8,7 @@ import click
 
 from dnsearch.config import AUTO_RUNGS, StudyConfig, TrainingConfig, to_toml
 from dnsearch.errors import RunError
-from dnsearch.rundir import write_text
+from dnsearch.files import write_text
 
 
 @click.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS, preset
 from dnsearch.config import StudyConfig
+from dnsearch.errors import RunError
+from dnsearch.files import read_json
 from dnsearch.rundir import RunDir
 
 if TYPE_CHECKING:
@@ -74,9 +75,8 @@ def _of_run(run: RunDir, read: Callable[[RunDir], Results], query: str = "") -> 
 
 def exported_shape(folder: Path) -> str | None:
     """The shape CxHxW of the images of the export in a folder, None where it is no export."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        text = (folder / "preprocessing.json").read_text(encoding="utf-8")
-        return "x".join(map(str, json.loads(text)["shape"]))
+    with contextlib.suppress(RunError, ValueError, KeyError, TypeError):
+        return "x".join(map(str, read_json(folder / "preprocessing.json")["shape"]))
     return None
 
 

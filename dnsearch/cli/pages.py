@@ -78,7 +78,7 @@ def write_page(
 def write_networks(scaling: Scaling, run: RunDir) -> list[Path]:
     """Writes the networks to train next as configs for `dnsearch train`; their paths. Raises
     RunError."""
-    from dnsearch.rundir import write_json
+    from dnsearch.files import write_json
 
     paths = [run.larger(each.times) for each in scaling.next]
     for path, each in zip(paths, scaling.next, strict=True):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.cli.completion import complete_network
-from dnsearch.rundir import NETWORK_FOLDER, RUNS, RunDir, atomic
-from dnsearch.text import as_unicode, counted
+from dnsearch.files import atomic
+from dnsearch.rundir import NETWORK_FOLDER, RUNS, RunDir
+from dnsearch.text import as_cell, as_unicode, counted
 
 if TYPE_CHECKING:
     from dnsearch.export.predictor import Prediction, Predictor
@@ -111,4 +112,5 @@ def _write(table: Path, found: Iterable[Prediction], classes: Sequence[str]) -> 
         for each in found:
             best = int(each.probabilities.argmax())
             shares = [f"{share:.6g}" for share in each.probabilities]
-            rows.writerow([as_unicode(str(each.picture)), classes[best], shares[best], *shares])
+            names = as_cell(as_unicode(str(each.picture))), as_cell(classes[best])
+            rows.writerow([*names, shares[best], *shares])

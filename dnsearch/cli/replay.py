@@ -14,7 +14,8 @@ from dnsearch.cli import last_json_option, print_json, quiet_option
 from dnsearch.cli.completion import complete_run
 from dnsearch.config.study import Sampler
 from dnsearch.errors import ConfigError, RunError, cannot_write, nearest
-from dnsearch.rundir import RUNS, RunDir, cpu_cores, make_folder
+from dnsearch.files import make_folder
+from dnsearch.rundir import RUNS, RunDir, cpu_cores
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -28,6 +28,7 @@ on part of them."""
 @click.option("--time", help="Time in all, such as 45m, for search.time.")
 @click.option("--scaling", is_flag=True, help="Train what `dnsearch scale` needs instead.")
 @click.option("--retry-failed", is_flag=True, help="Try candidates again whose training failed.")
+@click.option("--restore", is_flag=True, help="Put its backup in place of a damaged study.db.")
 @click.option("--workers", type=click.IntRange(min=1), help="For search.workers.")
 @click.option("--device", help="For search.device: auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -43,6 +44,7 @@ def command(
     workers: int | None,
     scaling: bool,
     retry_failed: bool,
+    restore: bool,
     device: str | None,
     to: Path,
     quiet: bool,
@@ -85,7 +87,7 @@ def command(
             display.show(progress)
             refresh(progress)
 
-        reason = search(config, run, opened, show, retry_failed=retry_failed)
+        reason = search(config, run, opened, show, retry_failed=retry_failed, restored=restore)
 
     from dnsearch.cli.summary import print_summary, require_found, search_record
     from dnsearch.search.answers import answers, change

@@ -150,7 +150,13 @@ def _trained(database: Path) -> tuple[int, float]:
             "SELECT value_json FROM study_user_attributes WHERE key = 'seconds' "
             f"AND study_id IN ({searches})"
         ).fetchall()
-    return count, max((float(json.loads(value)) for (value,) in noted), default=0.0)
+    seconds = (json.loads(value) for (value,) in noted)
+    return count, max((_seconds(each) for each in seconds), default=0.0)
+
+
+def _seconds(stored: Any) -> float:
+    """The time spent, as ``search.layout`` has it noted."""
+    return float(stored["value"] if isinstance(stored, Mapping) else stored)
 
 
 def _answer(run: RunDir) -> Answer | None:

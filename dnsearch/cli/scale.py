@@ -15,7 +15,8 @@ from dnsearch.cli import json_option, print_json
 from dnsearch.cli.completion import complete_run
 from dnsearch.cli.pages import place_for, write_networks, write_page
 from dnsearch.errors import ConfigError
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import RunDir
 from dnsearch.scaling import SIZES, TIMES
 
 if TYPE_CHECKING:

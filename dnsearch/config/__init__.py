@@ -2,16 +2,18 @@
 
 load_study(path), parse_study(text)   a study from its file or from text
 override(study, time=..., ...)        with other values of [search]
-to_toml(study)                        back to TOML
+to_toml(study), recorded(study)       back to TOML; with a checksum
 StudyConfig, DataConfig, ...          the study and its sections
 """
 
 from dnsearch.config.files import (
+    SIGN,
     changed_keys,
     differences,
     load_study,
     override,
     parse_study,
+    recorded,
     to_toml,
 )
 from dnsearch.config.study import (
@@ -36,6 +38,7 @@ __all__ = [
     "DESIGNS",
     "LONGER",
     "SCREENING",
+    "SIGN",
     "Aim",
     "DataConfig",
     "ErrorName",
@@ -52,5 +55,6 @@ __all__ = [
     "load_study",
     "override",
     "parse_study",
+    "recorded",
     "to_toml",
 ]

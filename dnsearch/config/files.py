@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections.abc import Collection, Mapping
@@ -12,6 +13,31 @@ from pydantic import ValidationError
 
 from dnsearch.config.study import SearchConfig, Section, StudyConfig
 from dnsearch.errors import ConfigError, nearest
+
+SIGN = "# What was run. SHA-256 of the lines below: "
+"""How the study file in a run's folder begins."""
+
+
+def recorded(study: StudyConfig) -> str:
+    """The study as TOML, for a run's folder, with a checksum in its first line."""
+    text = to_toml(study)
+    return f"{SIGN}{_checksum(text)}\n{text}"
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _require_as_recorded(path: Path, text: str) -> None:
+    """Raises ConfigError; the study of an older run has no checksum, but sections."""
+    first, _, rest = text.partition("\n")
+    if first.startswith(SIGN):
+        sound = first.removeprefix(SIGN) == _checksum(rest)
+    else:
+        sound = "\n[" in f"\n{text}"
+    if not sound:
+        hint = "restore it from a copy, or remove its first line if you changed it on purpose"
+        raise ConfigError(f"{path}:", "must be as its checksum has it", hint=hint)
 
 
 def load_study(path: Path | str) -> StudyConfig:
@@ -29,6 +55,8 @@ def load_study(path: Path | str) -> StudyConfig:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"{path}:", f"must be a readable study file: {reason}") from None
     study = parse_study(text, source=str(path))
+    if path.with_name("study.db").is_file():
+        _require_as_recorded(path, text)
     if study.data.path is None or study.data.path.is_absolute():
         return study
     try:

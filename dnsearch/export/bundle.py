@@ -13,8 +13,6 @@ manifest.json                    of every file its size and SHA-256, and what wa
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,9 +30,9 @@ from dnsearch.errors import RunError, cannot_write
 from dnsearch.export.check import TOLERANCE, Check, check
 from dnsearch.export.formats import ALWAYS, Format
 from dnsearch.export.preprocessing import Preprocessing
-from dnsearch.rundir import make_folder, write_json, write_text
+from dnsearch.files import MANIFEST, make_folder, read_json, sha256, write_json, write_text
 
-EXPORT_FILE, MANIFEST_FILE, README_FILE = "export.json", "manifest.json", "README.md"
+EXPORT_FILE, README_FILE = "export.json", "README.md"
 
 
 def write_bundle(
@@ -104,25 +102,29 @@ def _fill(
     folder: Path, model: DenseNet, images: Preprocessing, formats: Sequence[Format], readme: str
 ) -> None:
     """Writes these formats and the README, checks them, and writes the manifest of all files."""
+    path = folder / MANIFEST
+    before = read_json(path, "files")["files"] if path.is_file() else {}
+    path.unlink(missing_ok=True)  # it no longer lists what is there
     for form in formats:
         form.written(model, images, folder)
     usage = [form.usage(model.config, images) for form in formats]
     write_text(folder / README_FILE, "".join([readme, *usage]))
     checks = {form.file: check(form, folder, model, images) for form in formats}
-    _write_manifest(folder, model, images, checks)
+    _write_manifest(folder, model, images, checks, before)
 
 
 def _write_manifest(
-    folder: Path, model: DenseNet, images: Preprocessing, checks: Mapping[str, Check]
+    folder: Path,
+    model: DenseNet,
+    images: Preprocessing,
+    checks: Mapping[str, Check],
+    before: Mapping[str, Any],
 ) -> None:
-    path = folder / MANIFEST_FILE
-    before = json.loads(path.read_text("utf-8"))["files"] if path.is_file() else {}
-    path.unlink(missing_ok=True)
     found = {name: each._asdict() for name, each in checks.items()}
     files = {
         file.name: {
             "bytes": file.stat().st_size,
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "sha256": sha256(file),
             "check": found.get(file.name, before.get(file.name, {}).get("check")),
         }
         for file in sorted(folder.iterdir())
@@ -137,4 +139,4 @@ def _write_manifest(
         "written_by": {"dnsearch": __version__, "torch": torch.__version__},
         "files": files,
     }
-    write_json(path, manifest)
+    write_json(folder / MANIFEST, manifest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,8 +13,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dnsearch.data.formats.images import Decoded, Encoded, Options, decode
-from dnsearch.errors import CheckpointError
-from dnsearch.rundir import write_json
+from dnsearch.errors import CheckpointError, RunError
+from dnsearch.files import read_json, require_as_listed, write_json
 
 PREPROCESSING_FILE = "preprocessing.json"
 
@@ -53,10 +52,11 @@ class Preprocessing:
         """What ``write`` wrote there. Raises CheckpointError naming the file and what it lacks."""
         path = folder / PREPROCESSING_FILE
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
+            held = read_json(path)
+            require_as_listed(path)
             return cls.of(held, held.get("background", cls.background))
-        except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from None
+        except RunError as error:
+            raise CheckpointError(str(error)) from None
         except KeyError as error:
             raise CheckpointError(f"{path}: must have the key {error}") from None
         except (TypeError, ValueError, AttributeError) as error:

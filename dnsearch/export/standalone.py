@@ -17,7 +17,7 @@ from dnsearch.arch.checkpoint import WEIGHTS_FILE
 from dnsearch.arch.config import STEMS, ArchConfig
 from dnsearch.arch.plain import LEAST_CHANNELS_A_GROUP
 from dnsearch.export.preprocessing import Preprocessing
-from dnsearch.rundir import write_text
+from dnsearch.files import write_text
 
 NETWORK_FILE = "network.py"
 

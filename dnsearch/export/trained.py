@@ -20,7 +20,8 @@ from dnsearch.cost.formula import cost_of
 from dnsearch.data import check_test
 from dnsearch.export.bundle import scored_network, write_bundle
 from dnsearch.export.card import Card, ClassErrors, error_text
-from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE, RunDir, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE, RunDir
 from dnsearch.training.full import (
     FullTraining,
     Trained,

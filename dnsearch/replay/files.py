@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import parse_study, to_toml
-from dnsearch.errors import DnsearchError, RunError, nearest
+from dnsearch.errors import DamagedError, DnsearchError, RunError, nearest
+from dnsearch.files import atomic
 from dnsearch.replay.table import COLUMNS, Table
-from dnsearch.rundir import RunDir, atomic
+from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 
 BENCH = "bench:"
@@ -52,6 +56,7 @@ def write_table(table: Table, path: Path) -> None:
     }
     archs = [json.dumps(table.archs[key].to_dict()) for key in table.trainings["key"]]
     rows = pa.Table.from_pandas(table.trainings.assign(arch=archs), preserve_index=False)
+    about["checksum"] = _checksum(rows, about)
     with atomic(path) as aside:
         metadata = {"dnsearch": json.dumps(about, ensure_ascii=False)}
         pq.write_table(rows.replace_schema_metadata(metadata), aside, compression="zstd")
@@ -62,6 +67,9 @@ def load_table(path: Path) -> Table:
     try:
         rows = pq.read_table(path)
         about = json.loads((rows.schema.metadata or {})[b"dnsearch"])
+        checksum = about.pop("checksum", None)
+        if checksum not in (None, _checksum(rows, about)):
+            raise DamagedError(f"{path}: was changed or damaged, as its checksum tells")
         for name in ("shape", "rungs"):
             about[name] = tuple(about[name])
         study = parse_study(about.pop("study"), source=str(path))
@@ -75,8 +83,16 @@ def load_table(path: Path) -> Table:
         )
     except DnsearchError:
         raise
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
-        raise RunError(f"{path}: is no table that dnsearch wrote, or is damaged") from None
+    except (OSError, pa.ArrowException, ValueError, LookupError, TypeError, AttributeError):
+        raise DamagedError(f"{path}: is no table that dnsearch wrote, or is damaged") from None
+
+
+def _checksum(rows: pa.Table, about: Mapping[str, Any]) -> str:
+    """Of all that is read of a table."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(rows.column_names):
+        found.update(json.dumps([name, rows[name].to_pylist()]).encode())
+    return found.hexdigest()
 
 
 def _bench_folder() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dnsearch.files import write_text
 from dnsearch.report.comparison import (
     LETTERS,
     Titled,
@@ -22,7 +23,6 @@ from dnsearch.report.comparison_series import (
 )
 from dnsearch.report.html import render_template
 from dnsearch.report.parts import Picture
-from dnsearch.rundir import write_text
 from dnsearch.text import capitalised, counted, listed, sentence
 
 if TYPE_CHECKING:

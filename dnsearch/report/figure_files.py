@@ -12,12 +12,12 @@ import plotly.graph_objects as go
 import plotly.io
 
 from dnsearch.errors import ConfigError, DnsearchError, RunError, nearest
+from dnsearch.files import atomic
 from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.choices import choices_section
 from dnsearch.report.pictures import pictures
 from dnsearch.report.scaling import section as scaling_section
 from dnsearch.report.style import FONT
-from dnsearch.rundir import atomic
 
 if TYPE_CHECKING:
     from dnsearch.confirm.findings import Confirmed

@@ -21,6 +21,7 @@ from dnsearch.confirm.findings import Confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.data import had_test
 from dnsearch.errors import DnsearchError
+from dnsearch.files import require_ours, write_json, write_text
 from dnsearch.report.answer import answer, ends, export_command, split_batches, sure
 from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.choices import choices_section
@@ -37,8 +38,8 @@ from dnsearch.report.style import LOOKS
 from dnsearch.report.summary import plain, summary
 from dnsearch.report.table import candidate_table
 from dnsearch.report.words import WORDS
-from dnsearch.rundir import write_json, write_text
-from dnsearch.text import counted
+from dnsearch.rundir import PAGE_SIGN
+from dnsearch.text import as_cell, counted
 
 if TYPE_CHECKING:
     from dnsearch.scaling.study import Scaling
@@ -74,11 +75,12 @@ def write_report(
     is, where it goes on, which the page then says. Each file is replaced whole,
     so a reader never sees half of one. Raises RunError where that fails.
     """
+    page = folder / "report.html"
+    require_ours(page, PAGE_SIGN)
     found = digest(results, change)
     record = plain(confirmed_record(confirmed)) if confirmed else None
     write_json(folder / "summary.json", summary(found) | {"confirmed": record})
     write_text(folder / "candidates.csv", candidates_csv(found))
-    page = folder / "report.html"
     write_text(page, render(found, confirmed, scaling, under_way))
     return page
 
@@ -91,6 +93,7 @@ def candidates_csv(digest: Digest) -> str:
     ]
     for row in rows:
         row |= {name: json.dumps(row[name]) for name in ("class_errors", "curve", "zero_cost")}
+        row |= {name: as_cell(text) for name, text in row.items() if isinstance(text, str)}
     table = pd.DataFrame(rows, columns=[*COLUMNS, "front"])
     return table.to_csv(index=False, lineterminator="\n")
 

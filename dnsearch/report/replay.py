@@ -13,6 +13,7 @@ from dnsearch.analysis.metrics import METRICS, duration, format_value
 from dnsearch.analysis.pareto import Axis
 from dnsearch.analysis.reference import rules
 from dnsearch.config import to_toml
+from dnsearch.files import atomic, require_ours, write_text
 from dnsearch.replay.comparison import LEVEL, Comparison
 from dnsearch.replay.measures import AXES, LEVELS, NOBODY, TIE, Needed, compute_to
 from dnsearch.report.html import render_template
@@ -20,7 +21,7 @@ from dnsearch.report.parts import Cell, Picture, Row, Table
 from dnsearch.report.shares import share_figure
 from dnsearch.report.strategies import amount, ratio, verdict
 from dnsearch.report.style import stroke_of
-from dnsearch.rundir import atomic, write_text
+from dnsearch.rundir import PAGE_SIGN
 from dnsearch.text import counted
 
 UNREACHED, OVER = "∞", "> "
@@ -40,11 +41,12 @@ def write_replay(comparison: Comparison, folder: Path) -> Path:
 
     Each is replaced whole. Raises RunError where that fails.
     """
+    page = folder / "report.html"
+    require_ours(page, PAGE_SIGN)
     with atomic(folder / "trajectories.parquet") as aside:
         comparison.trajectories.to_parquet(aside, index=False)
     for name, frame in (("summary", summary(comparison)), ("replays", per_replay(comparison))):
         write_text(folder / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
-    page = folder / "report.html"
     write_text(page, render(comparison))
     return page
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dnsearch.errors import DnsearchError, RunError
+from dnsearch.errors import DamagedError, DnsearchError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.scaling import Size
 from dnsearch.scaling.latency import with_latencies
@@ -91,18 +91,19 @@ def _again(
 def _asked(run: RunDir) -> Asked | None:
     """None where ``dnsearch scale`` was not asked. Raises RunError for a file that is not its."""
     path = run.path / FILE
-    try:
-        return Asked.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not path.is_file():
         return None
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    again = f"type dnsearch scale {run.name} to write it again"
+    try:
+        return Asked.model_validate(run.read_json(FILE))
+    except DamagedError as error:
+        raise RunError(f"{error}; {again}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise RunError(
             f"{path} is not a record of dnsearch scale: {where}{': ' * bool(where)}{first['msg']}; "
-            f"type dnsearch scale {run.name} to write it again"
+            f"{again}"
         ) from None
 
 

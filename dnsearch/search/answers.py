@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from dnsearch.analysis.candidates import Basis, Candidate, finished
 from dnsearch.analysis.picks import LEAST_ERROR
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import RunDir
 from dnsearch.search.results import Results
 
 

@@ -13,8 +13,13 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.exc import DatabaseError
 
-from dnsearch.errors import MachineError, RunError
+from dnsearch.errors import DamagedError, MachineError, RunError, one_line
+from dnsearch.rundir import BACKUPS
 from dnsearch.search.layout import FAILED_BEFORE, SCORE
+
+SCHEMA = 2
+"""What a run's storage holds, and how (``search.layout``); SQLite's user_version. Raised by
+whatever changes it, so that no version takes it for what it is not. 0 is a storage of before."""
 
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
@@ -23,18 +28,77 @@ def open_storage(file: Path, read_only: bool) -> RDBStorage:
     """A file that is only read need not be writable, and neither must its folder; one that is
     written is created where it is missing or empty.
 
-    Raises SQLAlchemy's and Optuna's errors for a file that is no storage, and RuntimeError for the
-    storage of another version of Optuna.
+    Raises RunError for a file that is damaged, no storage, or one of a newer version.
     """
-    if read_only:
-        _roll_back(file)
-    connect = partial(_connect, file, "ro" if read_only else "rwc")
-    # The URL only says which kind of database it is: in one, '?', '%' and '{' have other meanings.
-    return RDBStorage(
-        "sqlite:///study.db",
-        engine_kwargs={"creator": connect},
-        skip_table_creation=read_only,
-    )
+    with guarded(file):
+        if read_only:
+            _roll_back(file)
+        if read_only or (file.is_file() and file.stat().st_size):
+            _require_whole(file)
+        creator = partial(connect, file, "ro" if read_only else "rwc")
+        try:
+            # The URL only says which kind of database it is: in one, '?', '%' and '{' have other
+            # meanings.
+            return RDBStorage(
+                "sqlite:///study.db",
+                engine_kwargs={"creator": creator},
+                skip_table_creation=read_only,
+            )
+        except RuntimeError as error:  # written by another version of Optuna
+            raise RunError(f"{file}: cannot be used as Optuna storage: {error}") from None
+        except (AssertionError, LookupError, TypeError, ValueError) as error:
+            raise damaged(file, f"cannot be used as Optuna storage: {one_line(error)}") from None
+
+
+def schema_of(file: Path) -> int:
+    """The schema of a storage. Raises RunError where that is newer than ``SCHEMA``, or the file no
+    storage."""
+    with guarded(file), contextlib.closing(connect(file, "ro")) as connection:
+        (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    if not 0 <= schema <= SCHEMA:
+        raise RunError(
+            f"{file}: was written by a newer dnsearch (schema {schema}, this one knows {SCHEMA}); "
+            "update dnsearch"
+        )
+    return schema
+
+
+def mark_schema(file: Path) -> None:
+    """Notes that a storage is of today's schema."""
+    with guarded(file), contextlib.closing(connect(file, "rw")) as connection, connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _require_whole(file: Path) -> None:
+    with contextlib.closing(connect(file, "ro")) as connection:
+        wrong = what_is_damaged(connection)
+    if wrong:
+        raise damaged(file, wrong)
+    schema_of(file)
+
+
+def what_is_damaged(connection: sqlite3.Connection) -> str:
+    """What SQLite finds wrong: damaged pages, or rows that belong to none; empty where nothing
+    is."""
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if found != "ok":
+        return " ".join(found.split())
+    orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
+    return f"lacks a row that one of {orphan[0]} belongs to" if orphan else ""
+
+
+def backups(file: Path) -> list[Path]:
+    """The backups of a run's storage, the newest first (``search.backups``)."""
+    found = (file.parent / BACKUPS).glob(f"*/{file.name}")
+    numbered = [each for each in found if each.parent.name.isdecimal()]
+    return sorted(numbered, key=lambda each: -int(each.parent.name))
+
+
+def damaged(file: Path, what: str) -> DamagedError:
+    """What to raise for a storage that was changed or damaged; names its newest backup."""
+    kept = backups(file)
+    hint = f"; its newest backup is {kept[0]}, which dnsearch run --restore takes" if kept else ""
+    return DamagedError(f"{file}: {what}; the file was changed or damaged{hint}")
 
 
 @contextlib.contextmanager
@@ -43,12 +107,12 @@ def guarded(path: Path) -> Iterator[None]:
     that names it."""
     try:
         yield
-    except (DatabaseError, StorageInternalError, sqlite3.Error) as error:
+    except (DatabaseError, StorageInternalError, sqlite3.Error, UnicodeDecodeError) as error:
         cause = error.__cause__ if isinstance(error, StorageInternalError) else error
         reason = str(getattr(cause, "orig", cause)).splitlines()[0]
         if any(sign in reason for sign in _MACHINES):
             raise MachineError(f"{path}: cannot be written: {reason}") from None
-        raise RunError(f"{path}: cannot be used as Optuna storage: {reason}") from None
+        raise damaged(path, f"cannot be used as Optuna storage: {reason}") from None
 
 
 _MACHINES = "disk is full", "disk I/O error"
@@ -62,11 +126,8 @@ def readable(path: Path) -> Iterator[None]:
     try:
         with guarded(path):
             yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise RunError(
-            f"{path}: holds what cannot be read ({type(error).__name__}: {error}); the file was "
-            "changed or damaged, or another version wrote it"
-        ) from None
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise damaged(path, f"holds what cannot be read ({one_line(error)})") from None
 
 
 def set_failures_aside(file: Path, studies: Sequence[str]) -> None:
@@ -76,7 +137,7 @@ def set_failures_aside(file: Path, studies: Sequence[str]) -> None:
     Raises RunError where the file is no storage, and MachineError on a full disk.
     """
     names = ", ".join("?" * len(studies))
-    with guarded(file), contextlib.closing(_connect(file, "rw")) as connection, connection:
+    with guarded(file), contextlib.closing(connect(file, "rw")) as connection, connection:
         connection.execute(
             "UPDATE trial_user_attributes SET key = ? WHERE key = ? AND trial_id IN "
             "(SELECT trial_id FROM trials JOIN studies USING (study_id) "
@@ -85,7 +146,13 @@ def set_failures_aside(file: Path, studies: Sequence[str]) -> None:
         )
 
 
-def _connect(file: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
+def connect(file: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
+    """SQLite's own connection to a storage. Raises RunError for a link that would be written
+    through."""
+    if mode != "ro" and file.is_symlink():
+        raise RunError(
+            f"{file}: is a link to {file.resolve()}; a run writes only into its own folder"
+        )
     address = f"{file.resolve().as_uri()}?mode={mode}"
     return sqlite3.connect(address, timeout=LOCK_SECONDS, uri=True, check_same_thread=False)
 
@@ -96,6 +163,6 @@ def _roll_back(file: Path) -> None:
     if file.with_name(f"{file.name}-journal").exists():
         with (
             contextlib.suppress(sqlite3.Error),
-            contextlib.closing(_connect(file, "rw")) as connection,
+            contextlib.closing(connect(file, "rw")) as connection,
         ):
             connection.execute("SELECT name FROM sqlite_master").fetchone()

@@ -9,7 +9,6 @@ the same as one without.
 from __future__ import annotations
 
 import contextlib
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from dnsearch.arrays import Floats
 from dnsearch.errors import DnsearchError
-from dnsearch.rundir import atomic
+from dnsearch.files import atomic, require_sound_zip
 
 _MOST = np.iinfo(np.int16).max
 
@@ -59,10 +58,11 @@ class Draws:
     def read(cls, path: Path, checksum: str) -> Draws | None:
         """None where there is no such file, or it was made from anything else, or is damaged."""
         try:
+            require_sound_zip(path)
             with np.load(path) as file:
                 if str(file["checksum"]) != checksum:
                     return None
                 step, seed_noise = float(file["step"]), float(file["seed_noise"])
                 return cls(file["centre"], step, file["distance"], seed_noise)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except Exception:  # half a dozen types, of NumPy, zipfile and zlib
             return None

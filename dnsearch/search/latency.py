@@ -23,8 +23,9 @@ from dnsearch.cachedir import cache_root
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays, cost_of
 from dnsearch.cost.latency import LEAST, HeldOut, LatencyModel, Setting
-from dnsearch.errors import ConfigError, RunError
-from dnsearch.rundir import RunDir, environment, write_json
+from dnsearch.errors import ConfigError, DnsearchError, RunError
+from dnsearch.files import read_json, write_json
+from dnsearch.rundir import RunDir, environment
 from dnsearch.search.devices import Plan
 from dnsearch.search.feasible import sampled
 
@@ -132,9 +133,8 @@ def kept_table(setting: Setting, device: str) -> LatencyTable:
     is damaged."""
     empty = LatencyTable(setting, _machine(device))
     try:
-        told = json.loads(_table_file(empty).read_text(encoding="utf-8"))
-        return LatencyTable.read(told)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        return LatencyTable.read(read_json(_table_file(empty)))
+    except (DnsearchError, OSError, RuntimeError, ValueError, KeyError, TypeError):
         return empty
 
 

@@ -24,19 +24,14 @@ from dnsearch.search.design import (
 )
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
 from dnsearch.search.feasible import sampled
+from dnsearch.search.layout import DUPLICATE, NOT_RECORDED, OVER_LIMIT
 from dnsearch.search.parameters import RUNG, suggest
 from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.by_name import fixed_sampler, sampler_for
 from dnsearch.search.samplers.history import History
 from dnsearch.search.samplers.known_cost import MOST_KEPT
 from dnsearch.search.samplers.shapes import GoodShapes
-from dnsearch.search.store import (
-    DUPLICATE,
-    NOT_RECORDED,
-    OVER_LIMIT,
-    StudyStore,
-    counts_for_nothing,
-)
+from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
 MOST_REJECTED = 5

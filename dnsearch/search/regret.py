@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from dnsearch.analysis.regret import Regret
 from dnsearch.arch.space import MOST_ENUMERATED, Points, SearchSpace
 from dnsearch.arrays import Floats, Indices
 from dnsearch.errors import DnsearchError
-from dnsearch.rundir import write_json
+from dnsearch.files import read_json, write_json
 from dnsearch.search.evaluators.base import SEARCH
 from dnsearch.search.feasible import CostModel, feasible_points, identities, sampled
 from dnsearch.search.predictions import LEAST, SETTINGS, draws_of_own_runs, errors_outside
@@ -233,18 +232,18 @@ def look_ahead(
     found = Regret.of(errors.regret(key), probability)
     if file:
         with contextlib.suppress(DnsearchError):  # a full disk, or a folder that is only read
-            write_json(file, {"checksum": checksum, **found._asdict()})
+            write_json(file, {"made_from": checksum, **found._asdict()})
     return found
 
 
 def _read(file: Path, checksum: str) -> Regret | None:
     """None where there is no such file, or it was made from anything else, or is damaged."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        if told.pop("checksum") != checksum:
+        told = read_json(file)
+        if told.pop("made_from") != checksum:
             return None
         return Regret(**{name: float(value) for name, value in told.items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (DnsearchError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from dnsearch.analysis.baseline import baseline
 from dnsearch.analysis.reference import reference_point
-from dnsearch.config import StudyConfig, changed_keys, load_study, to_toml
+from dnsearch.config import SIGN, StudyConfig, changed_keys, load_study, recorded
 from dnsearch.data import PreparedData
 from dnsearch.errors import RunError
-from dnsearch.rundir import RunDir, environment, write_json, write_text
+from dnsearch.files import require_ours, write_json, write_text
+from dnsearch.rundir import PAGE_SIGN, RunDir, environment
 from dnsearch.search.database import set_failures_aside
 from dnsearch.search.devices import Plan
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
@@ -22,6 +23,7 @@ from dnsearch.search.latency import latency_setting
 from dnsearch.search.outset import Outset
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
+from dnsearch.search.restore import restore
 from dnsearch.search.stopping import stopping_rule
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.weights import Keeper
@@ -85,9 +87,11 @@ def search(
     show: Callable[[Progress], None],
     make_evaluator: MakeEvaluator = local_workers,
     retry_failed: bool = False,
+    restored: bool = False,
 ) -> str:
     """Searches, or goes on searching, until a budget is spent; returns why it ended.
-    ``retry_failed``: candidates whose training failed before are tried again, first.
+    ``retry_failed``: candidates whose training failed before are tried again, first. ``restored``:
+    a damaged storage is first replaced by its newest backup.
 
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
@@ -107,6 +111,7 @@ def search(
         aim=study.objectives.aim,
     )
     with run.lock():
+        told = (restore(run),) if restored else ()
         _require_same_study(run, study, data, plan)
         _record(run, outset)  # before the storage: what has one has all of these
         if retry_failed and run.database.is_file():
@@ -121,7 +126,7 @@ def search(
             images = effective_images(study.objectives.error, validation)
             enough = stopping_rule(store, problem, study.search, images)
             engine = Engine(store, proposer, evaluator, problem, study.search, enough=enough)
-            notes = (*data.notes, *plan.notes(), *plan.compile_kernels(study.training))
+            notes = (*told, *data.notes, *plan.notes(), *plan.compile_kernels(study.training))
             notes = (*notes, *outset.latency_notes())
             records = tuple(store.records())
             counts = outset.space.size, len(outset.points)
@@ -150,7 +155,9 @@ def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, pla
     """Raises RunError where the folder holds results that this sitting's would not go with."""
     if run.training_file.is_file():
         raise RunError(f"{run.path}: holds the training of one network; choose another --name")
+    require_ours(run.report, PAGE_SIGN)
     if not run.database.is_file():
+        require_ours(run.study_file, SIGN)
         return
     if not run.study_file.is_file():
         raise RunError(
@@ -187,7 +194,7 @@ def require_same_images(run: RunDir, data: PreparedData) -> None:
 def _record(run: RunDir, outset: Outset) -> None:
     """Writes what is run, on what, and where."""
     study, plan = outset.study, outset.plan
-    write_text(run.study_file, to_toml(study))
+    write_text(run.study_file, recorded(study))
     write_json(run.path / "data.json", outset.data.describe())
     if outset.latencies is not None:
         write_json(run.latency_file, outset.latencies.record())

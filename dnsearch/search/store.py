@@ -23,33 +23,45 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
-from dnsearch.search.database import guarded, open_storage, readable
-from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Job
+from dnsearch.search.backups import Backups
+from dnsearch.search.database import (
+    SCHEMA,
+    damaged,
+    guarded,
+    mark_schema,
+    open_storage,
+    readable,
+    schema_of,
+)
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH, STUDIES, Job
 from dnsearch.search.layout import (
     FAILED_BEFORE,
+    INTERRUPTED,
     JOB,
+    REJECTED,
+    REJECTED_AS,
     SCORE,
-    is_unchanged,
+    SECONDS,
+    damage,
+    expected_end,
     job_attribute,
     job_of,
+    noted,
+    read_noted,
     score_attribute,
     score_told,
+    sealed,
 )
 from dnsearch.search.parameters import RUNG
+from dnsearch.search.upgrade import upgrade
 from dnsearch.training.score import Score
 
 LEAST_FOR_IMPORTANCE = 10
-DUPLICATE, OVER_LIMIT, NOT_RECORDED = "duplicate", "over limit", "not recorded"
-_REJECTED = {
-    DUPLICATE: TrialState.FAIL,
-    OVER_LIMIT: TrialState.PRUNED,
-    NOT_RECORDED: TrialState.FAIL,
-}
 _TRAINED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 
 
@@ -85,14 +97,35 @@ class StudyStore:
     ) -> None:
         self.path = run.database if run else Path("memory")
         self._objectives, self._read_only = tuple(objectives), read_only
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with self.guarded():
-            try:
-                self._storage = open_storage(run.database, read_only) if run else InMemoryStorage()
-            except RuntimeError as error:  # written by another version of Optuna
-                raise RunError(f"{self.path}: cannot be used as Optuna storage: {error}") from None
+        optuna.logging.set_verbosity(optuna.logging.ERROR)  # damage is told in one line
+        self._storage, self._backups = self._opened(run)
+        self._schema = schema_of(run.database) if run else None
+        self._require_known_studies()
         self.logs = {name: self.log(name) for name in names}
         self._clock = self.logs[names[0]].study
+
+    def _opened(self, run: RunDir | None) -> tuple[BaseStorage, Backups | None]:
+        """Its storage, of today's schema where it may be written. Only then it has backups."""
+        if run is None:
+            return InMemoryStorage(), None
+        if self._read_only:
+            return open_storage(run.database, read_only=True), None
+        backups = Backups(run)
+        if not run.database.is_file() or not run.database.stat().st_size:
+            storage = open_storage(run.database, read_only=False)
+            mark_schema(run.database)
+            return storage, backups
+        if schema_of(run.database) < SCHEMA:
+            backups.take()
+            upgrade(run.database)
+        return open_storage(run.database, read_only=False), backups
+
+    def _require_known_studies(self) -> None:
+        with readable(self.path):
+            names = optuna.get_all_study_names(self._storage)
+        for name in names:
+            if name not in STUDIES:
+                raise damaged(self.path, f"holds the study {name!r}, which is none of dnsearch's")
 
     def guarded(self) -> contextlib.AbstractContextManager[None]:
         """Turns the errors of a damaged file or a full disk into a RunError that names it."""
@@ -105,21 +138,28 @@ class StudyStore:
                 study = optuna.load_study(study_name=name, storage=self._storage)
             else:
                 storage = InMemoryStorage() if self._read_only else self._storage
-                directions = [optuna.study.StudyDirection.MINIMIZE] * len(self._objectives)
+                directions = [StudyDirection.MINIMIZE] * len(self._objectives)
                 study = optuna.create_study(study_name=name, storage=storage, directions=directions)
+                study.set_user_attr(SECONDS, noted(name, 0.0))
             if study.metric_names is None and not self._read_only:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                     study.set_metric_names(list(self._objectives))
-            return TrialLog(study, self.path)
+            if any(each != StudyDirection.MINIMIZE for each in study.directions):
+                raise damaged(self.path, f"has to minimise all values of the study {name!r}")
+            return TrialLog(study, self.path, self._schema)
 
     @property
     def seconds(self) -> float:
         """Time spent so far, over all sittings: what was noted last, or the end of the training
         that finished last where that is later."""
         with readable(self.path):
-            noted = float(self._clock.user_attrs.get("seconds", 0.0))
-        return max([noted, *(record.finished_after for record in self.records())])
+            is_old = self._schema is not None and self._schema < SCHEMA
+            stored = self._clock.user_attrs.get(SECONDS)
+            if stored is None and not is_old and self.asked():
+                raise damaged(self.path, "lacks the time spent")
+            spent = 0.0 if stored is None else read_noted(self._clock.study_name, stored, is_old)
+        return max([spent, *(record.finished_after for record in self.records())])
 
     def set_aside(self) -> list[Job]:
         """The trainings that failed, and whose candidates got another chance since."""
@@ -127,7 +167,7 @@ class StudyStore:
 
     def note_seconds(self, seconds: float) -> None:
         """Stores the time spent so far."""
-        self._clock.set_user_attr("seconds", seconds)
+        self._clock.set_user_attr(SECONDS, noted(self._clock.study_name, seconds))
 
     def asked(self) -> int:
         """Trials asked so far, interrupted ones aside. Every seed derives from this count, so that
@@ -137,10 +177,21 @@ class StudyStore:
     def recover(self) -> None:
         """Settles trials that a killed coordinator left open; for the holder of the run's lock.
 
-        One that already carries its score is told, any other is closed and counts for nothing.
+        One that already carries its score is told, any other is closed and counts for nothing. The
+        file is then backed up. Raises RunError where anything in it is damaged.
         """
+        self.require_sound()
         for log in self.logs.values():
             log.recover()
+        if self._backups:
+            self._backups.take()
+
+    def require_sound(self) -> None:
+        """Raises RunError where any trial is damaged or missing, also of the other studies."""
+        with readable(self.path):
+            names = optuna.get_all_study_names(self._storage)
+        for name in names:
+            self.log(name).records()
 
     def accept(self, trial: Trial, job: Job) -> None:
         """Notes in the job's study what is about to be trained."""
@@ -158,6 +209,8 @@ class StudyStore:
         training failed or stopped at a lower rung."""
         told = score_attribute(score, values, constraints, finished_after)
         self.logs[job.study].tell(job.trial, told)
+        if self._backups:
+            self._backups.take_where_due()
         return _record(job, told)
 
     def records(self) -> list[Record]:
@@ -171,10 +224,12 @@ class StudyStore:
 
 
 class TrialLog:
-    """The trials of one Optuna study, ``study``, in the storage at ``path``."""
+    """The trials of one Optuna study, ``study``, in the storage at ``path``, of this schema; None
+    for one in memory, which nothing can damage."""
 
-    def __init__(self, study: optuna.Study, path: Path) -> None:
-        self.study, self.path = study, path
+    def __init__(self, study: optuna.Study, path: Path, schema: int | None = None) -> None:
+        self.study, self.path, self.schema = study, path, schema
+        self._sound: set[int] = set()
         self._open: dict[int, Trial] = {}
         self._read: dict[int, Record] = {}
 
@@ -192,7 +247,7 @@ class TrialLog:
         that an interruption does not start the count anew."""
         count = 0
         for trial in reversed(self.trials()):
-            if "rejected" in trial.user_attrs:
+            if REJECTED in trial.user_attrs:
                 count += 1
             elif not is_interrupted(trial):
                 break
@@ -201,16 +256,19 @@ class TrialLog:
     def last_rejected(self) -> dict[str, Any]:
         """The parameters of the proposal turned down last; there must be one."""
         trials = reversed(self.trials())
-        return next(trial.params for trial in trials if "rejected" in trial.user_attrs)
+        return next(trial.params for trial in trials if REJECTED in trial.user_attrs)
 
     def recover(self) -> None:
         """See ``StudyStore``."""
         for trial in self.trials(TrialState.RUNNING):
+            reason = trial.user_attrs.get(REJECTED)
             if SCORE in trial.user_attrs:
                 self._close(trial.number, self._told(trial))
+            elif reason:
+                self.study.tell(trial.number, state=REJECTED_AS[reason])
             else:
-                reason = trial.user_attrs.get("rejected", "")
-                self.study.tell(trial.number, state=_REJECTED.get(reason, TrialState.FAIL))
+                Trial(self.study, trial._trial_id).set_user_attr(INTERRUPTED, True)
+                self.study.tell(trial.number, state=TrialState.FAIL)
 
     def accept(self, trial: Trial, job: Job) -> None:
         """Notes what is about to be trained."""
@@ -220,23 +278,21 @@ class TrialLog:
     def reject(self, trial: Trial, reason: str) -> None:
         """Closes a trial that will not be trained: a ``DUPLICATE``, one ``OVER_LIMIT``, or, in a
         replay, ``NOT_RECORDED``."""
-        trial.set_user_attr("rejected", reason)
-        self.study.tell(trial, state=_REJECTED[reason])
+        trial.set_user_attr(REJECTED, reason)
+        self.study.tell(trial, state=REJECTED_AS[reason])
 
     def tell(self, number: int, told: Mapping[str, Any]) -> None:
         """Stores what ``layout.score_attribute`` made of a score."""
         trial = self._open.pop(number)
         for name, value in told["constraints"].items():
             trial.set_constraint(name, value)  # before the score: whoever finds that finds these
-        trial.set_user_attr(SCORE, told)
+        name, job = self.study.study_name, trial.user_attrs[JOB]
+        trial.set_user_attr(SCORE, sealed(told, trial, name, job))
         self._close(number, told)
 
     def _close(self, number: int, told: Mapping[str, Any]) -> None:
-        if told["values"] is not None:
-            self.study.tell(number, told["values"])
-        else:
-            failed = told["score"]["failure"] is not None
-            self.study.tell(number, state=TrialState.FAIL if failed else TrialState.PRUNED)
+        state, values = expected_end(told)
+        self.study.tell(number, values, None if values else state)
 
     def set_aside(self) -> list[Job]:
         """The trainings that failed, and whose candidates got another chance since."""
@@ -247,6 +303,7 @@ class TrialLog:
 
     def records(self) -> list[Record]:
         """All its trainings by their trials' numbers. Raises RunError as ``StudyStore`` does."""
+        self._require_sound()
         trained = [trial for trial in self.trials(*_TRAINED) if SCORE in trial.user_attrs]
         for trial in trained:
             if trial.number not in self._read:  # a finished trial never changes
@@ -256,13 +313,26 @@ class TrialLog:
         return [self._read[trial.number] for trial in trained]
 
     def _told(self, trial: FrozenTrial) -> Mapping[str, Any]:
-        told = score_told(trial) if is_unchanged(trial) else None
-        if told is None:
-            raise RunError(
-                f"{self.path}: the score of trial {trial.number} does not match its checksum; "
-                "the file was changed or damaged"
-            )
+        told = score_told(trial)
+        assert told is not None  # it is sound
         return told
+
+    def _require_sound(self) -> None:
+        """Raises RunError where a trial is damaged or missing."""
+        if self.schema is None:
+            return
+        trials, name = self.trials(), self.study.study_name
+        with readable(self.path):
+            for place, trial in enumerate(trials):
+                if trial.number != place:
+                    raise damaged(self.path, f"lacks trial {place} of the study {name!r}")
+                if trial.number in self._sound:
+                    continue
+                wrong = damage(trial, name, self.schema < SCHEMA)
+                if wrong:
+                    raise damaged(self.path, wrong)
+                if trial.state.is_finished():  # and never changes
+                    self._sound.add(trial.number)
 
     def importance(self) -> dict[str, dict[str, float]]:
         """By objective, the share of its variance that each dimension explains (PED-ANOVA,
@@ -293,10 +363,10 @@ def _record(job: Job, told: Mapping[str, Any]) -> Record:
 
 def is_interrupted(trial: FrozenTrial) -> bool:
     """Whether its coordinator was killed, so that it counts for nothing."""
-    known = trial.user_attrs.keys() & {SCORE, "rejected"}
+    known = trial.user_attrs.keys() & {SCORE, REJECTED}
     return trial.state == TrialState.FAIL and not known
 
 
 def counts_for_nothing(trial: FrozenTrial) -> bool:
     """Whether a sampler should overlook it: interrupted, or turned down before training."""
-    return is_interrupted(trial) or "rejected" in trial.user_attrs
+    return is_interrupted(trial) or REJECTED in trial.user_attrs

@@ -14,7 +14,8 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, differences
 from dnsearch.data import DeviceData, PreparedData, SplitCheck, check_test, prepare_test
 from dnsearch.errors import RunError
-from dnsearch.rundir import RunDir, environment, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import RunDir, environment
 from dnsearch.training.device import is_out_of_memory, set_up
 from dnsearch.training.measured import Measured
 from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint, Score

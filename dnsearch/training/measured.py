@@ -6,6 +6,8 @@ Imports no torch: a trainer brings the answers here once, after its pass over th
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from dnsearch.arrays import Floats, Ints
 from dnsearch.config import ErrorName
-from dnsearch.rundir import atomic
+from dnsearch.files import atomic
 
 MOST_CLASSES = 1000
 """With more classes nothing is kept by class, so that stored trials and matrices stay small."""
@@ -77,18 +79,25 @@ def confusion_of(labels: Ints, predicted: Ints, classes: int) -> np.ndarray:
 
 
 def write_confusion(found: Measured, path: Path) -> None:
-    """Writes the confusion matrix as .npy, whole or not at all; nothing where there is none. Raises
-    RunError."""
+    """Writes the confusion matrix as .npy, whole or not at all; nothing where there is none. Behind
+    what NumPy reads stands its SHA-256. Raises RunError."""
     if found.confusion is None:
         return
     with atomic(path) as aside, aside.open("wb") as file:
-        np.save(file, found.confusion)
+        content = io.BytesIO()
+        np.save(content, found.confusion)
+        file.write(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
 
 
 def read_confusion(path: Path) -> np.ndarray | None:
     """A matrix that ``write_confusion`` wrote; None where there is none that can be read."""
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        return np.load(path, allow_pickle=False)
+    with contextlib.suppress(Exception):  # half a dozen types, of NumPy and of Python's parser
+        content = path.read_bytes()
+        file = io.BytesIO(content)
+        found = np.load(file, allow_pickle=False)
+        array, checksum = content[: file.tell()], content[file.tell() :]
+        if checksum in (b"", hashlib.sha256(array).digest()):  # older ones have none
+            return found
     return None
 
 

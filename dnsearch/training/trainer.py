@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dnsearch import rundir
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import ErrorName, TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
 from dnsearch.errors import CheckpointError, MachineError
+from dnsearch.files import atomic, require_sound_zip
+from dnsearch.rundir import confusion_file
 from dnsearch.seeds import epoch_seed, weights_seed
 from dnsearch.training.captured import Captured, Record, cuda_graph
 from dnsearch.training.device import is_out_of_memory, release_memory, uses_bf16
@@ -303,7 +304,7 @@ class Trainer:
         if self.checkpoint is None:
             return
         if self.epoch == self.recipe.rungs[-1] and self.measured is not None:
-            write_confusion(self.measured, rundir.confusion_file(self.checkpoint))
+            write_confusion(self.measured, confusion_file(self.checkpoint))
         self.averaged.copy_counters()
         state = {
             **self._identity(),
@@ -314,7 +315,7 @@ class Trainer:
             "curve": [asdict(point) for point in self.curve],
             "spent": asdict(self._spent),
         }
-        with rundir.atomic(self.checkpoint) as aside:
+        with atomic(self.checkpoint) as aside:
             try:
                 torch.save(state, aside)
             except RuntimeError as error:  # what torch raises on a full disk
@@ -338,6 +339,7 @@ class Trainer:
 
 def _read(path: Path, device: torch.device) -> Mapping[str, Any]:
     try:
+        require_sound_zip(path)
         return torch.load(path, map_location=device, weights_only=True)
     except Exception:  # torch raises half a dozen types, in programmers' terms
         raise CheckpointError(f"{path}: cannot be read as a checkpoint; remove it") from None

@@ -35,7 +35,8 @@ from families import published
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import load_study
 from dnsearch.cost.formula import cost_of
-from dnsearch.rundir import RESULT_FILE, RunDir, write_json, write_text
+from dnsearch.files import write_json, write_text
+from dnsearch.rundir import RESULT_FILE, RunDir
 from dnsearch.search.evaluators import mps
 from dnsearch.search.results import read_results
 

@@ -13,7 +13,8 @@ from dnsearch.arch import DenseNet
 from dnsearch.arch.checkpoint import save_network
 from dnsearch.arch.presets import PRESETS
 from dnsearch.cost.formula import cost_of
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from tests.invented_runs import STUDY, invent
 

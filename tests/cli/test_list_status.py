@@ -17,9 +17,10 @@ import pytest
 
 from dnsearch.analysis import metrics, picks
 from dnsearch.cli import compare, runs
-from dnsearch.config import parse_study
+from dnsearch.config import load_study, parse_study, to_toml
 from dnsearch.export import bundle
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import RunDir
 from dnsearch.search.engine import INTERRUPTED
 from dnsearch.search.evaluators.base import SEARCH, Job
 from dnsearch.search.results import read_results
@@ -38,7 +39,7 @@ def made(tmp_path_factory) -> Path:
     invent("done", reports)
     killed = invent("killed", reports, trials=4, report=False)
     killed.ended_file.unlink()
-    study = killed.study_file.read_text().replace("trials = 4", "trials = 10")
+    study = to_toml(load_study(killed.study_file)).replace("trials = 4", "trials = 10")
     killed.study_file.write_text(study)
     return reports
 

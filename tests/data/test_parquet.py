@@ -100,6 +100,14 @@ def test_damaged_pages(tmp_path, table):
         source_of(path).read("train", None)
 
 
+def test_a_column_whose_name_is_no_utf_8(tmp_path, table):
+    path = tmp_path / "x.parquet"
+    pq.write_table(table[0].rename_columns(["image", "labél"]), path)
+    path.write_bytes(path.read_bytes().replace("labél".encode(), b"lab\xf0\x28l"))
+    with pytest.raises(DataError, match=r"x\.parquet: must be a readable Parquet file"):
+        source_of(path).read("train", None)
+
+
 def test_no_rows(tmp_path, table):
     pq.write_table(table[0].slice(0, 0), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"x\.parquet: must hold images, has no rows"):

@@ -14,10 +14,10 @@ from dnsearch.arch import ArchConfig
 from dnsearch.config import StudyConfig, load_study, to_toml
 from dnsearch.cost.formula import cost_of
 from dnsearch.errors import RunError
+from dnsearch.files import write_json, write_text
 from dnsearch.replay import files
 from dnsearch.replay.files import load_table, read_table, write_table
 from dnsearch.replay.table import FIGURES, Table
-from dnsearch.rundir import write_json, write_text
 from dnsearch.search.results import Results
 from dnsearch.training.score import CurvePoint, Score
 from tests.fakes import FakeEvaluator

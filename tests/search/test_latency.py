@@ -13,7 +13,8 @@ from dnsearch.config import LimitsConfig, parse_study
 from dnsearch.cost.formula import cost_of
 from dnsearch.cost.latency import GUESS, LatencyModel, Setting, work
 from dnsearch.errors import RunError, SpaceError
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import RunDir
 from dnsearch.search.devices import Plan
 from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.latency import (

@@ -10,9 +10,10 @@ from dataclasses import replace
 import pytest
 
 from dnsearch.analysis.candidates import State, figures
-from dnsearch.config import parse_study
+from dnsearch.config import load_study, parse_study, to_toml
+from dnsearch.files import write_json
 from dnsearch.report.digest import digest
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from dnsearch.training.score import CurvePoint
@@ -103,7 +104,7 @@ def test_standard_errors_of_scores_that_have_none(searched, tmp_path):
     assert first.error_se == pytest.approx((first.error * (1 - first.error) / images) ** 0.5)
     assert first.error_name == "validation error"
     study = tmp_path / "run" / "study.toml"
-    study.write_text(study.read_text().replace('error = "top1"', 'error = "balanced"'))
+    study.write_text(to_toml(load_study(study)).replace('"top1"', '"balanced"'))
     (first, *_) = read_results(RunDir(tmp_path / "run")).measured
     assert math.isnan(first.error_se)
     assert first.error_name == "balanced validation error"
@@ -128,7 +129,7 @@ def test_a_balanced_error_is_as_sure_as_its_rarest_classes_allow(searched, tmp_p
     write_json(run.path / "data.json", facts)
     plain = read_results(run)
     run.study_file.write_text(
-        run.study_file.read_text().replace('error = "top1"', 'error = "balanced"')
+        to_toml(load_study(run.study_file)).replace('error = "top1"', 'error = "balanced"')
     )
     balanced = read_results(run)
     assert plain.effective_images == 3998

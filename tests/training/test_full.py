@@ -13,7 +13,8 @@ from dnsearch.arch import PRESETS, ArchConfig
 from dnsearch.config import DataConfig, StudyConfig, TrainingConfig
 from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, RunError
-from dnsearch.rundir import RunDir, write_json
+from dnsearch.files import write_json
+from dnsearch.rundir import RunDir
 from dnsearch.training import full
 from dnsearch.training.full import (
     FullTraining,

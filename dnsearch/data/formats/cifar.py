@@ -163,7 +163,8 @@ def _load(where: Path, content: bytes) -> Any:
     except DataError as error:
         raise DataError(f"{where}: {error}") from None
     except Exception as error:  # a damaged pickle raises almost anything
-        raise DataError(f"{where}: must be a whole pickle: {error}") from None
+        reason = " ".join(str(error).split())
+        raise DataError(f"{where}: must be a whole pickle: {reason}") from None
 
 
 class ArrayUnpickler(pickle.Unpickler):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zipfile
-import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -62,7 +61,7 @@ def _names(path: Path) -> set[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: must be a readable .npz file: {error}") from None
 
 
@@ -79,5 +78,6 @@ def _read_array(path: Path, name: str) -> np.ndarray:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return archive[name]
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: array {name!r} must be readable: {error}") from None
+    except Exception as error:  # half a dozen types, of NumPy, zipfile and zlib
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: array {name!r} must be readable: {reason}") from None

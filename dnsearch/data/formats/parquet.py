@@ -132,7 +132,11 @@ def _read_split(
     if not found.values.size:
         raise DataError(f"{where}: must hold images, has no rows")
     options = Options(size, config.background, config.skip_bad)
-    pictures = read_pictures(chain.from_iterable(t.read_pictures() for t in tables), options)
+    encoded = chain.from_iterable(table.read_pictures() for table in tables)
+    first = next(encoded, None)
+    if first is None:
+        raise DataError(f"{where}: must be a readable Parquet file: has labels, but no pictures")
+    pictures = read_pictures(chain([first], encoded), options)
     labels = found.values[np.flatnonzero(pictures.kept)]
     read = checked_split(where, pictures.images, labels, found.names)
     note = tables[0].columns.note
@@ -215,6 +219,6 @@ def _readable(path: Path) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: must be a readable Parquet file: {reason}") from None

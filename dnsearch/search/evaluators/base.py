@@ -10,6 +10,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.training.score import Score
 
 SEARCH, REFERENCES, CONFIRM, RATES = "search", "references", "confirm", "rates"
+STUDIES = SEARCH, REFERENCES, CONFIRM, RATES
 """Names of the Optuna studies that a run may hold; see ``search.store``."""
 
 

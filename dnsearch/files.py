@@ -1,0 +1,185 @@
+"""Files of ours: written whole or not at all, and read only as they were written.
+
+JSON that dnsearch writes ends with ``schema``, the number of its layout, and ``checksum``, the
+SHA-256 of all else. Who changes such a file on purpose removes both; older files have none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dnsearch.errors import DamagedError, RunError, cannot_write
+from dnsearch.text import as_unicode
+
+ASIDE = ".unfinished"
+"""How what a killed process was writing ends; removed by the next one to lock the run."""
+
+SCHEMA = 1
+"""Of our JSON files: raised when what older versions read in them comes to mean something else."""
+
+MOST_BYTES = 256 * 2**20
+"""Of a JSON file."""
+
+MANIFEST = "manifest.json"
+"""Lists the files beside it with their SHA-256."""
+
+_SCHEMA, _CHECKSUM = "schema", "checksum"
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it where they are missing. Raises OSError.
+
+    ``Path.mkdir`` calls itself for each of those above, and so fails on a thousand of them.
+    """
+    missing = itertools.takewhile(lambda folder: not folder.is_dir(), (path, *path.parents))
+    for folder in reversed([*missing]):
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a path to write to; at the end the file is synced and renamed to ``path``. After an
+    exception it is removed, and ``path`` stays as it was.
+
+    Raises RunError naming the file where it cannot be written, MachineError on a full disk.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{ASIDE}")
+    try:
+        make_folder(path.parent)
+        yield aside
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all. Raises RunError."""
+    with atomic(path) as aside:
+        aside.write_text(as_unicode(text), encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes an object as indented JSON, with schema and checksum, whole or not at all. Raises
+    RunError."""
+    told = json.loads(as_unicode(json.dumps({**value, _SCHEMA: SCHEMA}, ensure_ascii=False)))
+    text = json.dumps(told | {_CHECKSUM: _checksum(told)}, indent=2, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path, *needed: str) -> dict[str, Any]:
+    """The object in a JSON file, which has at least these keys, without schema and checksum.
+
+    Raises RunError naming the file where it is missing, damaged, of a newer version, or lacks a
+    key.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise DamagedError(f"{path}: must have at most {MOST_BYTES >> 20} MB")
+        value = json.loads(content.decode("utf-8"))
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{path}: must be valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise DamagedError(f"{path}: must be a JSON object, got {type(value).__name__}")
+    _require_as_written(path, value)
+    for key in needed:
+        if key not in value:
+            raise DamagedError(f"{path}: must have the key {key!r}; was the file changed?")
+    return value
+
+
+def _require_as_written(path: Path, value: dict[str, Any]) -> None:
+    """Takes schema and checksum out of what was read; older files have neither."""
+    if not {_SCHEMA, _CHECKSUM} & value.keys():
+        return
+    if value.pop(_CHECKSUM, None) != _checksum(value):
+        raise DamagedError(
+            f"{path}: was changed or damaged, as its checksum tells; restore it from a copy, or "
+            f"remove its {_SCHEMA!r} and {_CHECKSUM!r} if you changed it on purpose"
+        )
+    schema = value.pop(_SCHEMA, SCHEMA)
+    if schema > SCHEMA:
+        raise RunError(
+            f"{path}: was written by a newer dnsearch (schema {schema}, this one knows {SCHEMA}); "
+            "update dnsearch"
+        )
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    """Of a JSON object, whatever its layout and the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_as_listed(path: Path) -> None:
+    """Raises DamagedError where the manifest beside a file lists it with another SHA-256; a file
+    without one is taken as it is. Raises OSError where it cannot be read."""
+    manifest = path.with_name(MANIFEST)
+    if not manifest.is_file():
+        return
+    try:
+        files = read_json(manifest).get("files")
+    except DamagedError:
+        if b"dnsearch" not in manifest.read_bytes():
+            return  # somebody else's
+        raise
+    listed = files.get(path.name) if isinstance(files, dict) else None
+    if isinstance(listed, dict) and listed.get("sha256", "") not in ("", sha256(path)):
+        raise DamagedError(
+            f"{path}: was changed or damaged, as {manifest.name} beside it tells; restore it from "
+            "a copy, or remove the manifest if you changed it on purpose"
+        )
+
+
+def require_sound_zip(path: Path) -> None:
+    """Raises ValueError where a ZIP archive, as torch and NumPy write them, holds a part that does
+    not match its CRC-32, which torch itself does not look at."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"{damaged} does not match its CRC-32")
+
+
+def require_ours(path: Path, sign: str) -> None:
+    """Raises RunError where a file about to be replaced does not have this sign in its first 4 kB,
+    so that it is somebody's own."""
+    try:
+        with path.open("rb") as file:
+            ours = sign.encode() in file.read(4096)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    if not ours:
+        raise RunError(
+            f"{path}: is not dnsearch's and would be overwritten; move it, or choose another name "
+            "or folder"
+        )
