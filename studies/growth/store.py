@@ -38,6 +38,7 @@ from dnsearch.training.score import CurvePoint, Score
 
 SIZES = 300, 1000, 2000, 3000
 RUNGS, TELLS = (1, 3, 9), 10
+TRIAL = "trial_id, number, study_id, state, datetime_start, datetime_complete"
 WHEN = "2026-01-01 00:00:00.000000"
 SPACE = SearchSpace(growth_rate=tuple(range(4, 33)), block_config=(tuple(range(1, 9)),) * 3)
 
@@ -94,7 +95,7 @@ def filled(watch: Watch, folder: str, count: int) -> None:
         attributes += [(trial, JOB, json.dumps(job)), (trial, SCORE, json.dumps(told))]
     with contextlib.closing(sqlite3.connect(run.database)) as database, database:
         for table, columns, rows in (
-            ("trials", "trial_id, number, study_id, state, datetime_start, datetime_complete", trials),
+            ("trials", TRIAL, trials),
             ("trial_params", "trial_id, param_name, param_value, distribution_json", params),
             ("trial_values", "trial_id, objective, value, value_type", values),
             ("trial_user_attributes", "trial_id, key, value_json", attributes),
