@@ -165,7 +165,7 @@ class Feasible:
         work = len(pool) * len(surrogates[0].rows) ** 2
         weighing = surrogates[: max(1, int(MOST_WORK / work))]
         own = np.array(pool.places(trained), np.intp)
-        to_beat = [np.exp(each.predict(pool.features[own])[0].min()) for each in weighing]
+        to_beat = [np.exp(each.mean(pool.features[own]).min()) for each in weighing]
 
         def promise(of: Pool) -> Floats:
             found = [
