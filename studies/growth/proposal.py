@@ -1,12 +1,15 @@
 """What one proposal of known-cost costs: by finished trials, and by the number of costs.
 
 50,000 points; trials to rungs of 1, 3 and 9 epochs on an invented error surface.
-Hyper-parameters are fitted before; a proposal comes after one more trial, as in a search.
+Hyper-parameters are fitted before; what is proposed is trained, as in a search.
 
     OMP_NUM_THREADS=1 python studies/growth/proposal.py
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from growth import Watch, exponent, fresh, line
@@ -44,14 +47,18 @@ def proposed(watch: Watch, count: int, costs: tuple[str, ...], tops: bool) -> st
     points = points.take(np.sort(rng.permutation(len(points))[:POINTS]))
     model = CostModel((3, 32, 32))
     sampler = KnownCostSampler(space, model, costs, rungs=RUNGS, points=points)
-    chosen = rng.choice(POINTS, count + PROPOSALS, replace=False)
-    outcomes = [outcome(sampler, at, int(place), tops) for at, place in enumerate(chosen)]
-    sampler.choose(outcomes[:count])
+    chosen = rng.choice(POINTS, count, replace=False)
+    outcomes = [
+        outcome(model, at, sampler.pool.points.values(int(place)), tops)
+        for at, place in enumerate(chosen)
+    ]
+    sampler.choose(outcomes)
     found = []
-    for more in range(1, PROPOSALS + 1):
+    for at in range(count, count + PROPOSALS):
         with watch:
-            values = sampler.choose(outcomes[: count + more])
-        found.append(f"{space.config(values).key[:6]}:{values['rung']}")
+            values = sampler.choose(outcomes)
+        found.append(space.config(values).key[:6])
+        outcomes.append(outcome(model, at, values, tops=True))
     return " ".join(found)
 
 
@@ -62,12 +69,11 @@ def space_of() -> SearchSpace:
     )
 
 
-def outcome(sampler: KnownCostSampler, number: int, place: int, tops: bool) -> Outcome:
+def outcome(model: CostModel, number: int, values: Mapping[str, Any], tops: bool) -> Outcome:
     """A training of one point: a power law of its cost, with the luck of its shape and seed."""
-    pool, rng = sampler.pool, np.random.default_rng([7, number])
-    values = pool.points.values(place)
-    params = {name: values[name] for name in distributions(sampler.space)}
-    base = -0.2 * np.log(pool.macs[place] / 1e6) - 1.0
+    space, rng = space_of(), np.random.default_rng([7, number])
+    params = {name: values[name] for name in distributions(space)}
+    base = -0.2 * np.log(model.cost(space.config(values)).macs / 1e6) - 1.0
     errors = {rung: np.exp(base + 0.5 / rung + rng.normal(0, 0.05)) for rung in RUNGS}
     rung = RUNGS[number % 3] if number % 4 == 0 and not tops else RUNGS[-1]
     signals = {r: {"error": e, "loss": 3 * e, "train_loss": 3 * e} for r, e in errors.items()}
