@@ -784,6 +784,41 @@ FAULTS = (
         "        pass\n",
         "tests/test_files.py -k own",
     ),
+    Fault(
+        "boxes of a large space are cut off where a limit passes through them",
+        "dnsearch/search/boxes.py",
+        "found.append(boxes.take(possible & done))",
+        "found.append(boxes.take(inside & done))",
+        "tests/search/test_feasible.py -k boxes",
+    ),
+    Fault(
+        "bottlenecks are bounded as if no cap bound them",
+        "dnsearch/search/boxes.py",
+        "if low and self.space.bn_cap != (0.0,):",
+        "if low and self.space.bn_cap == (0.0,):",
+        "tests/search/test_feasible.py -k box",
+    ),
+    Fault(
+        "a sample of a large space is counted as if all of it met the limits",
+        "dnsearch/search/boxes.py",
+        "count = float(volumes[list(parts)] @ shares)",
+        "count = float(volumes.sum())",
+        "tests/search/test_feasible.py -k sample",
+    ),
+    Fault(
+        "a factor goes on growing from the rows of another",
+        "dnsearch/search/samplers/growing.py",
+        "known = kept and kept <= lasting and",
+        "known = kept and kept <= lasting or",
+        "tests/search/samplers/test_surrogate.py -k grows",
+    ),
+    Fault(
+        "errors to beat overlap where several points may be",
+        "dnsearch/search/samplers/acquisition.py",
+        "better = np.maximum(front[:place, 1:], costs)",
+        "better = np.maximum(front[:0, 1:], costs)",
+        "tests/search/samplers/test_acquisition.py",
+    ),
 )
 
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from dnsearch.arch.config import ArchArrays, ArchConfig, transition_width
 from dnsearch.errors import ConfigError
 
-MOST_ENUMERATED = 10_000_000
-"""Spaces of up to this many points are listed in full; larger ones are sampled."""
+MOST_ENUMERATED = 3_000_000
+"""Spaces of up to this many points are listed in full, which takes 3 s."""
 
 TWICE_GROWTH = "2x growth"
 """The paper's choice of initial features for its BC networks: twice the growth rate."""
@@ -291,8 +291,8 @@ class Points:
                 total += np.abs(digit - choices.index(values[name])) / (len(choices) - 1)
         return total
 
-    def arrays(self) -> ArchArrays:
-        """The architectures of all points."""
+    def arrays(self, capped: bool = True) -> ArchArrays:
+        """The architectures of all points; without ``capped`` as if no ``bn_cap`` were set."""
         space, digits = self.space, dict(zip(self.space.dimensions, self.digits.T, strict=True))
         columns = {
             name: np.array(choices, dtype=_dtype(choices))[digits[name]]
@@ -316,7 +316,7 @@ class Points:
             stages = np.cumsum(np.pad(pools, ((0, 0), (1, 0))), axis=1)
             growth = scaled_growth(growth, ratio[:, None], stages, space.growth_divisor)
         sizes, cap = by_block("bn_size"), columns.pop("bn_cap")
-        if space.bn_cap != (0.0,):
+        if capped and space.bn_cap != (0.0,):
             channels = _widths(initial, depths, growth, columns["compression"])
             sizes = capped_bottleneck(sizes, growth, channels, cap[:, None])
         return ArchArrays(

@@ -58,7 +58,8 @@ def _record(found: Check) -> dict[str, Any]:
         "baseline": vars(found.baseline),
         "difference": found.difference,
         "steps": found.steps,
-        "networks": len(outset.points),
+        "networks": round(outset.within.count),
+        "networks_estimated": not outset.within.exact,
         "space": outset.space.size,
         "cheapest": _point_record(found.cheapest),
         "dearest": _point_record(found.dearest),
@@ -106,10 +107,12 @@ def _lines(found: Check) -> Iterator[tuple[str, str]]:
     yield "rungs:", f"{rungs}, of {study.training.batch_size} images each"
     yield (
         "space:",
-        f"{counted(len(outset.points), 'network')} within the limits, of {outset.space.size:,}",
+        f"{outset.within.number} network{'s' * (len(outset.points) != 1)} within the limits, of "
+        f"{outset.space.size:,}",
     )
-    yield "smallest:", _point(found.cheapest)
-    yield "largest:", _point(found.dearest)
+    drawn = "" if outset.within.exact else f" (of {len(outset.points):,} that were drawn)"
+    yield "smallest:", f"{_point(found.cheapest)}{drawn}"
+    yield "largest:", f"{_point(found.dearest)}{drawn}"
     if found.seconds is None:
         yield "time:", "unknown: the memory here does not suffice to train a network"
         return

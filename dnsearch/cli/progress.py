@@ -76,7 +76,7 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     again = f", going on from {opened.done} finished" if opened.done else ""
     notes = "".join(f"\nnote: {note}" for note in opened.notes)
     return (
-        f"{name}: {opened.feasible:,} DenseNets within the limits (of {opened.space_size:,}), "
+        f"{name}: {opened.feasible} DenseNets within the limits (of {opened.space_size:,}), "
         f"{study.search.sampler}, {workers}{again}\n"
         f"{opened.data.name}: {images['train']:,} training and {images['validation']:,} "
         f"validation images, {channels}x{height}x{width}; {epochs}{notes}"

@@ -14,11 +14,15 @@ from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
 from dnsearch.rundir import RUNS, RunDir
+from dnsearch.text import counted
 
 BUNDLED = "quickstart"
 SCALING_TRIALS = 72
 """Three rounds of ``search.design.scaling``: 24 networks, each trained twice on all images and once
 on part of them."""
+
+MANY = 500
+"""Training runs of which the report takes so long that a line says what is being done."""
 
 
 @click.command()
@@ -94,6 +98,9 @@ def command(
     from dnsearch.search.results import read_results
 
     results = read_results(run)
+    if len(results.measured) >= MANY and not (quiet or as_json):
+        runs = counted(len(results.measured), "training run")
+        click.echo(f"working out what {runs} say, for the report ...", err=True)
     changed = change(results, answers(run))
     write_page(results, run)
     if as_json:

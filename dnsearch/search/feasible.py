@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.kernels import Kernels
-from dnsearch.arch.space import TWICE_GROWTH, Points, SearchSpace
+from dnsearch.arch.space import MOST_ENUMERATED, TWICE_GROWTH, Points, SearchSpace
 from dnsearch.arrays import Floats
 from dnsearch.config import LimitsConfig, StudyConfig
 from dnsearch.cost.formula import BYTES_FP32, Cost, CostArrays, cost_of, costs
 from dnsearch.cost.latency import GUESSED, LatencyModel
 from dnsearch.errors import ConfigError, SpaceError
+from dnsearch.search.boxes import Drawn, Order, boxes_within, corners, points_within
 from dnsearch.search.design import thinned
 
 CHUNK = 200_000  # points costed at a time, to bound memory
+
+MOST_DRAWN = 400_000
+"""Points of a space that is too large to be enumerated: all within the limits if they are no more,
+else a sample."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,16 @@ class CostModel:
 def feasible_points(
     space: SearchSpace, model: CostModel, rng: np.random.Generator
 ) -> tuple[Points, CostArrays]:
-    """The points of the space that meet the limits, and their costs.
+    """The points of the space that meet the limits, and their costs; of a large one a sample, see
+    ``within_limits``, which raises what this does."""
+    found = within_limits(space, model, rng)
+    return found.points, found.costs
+
+
+def within_limits(space: SearchSpace, model: CostModel, rng: np.random.Generator) -> Drawn:
+    """The points of the space that meet the limits, and how many there are; of spaces of more than
+    ``MOST_ENUMERATED`` points with over ``MOST_DRAWN`` within the limits a sample, evenly over log
+    MACs.
 
     Raises ConfigError for images that are too small, SpaceError where no point meets the limits.
     """
@@ -121,6 +135,15 @@ def feasible_points(
         shallowest.require_size(*model.shape[1:])
     except ConfigError as error:
         raise error.within("space.block_config or data.image_size:") from None
+    enumerable = space.size <= MOST_ENUMERATED
+    found = _enumerated(space, model, rng) if enumerable else _drawn(space, model, rng)
+    single = ~_twins(found.points)
+    points, costs = found.points.take(single), found.costs.take(single)
+    count = len(points) if found.exact else found.count * float(single.mean())
+    return found._replace(points=points, costs=costs, count=count)
+
+
+def _enumerated(space: SearchSpace, model: CostModel, rng: np.random.Generator) -> Drawn:
     kept: list[Points] = []
     known: list[CostArrays] = []
     least: dict[str, int] = {}
@@ -136,8 +159,27 @@ def feasible_points(
     points, cost = Points.joined(kept), CostArrays.joined(known)
     if not len(points):
         raise SpaceError(_nothing_fits(model, least))
-    twins = _twins(points)
-    return points.take(~twins), cost.take(~twins)
+    return Drawn(points, cost, len(points), exact=True, looked=space.size)
+
+
+def _drawn(space: SearchSpace, model: CostModel, rng: np.random.Generator) -> Drawn:
+    def fits(archs: ArchArrays) -> tuple[NDArray[np.bool_], CostArrays]:
+        cost = model.of_archs(archs)
+        return _fits(archs, cost, model), cost
+
+    order = Order(space)
+    boxes = boxes_within(order, fits)
+    found = points_within(order, boxes, fits, MOST_DRAWN, rng) if len(boxes) else None
+    if found is not None and len(found.points):
+        return found
+    cheapest = model.of_archs(order.bounding(corners(order), low=True))
+    least = {name: int(getattr(cheapest, name).min()) for name in model.bounds}
+    if found is None or found.exact:
+        raise SpaceError(_nothing_fits(model, least, is_bound=space.bn_cap != (0.0,)))
+    raise SpaceError(
+        f"none of the {found.looked:,} points that were drawn from a space of {space.size:.3g} "
+        "meets all limits; raise one of them or offer smaller choices in [space]"
+    )
 
 
 def _of_all_sizes(space: SearchSpace) -> Iterator[ArchConfig]:
@@ -245,12 +287,14 @@ def require_within_limits(start: list[ArchConfig], model: CostModel) -> None:
                 raise ConfigError(field, rule, getattr(model.cost(arch), name))
 
 
-def _nothing_fits(model: CostModel, least: Mapping[str, int]) -> str:
-    """``least``: of each cost that has a limit, over the whole space."""
+def _nothing_fits(model: CostModel, least: Mapping[str, int], is_bound: bool = False) -> str:
+    """``least``: of each cost that has a limit, over the whole space; ``is_bound``: a cost that
+    none is below, and perhaps none has."""
     for name, bound in model.bounds.items():
         if least[name] > bound:
+            smallest = "all have at least" if is_bound else "the smallest has"
             return (
-                f"no point of the space has {name} <= {bound:.4g}; the smallest has "
+                f"no point of the space has {name} <= {bound:.4g}; {smallest} "
                 f"{least[name]:.4g}; raise limits.max_{name} or offer smaller choices in [space]"
             )
     if model.latency_bound_ms is not None:

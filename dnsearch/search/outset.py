@@ -12,9 +12,10 @@ from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays
 from dnsearch.data import PreparedData, check_test, is_cheap_to_check, prepare
 from dnsearch.rundir import RunDir
+from dnsearch.search.boxes import Drawn
 from dnsearch.search.design import require_span
 from dnsearch.search.devices import Plan, plan_workers
-from dnsearch.search.feasible import CostModel, feasible_points, require_within_limits
+from dnsearch.search.feasible import CostModel, require_within_limits, within_limits
 from dnsearch.search.latency import LatencyTable, table_to_begin_with
 from dnsearch.seeds import derived_seed
 
@@ -23,8 +24,9 @@ from dnsearch.seeds import derived_seed
 class Outset:
     """A study on its images and on this machine; rungs that were left open are sized in ``study``.
 
-    start: the designs of ``search.start``. points, costs: the architectures within the limits, and
-    what each costs. latencies: by which latencies are predicted; None where none are asked for.
+    start: the designs of ``search.start``. within: the architectures within the limits, or a sample
+    of them, and what each costs. latencies: by which latencies are predicted; None where none are
+    asked for.
     """
 
     study: StudyConfig
@@ -33,8 +35,7 @@ class Outset:
     space: SearchSpace
     start: list[ArchConfig]
     model: CostModel
-    points: Points
-    costs: CostArrays
+    within: Drawn
     latencies: LatencyTable | None = None
 
     @classmethod
@@ -55,12 +56,23 @@ class Outset:
         model = CostModel.of(study, data.shape, saved, latencies and latencies.model)
         require_within_limits(start, model)
         rng = np.random.default_rng(derived_seed(study.search.seed))
-        points, costs = feasible_points(space, model, rng)
+        within = within_limits(space, model, rng)
+        costs = within.costs
         if study.search.workers is None:
             plan = plan.within_memory(int(costs.train_bytes.max()))
         if study.search.sampler == "scaling":
             require_span(costs.macs)
-        return cls(study, data, plan, space, start, model, points, costs, latencies)
+        return cls(study, data, plan, space, start, model, within, latencies)
+
+    @property
+    def points(self) -> Points:
+        """Architectures within the limits."""
+        return self.within.points
+
+    @property
+    def costs(self) -> CostArrays:
+        """What each of the points costs."""
+        return self.within.costs
 
     def latency_notes(self) -> list[str]:
         """How latencies are predicted, and which networks are left out for it."""

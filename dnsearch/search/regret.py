@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -34,7 +36,7 @@ from dnsearch.search.predictions import LEAST, SETTINGS, draws_of_own_runs, erro
 from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.acquisition import expected_improvement
 from dnsearch.search.samplers.blas import one_thread
-from dnsearch.search.samplers.covariance import JITTER
+from dnsearch.search.samplers.covariance import JITTER, Parameters, Rows
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.hyperparameters import sample
 from dnsearch.search.samplers.learner import Learner
@@ -80,6 +82,23 @@ class Errors(NamedTuple):
     def regret(self, key: str) -> Floats:
         """Draws (s,) of the regret of the trained network with this key."""
         return self.draws[:, self.keys.index(key)] - self.draws.min(axis=1)
+
+
+@dataclass(frozen=True)
+class Surrogates:
+    """Of log error, by so many ``settings`` of the hyper-parameters; each is made when it is asked
+    for, since it holds the square of its rows."""
+
+    rows: Rows
+    settings: tuple[Parameters, ...]
+
+    def __iter__(self) -> Iterator[Surrogate]:
+        return (Surrogate(self.rows, each) for each in self.settings)
+
+    @property
+    def seed_noise(self) -> float:
+        """The standard deviation that one seed adds to log error."""
+        return math.sqrt(np.mean([each.noise[0] ** 2 for each in self.settings]))
 
 
 class Feasible:
@@ -140,31 +159,31 @@ class Feasible:
         inside, untried = np.split(np.maximum(draws - HALF / self.images, 0.0), [len(best)], axis=1)
         space = Points.at(self.pool.points.space, [each.params for each in full.values()])
         others = errors_outside(records, self.rungs, {arch.key for arch in space})
-        noise = math.sqrt(np.mean([each.parameters.noise[0] ** 2 for each in surrogates]))
-        outside = draws_of_own_runs(others.values(), noise, self.images, rng)[: len(draws)]
+        outside = draws_of_own_runs(others.values(), surrogates.seed_noise, self.images, rng)[
+            : len(draws)
+        ]
         keys = (*(arch.key for arch in best.points), *others)
         return Errors(keys, np.hstack([inside, outside, untried]))
 
     def surrogates(
         self, done: Sequence[Outcome], rng: np.random.Generator, settings: int
-    ) -> list[Surrogate]:
-        """Of log error, by so many ``settings`` of the hyper-parameters, drawn from what these
-        trainings say of them."""
+    ) -> Surrogates:
+        """By so many ``settings`` of the hyper-parameters, drawn from what these trainings say of
+        them."""
         rows = self.learner.error_rows(done)
-        drawn = sample(rows, rng, len(self.rungs), settings)
-        return [Surrogate(rows, setting) for setting in drawn]
+        return Surrogates(rows, tuple(sample(rows, rng, len(self.rungs), settings)))
 
     def _most_promising(
-        self, surrogates: Sequence[Surrogate], trained: Sequence[Params], barred: Sequence[Params]
+        self, surrogates: Surrogates, trained: Sequence[Params], barred: Sequence[Params]
     ) -> tuple[Pool, Pool]:
         """Of the ``trained`` points, and of those that are neither trained nor ``barred``, those
         whose error is expected to be least, or may be: by their expected improvement on the least
         expected error of the trained ones."""
         pool = self._with([*trained, *barred])
-        work = len(pool) * len(surrogates[0].rows) ** 2
-        weighing = surrogates[: max(1, int(MOST_WORK / work))]
+        work = len(pool) * len(surrogates.rows) ** 2
+        weighing = list(itertools.islice(surrogates, max(1, int(MOST_WORK / work))))
         own = np.array(pool.places(trained), np.intp)
-        to_beat = [np.exp(each.predict(pool.features[own])[0].min()) for each in weighing]
+        to_beat = [np.exp(each.mean(pool.features[own]).min()) for each in weighing]
 
         def promise(of: Pool) -> Floats:
             found = [

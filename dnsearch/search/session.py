@@ -62,15 +62,15 @@ MakeEvaluator = Callable[
 @dataclass(frozen=True)
 class Opened:
     """A search ready to go, for whoever wants to tell of it before it starts. ``study`` has its
-    rungs sized. ``notes``: what is doubtful about the images, and what slows the search down on
-    this machine."""
+    rungs sized. ``feasible``: how many points are within the limits, in words. ``notes``: what is
+    doubtful about the images, and what slows the search down on this machine."""
 
     run: RunDir
     study: StudyConfig
     data: PreparedData
     plan: Plan
     space_size: int
-    feasible: int
+    feasible: str
     records: tuple[Record, ...]
     notes: tuple[str, ...]
 
@@ -129,7 +129,7 @@ def search(
             notes = (*told, *data.notes, *plan.notes(), *plan.compile_kernels(study.training))
             notes = (*notes, *outset.latency_notes())
             records = tuple(store.records())
-            counts = outset.space.size, len(outset.points)
+            counts = outset.space.size, outset.within.number
             opened(Opened(run, study, data, plan, *counts, records, notes))
 
             def tell(progress: Progress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Collection, Sequence
 
@@ -47,9 +48,10 @@ class Keeper:
     def tidy(self, records: Sequence[Record], busy: Collection[str] = ()) -> None:
         """Keeps the weights of these records' front and of whatever may still be trained; those of
         the architectures with these keys, which are being trained now, are left for next time."""
-        if self.all:
+        if self.all or not self.folder.is_dir():
             return
         front_keys = {record.job.arch.key for record in front(records, LUCK)}
         ended = {r.job.arch.key for r in records if r.values is not None or r.score.failure}
-        for key in ended - front_keys - set(busy):
+        there = set(os.listdir(self.folder))  # of thousands of candidates most are gone
+        for key in there & (ended - front_keys - set(busy)):
             shutil.rmtree(self.folder / key, ignore_errors=True)

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from dnsearch.config import parse_study
 from dnsearch.rundir import RunDir
+from dnsearch.search import weights
 from dnsearch.search.weights import Keeper
 from tests.fakes import FakeEvaluator, fake_score
 
@@ -35,3 +36,23 @@ def test_weights_stay_for_the_front_and_for_promotions(make_search, tmp_path):
     assert left == screened | front
     assert screened
     assert len(front) < len(tops)
+
+
+def test_weights_that_are_gone_are_not_looked_for_again(make_search, tmp_path, monkeypatch):
+    search = make_search(trials=12)
+    search.run()
+    run, looked = RunDir(tmp_path / "run"), []
+    for record in search.records:
+        run.checkpoint(record.job.arch.key, 0).parent.mkdir(parents=True, exist_ok=True)
+    keeper, remove = Keeper(run, parse_study("")), weights.shutil.rmtree
+
+    def removing(path, **options):
+        looked.append(path)
+        remove(path, **options)
+
+    monkeypatch.setattr(weights.shutil, "rmtree", removing)
+    keeper.tidy(search.records)
+    assert looked
+    looked.clear()
+    keeper.tidy(search.records)
+    assert not looked

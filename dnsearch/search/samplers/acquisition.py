@@ -48,32 +48,18 @@ class Staircase:
         self.reference = np.asarray(reference, np.float64)
         rows = np.asarray(rows, np.float64).reshape(-1, len(self.reference))
         rows = rows[(rows < self.reference).all(axis=1)]
-        rows = rows[nondominated(rows)]
-        # Cell i of a cost lies between edges i and i + 1; the first is open to the left.
-        self.edges = [
-            np.concatenate([[-np.inf], np.unique(column), [most]])
-            for column, most in zip(rows[:, 1:].T, self.reference[1:], strict=True)
-        ]
-        shape = tuple(len(edges) - 1 for edges in self.edges)
-        to_beat = np.full(shape, self.reference[0])
-        for error, *costs in rows:
-            first = tuple(
-                slice(int(np.searchsorted(edges, cost)), None)
-                for edges, cost in zip(self.edges, costs, strict=True)
-            )
-            to_beat[first] = np.minimum(to_beat[first], error)
-        self.thresholds, self.cells = np.unique(to_beat, return_inverse=True)
-        self.cells = self.cells.reshape(shape)
+        self.front = rows[nondominated(rows)]
+        self.low, self.high, to_beat = _boxes(self.front, self.reference)
+        self.thresholds, self.threshold = np.unique(to_beat, return_inverse=True)
 
     def bound(self, mean: Floats, sd: Floats, costs: Floats) -> Floats:
         """What ``improvement`` is at most, (n,), for far less work: as if the error to beat at the
         candidate's own cost, the highest it can beat, were that of all higher costs too."""
-        cells = tuple(
-            np.clip(np.searchsorted(edges, cost, side="right") - 1, 0, len(edges) - 2)
-            for edges, cost in zip(self.edges, costs.T, strict=True)
-        )
+        to_beat = np.full(len(costs), self.reference[0])
+        for error, *least in self.front[np.argsort(-self.front[:, 0], kind="stable")]:
+            to_beat[np.all([c >= most for c, most in zip(costs.T, least, strict=True)], 0)] = error
         volume = np.maximum(self.reference[1:] - costs, 0.0).prod(axis=1)
-        return expected_improvement(mean, sd, self.thresholds[self.cells[cells]]) * volume
+        return expected_improvement(mean, sd, to_beat) * volume
 
     def improvement(self, mean: ArrayLike, sd: ArrayLike, costs: ArrayLike) -> Floats:
         """Expected hypervolume improvement of each candidate, (n,).
@@ -82,7 +68,7 @@ class Staircase:
         """
         mean, sd = np.asarray(mean, np.float64), np.asarray(sd, np.float64)
         costs = np.asarray(costs, np.float64)
-        step = max(1, _CHUNK // (self.cells.size + len(self.thresholds)))
+        step = max(1, _CHUNK // len(self.low))
         parts = [
             self._improvement(mean[i : i + step], sd[i : i + step], costs[i : i + step])
             for i in range(0, len(mean), step)
@@ -90,13 +76,61 @@ class Staircase:
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _improvement(self, mean: Floats, sd: Floats, costs: Floats) -> Floats:
-        total = expected_improvement(mean[:, None], sd[:, None], self.thresholds)[:, self.cells]
-        for edges, cost in zip(reversed(self.edges), costs.T[::-1], strict=True):
-            # The share of each cell that a candidate of this cost dominates.
-            width = np.maximum(edges[1:] - np.maximum(edges[:-1], cost[:, None]), 0.0)
-            width = width.reshape(len(width), *[1] * (total.ndim - 2), -1)
-            total = (total * width).sum(axis=-1)
-        return total
+        gain = expected_improvement(mean[:, None], sd[:, None], self.thresholds)
+        total = gain[:, self.threshold]  # (n, boxes)
+        for low, high, cost in zip(self.low.T, self.high.T, costs.T, strict=True):
+            # The share of each box that a candidate of this cost dominates.
+            total = total * np.maximum(high - np.maximum(low, cost[:, None]), 0.0)
+        return total.sum(axis=-1)
+
+
+def _boxes(front: Floats, reference: Floats) -> tuple[Floats, Floats, Floats]:
+    """Boxes of all costs below the reference, without common points: low and high corners (n,
+    costs), and the error to beat in each (n,).
+
+    A point's error is that to beat where the costs are no less than its own, but for where they are
+    no less than those of a point of less error. So there are far fewer boxes than cells in a grid
+    of all costs, whose number is a power of the front's.
+    """
+    least, most = (-np.inf,) * (len(reference) - 1), tuple(reference[1:].tolist())
+    front = front[np.argsort(front[:, 0], kind="stable")]
+    found = [(*box, reference[0]) for box in _free(front[:, 1:], least, most)]
+    for place, (error, *costs) in enumerate(front.tolist()):
+        better = np.maximum(front[:place, 1:], costs)
+        found += [(*box, error) for box in _free(better, tuple(costs), most)]
+    low, high, to_beat = (np.array(column) for column in zip(*found, strict=True))
+    order = np.lexsort(low.T[::-1])
+    return low[order], high[order], to_beat[order]
+
+
+Corner = tuple[float, ...]
+
+
+def _free(points: Floats, low: Corner, high: Corner) -> list[tuple[Corner, Corner]]:
+    """Boxes, without common points, of what in the box from ``low`` to ``high`` is not at or above
+    any of the points (n, d): low and high corners.
+
+    The last coordinate is swept, so that a box of the others ends where a point cuts it.
+    """
+    found: list[tuple[Corner, Corner]] = []
+    if len(low) == 1:
+        top = min([*points[:, 0].tolist(), high[0]])
+        return [(low, (top,))] if top > low[0] else found
+    points = points[np.argsort(points[:, -1], kind="stable")]
+    below = points[:0, :-1]
+    begun = dict.fromkeys(_free(below, low[:-1], high[:-1]), low[-1])
+    for *others, level in points.tolist():
+        if (below <= others).all(axis=1).any():
+            continue  # it cuts nothing off
+        below = np.vstack([below[(below < others).any(axis=1)], others])
+        left = dict.fromkeys(_free(below, low[:-1], high[:-1]))
+        found += [
+            ((*box[0], start), (*box[1], level))
+            for box, start in begun.items()
+            if box not in left and level > start
+        ]
+        begun = {box: begun.get(box, level) for box in left}
+    return found + [((*box[0], start), (*box[1], high[-1])) for box, start in begun.items()]
 
 
 def screening_rate(

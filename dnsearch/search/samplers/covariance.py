@@ -138,23 +138,33 @@ class Parameters:
 def matern(distance: Floats) -> Floats:
     """Matern 5/2 correlation at these scaled distances, of any shape."""
     scaled = ROOT5 * distance
-    return (1 + scaled * (1 + scaled / 3)) * np.exp(-scaled)
+    factor = scaled / 3  # in place from here on: of many points most of the time goes to memory
+    factor += 1
+    factor *= scaled
+    factor += 1
+    factor *= np.exp(np.negative(scaled, out=scaled), out=scaled)
+    return factor
 
 
 def squared_distances(a: Floats, b: Floats) -> Floats:
     """Of each of ``a`` (n, d) to each of ``b`` (m, d), (n, m)."""
-    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
-    return np.maximum(squared, 0.0)
+    squared = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)
+    squared -= 2 * a @ b.T
+    return np.maximum(squared, 0.0, out=squared)
 
 
 def between(features: Floats, level: int, rows: Rows, p: Parameters) -> Floats:
     """Covariance of these points (n, d) at one level with the rows, (n, rows)."""
-    correlation = matern(np.sqrt(squared_distances(features / p.scale, rows.features / p.scale)))
+    distance = squared_distances(features / p.scale, rows.features / p.scale)
+    correlation = matern(np.sqrt(distance, out=distance))
     trend = rows.trend.covariance(features, rows.features)
-    cross = (p.rho[level] * p.rho[rows.level]) * (trend + p.deviation**2 * correlation)
-    if level:
-        cross += (rows.level == level) * (trend + p.offset[level] ** 2 * correlation)
-    return cross
+    same = np.flatnonzero(rows.level == level) if level else np.empty(0, np.intp)
+    own = trend[:, same] + p.offset[level] ** 2 * correlation[:, same]
+    correlation *= p.deviation**2
+    trend += correlation
+    trend *= p.rho[level] * p.rho[rows.level]
+    trend[:, same] += own
+    return trend
 
 
 class Parts(NamedTuple):

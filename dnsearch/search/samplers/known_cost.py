@@ -198,7 +198,7 @@ class KnownCostSampler(RungSampler):
         if rivals:
             params = [o.params for o in rivals]
             features, known = self.learner.described(params)
-            mean, _ = errors.predict(features)
+            mean = errors.mean(features)
             measured = np.array([o.latency_ms or np.nan for o in rivals])
             costs, _ = self._costs(Points.at(self.space, params), known, latencies, measured)
             values = on_axis(np.column_stack([np.exp(mean), costs]), self.axis)

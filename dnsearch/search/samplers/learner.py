@@ -12,8 +12,9 @@ from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.arrays import Floats
 from dnsearch.cost.formula import CostArrays
 from dnsearch.search.feasible import CostModel
-from dnsearch.search.samplers.covariance import Parameters, Rows
+from dnsearch.search.samplers.covariance import Rows
 from dnsearch.search.samplers.features import Features
+from dnsearch.search.samplers.growing import GrowingFactor
 from dnsearch.search.samplers.history import Outcome
 from dnsearch.search.samplers.hyperparameters import fit
 from dnsearch.search.samplers.surrogate import Surrogate
@@ -48,7 +49,7 @@ class Learner:
         self.space: SearchSpace = points.space
         self.model, self.rungs, self.seed = model, rungs, seed
         self.features = Features(points.arrays(), known)
-        self._fitted: tuple[tuple[int, ...], Parameters] | None = None
+        self._fitted: tuple[tuple[int, ...], GrowingFactor] | None = None
 
     @property
     def lower(self) -> dict[int, int]:
@@ -69,8 +70,11 @@ class Learner:
         numbers = tuple(outcome.number for outcome in part)
         if self._fitted is None or self._fitted[0] != numbers:
             rng = np.random.default_rng(derived_seed(self.seed, len(part)))
-            self._fitted = numbers, fit(self.error_rows(part), rng, len(self.rungs))
-        return Surrogate(self.error_rows(finished), self._fitted[1])
+            rows = self.error_rows(part)
+            first = int(np.count_nonzero(rows.level == 0))
+            self._fitted = numbers, GrowingFactor(fit(rows, rng, len(self.rungs)), first)
+        growing = self._fitted[1]
+        return Surrogate(self.error_rows(finished), growing.parameters, growing)
 
     def error_rows(self, outcomes: Sequence[Outcome]) -> Rows:
         """What was measured of log error, given outcomes that did not fail: one row for each

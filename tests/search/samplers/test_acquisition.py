@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy.stats import lognorm
@@ -99,3 +101,52 @@ def test_the_bound_is_one(costs):
     place = np.vstack([rng.uniform(-0.5, 3.5, (291, costs)), front[:, 1:]])
     bound = stairs.bound(mean, sd, place)
     assert (bound >= stairs.improvement(mean, sd, place) - 1e-12).all()
+
+
+def on_a_grid(front, reference, mean, sd, cost):
+    """Expected hypervolume improvement of a candidate, cell by cell of a grid of all costs."""
+    edges = [np.unique([*c, *column, most]) for c, column, most in
+             zip([[x] for x in cost], front[:, 1:].T, reference[1:], strict=True)]  # fmt: skip
+    total = 0.0
+    for cell in itertools.product(*(range(len(each) - 1) for each in edges)):
+        low = np.array([each[at] for each, at in zip(edges, cell, strict=True)])
+        high = np.array([each[at + 1] for each, at in zip(edges, cell, strict=True)])
+        if (low < cost).any() or (high > reference[1:]).any():
+            continue
+        cheaper = (front[:, 1:] <= low).all(axis=1)
+        to_beat = min([*front[cheaper, 0], reference[0]])
+        total += (high - low).prod() * expected_improvement(mean, sd, to_beat)
+    return total
+
+
+@pytest.mark.parametrize("costs", [1, 2, 3, 4])
+def test_improvement_over_boxes_is_that_over_a_grid(costs):
+    """Costs are whole numbers, so that many are alike."""
+    rng = np.random.default_rng(costs)
+    reference = np.array([0.9] + [6.0] * costs)
+    for size in (0, 1, 4, 9):
+        front = np.column_stack([rng.uniform(0.1, 1, size), rng.integers(0, 7, (size, costs))])
+        place = rng.integers(0, 6, (5, costs)).astype(float)
+        mean, sd = rng.normal(-1.5, 0.3, 5), rng.uniform(0.1, 0.4, 5)
+        found = Staircase(front, reference).improvement(mean, sd, place)
+        expected = [
+            on_a_grid(front, reference, *each) for each in zip(mean, sd, place, strict=True)
+        ]
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("costs", [1, 2, 3])
+def test_every_cost_lies_in_one_box_with_the_error_to_beat_there(costs):
+    rng = np.random.default_rng(costs)
+    size = rng.uniform(0, 3, (80, 1))
+    front = np.hstack([np.exp(-size) + 0.1 * rng.random((80, 1)), size + rng.random((80, costs))])
+    stairs = Staircase(front, [1.0] + [5.0] * costs)
+    places = 5 * rng.random((500, costs))
+    within = (stairs.low <= places[:, None]) & (places[:, None] < stairs.high)
+    inside = within.all(axis=2)
+    assert (inside.sum(axis=1) == 1).all()
+    to_beat = stairs.thresholds[stairs.threshold[inside.argmax(axis=1)]]
+    cheaper = (front[None, :, 1:] <= places[:, None]).all(axis=2)
+    expected = np.where(cheaper, front[:, 0], 1.0).min(axis=1)
+    assert to_beat == pytest.approx(np.minimum(expected, 1.0))
+    assert len(stairs.low) < 80 * costs * 3

@@ -4,8 +4,10 @@ from scipy.optimize import approx_fprime
 from scipy.stats import multivariate_normal
 
 from dnsearch.search.samplers.covariance import JITTER, Covariance, Parameters, Rows, Trend
+from dnsearch.search.samplers.growing import BLOCK, GrowingFactor
 from dnsearch.search.samplers.hyperparameters import Normal, Posterior, State, fit, sample
 from dnsearch.search.samplers.surrogate import Surrogate
+from dnsearch.search.samplers.triangle import factor
 
 
 def planted(rng, trainings=40, dimensions=3, noise=0.02, lower=0.03, tells=True):
@@ -181,3 +183,54 @@ def test_few_or_equal_values_give_an_answer(trainings):
     mean, sd = Surrogate(rows, fit(rows, rng)).predict(rng.normal(size=(5, 2)))
     assert np.isfinite(mean).all()
     assert (sd > 0).all()
+
+
+def grown_rows(rng, trainings):
+    """Trainings to the top, of which the last 10 have a lower rung's row too."""
+    rows, _ = planted(rng, trainings=trainings)
+    late = np.arange(trainings, 2 * trainings)[-10:]
+    return rows.take(np.concatenate([np.arange(trainings), late]))
+
+
+def test_a_factor_that_grows_is_the_same_to_the_bit_as_one_made_anew():
+    """What is kept is a cache: an interrupted search goes on as an uninterrupted one."""
+    whole = planted(np.random.default_rng(0), trainings=150)[0]
+    p = Parameters.unpack(Posterior(whole, np.random.default_rng(0), 2).mean, 3)
+    growing, roots = GrowingFactor(p, 40), {}
+    for count in (40, 41, 71, 72, 73, 110, 149):
+        roots[count] = growing.of(grown_rows(np.random.default_rng(count), 40))  # of others
+        rows = whole.take(np.r_[np.arange(count), 150 + np.arange(count - 10, count)])
+        roots[count] = growing.of(rows)
+        anew = GrowingFactor(p, 40).of(rows)
+        assert np.array_equal(np.tril(roots[count]), np.tril(anew))
+        exact = np.linalg.cholesky(Covariance(rows, 2).matrix(p))
+        assert np.allclose(np.tril(roots[count]), exact, atol=1e-9)
+
+
+def test_a_factor_grows_by_its_new_rows_alone(monkeypatch):
+    whole = planted(np.random.default_rng(0), trainings=150)[0]
+    p = Parameters.unpack(Posterior(whole, np.random.default_rng(0), 2).mean, 3)
+    growing, factored = GrowingFactor(p, 60), []
+
+    def counting(matrix):
+        factored.append(len(matrix))
+        return factor(matrix)
+
+    monkeypatch.setattr("dnsearch.search.samplers.growing.factor", counting)
+    for count in range(60, 126):
+        growing.of(whole.take(np.r_[np.arange(count), 150 + np.arange(count - 10, count)]))
+    assert factored.count(60) == 1
+    assert max(each for each in factored if each != 60) < BLOCK + 10
+
+
+def test_predictions_of_a_growing_surrogate_are_those_of_one_made_at_once():
+    rng = np.random.default_rng(1)
+    rows = grown_rows(rng, 120)
+    p = Parameters.unpack(Posterior(rows, rng, 2).mean, 3)
+    features, pending = rng.normal(size=(30, 3)), rng.normal(size=(4, 3))
+    once, growing = Surrogate(rows, p), Surrogate(rows, p, GrowingFactor(p, 50))
+    for a, b in ((once, growing), (once.believing(pending), growing.believing(pending))):
+        for found, expected in zip(b.predict(features), a.predict(features), strict=True):
+            assert found == pytest.approx(expected, rel=1e-8)
+        assert np.array_equal(a.mean(features), a.predict(features)[0])
+        assert b.explained(features, 1) == pytest.approx(a.explained(features, 1), rel=1e-7)
