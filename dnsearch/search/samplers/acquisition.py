@@ -129,7 +129,7 @@ def _free(points: Floats, low: Corner, high: Corner) -> list[tuple[Corner, Corne
         for (first, last), start in begun.items():
             if (first, last) not in left and level > start:
                 found.append(((*first, start), (*last, level)))
-        begun = {box: begun[box] if box in begun else level for box in left}
+        begun = {box: begun.get(box, float(level)) for box in left}
     for (first, last), start in begun.items():
         found.append(((*first, start), (*last, high[-1])))
     return found
