@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,8 @@ Fits = Callable[[ArchArrays], tuple[Bools, CostArrays]]
 """Which architectures meet the limits, (n,), and what they cost."""
 
 
-class Drawn(NamedTuple):
+@dataclass(frozen=True)
+class Drawn:
     """Points (n) in lexicographic order that meet the limits, and what they cost. ``count``: how
     many such points there are, ``exact`` where these are all of them, else an estimate. ``looked``:
     how many points were looked at for it."""
@@ -224,7 +225,7 @@ def points_within(
         first = _distinct(points)
         return Drawn(points.take(first), costs.take(first), len(first), True, len(ranks))
     stratum = _strata(boxes.macs)
-    volumes = np.bincount(stratum, boxes.volume, STRATA)
+    volumes = np.bincount(stratum, boxes.volume, STRATA).astype(np.float64)
     quota = _quota(volumes, most)
     parts = {}
     for each in np.flatnonzero(volumes):

@@ -140,7 +140,7 @@ def within_limits(space: SearchSpace, model: CostModel, rng: np.random.Generator
     single = ~_twins(found.points)
     points, costs = found.points.take(single), found.costs.take(single)
     count = len(points) if found.exact else found.count * float(single.mean())
-    return found._replace(points=points, costs=costs, count=count)
+    return replace(found, points=points, costs=costs, count=count)
 
 
 def _enumerated(space: SearchSpace, model: CostModel, rng: np.random.Generator) -> Drawn:

@@ -14,7 +14,7 @@ import json
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import optuna
@@ -26,7 +26,7 @@ from dnsearch.config import SearchConfig, parse_study
 from dnsearch.rundir import RunDir
 from dnsearch.search import CostModel
 from dnsearch.search.engine import Engine
-from dnsearch.search.evaluators.base import SEARCH, Job
+from dnsearch.search.evaluators.base import SEARCH, Evaluator, Job
 from dnsearch.search.feasible import feasible_points
 from dnsearch.search.layout import JOB, SCORE, job_attribute, score_attribute
 from dnsearch.search.parameters import RUNG, distributions, rung_distribution
@@ -104,15 +104,6 @@ def filled(watch: Watch, folder: str, count: int) -> None:
             database.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
 
 
-class Nothing:
-    """An evaluator of nothing."""
-
-    capacity = 1
-
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(name)
-
-
 def resumed(watch: Watch, folder: str) -> int:
     """Everything up to the first proposal."""
     problem = problem_of()
@@ -121,7 +112,7 @@ def resumed(watch: Watch, folder: str) -> int:
         store = StudyStore(RunDir(Path(folder)), problem.objectives)
         store.recover()
         proposer = Proposer(store, problem, config, [])
-        Engine(store, proposer, Nothing(), problem, config)
+        Engine(store, proposer, cast(Evaluator, None), problem, config)
         return len(store.records())
 
 

@@ -118,19 +118,21 @@ def _free(points: Floats, low: Corner, high: Corner) -> list[tuple[Corner, Corne
         return [(low, (top,))] if top > low[0] else found
     points = points[np.argsort(points[:, -1], kind="stable")]
     below = points[:0, :-1]
-    begun = dict.fromkeys(_free(below, low[:-1], high[:-1]), low[-1])
+    begun: dict[tuple[Corner, Corner], float] = {}
+    for box in _free(below, low[:-1], high[:-1]):
+        begun[box] = low[-1]
     for *others, level in points.tolist():
         if (below <= others).all(axis=1).any():
             continue  # it cuts nothing off
         below = np.vstack([below[(below < others).any(axis=1)], others])
         left = dict.fromkeys(_free(below, low[:-1], high[:-1]))
-        found += [
-            ((*box[0], start), (*box[1], level))
-            for box, start in begun.items()
-            if box not in left and level > start
-        ]
-        begun = {box: begun.get(box, level) for box in left}
-    return found + [((*box[0], start), (*box[1], high[-1])) for box, start in begun.items()]
+        for (first, last), start in begun.items():
+            if (first, last) not in left and level > start:
+                found.append(((*first, start), (*last, level)))
+        begun = {box: begun.get(box, float(level)) for box in left}
+    for (first, last), start in begun.items():
+        found.append(((*first, start), (*last, high[-1])))
+    return found
 
 
 def screening_rate(
