@@ -1,11 +1,11 @@
-# run, test, check, docs: each installs what it needs into .venv first.
+# run, test, check, proofs, docs: each installs what it needs into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check docs format clean
+.PHONY: run test check proofs docs format clean
 
 run: $(INSTALLED)  ## search DenseNets on the bundled images and write a report
 	$(BIN)/dnsearch run
@@ -18,6 +18,10 @@ check: $(INSTALLED)  ## style, types, and the one way imports go
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+
+proofs: $(INSTALLED)  ## what docs/reliability.md promises, in hours; results in reports/reliability
+	for each in signals machines mutations fuzz; do \
+		$(BIN)/python studies/reliability/$$each.py || exit 1; done
 
 docs: $(INSTALLED)  ## docs/commands.md, and the README's picture and figures from its example run
 	$(BIN)/pip install --quiet --constraint constraints.txt kaleido

@@ -457,13 +457,6 @@ FAULTS = (
         "tests/replay/test_comparison.py",
     ),
     Fault(
-        "the lower edge of a cell counts as the upper",
-        "dnsearch/search/samplers/acquisition.py",
-        "width = np.maximum(edges[1:] - np.maximum(edges[:-1], cost[:, None]), 0.0)",
-        "width = np.maximum(edges[1:] - np.minimum(edges[:-1], cost[:, None]), 0.0)",
-        "tests/search/samplers/test_acquisition.py",
-    ),
-    Fault(
         "expected improvement forgets the variance",
         "dnsearch/search/samplers/acquisition.py",
         "np.exp(mean + sd**2 / 2)",

@@ -31,8 +31,6 @@ def open_storage(file: Path, read_only: bool) -> RDBStorage:
     Raises RunError for a file that is damaged, no storage, or one of a newer version.
     """
     with guarded(file):
-        if read_only:
-            _roll_back(file)
         if read_only or (file.is_file() and file.stat().st_size):
             _require_whole(file)
         creator = partial(connect, file, "ro" if read_only else "rwc")
@@ -153,6 +151,8 @@ def connect(file: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:
         raise RunError(
             f"{file}: is a link to {file.resolve()}; a run writes only into its own folder"
         )
+    if mode == "ro":
+        _roll_back(file)
     address = f"{file.resolve().as_uri()}?mode={mode}"
     return sqlite3.connect(address, timeout=LOCK_SECONDS, uri=True, check_same_thread=False)
 

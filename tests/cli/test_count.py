@@ -183,7 +183,7 @@ def test_refused(refused, typed, told):
     [
         (b"{", r"net.json: .*line 1 column 2.*"),
         (b"\xff\xfe\x00", r"net.json: .*utf-8.*"),
-        (b"[]", r"net.json: must be a JSON object of an architecture's fields"),
+        (b"[]", r"net.json: must be a JSON object, got list"),
         (
             b'{"growht_rate": 3}',
             r"net.json: growht_rate is no field .* did you mean 'growth_rate'\?",

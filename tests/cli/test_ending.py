@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_full_disks_are_the_machines_fault():
 
 
 def through_guard(error):
-    with guarded("x.db"):
+    with guarded(Path("x.db")):
         raise error
 
 

@@ -90,7 +90,7 @@ def test_a_storage_of_a_newer_optuna(refused, run):
 def test_run_where_a_file_lies(refused, study):
     Path("reports").mkdir()
     Path("reports/small").write_text("mine")
-    assert refused("run", study) == "reports/small: cannot be written: File exists"
+    assert refused("run", study) == "reports/small: cannot be written: Not a directory"
 
 
 @pytest.mark.parametrize(

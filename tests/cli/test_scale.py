@@ -10,6 +10,7 @@ from dnsearch.arch.checkpoint import read_config
 from dnsearch.cli.pages import write_page
 from dnsearch.cost.device import Latency
 from dnsearch.cost.formula import cost_of
+from dnsearch.files import read_json
 from dnsearch.rundir import RunDir
 from dnsearch.search import results as stored
 from tests.scaling.planted import scaling_results
@@ -74,9 +75,9 @@ def test_scaling_json_of_another_shape_does_no_harm(dnsearch, runs):
     runs("one", 12)
     Path("reports/one/scaling.json").write_text('["of", "another", "program"]')
     page = write_again("one")
-    assert "reports/one/scaling.json is not a record of dnsearch scale" in page
+    assert "reports/one/scaling.json: must be a JSON object, got list" in page
     assert dnsearch("scale", "one", "--times", "2").code == 0  # which writes it anew
-    assert "is not a record" not in write_again("one")
+    assert "must be a JSON object" not in write_again("one")
 
 
 def write_again(name):
@@ -141,7 +142,7 @@ def test_json_is_all_that_is_printed(dnsearch, runs):
     assert (code, err) == (0, "")
     told = json.loads(out)
     assert told["networks"] == ["reports/one/scaling/x2.json"]
-    written = json.loads(Path("reports/one/scaling.json").read_text())
+    written = read_json(Path("reports/one/scaling.json"))
     assert {name: told[name] for name in written} == written
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from dnsearch.confirm.findings import confirmed
 from dnsearch.confirm.run import Request, chosen, confirm, expected_duration
 from dnsearch.data import SplitCheck, prepare_test
 from dnsearch.errors import DataError, RunError
+from dnsearch.files import read_json, write_json
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import CONFIRM, REFERENCES, SEARCH, Job
 from dnsearch.search.results import read_results
@@ -244,8 +244,8 @@ def test_test_images_that_cannot_be_used_are_refused_before_training(run, monkey
 
 
 def test_changed_images_are_refused(run):
-    told = json.loads((run.path / "data.json").read_text())
-    (run.path / "data.json").write_text(json.dumps(told | {"fingerprint": "0" * 16}))
+    told = read_json(run.path / "data.json")
+    write_json(run.path / "data.json", told | {"fingerprint": "0" * 16})
     with pytest.raises(RunError, match="the images changed"):
         Confirmation(run)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 
 import numpy as np
@@ -16,6 +15,7 @@ from dnsearch.data import DeviceData, prepare
 from dnsearch.errors import CheckpointError, DataError
 from dnsearch.export.preprocessing import Preprocessing
 from dnsearch.export.standalone import write_standalone
+from dnsearch.files import read_json, write_json
 
 BACKGROUND = "#2040c0"
 
@@ -122,9 +122,9 @@ def test_files_from_before_the_background_was_kept_had_a_white_one(tmp_path):
     images = Preprocessing((1, 8, 8), (0.5,), (0.5,), ("a", "b"), "black")
     images.write(tmp_path)
     path = tmp_path / "preprocessing.json"
-    held = json.loads(path.read_text())
+    held = read_json(path)
     del held["background"]
-    path.write_text(json.dumps(held))
+    write_json(path, held)
     assert Preprocessing.read(tmp_path).background == "white"
 
 
@@ -132,8 +132,8 @@ def test_files_from_before_the_background_was_kept_had_a_white_one(tmp_path):
     ("text", "told"),
     [
         (None, r"preprocessing.json: cannot be read: No such file"),
-        ("{", r"preprocessing.json: must be as dnsearch wrote it: "),
-        ("[]", r"preprocessing.json: must be as dnsearch wrote it: "),
+        ("{", r"preprocessing.json: must be valid JSON: "),
+        ("[]", r"preprocessing.json: must be a JSON object, got list"),
         ('{"shape": [1, 8, 8]}', r"preprocessing.json: must have the key 'classes'"),
         ('{"shape": [8], "classes": [], "mean": [], "std": []}', r".json: must be as dnsearch"),
     ],

@@ -92,7 +92,7 @@ def test_compute_counts_each_epoch_once():
 def test_optuna_writes_nothing_on_the_terminal():
     optuna.logging.set_verbosity(optuna.logging.INFO)
     replay(recorded(take=1), "random", 0)
-    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+    assert optuna.logging.get_verbosity() >= optuna.logging.WARNING
 
 
 def test_a_replay_repeats_and_seeds_differ():

@@ -79,10 +79,11 @@ def test_killed_at_any_moment_and_typed_again(study):
     assert len(outcome("whole")) == 6
     chance = random.Random(3)  # as the storage is made, in the first training and in the third
     for signal_sent in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
-        moment = commits("cut") + chance.randrange(commits("whole") // 3)
+        moment = commits("cut") + chance.randrange(commits("whole") // 4)
         process = run("--name", "cut")
         while commits("cut") < moment and process.poll() is None:
             time.sleep(0.001)
+        assert process.poll() is None, process.communicate()
         os.kill(process.pid, signal_sent)
         process.communicate()
     process = run("--name", "cut")
