@@ -61,6 +61,19 @@ def schema_of(file: Path) -> int:
     return schema
 
 
+def is_begun(file: Path) -> bool:
+    """Whether there is no study in a storage yet: it is missing or empty, or its process was killed
+    while it was made."""
+    if not file.is_file() or not file.stat().st_size:
+        return True
+    with guarded(file), contextlib.closing(connect(file, "ro")) as connection:
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        query = "SELECT count(*) FROM sqlite_master WHERE name = 'studies'"
+        if not tables or not connection.execute(query).fetchone()[0]:
+            return not tables
+        return not connection.execute("SELECT count(*) FROM studies").fetchone()[0]
+
+
 def mark_schema(file: Path) -> None:
     """Notes that a storage is of today's schema."""
     with guarded(file), contextlib.closing(connect(file, "rw")) as connection, connection:

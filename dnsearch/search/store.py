@@ -33,6 +33,7 @@ from dnsearch.search.database import (
     SCHEMA,
     damaged,
     guarded,
+    is_begun,
     mark_schema,
     open_storage,
     readable,
@@ -111,7 +112,7 @@ class StudyStore:
         if self._read_only:
             return open_storage(run.database, read_only=True), None
         backups = Backups(run)
-        if not run.database.is_file() or not run.database.stat().st_size:
+        if is_begun(run.database):
             storage = open_storage(run.database, read_only=False)
             mark_schema(run.database)
             return storage, backups
