@@ -20,6 +20,7 @@ import numpy as np
 import optuna
 from growth import Watch, exponent, fresh, line
 from optuna.distributions import distribution_to_json
+from optuna.trial import create_trial
 
 from dnsearch.arch import SearchSpace
 from dnsearch.config import SearchConfig, parse_study
@@ -28,7 +29,7 @@ from dnsearch.search import CostModel
 from dnsearch.search.engine import Engine
 from dnsearch.search.evaluators.base import SEARCH, Evaluator, Job
 from dnsearch.search.feasible import feasible_points
-from dnsearch.search.layout import JOB, SCORE, job_attribute, score_attribute
+from dnsearch.search.layout import JOB, SCORE, job_attribute, score_attribute, sealed
 from dnsearch.search.parameters import RUNG, distributions, rung_distribution
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
@@ -85,8 +86,14 @@ def filled(watch: Watch, folder: str, count: int) -> None:
         arch, trial = problem.points.config(place), number + 1
         chosen = {**problem.points.values(place), RUNG: RUNGS[-1]}
         figures = [score(number).error, float(problem.model.cost(arch).macs)]
-        told = score_attribute(score(number), figures, {}, 60.0 * number)
         job = job_attribute(Job(number, arch, RUNGS[-1], number))
+        frozen = create_trial(
+            values=figures, params={name: chosen[name] for name in ranges}, distributions=ranges
+        )
+        frozen.number = number
+        told = sealed(
+            score_attribute(score(number), figures, {}, 60.0 * number), frozen, SEARCH, job
+        )
         trials.append((trial, number, study, "COMPLETE", WHEN, WHEN))
         for name, of in ranges.items():
             value = of.to_internal_repr(chosen[name])
