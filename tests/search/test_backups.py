@@ -18,7 +18,8 @@ from dnsearch.search.store import StudyStore
 TODAY = Path(__file__).parents[1] / "data" / "today"
 """A run as it was written when the storage had schema 2, for versions to come."""
 
-EXAMPLE = Path(__file__).parents[2] / "reports" / "example"
+EXAMPLE = Path(__file__).parents[1] / "data" / "before-schemas"
+"""A run as it was written before storages had a schema."""
 """One of before schemas, as dnsearch wrote it at first."""
 
 
