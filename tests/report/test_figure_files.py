@@ -35,20 +35,28 @@ def found():
 @draws
 def test_every_picture_is_a_file_in_every_format(found, tmp_path):
     paths = write_figures(found, None, None, tmp_path / "figures", ["png", "svg"])
-    names = [f"{each.anchor}.{kind}" for kind in ("png", "svg") for each in pictures(found)]
+    by_name = {
+        name: (picture.title, figure)
+        for picture in pictures(found)
+        for name, figure in [
+            *((f"{picture.anchor}-{each.name}", each.figure) for each in picture.choices),
+            *([] if picture.choices else [(picture.anchor, picture.figure)]),
+        ]
+    }
+    assert "front-macs" in by_name
+    names = [f"{name}.{kind}" for kind in ("png", "svg") for name in by_name]
     assert [path.name for path in paths] == names
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(names)
-    by_name = {each.anchor: each for each in pictures(found)}
     for path in paths:
-        picture = by_name[path.stem]
+        title, figure = by_name[path.stem]
         if path.suffix == ".png":
             head = path.read_bytes()[:24]
             assert head[:8] == b"\x89PNG\r\n\x1a\n"
             width, height = struct.unpack(">II", head[16:24])
-            assert (width, height) == (1800, 2 * (picture.figure.layout.height + 34))
+            assert (width, height) == (1800, 2 * (figure.layout.height + 34))
         else:
             text = "".join(ElementTree.parse(path).getroot().itertext())
-            assert picture.title in text
+            assert title in text
 
 
 @draws
