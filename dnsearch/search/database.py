@@ -61,7 +61,7 @@ def schema_of(file: Path) -> int:
     return schema
 
 
-def is_begun(file: Path) -> bool:
+def has_no_study(file: Path) -> bool:
     """Whether there is no study in a storage yet: it is missing or empty, or its process was killed
     while it was made."""
     if not file.is_file() or not file.stat().st_size:

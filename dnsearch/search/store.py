@@ -33,7 +33,7 @@ from dnsearch.search.database import (
     SCHEMA,
     damaged,
     guarded,
-    is_begun,
+    has_no_study,
     mark_schema,
     open_storage,
     readable,
@@ -112,7 +112,7 @@ class StudyStore:
         if self._read_only:
             return open_storage(run.database, read_only=True), None
         backups = Backups(run)
-        if is_begun(run.database):
+        if has_no_study(run.database):
             storage = open_storage(run.database, read_only=False)
             mark_schema(run.database)
             return storage, backups
@@ -192,7 +192,7 @@ class StudyStore:
         with readable(self.path):
             names = optuna.get_all_study_names(self._storage)
         for name in names:
-            self.log(name).records()
+            (self.logs.get(name) or self.log(name)).records()
 
     def accept(self, trial: Trial, job: Job) -> None:
         """Notes in the job's study what is about to be trained."""
