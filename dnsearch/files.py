@@ -80,7 +80,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Writes an object as indented JSON, with schema and checksum, whole or not at all. Raises
     RunError."""
     told = json.loads(as_unicode(json.dumps({**value, _SCHEMA: SCHEMA}, ensure_ascii=False)))
-    text = json.dumps(told | {_CHECKSUM: _checksum(told)}, indent=2, ensure_ascii=False)
+    text = json.dumps(told | {_CHECKSUM: checksum(told)}, indent=2, ensure_ascii=False)
     write_text(path, text + "\n")
 
 
@@ -113,7 +113,7 @@ def _require_as_written(path: Path, value: dict[str, Any]) -> None:
     """Takes schema and checksum out of what was read; older files have neither."""
     if not {_SCHEMA, _CHECKSUM} & value.keys():
         return
-    if value.pop(_CHECKSUM, None) != _checksum(value):
+    if value.pop(_CHECKSUM, None) != checksum(value):
         raise DamagedError(
             f"{path}: was changed or damaged, as its checksum tells; restore it from a copy, or "
             f"remove its {_SCHEMA!r} and {_CHECKSUM!r} if you changed it on purpose"
@@ -126,8 +126,8 @@ def _require_as_written(path: Path, value: dict[str, Any]) -> None:
         )
 
 
-def _checksum(value: Mapping[str, Any]) -> str:
-    """Of a JSON object, whatever its layout and the order of its keys."""
+def checksum(value: Any) -> str:
+    """The SHA-256 of a value that JSON can hold, whatever its layout and the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 

@@ -22,6 +22,7 @@ from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.space import TWICE_GROWTH, Points, SearchSpace
 from dnsearch.arrays import Bools, Floats, Indices
 from dnsearch.cost.formula import CostArrays
+from dnsearch.search.design import STRATA, strata
 
 CHUNK = 200_000
 """Points costed at a time, to bound memory."""
@@ -34,9 +35,6 @@ FEW = 8
 NARROW = 1.6
 """Times the MACs of a box's low corner that its high corner may have, so that what is drawn from
 boxes can be spread evenly over log cost."""
-
-STRATA = 100
-"""Of log MACs, from each of which as many points are drawn where it has them."""
 
 Ranks = NDArray[np.int16]
 Fits = Callable[[ArchArrays], tuple[Bools, CostArrays]]
@@ -224,7 +222,7 @@ def points_within(
         points = order.points(ranks[within])
         first = _distinct(points)
         return Drawn(points.take(first), costs.take(first), len(first), True, len(ranks))
-    stratum = _strata(boxes.macs)
+    stratum = strata(boxes.macs)  # from each as many points are drawn, where it has them
     volumes = np.bincount(stratum, boxes.volume, STRATA).astype(np.float64)
     quota = _quota(volumes, most)
     parts = {}
@@ -237,13 +235,6 @@ def points_within(
     points = order.points(np.vstack(list(parts.values()))[within])
     first = _distinct(points)
     return Drawn(points.take(first), costs.take(first), count, False, len(within))
-
-
-def _strata(macs: Floats) -> Indices:
-    """Of boxes by their log MACs, (n,)."""
-    log = np.log(macs)
-    share = (log - log.min()) / max(float(np.ptp(log)), 1e-9)
-    return np.minimum((share * STRATA).astype(np.intp), STRATA - 1)
 
 
 def _quota(volumes: Floats, most: int) -> float:

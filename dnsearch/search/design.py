@@ -175,9 +175,14 @@ def thinned(cost: NDArray[np.number], most: int, rng: np.random.Generator) -> In
     Weighted sampling without replacement (Efraimidis & Spirakis 2006,
     doi:10.1016/j.ipl.2005.11.003), a point's weight the inverse of how many cost about the same.
     """
+    stratum = strata(cost)
+    crowd = np.bincount(stratum, minlength=STRATA)[stratum]
+    keys = rng.exponential(size=len(cost)) * crowd
+    return np.sort(np.argpartition(keys, most - 1)[:most])
+
+
+def strata(cost: NDArray[np.number]) -> Indices:
+    """Of each cost its stratum of log cost, (n,), all of one width."""
     log = np.log(np.asarray(cost, dtype=np.float64))
     share = (log - log.min()) / max(np.ptp(log), 1e-9)
-    stratum = np.minimum((share * STRATA).astype(np.intp), STRATA - 1)
-    crowd = np.bincount(stratum, minlength=STRATA)[stratum]
-    keys = rng.exponential(size=len(log)) * crowd
-    return np.sort(np.argpartition(keys, most - 1)[:most])
+    return np.minimum((share * STRATA).astype(np.intp), STRATA - 1)

@@ -17,10 +17,8 @@ from dnsearch.config import LimitsConfig, StudyConfig
 from dnsearch.cost.formula import BYTES_FP32, Cost, CostArrays, cost_of, costs
 from dnsearch.cost.latency import GUESSED, LatencyModel
 from dnsearch.errors import ConfigError, SpaceError
-from dnsearch.search.boxes import Drawn, Order, boxes_within, corners, points_within
+from dnsearch.search.boxes import CHUNK, Drawn, Order, boxes_within, corners, points_within
 from dnsearch.search.design import thinned
-
-CHUNK = 200_000  # points costed at a time, to bound memory
 
 MOST_DRAWN = 400_000
 """Points of a space that is too large to be enumerated: all within the limits if they are no more,

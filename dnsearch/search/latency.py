@@ -7,8 +7,6 @@ began with, so that going on later, or on another machine, changes no proposal.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,7 +22,7 @@ from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays, cost_of
 from dnsearch.cost.latency import LEAST, HeldOut, LatencyModel, Setting
 from dnsearch.errors import ConfigError, DnsearchError, RunError
-from dnsearch.files import read_json, write_json
+from dnsearch.files import checksum, read_json, write_json
 from dnsearch.rundir import RunDir, environment
 from dnsearch.search.devices import Plan
 from dnsearch.search.feasible import sampled
@@ -161,8 +159,8 @@ def _machine(device: str) -> dict[str, Any]:
 
 def _table_file(table: LatencyTable) -> Path:
     """Named by all that its latencies depend on."""
-    parts = json.dumps([table.setting, table.machine], sort_keys=True)
-    return cache_root() / "latency" / f"{hashlib.sha256(parts.encode()).hexdigest()[:16]}.json"
+    name = checksum([table.setting, table.machine])[:16]
+    return cache_root() / "latency" / f"{name}.json"
 
 
 def table_of_run(run: RunDir) -> LatencyTable | None:

@@ -25,6 +25,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from dnsearch.arch.config import ArchConfig
+from dnsearch.files import checksum
 from dnsearch.search.evaluators.base import Job
 from dnsearch.training.score import Score
 
@@ -86,7 +87,7 @@ def sealed(
     ``job`` is the ``job_attribute``."""
     allowed = {name: _choices(each) for name, each in trial.distributions.items()}
     used = study, trial.number, job, trial.params, allowed, dict(told)
-    return {**told, CHECKSUM: _checksum(used)}
+    return {**told, CHECKSUM: checksum(used)}
 
 
 def _choices(distribution: BaseDistribution) -> list[Any]:
@@ -152,7 +153,7 @@ def _has_its_checksum(
         return False
     if isinstance(stored, str):
         return hashlib.sha256(stored.encode()).hexdigest() == trial.user_attrs["score_sha256"]
-    return _checksum(told) == stored[OLD_CHECKSUM]
+    return checksum(told) == stored[OLD_CHECKSUM]
 
 
 def _unexplained(trial: FrozenTrial) -> str:
@@ -168,7 +169,7 @@ def _unexplained(trial: FrozenTrial) -> str:
 
 def noted(study: str, seconds: float) -> dict[str, Any]:
     """The time spent on a study, as its user attribute ``SECONDS``."""
-    return {"value": seconds, CHECKSUM: _checksum([study, SECONDS, seconds])}
+    return {"value": seconds, CHECKSUM: checksum([study, SECONDS, seconds])}
 
 
 def read_noted(study: str, stored: Any, is_old: bool) -> float:
@@ -178,7 +179,3 @@ def read_noted(study: str, stored: Any, is_old: bool) -> float:
     if stored != noted(study, stored["value"]):
         raise ValueError("the time spent does not match its checksum")
     return float(stored["value"])
-
-
-def _checksum(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
