@@ -15,10 +15,8 @@ from dnsearch.arrays import Floats
 from dnsearch.report.digest import Digest
 from dnsearch.report.parts import Cell, Choice, Picture, Row, Table, interval_cell, share_cell
 from dnsearch.report.series import dimension_label
-from dnsearch.report.style import axis, layout
+from dnsearch.report.style import axis, colour_of, layout
 from dnsearch.text import agreeing, capitalised, listed
-
-COLOURS = ("#2b83c6", "#d55e00", "#0a9370", "#b8578f", "#7a6ff0", "#99813a")
 
 
 class ChoicesSection(NamedTuple):
@@ -112,7 +110,8 @@ def distribution_figure(grid: Floats, dimension: Dimension, cost: str) -> go.Fig
     """The distribution function of each value's errors, with its band; ``grid`` as shares."""
     figure = go.Figure(layout=layout(380, showlegend=True))
     x = 100 * grid
-    for value, colour in zip(dimension.values, COLOURS, strict=False):
+    for place, value in enumerate(dimension.values):
+        colour = colour_of(place)
         middle, low, high = 100 * value.distribution.T
         band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         group = f"{dimension.name} {value.label}"

@@ -10,16 +10,10 @@ import plotly.graph_objects as go
 from dnsearch.analysis.metrics import METRICS
 from dnsearch.arrays import Floats
 from dnsearch.report.comparison_series import Attained, FrontLine, FrontsSeries, StageSeries
-from dnsearch.report.style import BARS, OTHER, axis, error_bars, layout, log_axis, padded_range
+from dnsearch.report.style import OTHER, axis, colour_of, error_bars, layout, log_axis, padded_range
 
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
-COLOURS = (*BARS, "#6b4fa3", "#8c7a00")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-
-
-def colour_of(place: int) -> str:
-    """Of the network or run at this place."""
-    return COLOURS[place % len(COLOURS)]
 
 
 def fronts_figure(series: FrontsSeries) -> go.Figure:

@@ -14,15 +14,16 @@ from dnsearch.report.comparison import (
     network_tables,
     verdicts,
 )
-from dnsearch.report.comparison_figures import colour_of, fronts_figure, stage_figure
+from dnsearch.report.comparison_figures import fronts_figure, stage_figure
 from dnsearch.report.comparison_series import (
     fronts_series,
     part_title,
     stage_series,
-    stages,
 )
+from dnsearch.report.drawings import shapes
 from dnsearch.report.html import render_template
 from dnsearch.report.parts import Picture
+from dnsearch.report.style import colour_of
 from dnsearch.text import capitalised, counted, listed, sentence
 
 if TYPE_CHECKING:
@@ -98,14 +99,10 @@ def _named(titled: Titled, found: Compared) -> Titled:
 
 def _networks(found: Compared) -> dict[str, dict[str, Any]]:
     """By letter what ``drawing.js`` draws a network from."""
+    subjects = zip(LETTERS, (row.subject for row in found.rows), strict=False)
     return {
-        letter: {
-            "name": row.subject.name,
-            "layers": list(row.subject.arch.block_config),
-            "growth": list(row.subject.arch.growth_rates),
-            "stages": list(stages(row.subject).values()),
-        }
-        for letter, row in zip(LETTERS, found.rows, strict=False)
+        letter: {"name": each.name, **next(shapes([each.arch], *each.shape[1:]))}
+        for letter, each in subjects
     }
 
 

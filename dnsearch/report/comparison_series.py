@@ -11,19 +11,15 @@ import numpy as np
 from dnsearch.analysis.candidates import Candidate, figures
 from dnsearch.analysis.comparison import attainment
 from dnsearch.analysis.metrics import METRICS, format_value
-from dnsearch.arch.config import ArchArrays
 from dnsearch.arrays import Floats
-from dnsearch.cost.formula import stage_costs
 from dnsearch.report.answer import ends
 from dnsearch.report.comparison import LETTERS
+from dnsearch.report.drawings import PARTS, stages_of
 from dnsearch.text import listed
 
 if TYPE_CHECKING:
-    from dnsearch.search.compared import Compared, Subject
+    from dnsearch.search.compared import Compared
     from dnsearch.search.fronts import Fronts
-
-PARTS = ("macs", "params", "activations")
-"""Costs that are shown stage by stage."""
 
 
 class FrontLine(NamedTuple):
@@ -115,7 +111,9 @@ def _attained(
 
 def stage_series(found: Compared) -> list[StageSeries]:
     """Where the costs of the networks lie, one for each of ``PARTS``."""
-    known = [stages(row.subject) for row in found.rows]
+    subjects = [row.subject for row in found.rows]
+    drawn = [stages_of([each.arch], *each.shape[1:])[0] for each in subjects]
+    known = [{name: [*amounts] for name, _, _, _, *amounts in stages} for stages in drawn]
     names = max(known, key=len)  # a shallower network's stages are among a deeper one's
     networks = [
         f"{letter}  {row.subject.name}" for letter, row in zip(LETTERS, found.rows, strict=False)
@@ -125,24 +123,10 @@ def stage_series(found: Compared) -> list[StageSeries]:
             cost,
             list(names),
             networks,
-            np.array([[own[n][4 + place] if n in own else np.nan for n in names] for own in known]),
+            np.array([[own[n][place] if n in own else np.nan for n in names] for own in known]),
         )
         for place, cost in enumerate(PARTS)
     ]
-
-
-def stages(subject: Subject) -> dict[str, list]:
-    """Of a network its stages by name: name, the channels, height and width that it leaves, and its
-    share of ``PARTS``, as ``drawing.js`` draws them."""
-    _, height, width = subject.shape
-    found = {}
-    for stage in stage_costs(ArchArrays.of([subject.arch]), height, width):
-        columns = [stage.channels, stage.height, stage.width]
-        columns += [getattr(stage, part) for part in PARTS]
-        row = [int(column[0]) for column in columns]
-        if row[3]:  # else the architecture lacks the stage
-            found[stage.name] = [stage.name, *row]
-    return found
 
 
 def part_title(cost: str) -> str:

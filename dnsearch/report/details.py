@@ -6,26 +6,23 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dnsearch.analysis.candidates import COSTS, Candidate
 from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
-from dnsearch.arch.config import ArchArrays, ArchConfig, joined
+from dnsearch.arch.config import ArchConfig, joined
 from dnsearch.confirm.findings import Confirmed
-from dnsearch.cost.formula import stage_costs
 from dnsearch.report.answer import ends
 from dnsearch.report.digest import Digest
+from dnsearch.report.drawings import PARTS, shapes
 from dnsearch.report.parts import error_interval
 from dnsearch.report.summary import plain
 
 if TYPE_CHECKING:
     from dnsearch.search.results import PublishedNetwork
-
-PARTS = ("macs", "params", "activations")
-"""Costs that are shown stage by stage."""
 
 SHOWN = (*PARTS, "train_bytes", "latency_ms")
 
@@ -62,11 +59,16 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
     archs = [each.arch for each in (*found.values(), *presets.values())]
     if not archs:
         return {}
-    shapes = dict(zip((*found, *presets), _shapes(archs, digest), strict=True))
+    _, *size = digest.results.data["shape"]
+    described = (
+        drawn | {"dimensions": _dimensions(arch)}
+        for arch, drawn in zip(archs, shapes(archs, *size), strict=True)
+    )
+    known = dict(zip((*found, *presets), described, strict=True))
     draws = _draws(list(found.values()), digest)
     seeds, classes = _seeds(digest), _classes(digest)
     trained = {
-        key: shapes[key]
+        key: known[key]
         | {
             "name": each.name,
             "error": each.predicted_error if each.counts else None,
@@ -80,7 +82,7 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
         }
         for key, each in found.items()
     }
-    return trained | {key: shapes[key] | _published(each) for key, each in presets.items()}
+    return trained | {key: known[key] | _published(each) for key, each in presets.items()}
 
 
 def _published(network: PublishedNetwork) -> dict[str, Any]:
@@ -106,30 +108,6 @@ def _seeds(digest: Digest) -> dict[str, list[tuple[int, float]]]:
     for run in digest.candidates:
         if run.counts:
             found.setdefault(run.key, []).append((run.seed, run.error))
-    return found
-
-
-def _shapes(archs: list[ArchConfig], digest: Digest) -> Iterator[dict[str, Any]]:
-    for arch, stages in zip(archs, _stages(archs, digest), strict=True):
-        yield {
-            "dimensions": _dimensions(arch),
-            "layers": list(arch.block_config),
-            "growth": list(arch.growth_rates),
-            "stages": stages,
-        }
-
-
-def _stages(archs: list[ArchConfig], digest: Digest) -> list[list[list[Any]]]:
-    """Of each architecture its stages: name, the channels, height and width it leaves, and its
-    share of ``PARTS``."""
-    _, height, width = digest.results.data["shape"]
-    found: list[list[list[Any]]] = [[] for _ in archs]
-    for stage in stage_costs(ArchArrays.of(archs), height, width):
-        columns = [stage.channels, stage.height, stage.width]
-        columns += [getattr(stage, part) for part in PARTS]
-        for i, row in enumerate(zip(*(column.tolist() for column in columns), strict=True)):
-            if row[3]:  # else the architecture lacks the stage
-                found[i].append([stage.name, *row])
     return found
 
 

@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from dnsearch import __version__
-from dnsearch.report.style import CONFIG
+from dnsearch.report.style import COLOURS, CONFIG
 from dnsearch.report.words import WORDS
 from dnsearch.text import capitalised
 
@@ -96,7 +96,7 @@ class Packed:
 
     def data(self, **more: Any) -> Markup:
         """The figures and ``more``, for the script element called ``data``."""
-        values = {"figures": self.figures, "config": CONFIG, **more}
+        values = {"figures": self.figures, "config": CONFIG, "colours": COLOURS, **more}
         return packed(json.dumps(values, separators=(",", ":"), allow_nan=False))
 
     @property

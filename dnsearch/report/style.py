@@ -38,6 +38,15 @@ LOOKS: Mapping[str, Look] = MappingProxyType(
     }
 )
 
+COLOURS = (FRONT, "#d55e00", "#0a9370", "#b8578f", "#7a6ff0", PRESET)
+"""Of networks, runs or choices that are told apart by colour, in their order."""
+
+
+def colour_of(place: int) -> str:
+    """Of the network, run or choice at this place."""
+    return COLOURS[place % len(COLOURS)]
+
+
 BARS = (FRONT, "#d55e00", "#0a9370", "#b8578f", OTHER)
 
 

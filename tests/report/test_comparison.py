@@ -15,7 +15,8 @@ from dnsearch.cost.formula import cost_of
 from dnsearch.report.comparison import front_lines, verdicts
 from dnsearch.report.comparison_figures import fronts_figure
 from dnsearch.report.comparison_page import render
-from dnsearch.report.comparison_series import PARTS, fronts_series, stage_series
+from dnsearch.report.comparison_series import fronts_series, stage_series
+from dnsearch.report.drawings import PARTS
 from dnsearch.search.compared import Subject, compare_networks
 from dnsearch.search.fronts import Fronts, compare_fronts
 from dnsearch.search.results import read_results

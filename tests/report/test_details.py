@@ -9,8 +9,9 @@ import pytest
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.cost.formula import cost_of
-from dnsearch.report.details import DIMENSIONS, PARTS, details
+from dnsearch.report.details import DIMENSIONS, details
 from dnsearch.report.digest import digest
+from dnsearch.report.drawings import PARTS
 from dnsearch.report.html import packed
 from dnsearch.report.page import render
 

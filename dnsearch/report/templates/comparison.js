@@ -54,7 +54,7 @@ function openComparison(keys) {
   const legend = element("p", undefined, { class: "legend" });
   shown.forEach(({ name }, i) => {
     const item = element("span", name), mark = element("i", undefined, { "aria-hidden": "true" });
-    mark.style.background = COLOURS[i];
+    mark.style.background = page.colours[i];
     item.prepend(mark);
     legend.append(item);
   });

@@ -1,7 +1,6 @@
 // Drawings of networks: to scale, where their costs lie, how they trained.
 
 const PARTS = [["MACs", "macs"], ["params", "params"], ["activations", "activations"]];
-const COLOURS = ["#2b83c6", "#d55e00", "#0a9370", "#b8578f", "#7a6ff0", "#99813a"];
 
 // The stages as {name, channels, height, width, macs, params, activations, before: channels}.
 function stagesOf(network) {
@@ -103,7 +102,7 @@ function stageBars(networks, part) {
       const line = element("div", undefined, { class: "bar" });
       const bar = element("span", undefined, { "aria-hidden": "true" });
       bar.style.width = `${(75 * (each.get(name) ?? 0)) / most}%`;
-      bar.style.background = COLOURS[i];
+      bar.style.background = page.colours[i];
       line.append(bar, element("small", each.has(name) ? short(each.get(name)) : "–"));
       line.title = networks[i].name;
       cell.append(line);
@@ -124,7 +123,7 @@ function byDepth(one, other) {
 
 // Validation error after each epoch, on a logarithmic axis; null where none has two epochs.
 function curves(networks) {
-  const known = networks.map(({ name, curve }, i) => ({ name, colour: COLOURS[i],
+  const known = networks.map(({ name, curve }, i) => ({ name, colour: page.colours[i],
     points: curve.filter(([, error]) => error > 0) })).filter(({ points }) => points.length > 1);
   if (!known.length) return null;
   const wide = 420, high = 130, all = known.flatMap(({ points }) => points);
