@@ -10,11 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from dnsearch.analysis.choices import Choices, DesignSpace, design_space, grouped
-from dnsearch.arch.space import Points, SearchSpace
+from dnsearch.arch.space import Points
 from dnsearch.search.design import thinned
-from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.predictions import LEAST, SETTINGS
-from dnsearch.search.regret import Feasible, draws_at, ended_trials
+from dnsearch.search.regret import Scope, draws_at, ended_trials
 from dnsearch.search.samplers.blas import one_thread
 from dnsearch.search.samplers.history import History
 from dnsearch.search.store import StudyStore, counts_for_nothing
@@ -27,35 +26,23 @@ DRAWS = 20
 """For each setting of the hyper-parameters."""
 
 
-def explore(
-    store: StudyStore,
-    space: SearchSpace,
-    model: CostModel,
-    rungs: tuple[int, ...],
-    images: float,
-    cost: str,
-    seed: int = 0,
-) -> DesignSpace | None:
+def explore(store: StudyStore, scope: Scope, cost: str) -> DesignSpace | None:
     """What the search's training runs say of each dimension, networks matched in ``cost``; None
-    while fewer than ``LEAST`` were trained to the top rung, or where there is little to choose.
-
-    images: how many validation images an error is worth.
-    """
-    outcomes = ended_trials(store, History(rungs, counts_for_nothing))
+    while fewer than ``LEAST`` were trained to the top rung, or where there is little to choose."""
+    outcomes = ended_trials(store, History(scope.rungs, counts_for_nothing))
     done = [each for each in outcomes if not (each.failed or each.pending)]
-    full = {each.key: each.params for each in done if each.rung == rungs[-1]}
+    full = {each.key: each.params for each in done if each.rung == scope.rungs[-1]}
     if len(full) < LEAST:
         return None
-    points, _ = feasible_points(space, model, np.random.default_rng(derived_seed(seed)))
-    feasible = Feasible(points, model, rungs, images, seed)
-    pool, rng = feasible.pool, np.random.default_rng(derived_seed("design space", seed))
+    pool = scope.feasible.pool
+    rng = np.random.default_rng(derived_seed("design space", scope.seed))
     if len(pool) > MOST:
         pool = pool.take(thinned(getattr(pool.known, cost), MOST, rng))
-    choices = _choices(pool.points, Points.at(space, list(full.values())))
+    choices = _choices(pool.points, Points.at(scope.space, list(full.values())))
     if not any(len(each.labels) > 1 for each in choices):
         return None
     with one_thread():
-        surrogates = feasible.surrogates(done, rng, SETTINGS)
+        surrogates = scope.feasible.surrogates(done, rng, SETTINGS)
         draws = np.vstack([draws_at(each, pool.features, rng, DRAWS) for each in surrogates])
     return design_space(cost, getattr(pool.known, cost).astype(float), draws, choices)
 

@@ -17,7 +17,8 @@ import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -220,21 +221,33 @@ class Feasible:
         return self.pool.and_also(Pool(points, known, features).take(first))
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What is spoken of where a whole space is: its networks within the limits of ``model``, at the
+    top of these rungs; ``images`` as of ``Feasible``."""
+
+    space: SearchSpace
+    model: CostModel
+    rungs: tuple[int, ...]
+    images: float
+    seed: int = 0
+
+    @cached_property
+    def feasible(self) -> Feasible:
+        """Found once, since that takes seconds where the space is large."""
+        rng = np.random.default_rng(derived_seed(self.seed))
+        points, _ = feasible_points(self.space, self.model, rng)
+        return Feasible(points, self.model, self.rungs, self.images, self.seed)
+
+
 def look_ahead(
-    store: StudyStore,
-    space: SearchSpace,
-    model: CostModel,
-    rungs: tuple[int, ...],
-    images: float,
-    key: str,
-    probability: float,
-    seed: int = 0,
-    file: Path | None = None,
+    store: StudyStore, scope: Scope, key: str, probability: float, file: Path | None = None
 ) -> Regret | None:
     """The regret of the network with this key, which is what going on with the search would be
-    worth; ``images`` as of ``Feasible``. None while too few are trained, or where nothing is known
-    of this one. As it takes a second, and with large spaces some, it is kept in ``file`` and read
-    from there as long as it fits."""
+    worth. None while too few are trained, or where nothing is known of this one. As it takes a
+    second, and with large spaces some, it is kept in ``file`` and read from there as long as it
+    fits."""
+    space, model, rungs, images, seed = (getattr(scope, each.name) for each in fields(scope))
     outcomes, records = ended_trials(store, History(rungs, counts_for_nothing)), store.records()
     trained = [(r.job.arch.key, r.job.seed, r.job.rung, r.score.error) for r in records]
     method = METHOD, DRAWS, SETTINGS, MOST_KEPT, MOST_DRAWN
@@ -243,9 +256,7 @@ def look_ahead(
     found = _read(file, checksum) if file else None
     if found is not None:
         return found
-    points, _ = feasible_points(space, model, np.random.default_rng(derived_seed(seed)))
-    feasible = Feasible(points, model, rungs, images, seed)
-    errors = feasible.errors(outcomes, records, SETTINGS)
+    errors = scope.feasible.errors(outcomes, records, SETTINGS)
     if errors is None or key not in errors.keys:
         return None
     found = Regret.of(errors.regret(key), probability)

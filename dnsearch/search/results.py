@@ -21,7 +21,6 @@ from dnsearch.analysis.reference import first_latency, reference_point
 from dnsearch.analysis.regret import Regret
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
-from dnsearch.arch.space import SearchSpace
 from dnsearch.arrays import Ints
 from dnsearch.config import ObjectivesConfig, StudyConfig, load_study
 from dnsearch.cost.formula import Cost
@@ -38,7 +37,7 @@ from dnsearch.search.evaluators.base import CONFIRM, RATES, SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.latency import PredictedLatencies, table_of_run
 from dnsearch.search.predictions import draws_of_own_runs, predict_errors
-from dnsearch.search.regret import look_ahead
+from dnsearch.search.regret import Scope, look_ahead
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.training_runs import candidate_of, latest
 from dnsearch.seeds import derived_seed
@@ -268,6 +267,7 @@ def read_results(run: RunDir) -> Results:
         candidate_of(record, model, data["images"], names, kind)
         for record in latest(store.records())
     ]
+    scope = _scope(study, model, data)
     return Results(
         name=run.name,
         study=study,
@@ -277,9 +277,11 @@ def read_results(run: RunDir) -> Results:
         presets=[PublishedNetwork(n, arch, model.cost(arch)) for n, arch in presets.items()],
         importance=store.logs[SEARCH].importance(),
         seconds=store.seconds,
-        predict=functools.cache(functools.partial(_predict, run, study, store, model, data)),
-        look_ahead=functools.cache(functools.partial(_look_ahead, run, study, store, model, data)),
-        explore=functools.cache(functools.partial(_explore, study, store, model, data)),
+        predict=functools.cache(functools.partial(_predict, run, store, scope)),
+        look_ahead=functools.cache(functools.partial(_look_ahead, run, study, store, scope)),
+        explore=functools.cache(
+            functools.partial(explore, store, scope, study.objectives.first_known_cost)
+        ),
         confirmed=_in_order(store, CONFIRM),
         at_rates=_in_order(store, RATES),
         confusion=lambda each: read_confusion(run.confusion(each.key, each.seed)),
@@ -308,43 +310,23 @@ def _in_order(store: StudyStore, name: str) -> tuple[Record, ...]:
     return tuple(sorted(store.log(name).records(), key=lambda record: record.finished_after))
 
 
-def _predict(
-    run: RunDir, study: StudyConfig, store: StudyStore, model: CostModel, data: Mapping[str, Any]
-) -> Predictions | None:
-    space, rungs, images = _measured_on(study, data)
-    seed, file = study.search.seed, run.predictions_file
-    return predict_errors(store, space, model, rungs, images, seed, file)
+def _predict(run: RunDir, store: StudyStore, scope: Scope) -> Predictions | None:
+    told = scope.space, scope.model, scope.rungs, scope.images, scope.seed
+    return predict_errors(store, *told, run.predictions_file)
 
 
 def _look_ahead(
-    run: RunDir,
-    study: StudyConfig,
-    store: StudyStore,
-    model: CostModel,
-    data: Mapping[str, Any],
-    key: str,
+    run: RunDir, study: StudyConfig, store: StudyStore, scope: Scope, key: str
 ) -> Regret | None:
-    space, rungs, images = _measured_on(study, data)
     probability = study.search.until.probability if study.search.until else LEVEL
-    seed, file = study.search.seed, run.regret_file
-    return look_ahead(store, space, model, rungs, images, key, probability, seed, file)
+    return look_ahead(store, scope, key, probability, run.regret_file)
 
 
-def _explore(
-    study: StudyConfig, store: StudyStore, model: CostModel, data: Mapping[str, Any]
-) -> DesignSpace | None:
-    space, rungs, images = _measured_on(study, data)
-    cost = study.objectives.first_known_cost
-    return explore(store, space, model, rungs, images, cost, study.search.seed)
-
-
-def _measured_on(
-    study: StudyConfig, data: Mapping[str, Any]
-) -> tuple[SearchSpace, tuple[int, ...], float]:
-    """The space, the rungs, and how many validation images an error is worth."""
+def _scope(study: StudyConfig, model: CostModel, data: Mapping[str, Any]) -> Scope:
     space = study.space.build(data["shape"][0], len(data["classes"]))
     counts = data.get("class_counts", {}).get("validation", [data["images"]["validation"]])
-    return space, study.training.rungs, effective_images(study.objectives.error, counts)
+    images = effective_images(study.objectives.error, counts)
+    return Scope(space, model, study.training.rungs, images, study.search.seed)
 
 
 def _fitting_presets(model: CostModel, classes: int) -> dict[str, ArchConfig]:

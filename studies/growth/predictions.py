@@ -14,7 +14,7 @@ from store import RUNGS, SPACE, filled, problem_of
 from dnsearch.rundir import RunDir
 from dnsearch.search.design_space import explore
 from dnsearch.search.predictions import predict_errors
-from dnsearch.search.regret import look_ahead
+from dnsearch.search.regret import Scope, look_ahead
 from dnsearch.search.store import StudyStore
 
 SIZES = 300, 1_000, 3_400
@@ -46,14 +46,14 @@ def looked_ahead(watch: Watch, folder: str) -> None:
     store = stored(folder)
     key = store.records()[0].job.arch.key
     with watch:
-        look_ahead(store, SPACE, problem_of().model, RUNGS, IMAGES, key, 0.9)
+        look_ahead(store, Scope(SPACE, problem_of().model, RUNGS, IMAGES), key, 0.9)
 
 
 def explored(watch: Watch, folder: str) -> None:
     """What each choice of the space is worth."""
     store = stored(folder)
     with watch:
-        explore(store, SPACE, problem_of().model, RUNGS, IMAGES, "macs")
+        explore(store, Scope(SPACE, problem_of().model, RUNGS, IMAGES), "macs")
 
 
 def stored(folder: str) -> StudyStore:

@@ -10,7 +10,7 @@ from dnsearch.config import LimitsConfig, UntilConfig, parse_study
 from dnsearch.search import regret, stopping
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel, feasible_points
-from dnsearch.search.regret import Feasible, look_ahead
+from dnsearch.search.regret import Feasible, Scope, look_ahead
 from dnsearch.search.samplers.covariance import Covariance, Parameters
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.stopping import Enough, scheduled
@@ -221,9 +221,8 @@ def test_going_on_is_kept_beside_the_run_and_made_anew_where_it_does_not_fit(
     file, key = tmp_path / "regret.json", search.records[-1].job.arch.key
 
     def ahead(key=key, probability=0.9, **more):
-        return look_ahead(
-            search.store, search.space, search.model, (3,), 4000, key, probability, **more
-        )
+        scope = Scope(search.space, search.model, (3,), 4000)
+        return look_ahead(search.store, scope, key, probability, **more)
 
     first = ahead(file=file)
     outcomes = History((3,)).of(search.study)
