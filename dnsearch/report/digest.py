@@ -98,7 +98,7 @@ class Digest:
         """What networks' errors are, such as ``balanced test error``."""
         return error_label(self.results.study.objectives.error, self.measured_on)
 
-    @property
+    @cached_property
     def measured_on(self) -> str:
         """The split that predicted errors are of, ``validation`` or, once confirmed, ``test``."""
         confirmed = any(network.basis is Basis.CONFIRMED for network in self.finished)
