@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.metrics import format_value
-from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
+from dnsearch.confirm.findings import Confirmed
 from dnsearch.confirm.published import closest, cost_model, published_name
 from dnsearch.report.answer import (
     costs_of,
@@ -36,13 +36,14 @@ class Trust(NamedTuple):
 
 class Headline(NamedTuple):
     """What the first screen says; ``beside`` are names and texts, ``command`` writes the network
-    into a folder, ``train`` trains it in full. Without an answer ``sentence`` says why there is
-    none."""
+    into a folder, with weights of a training of this ``length``, ``train`` trains it in full.
+    Without an answer ``sentence`` says why there is none."""
 
     sentence: str
     beside: list[tuple[str, str]]
     trust: list[Trust]
     command: str = ""
+    length: str = ""
     train: str = ""
 
 
@@ -65,7 +66,8 @@ def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Hea
     beside += [("going on", text) for text in _going_on(digest)]
     command, name = export_command(digest.results.name), shlex.quote(digest.results.name)
     trust = _trust(digest, best, confirmed, can_test)
-    return Headline(sentence, beside, trust, command, f"dnsearch train {name}")
+    length = _length(best, confirmed)
+    return Headline(sentence, beside, trust, command, length, f"dnsearch train {name}")
 
 
 def _baseline(digest: Digest) -> str:
@@ -137,7 +139,7 @@ def _trust(
             f"measured on {digest.images:,} {digest.measured_on} images"
             + ("" if tested else ", by which it was chosen"),
         ),
-        _seeds(best, confirmed, again),
+        _seeds(best, confirmed),
     ]
     if (found := digest.sureness) is not None and not math.isnan(found.probability):
         text = f"the best of {found.candidates} trained networks {sure(found.probability)}"
@@ -165,14 +167,20 @@ def _unsearched(digest: Digest) -> list[Trust]:
     return [Trust(False, f"no network above {share} was trained in full; search longer")]
 
 
-def _seeds(best: Candidate, confirmed: Confirmed | None, again: ConfirmedNetwork | None) -> Trust:
+def _seeds(best: Candidate, confirmed: Confirmed | None) -> Trust:
     """With how many seeds it was trained, at the greatest length that has any."""
-    if confirmed is not None and again is not None and again.test_errors:
-        seeds, epochs, fresh = len(again.test_errors), confirmed.epochs, "fresh "
-    else:
-        seeds, epochs, fresh = best.seeds, best.rung, ""
-    length = format_value("rung", epochs)
+    seeds, fresh, network = best.seeds, "", confirmed.network(best.key) if confirmed else None
+    if network is not None and network.test_errors:
+        seeds, fresh = len(network.test_errors), "fresh "
+    length = _length(best, confirmed)
     return Trust(seeds > 1, f"trained with {counted(seeds, f'{fresh}seed')} for {length}")
+
+
+def _length(best: Candidate, confirmed: Confirmed | None) -> str:
+    """Of its longest training, whose weights are exported."""
+    network = confirmed.network(best.key) if confirmed else None
+    longest = confirmed.epochs if confirmed and network and network.test_errors else best.rung
+    return format_value("rung", longest)
 
 
 ALIKE = 1.25

@@ -133,3 +133,11 @@ def test_a_published_network_that_was_confirmed_has_its_test_error_beside():
     told = headline(found, confirmed(published, (0.11,)), can_test=True)
     shown = dict(told.beside)["published, alike in cost"]
     assert shown.endswith("11.00 % (10.00 to 12.00 %) test error")
+
+
+@pytest.mark.parametrize(("errors", "epochs"), [((0.1, 0.11, 0.12), 27), ((), 9)])
+def test_the_weights_are_those_of_the_longest_training(errors, epochs):
+    found = digest(usual())
+    longer = dataclasses.replace(confirmed(found.answer, errors), epochs=27)
+    told = headline(found, longer, can_test=True)
+    assert told.length == f"{epochs} epochs"
