@@ -25,6 +25,7 @@ from dnsearch.report.style import (
     log_ticks,
     padded_range,
 )
+from dnsearch.text import counted
 
 _EXTENTS = ((300, 330), (960, 380))
 """Plot areas in pixels, on a telephone and on a desk, for which labels are placed."""
@@ -195,7 +196,7 @@ def _screened(figure: go.Figure, rung: int, screened: Screened) -> None:
         x=screened.costs,
         y=screened.errors,
         mode="markers",
-        name=f"stopped after {format_value('rung', rung)}",
+        name=f"stopped after {counted(rung, 'epoch')}",
         marker={"color": OTHER, "size": 7, "symbol": "circle-open"},
         hovertext=screened.hover,
         customdata=screened.keys,

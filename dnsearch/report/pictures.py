@@ -72,7 +72,6 @@ def _left_out(digest: Digest, series: FrontSeries) -> str:
     notes = [
         f"{counted(count, 'candidate')} {why} and {agreeing(count, 'is', 'are')} not drawn"
         for count, why in (
-            (counts[State.SCREENED], "stopped at a lower rung"),
             (counts[State.PARTIAL], "saw only part of the images"),
             (counts[State.FAILED], "failed"),
             (series.missing, "finished without this cost"),
@@ -83,6 +82,9 @@ def _left_out(digest: Digest, series: FrontSeries) -> str:
         notes.append("blue points off the line are on the front through another cost")
     if counts[State.UNFIT]:
         notes.append(f"{counts[State.UNFIT]} over a measured limit not drawn")
+    if count := counts[State.SCREENED]:
+        stopped = f"{counted(count, 'candidate')} that stopped at a lower rung"
+        notes.append(f"the legend shows or hides {stopped}")
     hidden = [line.name for line in series.untrained if not line.near]
     if hidden:
         notes.append(f"{FAR_PRESETS!r} in the legend shows or hides {listed(hidden)}")
