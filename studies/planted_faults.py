@@ -196,8 +196,8 @@ FAULTS = (
     Fault(
         "seeds of the search pass for fresh ones",
         "dnsearch/report/headline.py",
-        "if confirmed is not None and again is not None and again.test_errors:",
-        "if confirmed is not None:",
+        "if network is not None and network.test_errors:",
+        "if network is not None:",
         "tests/report/test_headline.py",
     ),
     Fault(
