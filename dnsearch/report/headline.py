@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.metrics import format_value
-from dnsearch.confirm.findings import Confirmed
+from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, published_name
 from dnsearch.report.answer import (
     costs_of,
@@ -132,7 +132,6 @@ def _trust(
     digest: Digest, best: Candidate, confirmed: Confirmed | None, can_test: bool
 ) -> list[Trust]:
     tested = digest.measured_on == "test"
-    again = confirmed.network(best.key) if confirmed else None
     told = [
         Trust(
             tested,
@@ -146,7 +145,7 @@ def _trust(
         told.append(Trust(found.probability > LIKELY, text))
     told += _unsearched(digest)
     run = shlex.quote(digest.results.name)
-    if again is not None:
+    if _trained_again(best, confirmed) is not None:
         told.append(Trust(True, "confirmed with fresh seeds on the test images"))
     elif can_test:
         told.append(Trust(False, "not confirmed on the test images yet", f"dnsearch confirm {run}"))
@@ -167,20 +166,24 @@ def _unsearched(digest: Digest) -> list[Trust]:
     return [Trust(False, f"no network above {share} was trained in full; search longer")]
 
 
+def _trained_again(best: Candidate, confirmed: Confirmed | None) -> ConfirmedNetwork | None:
+    """What its fresh training runs told, where one has a test error."""
+    network = confirmed.network(best.key) if confirmed else None
+    return network if network is not None and network.seeds else None
+
+
 def _seeds(best: Candidate, confirmed: Confirmed | None) -> Trust:
     """With how many seeds it was trained, at the greatest length that has any."""
-    seeds, fresh, network = best.seeds, "", confirmed.network(best.key) if confirmed else None
-    if network is not None and network.test_errors:
-        seeds, fresh = len(network.test_errors), "fresh "
-    length = _length(best, confirmed)
-    return Trust(seeds > 1, f"trained with {counted(seeds, f'{fresh}seed')} for {length}")
+    again = _trained_again(best, confirmed)
+    seeds = counted(again.seeds, "fresh seed") if again else counted(best.seeds, "seed")
+    text = f"trained with {seeds} for {_length(best, confirmed)}"
+    return Trust((again or best).seeds > 1, text)
 
 
 def _length(best: Candidate, confirmed: Confirmed | None) -> str:
     """Of its longest training, whose weights are exported."""
-    network = confirmed.network(best.key) if confirmed else None
-    longest = confirmed.epochs if confirmed and network and network.test_errors else best.rung
-    return format_value("rung", longest)
+    again = _trained_again(best, confirmed)
+    return format_value("rung", confirmed.epochs if confirmed and again else best.rung)
 
 
 ALIKE = 1.25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 
 import pytest
@@ -133,6 +134,16 @@ def test_a_published_network_that_was_confirmed_has_its_test_error_beside():
     told = headline(found, confirmed(published, (0.11,)), can_test=True)
     shown = dict(told.beside)["published, alike in cost"]
     assert shown.endswith("11.00 % (10.00 to 12.00 %) test error")
+
+
+@pytest.mark.parametrize("errors", [(), (math.nan, math.nan)])
+def test_training_runs_without_a_test_error_confirm_nothing(errors):
+    found = digest(usual())
+    again = headline(found, confirmed(found.answer, errors), can_test=True).trust
+    assert not any("fresh" in line.text for line in again)
+    assert again[-1].command.startswith("dnsearch confirm")
+    one = headline(found, confirmed(found.answer, (*errors, 0.1)), can_test=True).trust
+    assert "trained with 1 fresh seed for 9 epochs" in [line.text for line in one if not line.holds]
 
 
 @pytest.mark.parametrize(("errors", "epochs"), [((0.1, 0.11, 0.12), 27), ((), 9)])
