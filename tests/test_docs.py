@@ -71,6 +71,8 @@ def test_readmes_python_runs(tmp_path, monkeypatch, capsys):
 )
 def test_readmes_quick_commands_run(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos" / "flowers" / "rose").mkdir(parents=True)
+    (tmp_path / "photos" / "flowers" / "rose" / "1.jpg").touch()
     with pytest.raises(SystemExit) as ended:
         main(shlex.split(command)[1:])
     assert ended.value.code == 0

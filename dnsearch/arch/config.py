@@ -197,11 +197,11 @@ class ArchConfig:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def describe(self) -> str:
-        """A short name for people, such as ``k=12 blocks 6-12-24 bn 4``; a ``+`` between blocks is
-        a transition that does not pool. Initial channels are named where they are not twice the
-        first growth rate, as in the paper."""
+        """A short name for people, such as ``k=12 blocks 6-12-24 bottleneck 4``; a ``+`` between
+        blocks is a transition that does not pool. Initial channels are named where they are not
+        twice the first growth rate, as in the paper."""
         text = f"k={joined(self.growth_rate)} blocks {self.describe_blocks()}"
-        text += f" bn {joined(self.bn_size)}" if self.bn_size else " plain"
+        text += f" bottleneck {joined(self.bn_size)}" if self.bn_size else " no bottleneck"
         if self.num_init_features != 2 * self.growth_rates[0]:
             text += f" init {self.num_init_features}"
         if self.compression != 0.5:

@@ -23,7 +23,7 @@ VERBS = {
     "report": "Write the report of a run again.",
     "list": "List the runs here: what they are, how they stand, what they answer.",
     "status": "Show the progress of a run, from another shell: done, left, the answer so far.",
-    "compare": "Compare networks, or whole runs: cost, expected error, fronts.",
+    "compare": "Compare networks, or whole runs: cost, predicted error, fronts.",
     "profile": "Measure latencies of this machine once, by which searches predict them.",
     "replay": "Compare search strategies on the recorded trainings of a run.",
     "scale": "Say what a larger budget buys: error, shape and time of larger networks.",

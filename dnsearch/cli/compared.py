@@ -82,7 +82,7 @@ def record(
             "cost": vars(row.cost),
             "ratios": row.ratios,
             "epochs": found.epochs[place],
-            "expected": row.expected and row.expected._asdict(),
+            "predicted": row.predicted and row.predicted._asdict(),
             "difference": row.difference and row.difference._asdict(),
             "tested": row.tested and row.tested._asdict(),
             "measured": measured and measured.record(place),
@@ -114,7 +114,7 @@ def _fronts_record(found: Fronts | str | None) -> dict[str, Any] | None:
             {
                 "run": front.run,
                 "members": [
-                    {"key": c.key, "name": c.name, "expected_error": c.predicted_error}
+                    {"key": c.key, "name": c.name, "predicted_error": c.predicted_error}
                     | {cost: c.figure(cost) for cost in found.costs}
                     for c in front.members
                 ],

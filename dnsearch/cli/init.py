@@ -2,25 +2,84 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from dnsearch.config import AUTO_RUNGS, StudyConfig, TrainingConfig, to_toml
+from dnsearch.config import AUTO_RUNGS, LimitsConfig, study_of, to_toml
 from dnsearch.errors import RunError
 from dnsearch.files import write_text
 
 
+def _limits(command: Callable[..., None]) -> Callable[..., None]:
+    """An option for each key of [limits]."""
+    for name in reversed(LimitsConfig.model_fields):
+        flag, about = f"--{name.replace('_', '-')}", f"For limits.{name}{EXAMPLES.get(name, '')}."
+        command = click.option(flag, name, metavar="AMOUNT", help=about)(command)
+    return command
+
+
+EXAMPLES = {
+    "max_params": ", such as 500k",
+    "max_macs": ", such as 3M",
+    "max_train_bytes": ", such as 2GB",
+    "max_latency_ms": ", such as 5ms",
+}
+
+
+def _images(file: Path, data: Path | None, form: str | None) -> dict[str, Any]:
+    """[data]: where the images are, seen from the folder of the file."""
+    if data is None:
+        return {} if form is None else {"format": form}
+    from dnsearch.data.formats import find_format
+
+    found = form or find_format(data.expanduser())
+    written = data if data.is_absolute() or data.parts[:1] == ("~",) else _seen_from(file, data)
+    return {"format": found, "path": str(written)}
+
+
+def _seen_from(file: Path, data: Path) -> Path:
+    return Path(os.path.relpath(data.resolve(), file.parent.resolve()))
+
+
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default="study.toml")
+@click.option("--data", type=click.Path(path_type=Path), help="Your images, for data.path.")
+@click.option(
+    "--format",
+    "form",
+    metavar="NAME",
+    help="For data.format; by default told by the files of --data.",
+)
+@_limits
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
-def command(file: Path, force: bool) -> None:
+def command(
+    file: Path, data: Path | None, form: str | None, force: bool, **limits: str | None
+) -> None:
     """Write a commented study FILE (default study.toml) with every key at its default, but with
-    rungs = "auto", which suits the length of trainings to your images."""
+    rungs = "auto", which suits the length of trainings to your images.
+
+    With a limit the search aims at the least error within it (objectives.aim = "least-error"),
+    without one at the whole front of error against cost.
+    """
     if file.is_dir():
         raise RunError(f"{file}: is a folder; name a file, such as {file / 'study.toml'}")
     if file.exists() and not force:
         raise RunError(f"{file}: is there already; choose another name or pass --force")
-    study = StudyConfig(training=TrainingConfig(rungs=AUTO_RUNGS))
+    images = _images(file, data, form)
+    bounds = {name: text for name, text in limits.items() if text is not None}
+    aim = {"aim": "least-error"} if bounds else {}
+    training = {"rungs": AUTO_RUNGS}
+    study = study_of({"data": images, "limits": bounds, "objectives": aim, "training": training})
     write_text(file, to_toml(study, comments=True))
-    click.echo(f"{file} written: set [data] to your images, then  dnsearch run {file}")
+    typed = shlex.quote(str(file))
+    if images:
+        click.echo(f"{file} written, for images of format {study.data.format}")
+        click.echo(f"check:  dnsearch check {typed}")
+        click.echo(f"run:    dnsearch run {typed}")
+    else:
+        click.echo(f"{file} written: set [data] to your images, then  dnsearch run {typed}")

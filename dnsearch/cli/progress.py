@@ -84,7 +84,7 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
 
 
 def record_line(record: Record, costs: tuple[str, ...]) -> str:
-    """One finished training, such as ``12.34 %  1.2 M MACs  k=8 blocks 2-2-2 bn 4``."""
+    """One finished training, such as ``12.34 %  1.2 M MACs  k=8 blocks 2-2-2 bottleneck 4``."""
     name, score = record.job.arch.describe(), record.score
     if record.job.learning_rate is not None:
         name += f" at learning rate {record.job.learning_rate:g}"

@@ -1,6 +1,7 @@
 """``study.toml`` -> ``StudyConfig``, validated when it is read; nothing else reads TOML.
 
 load_study(path), parse_study(text)   a study from its file or from text
+study_of({"data": {...}, ...})        a study from its values
 override(study, time=..., ...)        with other values of [search]
 to_toml(study), recorded(study)       back to TOML; with a checksum
 StudyConfig, DataConfig, ...          the study and its sections
@@ -14,6 +15,7 @@ from dnsearch.config.files import (
     override,
     parse_study,
     recorded,
+    study_of,
     to_toml,
 )
 from dnsearch.config.study import (
@@ -56,5 +58,6 @@ __all__ = [
     "override",
     "parse_study",
     "recorded",
+    "study_of",
     "to_toml",
 ]

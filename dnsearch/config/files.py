@@ -75,9 +75,17 @@ def parse_study(text: str, source: str = "study") -> StudyConfig:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{source}:", f"must be valid TOML: {error}") from None
     try:
+        return study_of(values)
+    except ConfigError as error:
+        raise error.within(f"{source}:") from None
+
+
+def study_of(values: Mapping[str, Any]) -> StudyConfig:
+    """The study with these values, by section and key as in its file. Raises ConfigError."""
+    try:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
-        raise _readable(error).within(f"{source}:") from None
+        raise _readable(error) from None
 
 
 def override(study: StudyConfig, **search: Any) -> StudyConfig:

@@ -15,7 +15,7 @@ from dnsearch.search.compared import COST_NAMES
 from dnsearch.text import counted, listed, sentence
 
 if TYPE_CHECKING:
-    from dnsearch.search.compared import Compared, Expected, Measured, Tested
+    from dnsearch.search.compared import Compared, Measured, PredictedError, Tested
     from dnsearch.search.compared import Row as Network
     from dnsearch.search.fronts import Front, Fronts, Group
 
@@ -97,28 +97,28 @@ def _errors(found: Compared) -> Titled:
     after = f" after {counted(lengths.pop(), 'epoch')}" if len(lengths) == 1 else ""
     title = "test error"
     if found.error_name:
-        title = f"expected {found.error_name}{after} (90 % on new images)"
+        title = f"predicted {found.error_name}{after} (90 % on new images)"
     first = LETTERS[found.first or 0]
     tests = list(dict.fromkeys(_how(row.tested) for row in found.rows if row.tested))
     rows = []
     for letter, row in zip(LETTERS, found.rows, strict=False):
         tested = MISSING if row.tested is None else format_value("error", row.tested.error)
         which = [f"({tests.index(_how(row.tested)) + 1})"] if row.tested and len(tests) > 1 else []
-        cells = [_expected(row.expected), *_differs(row.difference), Cell(tested, which)]
+        cells = [_predicted(row.predicted), *_differs(row.difference), Cell(tested, which)]
         rows.append(Row(letter, cells))
     marks = [f"({place}) " if len(tests) > 1 else "" for place in range(1, len(tests) + 1)]
     told = [f"{mark}{how}" for mark, how in zip(marks, tests, strict=True)]
-    columns = ["", "expected", f"points more than {first}", f"better than {first}", "test error"]
+    columns = ["", "predicted", f"points more than {first}", f"better than {first}", "test error"]
     caption = f"test error: {'; '.join(told)}" if told else ""
     return Titled(title, Table(columns, rows), caption)
 
 
-def _expected(expected: Expected | None) -> Cell:
+def _predicted(predicted: PredictedError | None) -> Cell:
     """With its interval on new images."""
-    if expected is None:
+    if predicted is None:
         return Cell(MISSING)
-    ends = f"({100 * expected.new_low:.1f} to {100 * expected.new_high:.1f})"
-    return Cell(format_value("error", expected.error), [ends])
+    ends = f"({100 * predicted.new_low:.1f} to {100 * predicted.new_high:.1f})"
+    return Cell(format_value("error", predicted.error), [ends])
 
 
 def _how(tested: Tested | None) -> str:
@@ -158,7 +158,7 @@ def _volumes(found: Fronts) -> Titled:
     first = found.fronts[0].run
     columns = ["", "networks", "hypervolume", "90 % interval", f"more than {first}", "larger"]
     return Titled(
-        f"fronts: expected {found.error_name} and {costs} ({found.axis} axis), hypervolume up to "
+        f"fronts: predicted {found.error_name} and {costs} ({found.axis} axis), hypervolume up to "
         f"{point}",
         Table(columns, [Row(front.run, _volume(front)) for front in found.fronts]),
     )
@@ -187,7 +187,7 @@ def _levels(found: Fronts) -> Titled:
         ]
         rows.append(Row(format_value(found.costs[0], level.bound), cells))
     return Titled(
-        "least expected error within a cost, and the probability that it is the least",
+        "least predicted error within a cost, and the probability that it is the least",
         Table(["", *(front.run for front in found.fronts)], rows),
     )
 
@@ -218,10 +218,10 @@ def _lead_lines(found: Fronts, pictured: bool) -> list[str]:
             continue
         low = format_value(cost, lead.low)
         to = "on" if math.isinf(lead.high) else f"to {format_value(cost, lead.high)}"
-        lines.append(f"{found.fronts[lead.run].run} has the least expected error from {low} {to}")
+        lines.append(f"{found.fronts[lead.run].run} has the least predicted error from {low} {to}")
     if len(lines) > MOST_LEADS:
         where = "the picture shows" if pictured else "--json says"
-        lines = [f"the least expected error changes hands {len(lines) - 1} times; {where} where"]
+        lines = [f"the least predicted error changes hands {len(lines) - 1} times; {where} where"]
     return lines
 
 
@@ -297,7 +297,7 @@ def _front_verdict(front: Front, first: str) -> str:
 
 
 def _verdict(place: int, found: Compared) -> str:
-    """A network against the first, by cost and, where both errors are expected, by error."""
+    """A network against the first, by cost and, where both errors are predicted, by error."""
     row, letter = found.rows[place], LETTERS[place]
     if row.subject.arch.key == found.rows[0].subject.arch.key:
         return f"{letter} is the same network as A."
@@ -309,7 +309,7 @@ def _verdict(place: int, found: Compared) -> str:
     if differs is None:
         return sentence(told)
     points = f"{abs(100 * differs.median):.2f} points {'more' if differs.median > 0 else 'less'}"
-    told += f" and is expected to have {points} error than {other}"
+    told += f" and is predicted to have {points} error than {other}"
     if math.isnan(differs.low):
         return f"{told}; how sure that is is not known."
     told += f" ({100 * differs.low:+.2f} to {100 * differs.high:+.2f})"

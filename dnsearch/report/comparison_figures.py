@@ -17,7 +17,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 def fronts_figure(series: FrontsSeries) -> go.Figure:
-    """Expected error against one cost, both logarithmic: a line a run, as steps; runs of one study
+    """Predicted error against one cost, both logarithmic: a line a run, as steps; runs of one study
     have its colour, and between what one and all of them reach lies a band."""
     figure = go.Figure(layout=layout(480, showlegend=True))
     shared = len({front.study for front in series.fronts}) > 1

@@ -128,7 +128,7 @@ def _fronts_picture(found: Fronts, cost: str) -> Picture:
     series = fronts_series(found, cost)
     reading = (
         "Lower and further left is better. Points are the networks on each run's front with the "
-        "90 % interval of their expected error; lines join them. Both axes are logarithmic."
+        "90 % interval of their predicted error; lines join them. Both axes are logarithmic."
     )
     if series.attained:
         reading += (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FrontLine(NamedTuple):
-    """A run's front: costs and expected errors (0 to 1) of its networks, cheapest first, with the
+    """A run's front: costs and predicted errors (0 to 1) of its networks, cheapest first, with the
     ends of their intervals, NaN where there is none, (n,) each. ``study``: the place of its study
     among those that are compared."""
 
@@ -73,7 +73,7 @@ def fronts_series(found: Fronts, cost: str) -> FrontsSeries:
     members = {front.run: front.members for front in found.fronts}
     return FrontsSeries(
         cost,
-        f"expected {found.error_name}",
+        f"predicted {found.error_name}",
         [_front(run, study[run], own, cost) for run, own in members.items()],
         [
             _attained(place, group.runs, [members[run] for run in group.runs], cost)

@@ -52,9 +52,9 @@ def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Hea
     best = digest.answer
     if best is None:
         return Headline(none_to_recommend(digest), [("searched", _searched(digest))], [])
-    expected = "expected " if best.is_predicted else ""
+    predicted = "predicted " if best.is_predicted else ""
     sentence = (
-        f"Train {best.name}: {format_value('error', best.predicted_error)} {expected}"
+        f"Train {best.name}: {format_value('error', best.predicted_error)} {predicted}"
         f"{digest.error_name} ({ends(best.new_low, best.new_high)} on new images) at "
         f"{costs_of(best, digest.costs)}."
     )

@@ -174,7 +174,11 @@ def _terms() -> dict[str, str]:
     return {part: term for part, term in parts.items() if part not in ("network", "least error")}
 
 
-_TERMS = _terms() | {"expected": "predicted error", "seed": "training run", "seeds": "training run"}
+_TERMS = _terms() | {
+    "predicted": "predicted error",
+    "seed": "training run",
+    "seeds": "training run",
+}
 _TERM = re.compile(
     rf"(?<![\w-])({'|'.join(sorted(map(re.escape, _TERMS), key=len)[::-1])})(?![\w-])"
 )

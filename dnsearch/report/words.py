@@ -6,8 +6,9 @@ WORDS = {
     "network": "one DenseNet architecture; candidate: one that the search trained.",
     "k, growth rate": "channels that each layer adds (k=12 blocks 2-4-4: three blocks of 2, 4 and "
     "4 layers that add 12 channels each).",
-    "bn, bn_size": "width of the 1x1 bottleneck before each 3x3 convolution, in growth rates; "
-    "plain: without bottlenecks.",
+    "bottleneck, bn_size": "width of the 1x1 convolution before each 3x3 convolution, in growth "
+    "rates; no bottleneck: 3x3 convolutions alone (`bn_size = 0`).",
+    "init, num_init_features": "channels after the stem; named where they are not 2k.",
     "MACs": "multiply-adds of one forward pass of one image, of convolutions and linear layers.",
     "latency": "milliseconds of one forward pass on this machine, measured of trained networks and "
     "predicted of others.",
@@ -18,9 +19,8 @@ WORDS = {
     "measured error": "the share of validation images that a network got wrong, the mean over its "
     "seeds.",
     "predicted error": "the error that another training run of the network is expected to have, in "
-    "the mean over seeds, by a model of all training runs together (also called expected error). "
-    "It ranks and places networks everywhere, because the least of many measured errors is partly "
-    "luck.",
+    "the mean over seeds, by a model of all training runs together. It ranks "
+    "and places networks everywhere, because the least of many measured errors is partly luck.",
     "on these images": "the 90 % interval of the predicted error on the images that were measured: "
     "seeds and the model are uncertain. Networks are compared by it, for all were measured on the "
     "same images.",

@@ -57,8 +57,8 @@ class Subject:
     whole: bool = False
 
 
-class Expected(NamedTuple):
-    """A network's error to expect (0 to 1) and where it lies with a probability of 90 %, on the
+class PredictedError(NamedTuple):
+    """A network's error (0 to 1) and where it lies with a probability of 90 %, on the
     images that were measured and on new ones; NaN where that is not known."""
 
     error: float
@@ -70,22 +70,22 @@ class Expected(NamedTuple):
 
 class Row(NamedTuple):
     """A network's figures; ``ratios`` by the names of costs to the first network's. difference:
-    of its expected error from that of the first network that has one, None where there is none."""
+    of its predicted error from that of the first network that has one, None where there is none."""
 
     subject: Subject
     cost: Cost
     ratios: Mapping[str, float]
-    expected: Expected | None
+    predicted: PredictedError | None
     difference: Difference | None
     tested: Tested | None
 
 
 @dataclass(frozen=True)
 class Compared:
-    """batch_size, activation_bytes: what training memory is of. error_name: of the expected errors,
-    empty where none is compared; first: the place of the network that differences are from.
-    epochs: of the training runs whose errors are expected, by place. notes: what is assumed, and
-    why something is not compared."""
+    """batch_size, activation_bytes: what training memory is of. error_name: of the predicted
+    errors, empty where none is compared; first: the place of the network that differences are
+    from. epochs: of the training runs that the predicted errors are of, by place. notes: what is
+    assumed, and why something is not compared."""
 
     rows: tuple[Row, ...]
     batch_size: int
@@ -122,7 +122,7 @@ COST_NAMES = ("params", "macs", "activations", "train_bytes")
 
 
 def compare_networks(subjects: Sequence[Subject]) -> Compared:
-    """What networks cost and are expected to err by, against the first.
+    """What networks cost and what their errors are predicted to be, against the first.
 
     Raises ConfigError where an image is too small for its network.
     """
@@ -134,13 +134,13 @@ def compare_networks(subjects: Sequence[Subject]) -> Compared:
         size = int(runs[0].environment.get("activation_bytes", BYTES_FP32))
     costs = [cost_of(s.arch, *s.shape[1:], batch_size, size, kernels) for s in subjects]
     found = _Errors.of(subjects, runs)
-    first = next((i for i, each in enumerate(found.expected) if each is not None), None)
+    first = next((i for i, each in enumerate(found.predicted) if each is not None), None)
     rows = [
         Row(
             subject,
             cost,
             {n: getattr(cost, n) / getattr(costs[0], n) for n in COST_NAMES},
-            found.expected[place],
+            found.predicted[place],
             None if first is None or place == first else found.differs(place, first),
             subject.tested or (_confirmed(subject) if subject.results else None),
         )
@@ -207,7 +207,7 @@ def _top(run: Results) -> int:
 
 
 class _Errors:
-    """Expected errors of subjects, and how they differ."""
+    """Predicted errors of subjects, and how they differ."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class _Errors:
     ) -> None:
         self.subjects, self.told, self.name, self.notes = subjects, told, name, list(notes)
         self.networks = [self._network(subject) for subject in subjects]
-        self.expected = [_expected(network) for network in self.networks]
+        self.predicted = [_predicted(network) for network in self.networks]
         self.epochs = [
             None if network is None or subject.results is None else told[subject.results].epochs
             for subject, network in zip(subjects, self.networks, strict=True)
@@ -259,7 +259,7 @@ class _Errors:
 
     def differs(self, place: int, first: int) -> Difference | None:
         """How much larger its error is than the first's."""
-        own, other = self.expected[place], self.expected[first]
+        own, other = self.predicted[place], self.predicted[first]
         if own is None or other is None:
             return None
         ours, theirs = self.draws[place], self.draws[first]
@@ -281,11 +281,9 @@ class _Errors:
             if network is not None and subject.results is not None
         ]
         notes = []
-        unknown = [s.label for s, e in zip(self.subjects, self.expected, strict=True) if e is None]
+        unknown = [s.label for s, e in zip(self.subjects, self.predicted, strict=True) if e is None]
         if unknown:
-            notes.append(
-                f"no run here has trained {', '.join(unknown)}: no error is expected of it"
-            )
+            notes.append(f"no run here has trained {', '.join(unknown)}: no error is predicted")
         if len({results for _, results in told}) > 1:
             notes.append(
                 "differences between networks of different runs take what the runs do not know of "
@@ -309,10 +307,10 @@ class _Errors:
         return notes
 
 
-def _expected(network: Candidate | None) -> Expected | None:
+def _predicted(network: Candidate | None) -> PredictedError | None:
     if network is None:
         return None
-    return Expected(
+    return PredictedError(
         network.predicted_error,
         network.predicted_low,
         network.predicted_high,

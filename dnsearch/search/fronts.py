@@ -1,7 +1,7 @@
 """The fronts of whole runs against each other: hypervolume, which is better where, and whether
 further seeds of the same study would differ as much.
 
-What a front is made of are the networks that its run recommends, and their errors are the expected
+What a front is made of are the networks that its run recommends, and their errors are the predicted
 ones, so that a lucky seed wins nothing. How sure that is follows from the draws of their errors: it
 says how well these networks are known, not how another seed of the search would have done. Only
 several runs of one study tell that.
@@ -60,7 +60,7 @@ class Front(NamedTuple):
 
 
 class Level(NamedTuple):
-    """Within ``bound`` of the cost: the least expected error of each run, infinite where it has no
+    """Within ``bound`` of the cost: the least predicted error of each run, infinite where it has no
     network, and the probability that it is the least, NaN where that is not known."""
 
     bound: float
@@ -85,7 +85,7 @@ class Group(NamedTuple):
 @dataclass(frozen=True)
 class Fronts:
     """costs: those that all runs trade against error; the first is that of ``levels`` and
-    ``leads``, whose runs are places. reference: by objective. error_name: of expected errors."""
+    ``leads``, whose runs are places. reference: by objective. error_name: of predicted errors."""
 
     costs: tuple[str, ...]
     axis: Axis

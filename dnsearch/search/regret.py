@@ -179,7 +179,7 @@ class Feasible:
     ) -> tuple[Pool, Pool]:
         """Of the ``trained`` points, and of those that are neither trained nor ``barred``, those
         whose error is expected to be least, or may be: by their expected improvement on the least
-        expected error of the trained ones."""
+        predicted error of the trained ones."""
         pool = self._with([*trained, *barred])
         work = len(pool) * len(surrogates.rows) ** 2
         weighing = list(itertools.islice(surrogates, max(1, int(MOST_WORK / work))))

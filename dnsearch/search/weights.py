@@ -15,7 +15,7 @@ from dnsearch.search.store import Record
 
 LUCK = 0.15
 """Share of its error by which a candidate off the front may be better than it measured: what is
-recommended follows expected errors, and its weights must still be there."""
+recommended follows predicted errors, and its weights must still be there."""
 
 
 def front(records: Sequence[Record], luck: float = 0.0) -> list[Record]:

@@ -201,9 +201,9 @@ def test_descriptions_tell_what_differs_from_block_to_block():
     config = ArchConfig(
         (6, 11, 23), (1, 2, 3), 12, bn_size=(0, 4, 4), transition=("narrow", "pool")
     )
-    assert config.describe() == "k=6-11-23 blocks 1+2-3 bn 0-4-4"
+    assert config.describe() == "k=6-11-23 blocks 1+2-3 bottleneck 0-4-4"
     wide = config.replace(num_init_features=16)
-    assert wide.describe() == "k=6-11-23 blocks 1+2-3 bn 0-4-4 init 16"
-    assert config.replace(bn_size=0).describe() == "k=6-11-23 blocks 1+2-3 plain"
+    assert wide.describe() == "k=6-11-23 blocks 1+2-3 bottleneck 0-4-4 init 16"
+    assert config.replace(bn_size=0).describe() == "k=6-11-23 blocks 1+2-3 no bottleneck"
     patches = config.replace(bn_size=0, stem="patch2")
-    assert patches.describe() == "k=6-11-23 blocks 1+2-3 plain patch2"
+    assert patches.describe() == "k=6-11-23 blocks 1+2-3 no bottleneck patch2"

@@ -52,7 +52,7 @@ def test_presets_by_cost(dnsearch):
     first, second = found["networks"]
     assert first["cost"]["macs"] == 2_834_161_664  # published
     assert second["ratios"]["params"] == pytest.approx(14_149_480 / 7_978_856)
-    assert (first["expected"], found["error"], found["fronts"]) == (None, None, None)
+    assert (first["predicted"], found["error"], found["fronts"]) == (None, None, None)
     shown = dnsearch("compare", "densenet121", "densenet169").out
     assert "input 3x224x224" in shown
     assert re.search(r"B +14.1 M x1.77 +3.36 G x1.19 ", shown)
@@ -75,7 +75,7 @@ def test_networks_of_a_run_and_a_preset(compared, dnsearch):
     assert cheap["difference"]["smaller"] < 0.5
     assert preset["input"] == [1, 8, 8]
     assert preset["config"]["in_channels"] == 1
-    assert preset["expected"] is None
+    assert preset["predicted"] is None
     assert found["error"] == "validation error"
     shown = dnsearch("compare", "a", "a:least-cost", "densenet-40-12").out
     assert re.search(r"B +\d+.\d\d % \(.*\) +\+.* (< 1|\d+) %", shown)
@@ -92,7 +92,7 @@ def test_two_runs_of_one_study(compared, dnsearch):
     assert {own.pick("least-error").key, own.pick("least-cost").key} <= keys
     shown = dnsearch("compare", "a", "b").out
     assert "a and b are one study with 2 seeds: hypervolume" in shown
-    assert "least expected error within a cost" in shown
+    assert "least predicted error within a cost" in shown
 
 
 def test_a_few_runs_of_two_studies_cannot_tell(dnsearch, reports):
@@ -105,7 +105,7 @@ def test_a_few_runs_of_two_studies_cannot_tell(dnsearch, reports):
 
 def test_runs_on_other_images_are_compared_by_cost_alone(compared, dnsearch):
     found = compared("a", "small")
-    assert [each["expected"] for each in found["networks"]] == [None, None]
+    assert [each["predicted"] for each in found["networks"]] == [None, None]
     assert "cost alone" in found["notes"][0]
     assert "cost alone" in found["fronts"]["not_compared"]
     assert "fronts: the images of a (" in dnsearch("compare", "a", "small").out
@@ -126,7 +126,7 @@ def test_a_training_and_an_export_with_their_test_errors(compared, reports):
     write_json(Path("out/export.json"), told)
     found = compared("a:least-cost", folder, "out")["networks"]
     assert found[1]["tested"] == {"error": 0.25, "seeds": 1, "epochs": 20, "by": "dnsearch train"}
-    assert found[1]["expected"]["error"] == pytest.approx(network.predicted_error)
+    assert found[1]["predicted"]["error"] == pytest.approx(network.predicted_error)
     assert found[2]["tested"]["error"] == 0.5
     assert {each["key"] for each in found[1:]} == {network.key}
 

@@ -68,7 +68,8 @@ def test_a_network_whose_blocks_differ(dnsearch):
     assert json.loads(dnsearch("count", "config.json", *options[-2:], "--json").out) == {
         **report, "network": "config.json"
     }  # fmt: skip
-    assert "k=6-11-23 blocks 1+2-3 bn 0-4-4 init 64: input 3x8x8" in dnsearch("count", *options).out
+    shown = " ".join(dnsearch("count", *options).out.split())
+    assert "k=6-11-23 blocks 1+2-3 bottleneck 0-4-4 init 64: input 3x8x8" in shown
 
 
 def test_a_network_of_a_run(dnsearch, refused, trained):

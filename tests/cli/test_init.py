@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from dnsearch.config import AUTO_RUNGS, StudyConfig, TrainingConfig, load_study
+from dnsearch.config import AUTO_RUNGS, LimitsConfig, StudyConfig, TrainingConfig, load_study
+from dnsearch.data import prepare
 
 WRITTEN = StudyConfig(training=TrainingConfig(rungs=AUTO_RUNGS))
 
@@ -51,3 +53,57 @@ def test_folder_is_no_file(refused, force):
 def test_folder_that_is_a_file(refused):
     Path("file").write_text("")
     assert refused("init", "file/study.toml").startswith("file/study.toml: cannot be written: ")
+
+
+def pictures(folder):
+    """Ten pictures of each of two classes."""
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (4, 4), number).save(folder / name / f"{number}.png")
+
+
+def test_limits_are_written_as_they_would_be_read(dnsearch):
+    assert dnsearch("init", "--max-macs", "3M", "--max-train-bytes", "2GiB").code == 0
+    study = load_study(Path("study.toml"))
+    limits = study.limits
+    assert study.objectives.aim == "least-error"
+    assert (limits.max_macs, limits.max_train_bytes) == (3_000_000, 2 * 1024**3)
+    assert limits.max_params is None
+
+
+def test_a_limit_that_is_no_number_is_refused(refused):
+    told = refused("init", "--max-macs", "lots")
+    assert told.startswith("limits.max_macs must be a number")
+    assert not Path("study.toml").exists()
+
+
+def test_every_limit_has_an_option(dnsearch):
+    options = [each for name in LimitsConfig.model_fields for each in (f"--{name}", "7")]
+    assert dnsearch("init", *(each.replace("_", "-") for each in options)).code == 0
+    limits = load_study(Path("study.toml")).limits
+    assert set(limits.model_dump().values()) == {7}
+
+
+def test_images_are_written_as_seen_from_the_file(dnsearch):
+    pictures(Path("photos"))
+    code, out, err = dnsearch("init", "studies/mine.toml", "--data", "photos")
+    assert (code, err) == (0, "")
+    assert "dnsearch check studies/mine.toml" in out
+    assert 'path = "../photos"' in Path("studies/mine.toml").read_text()
+    data = load_study(Path("studies/mine.toml")).data
+    assert (data.format, data.path) == ("folder", Path("photos").resolve())
+    assert set(prepare(data.model_copy(update={"image_size": 4})).classes) == {"cat", "dog"}
+
+
+def test_images_that_are_not_there_are_refused(refused):
+    told = "'photos': must be a file or folder that exists"
+    assert refused("init", "--data", "photos") == told
+
+
+def test_a_format_by_name(dnsearch, refused):
+    Path("photos").mkdir()
+    assert dnsearch("init", "--data", "photos", "--format", "folder").code == 0
+    assert load_study(Path("study.toml")).data.format == "folder"
+    told = refused("init", "b.toml", "--data", "photos", "--format", "tiff")
+    assert told.startswith("data.format must be ")

@@ -93,7 +93,7 @@ def test_what_is_told_and_written(dnsearch):
     code, out, _ = dnsearch(*TRAIN)
     assert code == 0
     lines = out.splitlines()
-    assert lines[0].startswith("net: k=4 blocks 1-2 bn 2 drop 0.1 (")
+    assert lines[0].startswith("net: k=4 blocks 1-2 bottleneck 2 drop 0.1 (")
     assert lines[0].endswith("; 3 epochs on 1 CPU thread")
     assert (
         "128 training and 32 validation images, 1x8x8, 3 classes; test images are used" in lines[1]

@@ -146,7 +146,7 @@ def test_the_page_opens_offline_and_holds_the_figures(networks, fronts):
     assert len(page.ids) == len(set(page.ids))
     assert len(page.figures) == 4
     for row in networks.rows[:2]:
-        assert f"{100 * row.expected.error:.2f} %" in page.text
+        assert f"{100 * row.predicted.error:.2f} %" in page.text
     assert "empirical attainment" in page.text
     alone = Reader(render(networks, "the images of a and d differ: compared by cost alone"))
     assert len(alone.figures) == 3

@@ -63,19 +63,19 @@ def test_networks_of_two_runs_are_independent_though_drawn_by_the_same_numbers()
     ours, theirs = run("a"), run("b", seed=1)
     found = compare_networks([subject(ours), subject(theirs)])
     told = found.rows[1].difference
-    a, b = (row.expected.error for row in found.rows)
+    a, b = (row.predicted.error for row in found.rows)
     assert told.high - told.low == pytest.approx(2 * 1.645 * SD * math.hypot(a, b), rel=0.06)
     assert any("independent" in note for note in found.notes)
 
 
-def test_expected_errors_are_those_of_the_report():
+def test_predicted_errors_are_those_of_the_report():
     own = run()
     found = compare_networks([subject(own, 0), subject(own, 3)])
     for row in found.rows:
         network = next(n for n in own.networks if n.key == row.subject.arch.key)
         assert network.basis is Basis.SEARCH
-        assert row.expected.error == network.predicted_error
-        assert row.expected.new_high == network.new_high
+        assert row.predicted.error == network.predicted_error
+        assert row.predicted.new_high == network.new_high
         assert row.cost == network.cost
     assert found.error_name == "validation error"
     assert found.epochs == (synthetic.EPOCHS,) * 2
@@ -87,7 +87,7 @@ def test_other_images_are_compared_by_cost_alone(prints):
     data = [{**synthetic.DATA, "fingerprint": each} for each in prints]
     ours, theirs = run("a", data=data[0]), run("b", data=data[1])
     found = compare_networks([subject(ours), subject(theirs)])
-    assert [row.expected for row in found.rows] == [None, None]
+    assert [row.predicted for row in found.rows] == [None, None]
     assert "cost alone" in found.notes[0]
     assert "cost alone" in compare_fronts({"a": ours, "b": theirs})
 
@@ -123,7 +123,7 @@ def test_errors_of_one_split_alone_are_compared(lengths, split, epochs):
     for row in found.rows:
         known = row.subject.results.joint if split == "test" else row.subject.results.predictions
         expected = known.error[known.place[row.subject.arch.key]]
-        assert row.expected.error == pytest.approx(expected, abs=1e-4)
+        assert row.predicted.error == pytest.approx(expected, abs=1e-4)
     fronts = compare_fronts({"a": runs[0], "b": runs[1]})
     assert fronts.error_name == f"{split} error"
 
@@ -132,7 +132,7 @@ def test_other_kinds_of_error_are_not_compared():
     study = StudyConfig.model_validate({"objectives": {"error": "balanced"}})
     theirs = synthetic.results(30, name="b", study=study)
     found = compare_networks([subject(run("a")), subject(theirs)])
-    assert found.rows[0].expected is None
+    assert found.rows[0].predicted is None
     assert "differ in kind" in found.notes[0]
 
 
@@ -140,7 +140,7 @@ def test_a_measured_error_has_a_difference_without_an_interval():
     plain = synthetic.results(30)
     found = compare_networks([subject(plain, 0), subject(plain, 4)])
     told = found.rows[1].difference
-    a, b = (row.expected.error for row in found.rows)
+    a, b = (row.predicted.error for row in found.rows)
     assert told.median == b - a
     assert math.isnan(told.low)
     assert math.isnan(told.smaller)
@@ -152,7 +152,7 @@ def test_a_preset_that_no_run_trained_has_a_cost_alone():
     arch = adapted(PRESETS["densenet-40-12"], own)
     asked = Subject("densenet-40-12", "densenet-40-12", arch, (1, 28, 28), own)
     found = compare_networks([subject(own), asked])
-    assert found.rows[1].expected is None
+    assert found.rows[1].predicted is None
     assert found.rows[1].cost.params > 0
     assert any("no run here has trained densenet-40-12" in note for note in found.notes)
 

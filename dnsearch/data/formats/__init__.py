@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Final
 
-from dnsearch.config import DataConfig
+from dnsearch.config import DataConfig, Format
 from dnsearch.data.formats.cifar import CIFAR10, CIFAR100, open_cifar
 from dnsearch.data.formats.folder import open_folder
 from dnsearch.data.formats.idx import open_idx
@@ -17,9 +18,17 @@ from dnsearch.data.formats.parquet import open_parquet
 from dnsearch.data.formats.source import Source, Split, SplitName
 from dnsearch.errors import ConfigError, DataError
 
-__all__ = ["MOST_LISTED", "BadPictures", "Source", "Split", "SplitName", "open_source"]
+__all__ = [
+    "MOST_LISTED",
+    "BadPictures",
+    "Source",
+    "Split",
+    "SplitName",
+    "find_format",
+    "open_source",
+]
 
-SHIPPED = "fashion-mnist-16k"
+SHIPPED: Final = "fashion-mnist-16k"
 DIGITS = tuple("0123456789")
 CLOTHES = (
     "T-shirt/top",
@@ -33,7 +42,7 @@ CLOTHES = (
     "Bag",
     "Ankle boot",
 )
-READERS: dict[str, Callable[[Path, DataConfig], Source]] = {
+READERS: dict[Format, Callable[[Path, DataConfig], Source]] = {
     SHIPPED: partial(open_idx, classes=CLOTHES, exact=True),
     "mnist": partial(open_idx, classes=DIGITS, exact=False),
     "fashion-mnist": partial(open_idx, classes=CLOTHES, exact=True),
@@ -43,6 +52,10 @@ READERS: dict[str, Callable[[Path, DataConfig], Source]] = {
     "folder": open_folder,
     "npz": open_npz,
 }
+OF_FOLDERS: tuple[Format, ...] = ("parquet", "cifar10", "cifar100", "mnist", "folder")
+"""The formats of folders; last the one that takes any files."""
+OF_FILES: dict[str, Format] = {".npz": "npz", ".parquet": "parquet", ".pq": "parquet"}
+ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
 def open_source(config: DataConfig) -> Source:
@@ -55,6 +68,35 @@ def open_source(config: DataConfig) -> Source:
         return READERS[config.format](path, config)
     except OSError as error:
         raise DataError(f"{error.filename}: must be readable: {error.strerror}") from None
+
+
+def find_format(path: Path) -> Format:
+    """The format of the data set at this path, by the names of its files; none is read.
+
+    Raises DataError where it is of none, or there is nothing.
+    """
+    if not os.path.exists(path):
+        raise DataError(f"{str(path)!r}: must be a file or folder that exists")
+    for name in _by_suffix(path) if path.is_file() else OF_FOLDERS:
+        try:
+            READERS[name](path, DataConfig(format=name, path=path))
+        except (DataError, OSError):
+            continue
+        fashion = name == "mnist" and "fashion" in str(path.absolute()).lower()
+        return "fashion-mnist" if fashion else name
+    raise DataError(
+        f"{path}: must be a data set of format {', '.join(READERS)}; no such files are there"
+    )
+
+
+def _by_suffix(path: Path) -> tuple[Format, ...]:
+    name = path.name.lower()
+    for suffix, known in OF_FILES.items():
+        if name.endswith(suffix):
+            return (known,)
+    if name.endswith(ARCHIVES):
+        return ("cifar100",) if "100" in name else ("cifar10",)
+    return ("mnist",)
 
 
 def _location(config: DataConfig) -> Path:

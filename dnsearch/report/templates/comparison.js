@@ -31,7 +31,7 @@ function comparisonTable(keys) {
     made.append(element("th", label, { scope: "row" }));
     for (const text of texts) made.append(element("td", text || "–"));
   };
-  row("expected error", shown.map((each) => (each.error === null ? "" : `${(100 * each.error).toFixed(2)} %`)));
+  row("predicted error", shown.map((each) => (each.error === null ? "" : `${(100 * each.error).toFixed(2)} %`)));
   const apart = shown.map((each) => (each === first ? null : difference(each, first)));
   row("difference from the first", apart.map((d) => d && `${signed(d.mean, 2)} points (${signed(d.low, 2)} to ${signed(d.high, 2)})`));
   row("better than the first", apart.map((d) => d && `with probability ${d.better.toFixed(2)}`));

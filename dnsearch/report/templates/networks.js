@@ -23,7 +23,7 @@ function near(key) {
   if (own.error === null || !list.length) return null;
   const table = element("table", undefined, { class: "near" });
   const head = table.createTHead().insertRow();
-  for (const label of ["one change", "MACs", "params", "expected error"]) head.append(element("th", label, { scope: "col" }));
+  for (const label of ["one change", "MACs", "params", "predicted error"]) head.append(element("th", label, { scope: "col" }));
   const body = table.createTBody();
   for (const [dimension, other, each] of list) {
     const row = body.insertRow();
