@@ -75,8 +75,8 @@ class Found(NamedTuple):
 class Kept:
     """What has ended of the proof, in a file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self._lock = path, Lock()
+    def __init__(self, path: Path, recipe: dict[str, Any]) -> None:
+        self.path, self.recipe, self._lock = path, recipe, Lock()
         self.searches: dict[str, dict[str, Any]] = {}
         self.trainings: list[dict[str, Any]] = []
         if path.exists():
@@ -84,9 +84,14 @@ class Kept:
             self.searches, self.trainings = kept["searches"], kept["trainings"]
 
     def training(self, arch: ArchConfig, epochs: int, seed: int) -> dict[str, Any] | None:
-        """The training of a network, if it has ended."""
+        """The training of a network, if it has ended, here or in a proof with the same recipe."""
         same = {"network": arch.to_dict(), "epochs": epochs, "seed": seed}
-        return next((each for each in self.trainings if same.items() <= each.items()), None)
+        known = self.trainings
+        for path in sorted(self.path.parent.glob("*M*.json")):
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            if kept["recipe"] == self.recipe:
+                known = known + kept["trainings"]
+        return next((each for each in known if same.items() <= each.items()), None)
 
     def add_search(self, name: str, found: dict[str, Any]) -> None:
         """Keeps what a search found."""
@@ -101,7 +106,8 @@ class Kept:
             self._write()
 
     def _write(self) -> None:
-        write_json(self.path, {"searches": self.searches, "trainings": self.trainings})
+        kept = {"recipe": self.recipe, "searches": self.searches, "trainings": self.trainings}
+        write_json(self.path, kept)
 
 
 def main() -> None:
@@ -121,7 +127,7 @@ def main() -> None:
 def compare(study: Path, options: argparse.Namespace, limit: float) -> None:
     """Searches, trains, and writes the report."""
 
-    kept = Kept(PROOF / f"{options.budget}.json")
+    kept = Kept(PROOF / f"{options.budget}.json", recipe(study))
 
     def searcher(name: str) -> dict[str, Any]:
         if name not in kept.searches:
@@ -149,9 +155,16 @@ def compare(study: Path, options: argparse.Namespace, limit: float) -> None:
     print(text)
 
 
+def recipe(study: Path) -> dict[str, Any]:
+    """All that a full training depends on beside its network, epochs and seed."""
+    known = load_study(study)
+    training = known.training.model_dump(mode="json", exclude={"rungs"})
+    return {"data": known.data.model_dump(mode="json", exclude={"path"}), "training": training}
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("budget", help="such as 10M, of studies/proof/cifar10-10M.toml")
+    parser.add_argument("budget", help="such as 10M-deep, of studies/proof/cifar10-10M-deep.toml")
     parser.add_argument("--epochs", type=int, default=10, help="of the full trainings")
     parser.add_argument("--compute", type=float, default=1e13, help="MACs of training to search")
     parser.add_argument("--threads", type=int, default=2, help="full trainings at a time")
