@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -106,16 +106,24 @@ class HeldOut(NamedTuple):
 
 def work(archs: ArchArrays, height: int, width: int, batch_size: int) -> Floats:
     """The work of a forward pass of each architecture, (n, len(WORK)), for images of this size."""
-    done: dict[str, Floats] = dict.fromkeys(WORK, np.zeros(len(archs)))
+    return np.sum([done for _, done in stage_work(archs, height, width, batch_size)], axis=0)
 
-    def add(**amounts: Any) -> None:
-        for name, amount in amounts.items():
-            done[name] = done[name] + amount
 
+def stage_work(
+    archs: ArchArrays, height: int, width: int, batch_size: int
+) -> Iterator[tuple[str, Floats]]:
+    """Stage by stage, with its name, as ``cost.formula.stage_costs`` has them, what adds up to
+    ``work``."""
     before = pixels = np.zeros(len(archs), np.int64)
     for stage in stage_costs(archs, height, width):
         after, old = stage.channels, pixels
         pixels = batch_size * stage.height * stage.width
+        done: dict[str, Floats] = dict.fromkeys(WORK, np.zeros(len(archs)))
+
+        def add(done: dict[str, Floats] = done, **amounts: Any) -> None:
+            for name, amount in amounts.items():
+                done[name] = done[name] + amount
+
         add(weights=stage.params)
         if stage.name == "stem":
             pooled = stage.params > stage.macs // np.maximum(stage.activations // after, 1)
@@ -138,8 +146,10 @@ def work(archs: ArchArrays, height: int, width: int, batch_size: int) -> Floats:
             add(macs_1x1=inputs * _padded(bottleneck) * pixels)
             add(macs_3x3=9 * np.where(wide, layers * bottleneck, inputs) * _padded(k) * pixels)
         before = after
-    units = {"moved": 1e6, "macs_1x1": 1e9, "macs_3x3": 1e9, "weights": 1e6}
-    return np.column_stack([done[name] / units.get(name, 1) for name in WORK])
+        yield stage.name, np.column_stack([done[name] / _UNITS.get(name, 1) for name in WORK])
+
+
+_UNITS = {"moved": 1e6, "macs_1x1": 1e9, "macs_3x3": 1e9, "weights": 1e6}
 
 
 def _padded(channels: np.ndarray) -> np.ndarray:
@@ -190,6 +200,13 @@ class LatencyModel:
     def work(self, archs: ArchArrays, height: int, width: int) -> Floats:
         """(n, len(WORK)), for images of this size in batches of the setting's."""
         return work(archs, height, width, self.setting.batch_size)
+
+    def stage_shares(self, archs: ArchArrays, height: int, width: int) -> dict[str, Floats]:
+        """Of the latency of each architecture, by stage, (n,); they add up to 1."""
+        size = height, width, self.setting.batch_size
+        spent = {name: self.predicted_ms(done) for name, done in stage_work(archs, *size)}
+        whole = np.sum([*spent.values()], axis=0)
+        return {name: ms / whole for name, ms in spent.items()}
 
     def given(self, done: Floats, ms: Floats) -> Latencies:
         """Corrected by networks of this work (n, len(WORK)) that took so many milliseconds (n,);

@@ -59,10 +59,12 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
     archs = [each.arch for each in (*found.values(), *presets.values())]
     if not archs:
         return {}
-    _, *size = digest.results.data["shape"]
+    _, height, width = digest.results.data["shape"]
+    latencies = digest.results.latencies
+    drawings = shapes(archs, height, width, latencies and latencies.model)
     described = (
         drawn | {"dimensions": _dimensions(arch)}
-        for arch, drawn in zip(archs, shapes(archs, *size), strict=True)
+        for arch, drawn in zip(archs, drawings, strict=True)
     )
     known = dict(zip((*found, *presets), described, strict=True))
     draws = _draws(list(found.values()), digest)

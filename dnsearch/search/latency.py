@@ -55,11 +55,13 @@ class Timed(NamedTuple):
 
 class PredictedLatencies(NamedTuple):
     """How well latencies of this ``setting`` are predicted: from a table of so many ``networks``,
-    and held out of those that the run has measured; None where they are too few."""
+    and held out of those that the run has measured; None where they are too few. model: divides a
+    latency among stages; None where too little of this machine was measured for that."""
 
     setting: str
     networks: int
     held_out: HeldOut | None
+    model: LatencyModel | None = None
 
 
 Measure = Callable[[ArchConfig, Shape], float]

@@ -24,6 +24,7 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.arrays import Ints
 from dnsearch.config import ObjectivesConfig, StudyConfig, load_study
 from dnsearch.cost.formula import Cost
+from dnsearch.cost.latency import GUESS
 from dnsearch.rundir import RunDir
 from dnsearch.search.confirmed import (
     fresh_error,
@@ -299,10 +300,13 @@ def _latencies(
     for each in measured:
         if math.isfinite(each.latency_ms):
             runs.setdefault(each.arch, []).append(each.latency_ms)
-    ms, held_out = np.array([float(np.median(own)) for own in runs.values()]), None
+    ms = np.array([float(np.median(own)) for own in runs.values()])
+    held_out, by_stage, begun = None, model.latency, model.latency
     if runs:
-        held_out = model.latency.held_out(model.work(ArchArrays.of([*runs])), ms)
-    return PredictedLatencies(str(model.latency.setting), model.latency.networks, held_out)
+        done = model.work(ArchArrays.of([*runs]))
+        held_out, by_stage = begun.held_out(done, ms), begun.given(done, ms).model
+    known = by_stage if by_stage.times != GUESS else None
+    return PredictedLatencies(str(begun.setting), begun.networks, held_out, known)
 
 
 def _in_order(store: StudyStore, name: str) -> tuple[Record, ...]:

@@ -12,7 +12,7 @@ import argparse
 import statistics
 
 from families import Family, scaled
-from proof import HERE, PROOF, SEEDS, SIDE, Network, Trainer
+from proof import HERE, PROOF, SEEDS, SIDE, Kept, Network, Trainer, recipe
 
 from dnsearch.cost.formula import cost_of
 
@@ -37,7 +37,9 @@ def main() -> None:
         for shape, family in SHAPES.items()
         for stem in STEMS
     ]
-    train = Trainer(HERE / "cifar10-10M.toml", options.epochs, options.threads)
+    study = HERE / "cifar10-10M.toml"
+    kept = Kept(PROOF / "stems.json", recipe(study))
+    train = Trainer(study, kept, options.epochs, options.threads)
     lines = [
         "# Stems at equal MACs",
         "",

@@ -11,7 +11,7 @@ from torch import nn
 from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.plain import DenseBlock, DenseLayer
-from dnsearch.cost.latency import LEAST, WORK, HeldOut, LatencyModel, Setting, work
+from dnsearch.cost.latency import LEAST, WORK, HeldOut, LatencyModel, Setting, stage_work, work
 
 SETTING = Setting("cpu", 1, 2, "fp32", "reference")
 SIDE = 32
@@ -175,3 +175,24 @@ def test_a_setting_is_told_in_words():
     assert str(SETTING) == "2 images, fp32, torch's own modules, cpu, 1 thread"
     on_gpu = Setting("cuda", 4, 1, "bf16", "triton")
     assert str(on_gpu) == "1 image, bf16, triton kernels, cuda"
+
+
+def test_stages_add_up_to_the_network_and_have_the_work_of_their_layers():
+    archs = ArchArrays.of(ARCHS)
+    stages = dict(stage_work(archs, SIDE, SIDE, 2))
+    np.testing.assert_allclose(sum(stages.values()), work(archs, SIDE, SIDE, 2))
+    model = DenseNet(ARCHS[0])
+    for name in ("denseblock1", "transition1", "denseblock2"):
+        layers = getattr(model.features, name)
+        own = sum(p.numel() for p in layers.parameters()) / 1e6
+        assert stages[name][0, WORK.index("weights")] == pytest.approx(own)
+    assert stages["denseblock3"][0].sum() == 0  # it has two blocks
+
+
+def test_shares_of_the_stages_are_those_of_their_times():
+    archs = ArchArrays.of(ARCHS)
+    model = LatencyModel(SETTING, tuple(TIMES))
+    shares = model.stage_shares(archs, SIDE, SIDE)
+    whole = work(archs, SIDE, SIDE, SETTING.batch_size) @ TIMES
+    for name, done in stage_work(archs, SIDE, SIDE, SETTING.batch_size):
+        np.testing.assert_allclose(shares[name] * whole, done @ TIMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from dnsearch.cost.latency import LatencyModel, Setting
+from dnsearch.search.latency import PredictedLatencies
 from dnsearch.search.results import Results
 
 from . import synthetic
@@ -17,6 +20,9 @@ from . import synthetic
 
 def _some_latencies() -> Results:
     found = synthetic.results(12, costs=("latency_ms",))
+    model = LatencyModel(Setting("cpu", 1, 1, "fp32", "reference"), (0.01, 0.03, 0.8, 12, 20, 0.5))
+    known = PredictedLatencies(str(model.setting), 72, None, model)
+    found = dataclasses.replace(found, latencies=known)
     return synthetic.changed(found, slice(None, None, 3), latency_ms=np.nan)
 
 

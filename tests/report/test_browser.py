@@ -257,6 +257,22 @@ def test_a_key_in_the_address_opens_its_network(content, networks, opened):
         assert sorted(near) == sorted(alike)
 
 
+def test_latency_by_stage_is_shown_of_networks_whose_latency_was_measured(opened):
+    results = predicted("some latencies")
+    page = opened(render(digest(results)))
+    for key, own in details(digest(results)).items():
+        page.evaluate("(key) => { location.hash = key; }", key)
+        expect(page.locator("#network-key")).to_have_text(key)
+        table = page.locator("#network .stages").first
+        heads = table.locator("thead th").all_inner_texts()
+        assert ("latency (ms)" in heads) == (own["costs"]["latency_ms"] is not None)
+        if "latency (ms)" in heads:
+            shown = [
+                float(numbers_in(t)[0]) for t in table.locator("td:last-child").all_inner_texts()
+            ]
+            assert sum(shown) == pytest.approx(own["costs"]["latency_ms"], rel=0.02)
+
+
 def test_published_networks_can_be_opened_and_compared(content, networks, opened):
     (untrained, *_) = [
         key for key, each in networks.items() if each["name"] == "densenet-bc-100-12"

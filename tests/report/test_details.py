@@ -47,6 +47,16 @@ def test_stages_add_up_to_the_costs_and_end_at_the_last_width():
         assert blocks[-1][1] == archs[key].widths[-1]
 
 
+def test_latency_is_divided_among_the_stages_where_the_machine_is_known():
+    results = STATES["some latencies"]()
+    assert results.latencies.model is not None
+    for network in told(results).values():
+        assert sum(stage[7] for stage in network["stages"]) == pytest.approx(1, abs=1e-3)
+    unknown = results.latencies._replace(model=None)
+    for network in told(dataclasses.replace(results, latencies=unknown)).values():
+        assert {len(stage) for stage in network["stages"]} == {7}
+
+
 def test_each_field_of_an_architecture_is_a_dimension():
     """Else two networks could differ and be said to be the same."""
     of_images = {"in_channels", "num_classes"}

@@ -62,7 +62,7 @@ function openComparison(keys) {
     ["", holder],
     ["", element("p", "Errors are predicted; the intervals hold 90 % on the images that were measured, for seeds and the model. Drawn to one scale.", { class: "note" })],
     ["", legend],
-    ...PARTS.map(([label, part]) => [`${label} by stage`, stageBars(shown, part)]),
+    ...partsOf(shown).map(([label, part]) => [`${label} by stage`, stageBars(shown, part)]),
     ["Validation error while they trained", curves(shown)],
   ]);
 }

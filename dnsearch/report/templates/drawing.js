@@ -1,12 +1,18 @@
 // Drawings of networks: to scale, where their costs lie, how they trained.
 
-const PARTS = [["MACs", "macs"], ["params", "params"], ["activations", "activations"]];
+const PARTS = [["MACs", "macs"], ["params", "params"], ["activations", "activations"], ["latency (ms)", "latency"]];
 
-// The stages as {name, channels, height, width, macs, params, activations, before: channels}.
+// The costs that are known of every stage of these networks: latency only where it was measured.
+function partsOf(networks) {
+  return PARTS.filter(([, part]) => networks.every((each) => stagesOf(each).every((stage) => Number.isFinite(stage[part]))));
+}
+
+// The stages as {name, channels, height, width, macs, params, activations, latency, before: channels}.
 function stagesOf(network) {
   let before = 0;
-  return network.stages.map(([name, channels, height, width, macs, params, activations]) => {
-    const stage = { name, channels, height, width, macs, params, activations, before };
+  return network.stages.map(([name, channels, height, width, macs, params, activations, share]) => {
+    const latency = share * (network.costs?.latency_ms ?? NaN);
+    const stage = { name, channels, height, width, macs, params, activations, latency, before };
     before = channels;
     return stage;
   });
@@ -65,10 +71,10 @@ function drawings(networks, wide) {
 }
 
 function stageCosts(network) {
-  const stages = stagesOf(network);
-    const table = element("table", undefined, { class: "stages" });
+  const stages = stagesOf(network), parts = partsOf([network]);
+  const table = element("table", undefined, { class: "stages" });
   const head = table.createTHead().insertRow();
-  for (const label of ["stage", "output", ...PARTS.map(([label]) => label)]) {
+  for (const label of ["stage", "output", ...parts.map(([label]) => label)]) {
     head.append(element("th", label, { scope: "col" }));
   }
   const body = table.createTBody();
@@ -76,7 +82,7 @@ function stageCosts(network) {
     const row = body.insertRow();
     row.append(element("th", stage.name, { scope: "row" }));
     row.append(element("td", stage.name === "classifier" ? "" : `${stage.channels} × ${stage.height}×${stage.width}`));
-    for (const [, part] of PARTS) {
+    for (const [, part] of parts) {
       const whole = stages.reduce((sum, each) => sum + each[part], 0);
       const cell = element("td", undefined, { class: "bar" });
       const bar = element("span", undefined, { "aria-hidden": "true" });
