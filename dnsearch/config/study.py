@@ -402,7 +402,8 @@ class SearchConfig(Section):
     trials: Count = Field(
         default=50,
         description="trainings over all sessions, failed ones included; each continuation from a "
-        "lower rung counts as one",
+        "lower rung counts as one. The report says what going on would gain, and the same command "
+        "with more of them goes on; or set until",
     )
     time: Seconds | None = Field(
         default=None, description="time over all sessions, such as 45m; no limit if unset"
