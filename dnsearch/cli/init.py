@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from dnsearch.config import AUTO_RUNGS, LimitsConfig, study_of, to_toml
+from dnsearch.config import AUTO_RUNGS, LimitsConfig, study_of, suited_space, to_toml
 from dnsearch.errors import RunError
 from dnsearch.files import write_text
 
@@ -61,7 +61,8 @@ def command(
     file: Path, data: Path | None, form: str | None, force: bool, **limits: str | None
 ) -> None:
     """Write a commented study FILE (default study.toml) with every key at its default, but with
-    rungs = "auto", which suits the length of trainings to your images.
+    rungs = "auto", which suits the length of trainings to your images, and with a wide [space],
+    whose networks come close to any limit.
 
     With a limit the search aims at the least error within it (objectives.aim = "least-error"),
     without one at the whole front of error against cost.
@@ -75,6 +76,7 @@ def command(
     aim = {"aim": "least-error"} if bounds else {}
     training = {"rungs": AUTO_RUNGS}
     study = study_of({"data": images, "limits": bounds, "objectives": aim, "training": training})
+    study = study.model_copy(update={"space": suited_space()})
     write_text(file, to_toml(study, comments=True))
     typed = shlex.quote(str(file))
     if images:

@@ -2,6 +2,7 @@
 
 load_study(path), parse_study(text)   a study from its file or from text
 study_of({"data": {...}, ...})        a study from its values
+suited_space(side)                    what dnsearch init lets vary for images of that size
 override(study, time=..., ...)        with other values of [search]
 to_toml(study), recorded(study)       back to TOML; with a checksum
 StudyConfig, DataConfig, ...          the study and its sections
@@ -32,11 +33,13 @@ from dnsearch.config.study import (
     TrainingConfig,
     UntilConfig,
 )
+from dnsearch.config.suited import CIFAR_SIDE, suited_space
 from dnsearch.config.values import AUTO_RUNGS, Aim, ErrorName, Format
 
 __all__ = [
     "AUTO_RUNGS",
     "AUTO_STEPS",
+    "CIFAR_SIDE",
     "DESIGNS",
     "LONGER",
     "SCREENING",
@@ -59,5 +62,6 @@ __all__ = [
     "parse_study",
     "recorded",
     "study_of",
+    "suited_space",
     "to_toml",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
-from dnsearch.search.check import CIFAR_SIDE
+from dnsearch.config import CIFAR_SIDE
 from dnsearch.search.feasible import CostModel
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of

@@ -11,7 +11,7 @@ import numpy as np
 from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.metrics import duration, format_value
 from dnsearch.arch.config import ArchArrays, ArchConfig
-from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, StudyConfig
+from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, CIFAR_SIDE, StudyConfig
 from dnsearch.cost.formula import Cost
 from dnsearch.cost.memory import peak_train_bytes
 from dnsearch.data import SplitCheck, check_test, has_test
@@ -33,9 +33,6 @@ RARE = 0.5
 
 MOST_VALIDATING = 0.25
 """Of the time of an epoch; beyond it fewer validation images are advised."""
-
-CIFAR_SIDE = 64
-"""The largest images, in pixels, that the cifar stem is meant for."""
 
 
 @dataclass(frozen=True)
@@ -249,10 +246,10 @@ def _on_images(found: Check) -> Iterator[str]:
             'objectives.error = "balanced" counts all classes alike'
         )
     channels, height, width = data.shape
-    if study.space.stem == ("cifar",) and min(height, width) > CIFAR_SIDE:
+    if "cifar" in study.space.stem and min(height, width) > CIFAR_SIDE:
         yield (
             f"images of {height}x{width} pixels are trained on at full size by the cifar stem; set "
-            'space.stem = "imagenet" or "patch4", or data.image_size'
+            'space.stem = ["imagenet", "patch4"], or data.image_size'
         )
     if channels == 3 and is_grey(data.train.images):
         yield "all images are grey, but stored in colour; store them as grey to save time"

@@ -277,7 +277,7 @@ def report(
         spent = "" if kind not in searched else f"{searched[kind]['spent'] / 1e12:.0f} T MACs"
         cells = [
             arch.describe(), kind, spent, f"{cost.macs / 1e6:.2f}", f"{cost.params / 1e3:.1f}",
-            _mean(found.validation), _mean(found.test),
+            mean_error(found.validation), mean_error(found.test),
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     ours, *others = rows
@@ -295,7 +295,7 @@ def report(
     return "\n".join(lines) + "\n"
 
 
-def _mean(errors: Sequence[float]) -> str:
+def mean_error(errors: Sequence[float]) -> str:
     return f"{100 * statistics.mean(errors):.2f} ± {100 * _deviation(errors):.2f}"
 
 

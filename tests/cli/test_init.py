@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dnsearch.config import AUTO_RUNGS, LimitsConfig, StudyConfig, TrainingConfig, load_study
+from dnsearch.config import (
+    AUTO_RUNGS,
+    LimitsConfig,
+    StudyConfig,
+    TrainingConfig,
+    load_study,
+    suited_space,
+)
 from dnsearch.data import prepare
 
-WRITTEN = StudyConfig(training=TrainingConfig(rungs=AUTO_RUNGS))
+WRITTEN = StudyConfig(space=suited_space(), training=TrainingConfig(rungs=AUTO_RUNGS))
 
 
 def test_writes_a_study_of_defaults_whose_rungs_suit_the_images(dnsearch):

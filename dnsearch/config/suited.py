@@ -1,0 +1,42 @@
+"""The search space that `dnsearch init` writes: what has paid, for images of a given size."""
+
+from __future__ import annotations
+
+from dnsearch.arch.space import TWICE_GROWTH
+from dnsearch.config.study import SpaceConfig
+
+CIFAR_SIDE = 64
+"""The largest images, in pixels, that the cifar stem is meant for."""
+
+FOUR_BLOCKS = 24
+"""From images of this side on a fourth block sees more than 2x2 pixels."""
+
+
+def suited_space(side: int = 32) -> SpaceConfig:
+    """Choices for images whose shorter side has so many pixels. They are many on purpose: whatever
+    the limits, networks of every shape come close to them.
+
+    Growth rates that rise from block to block and stems of patches are among them because they have
+    less error at equal MACs (reports/proof, docs/log.md).
+    """
+    if side > CIFAR_SIDE:
+        return SpaceConfig(
+            growth_rate=(8, 12, 16, 24, 32, 48),
+            growth_ratio=(1.0, 1.5, 2.0),
+            block_config=(
+                (1, 2, 3, 4, 6),
+                (1, 2, 3, 4, 6, 8, 12),
+                (2, 4, 6, 8, 12, 16, 24),
+                (1, 2, 4, 6, 8, 16),
+            ),
+            num_init_features=(TWICE_GROWTH, 32, 64),
+            stem=("imagenet", "patch4"),
+        )
+    last = ((1, 2, 3, 4, 6),) if side >= FOUR_BLOCKS else ()
+    return SpaceConfig(
+        growth_rate=(3, 4, 6, 8, 12, 16, 24),
+        growth_ratio=(1.0, 1.5, 2.0),
+        block_config=((1, 2, 3, 4), (1, 2, 3, 4, 6), (1, 2, 3, 4, 6, 8, 12), *last),
+        num_init_features=(TWICE_GROWTH, 16, 32),
+        stem=("cifar", "patch2"),
+    )
