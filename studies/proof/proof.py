@@ -48,8 +48,8 @@ MOST = 100_000
 """Training runs of a search, which ends before by what it has spent."""
 
 POLL_SECONDS = 10.0
-ENDED = 130
-"""Exit code of a search that was interrupted."""
+ENDED = 143
+"""Exit code of a search that was told to end."""
 
 AIM = 0.1
 RIVALS = {"known-cost": 1.0, "frontier": 1.0, "random": 3.0}
@@ -128,31 +128,30 @@ def compare(study: Path, options: argparse.Namespace, limit: float) -> None:
     """Searches, trains, and writes the report."""
 
     kept = Kept(PROOF / f"{options.budget}.json", recipe(study))
-
-    def searcher(name: str) -> dict[str, Any]:
-        if name not in kept.searches:
-            kept.add_search(name, search(study, name, options.compute * RIVALS[name]))
-        return kept.searches[name]
-
-    with ThreadPoolExecutor(len(RIVALS) if options.together else 1) as pool:
-        searched = dict(zip(RIVALS, pool.map(searcher, RIVALS), strict=True))
-    networks = [
-        Network(name, name, ArchConfig.from_dict(found["network"]))
-        for name, found in searched.items()
-    ]
+    train = Trainer(study, kept, options.epochs, options.threads)
     families = [
         Network(f"{family} {arch.describe()}", family, arch)
         for family, arch in published(SIDE, limit)
     ]
-    train = Trainer(study, kept, options.epochs, options.threads)
-    tried = train.all(families, seeds=[0])
+    tried, best = train.all(families, seeds=[0]), []
     for family in dict.fromkeys(network.kind for network in families):
         some = [found for found in tried if found.network.kind == family]
-        networks.append(min(some, key=lambda found: found.validation[0]).network)
-    rows = train.all(networks, seeds=range(SEEDS))
-    text = report(options, rows, tried, searched)
-    write_text(PROOF / f"{options.budget}.md", text)
-    print(text)
+        best.append(min(some, key=lambda found: found.validation[0]).network)
+    shapes = train.all(best, seeds=range(SEEDS))
+
+    def searcher(name: str) -> Found:
+        if name not in kept.searches:
+            kept.add_search(name, search(study, name, options.compute * RIVALS[name]))
+        network = Network(name, name, ArchConfig.from_dict(kept.searches[name]["network"]))
+        return train.all([network], seeds=range(SEEDS))[0]
+
+    picks: list[Found] = []
+    with ThreadPoolExecutor(len(RIVALS) if options.together else 1) as pool:
+        for pick in pool.map(searcher, RIVALS):  # in the order of RIVALS
+            picks.append(pick)
+            text = report(options, [*picks, *shapes], tried, kept.searches)
+            write_text(PROOF / f"{options.budget}.md", text)
+            print(text, flush=True)
 
 
 def recipe(study: Path) -> dict[str, Any]:
@@ -287,6 +286,8 @@ def report(
     for each in others:
         if each is not best:
             lines.append(_against(ours, each, each.network.kind, 0.0))
+    trained = {each.network.kind for each in rows}
+    lines += [f"- {name}: not searched yet" for name in RIVALS if name not in trained]
     lines += ["", "All depths of the published shapes, with the first seed:", ""]
     lines += ["| network | validation | test |", "| --- | --- | --- |"]
     for each in tried:
