@@ -35,8 +35,8 @@ def main() -> None:
         "# The space of `dnsearch init` beside the default one",
         "",
         f"Written by `python studies/proof/suited.py --macs {options.macs:g} --compute "
-        f"{options.compute:g} --epochs {options.epochs}`. Errors in percent, means of {SEEDS} seeds "
-        "± their standard error.",
+        f"{options.compute:g} --epochs {options.epochs}`. Errors in percent, means of {SEEDS} "
+        "seeds ± their standard error.",
         "",
         "| space | answer | training runs | M MACs | k params | validation | test |",
         "| --- | --- | --- | --- | --- | --- | --- |",
