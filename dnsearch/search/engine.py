@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,14 @@ from dnsearch.training.score import Score
 POLL_SECONDS = 0.5
 NOTE_SECONDS = 10.0
 """Where no training ends meanwhile: one that does says when."""
+
+AS_LONG_AGAIN = 1.0
+"""Proposing goes on for so many times as long as the first proposal took, until what has ended
+meanwhile is collected: a sampler may have to weigh everything anew for it (known-cost does, and
+its further proposals from the same results are cheap), and workers wait."""
+
+MEMORY = 0.8
+"""Weight of the past in how many trainings are expected to end while it is being proposed."""
 
 FIRST_FAILURES = 5
 """When so many have failed and none has finished, the study is at fault, not the candidates."""
@@ -74,6 +83,8 @@ class Engine:
         self._noted = self._before
         self._exhausted = False
         self._suspects = Suspects()
+        self._ready: deque[Job] = deque()
+        self._waited = 0.0
 
     @property
     def seconds(self) -> float:
@@ -91,19 +102,25 @@ class Engine:
                     interrupts.safe_point()
                 return reason
             finally:
+                while self._ready:
+                    self.store.withdraw(self._ready.popleft())
                 self._note_seconds()
 
     def _step(self, show: Callable[[Progress], None]) -> str | None:
-        """Hands out what can be, and waits for what ends; returns why the search is over, if it
-        is."""
-        self._fill()
+        """Hands out what can be, and collects what has ended; where there was nothing to propose,
+        it waits for that. Returns why the search is over, if it is."""
+        proposed = self._fill()
         reason = self._end()
         if reason is not None:
             return reason
-        ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
+        patience = 0.0 if proposed else min(POLL_SECONDS, max(0.0, self._time_left()))
+        ended = self.evaluator.completed(patience)
+        if proposed:
+            self._waited = MEMORY * self._waited + (1 - MEMORY) * len(ended)
         self._exhausted &= not ended  # what ended may be promoted
         finished = [self._judged(job, outcome) for job, outcome in ended]
-        show(self._progress(tuple(record for record in finished if record)))
+        if ended or not proposed:
+            show(self._progress(tuple(record for record in finished if record)))
         if ended:
             self._known = self.enough()
         if self.seconds - self._noted > NOTE_SECONDS:
@@ -130,29 +147,46 @@ class Engine:
             return f"the first {self._done} candidates all failed"
         if self._known is not None:
             return self._known
-        if not self.evaluator.running() and not self._suspects:
+        if not (self.evaluator.running() or self._suspects or self._ready):
             if self._done >= self.budget.trials:
                 return TRIALS_ARE_DONE
             if self._exhausted:
                 return "every architecture of the space was tried"
         return TIME_IS_UP if self._time_left() <= 0 else None
 
-    def _fill(self) -> None:
-        """Gives every free worker a job, as far as the budget goes."""
+    def _fill(self) -> bool:
+        """Gives free workers jobs, as far as the budget goes, and gets some more ready for those
+        that will be free soon. Returns whether it proposed any: trainings may have ended meanwhile,
+        so it does not go on for long."""
+        began, first = self.clock(), None
         while self._known is None and self._time_left() > 0:
             running = len(self.evaluator.running())
-            if running >= self.evaluator.capacity:
-                return
+            free = running < self.evaluator.capacity
+            if free and (self._suspects.again or self._ready):
+                self.evaluator.submit((self._suspects.again or self._ready).popleft())
+                continue
+            spent = self.clock() - began
+            late = first is not None and spent >= (1 + AS_LONG_AGAIN) * first
+            if late or not (free or len(self._ready) < self._ahead):
+                break
             job = self._next(running)
             if job is None:
-                return
-            self.evaluator.submit(job)
+                break
+            self._ready.append(job)
+            first = self.clock() - began if first is None else first
+        return first is not None
+
+    @property
+    def _ahead(self) -> int:
+        """Proposals to have ready while all workers are busy: as many as trainings end during the
+        next one, so that nobody waits for it. None where it always pays to know more first: a
+        single worker has nothing else to do, and quick proposals keep nobody waiting."""
+        capacity = self.evaluator.capacity
+        return 0 if capacity == 1 else min(capacity, round(self._waited))
 
     def _next(self, running: int) -> Job | None:
-        """A job that is tried once more, or else a new one; None where there is none for now."""
-        if self._suspects.again:
-            return self._suspects.again.popleft()
-        open_trials = self._done + running + len(self._suspects)
+        """A new job, or one that is tried once more; None where there is none for now."""
+        open_trials = self._done + running + len(self._ready) + len(self._suspects)
         job = None
         if not self._exhausted and open_trials < self.budget.trials:
             job = self.proposer.propose()

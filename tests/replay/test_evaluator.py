@@ -16,7 +16,7 @@ def evaluator(*trials, seed=0, workers=1):
 
 def train(evaluator, arch=ARCHS[0], rung=9, seed=7):
     evaluator.submit(Job(0, arch, rung, seed))
-    ((_, score),) = evaluator.completed(timeout=0)
+    ((_, score),) = evaluator.completed(timeout=1)
     return score
 
 

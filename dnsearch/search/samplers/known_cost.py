@@ -33,6 +33,7 @@ from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.rungs import RungSampler
 from dnsearch.search.samplers.scripts import ScriptHistory
+from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.search.samplers.weighing import Beliefs, Weighed
 from dnsearch.seeds import derived_seed
 
@@ -116,6 +117,11 @@ class KnownCostSampler(RungSampler):
         self.reference, self.reach = dict(reference or {}), REACH[aim]
         self.learner = Learner(points, known, model, rungs, seed)
         self.pool = Pool(points, known, self.learner.features.points)
+        self._known: tuple[tuple[int, ...], Beliefs, Weighed] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """See ``RungSampler``; what is kept between proposals is made again."""
+        return super().__getstate__() | {"_known": None}
 
     def is_left(self, outcomes: Sequence[Outcome]) -> bool:
         """See ``RungSampler``."""
@@ -129,7 +135,7 @@ class KnownCostSampler(RungSampler):
     def _proposed(self, outcomes: Sequence[Outcome]) -> tuple[Pool, int, int]:
         """The point to train next, by its place in a pool, and the rung to train it to."""
         pool, top = self.pool, self.rungs[-1]
-        trained, free = self._status(pool, outcomes)
+        _, free = self._status(pool, outcomes)
         if not len(free):
             return pool, 0, top  # nothing is left: a repeat, for the caller to turn down
         finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
@@ -137,17 +143,39 @@ class KnownCostSampler(RungSampler):
         if not finished or (LATENCY in self.costs and unmeasured):
             return pool, int(free[np.argmin(pool.macs[free])]), top
         pending = [outcome for outcome in outcomes if outcome.pending]
-        beliefs, front = self._beliefs(finished, pending)
+        ended = [outcome for outcome in outcomes if not outcome.pending]
+        beliefs, weighed = self._weighed(ended, finished)
+        if pending:
+            taken = weighed.pool.places([outcome.params for outcome in pending])
+            left = np.setdiff1d(np.arange(len(weighed.pool)), [i for i in taken if i is not None])
+            beliefs, _ = self._beliefs(beliefs.errors, finished, pending)
+            weighed = weighed.once_more(beliefs, left, top)
+        place, rung = weighed.choice(beliefs, self.learner.lower, top)
+        return weighed.pool, place, rung
+
+    def _weighed(self, ended: list[Outcome], finished: list[Outcome]) -> tuple[Beliefs, Weighed]:
+        """The points as they are weighed with nothing pending, from what has ended, of which
+        ``finished`` did not fail. Kept until more has: further proposals until then are cheap."""
+        numbers = tuple(outcome.number for outcome in ended)
+        if self._known is None or self._known[0] != numbers:
+            self._known = numbers, *self._weighed_anew(ended, finished)
+        return self._known[1:]
+
+    def _weighed_anew(
+        self, ended: list[Outcome], finished: list[Outcome]
+    ) -> tuple[Beliefs, Weighed]:
+        pool, top = self.pool, self.rungs[-1]
+        trained, free = self._status(pool, ended)
+        beliefs, front = self._beliefs(self.learner.errors(finished), finished, [])
         most = max(LEAST_WEIGHED, int(MOST_WORK / len(beliefs.errors.rows) ** 2))
         partly = len(free) > most or self.thinned
         if len(free) > most:
-            rng = np.random.default_rng(derived_seed(self.seed, len(outcomes)))
+            rng = np.random.default_rng(derived_seed(self.seed, len(ended)))
             free = free[thinned(pool.macs[free], most // 2, rng)]
         weighed = beliefs.weigh(pool.take(free), trained[free], top)
         if partly:
-            weighed = self._sharpened(beliefs, weighed, front, outcomes, most)
-        place, rung = weighed.choice(beliefs, self.learner.lower, top)
-        return weighed.pool, place, rung
+            weighed = self._sharpened(beliefs, weighed, front, ended, most)
+        return beliefs, weighed
 
     def _sharpened(
         self,
@@ -186,9 +214,11 @@ class KnownCostSampler(RungSampler):
                 trained[place] = max(trained[place], outcome.rung)
         return trained, np.flatnonzero(free)
 
-    def _beliefs(self, finished: list[Outcome], pending: list[Outcome]) -> tuple[Beliefs, Points]:
-        """What outcomes say, and the points that are on the front by it."""
-        errors = self.learner.errors(finished)
+    def _beliefs(
+        self, errors: Surrogate, finished: list[Outcome], pending: list[Outcome]
+    ) -> tuple[Beliefs, Points]:
+        """What outcomes say, and the points that are on the front by it; ``errors`` are those by
+        what has finished."""
         if pending:
             errors = errors.believing(self.learner.described([o.params for o in pending])[0])
         latencies = self._latencies(finished)

@@ -41,7 +41,7 @@ def trained(sampler, count):
 def weighed(sampler, outcomes):
     """All free points."""
     behind, free = sampler._status(sampler.pool, outcomes)
-    beliefs, _ = sampler._beliefs(outcomes, [])
+    beliefs, _ = sampler._beliefs(sampler.learner.errors(outcomes), outcomes, [])
     return beliefs, beliefs.weigh(sampler.pool.take(free), behind[free], sampler.rungs[-1])
 
 
@@ -154,7 +154,7 @@ def test_points_beyond_the_kept_ones_are_proposed_and_never_twice(monkeypatch):
     assert len({o.key for o in outcomes}) == 25
     beyond = [o for o in outcomes if sampler.pool.places([o.params])[0] is None]
     assert len(beyond) > 5
-    beliefs, front = sampler._beliefs(outcomes, [])
+    beliefs, front = sampler._beliefs(sampler.learner.errors(outcomes), outcomes, [])
     behind, free = sampler._status(sampler.pool, outcomes)
     part = beliefs.weigh(sampler.pool.take(free), behind[free], 1)
     sharp = sampler._sharpened(beliefs, part, front, outcomes, 10**6)

@@ -1,0 +1,182 @@
+"""How busy the loop of a search keeps its workers, and how soon that finds the front.
+
+First what a proposal takes at 50,000 points: the first one after a result, for which all points are
+weighed anew, and each further one until more is known (CPU seconds). Then searches of bench:fashion14
+by known-cost, simulated with 1, 4, 16 and 64 workers (``dnsearch replay --workers``) until they have
+found 95 % of the best hypervolume on the log axis. Their clock takes a second for weighing anew and
+that measured part of a second for a further proposal. ``before``: every free worker gets a job before
+one result is collected, and every proposal takes a second. Medians over seeds.
+
+    OMP_NUM_THREADS=1 python studies/growth/loop.py
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+from growth import Watch, fresh
+from proposal import COSTS, POINTS, RUNGS, outcome, space_of
+
+from dnsearch.analysis.pareto import hypervolume
+from dnsearch.replay.evaluator import Machine
+from dnsearch.replay.files import read_table
+from dnsearch.replay.run import Enough, Recorder, engine_of, problem_of
+from dnsearch.replay.table import Table
+from dnsearch.search import CostModel, KnownCostSampler
+from dnsearch.search.engine import POLL_SECONDS, Engine, Progress
+from dnsearch.search.samplers.history import Outcome
+
+TABLE, LEVEL = "bench:fashion14", 0.95
+WORKERS, SEEDS = (1, 4, 16, 64), int(os.environ.get("SEEDS", "5"))
+TRIALS, PENDING = 300, 16
+SECOND = 1.0
+
+
+class Before(Engine):
+    """The loop as it was: all free workers get jobs, then what has ended is collected."""
+
+    def _step(self, show: Callable[[Progress], None]) -> str | None:
+        while len(self.evaluator.running()) < self.evaluator.capacity:
+            job = self._next(len(self.evaluator.running()))
+            if job is None:
+                break
+            self.evaluator.submit(job)
+        ended = self.evaluator.completed(POLL_SECONDS)
+        self._exhausted &= not ended
+        finished = [self._judged(job, score) for job, score in ended]
+        show(self._progress(tuple(record for record in finished if record)))
+        return self._end()
+
+
+class NothingAhead(Engine):
+    """The loop without proposals ahead of need."""
+
+    _ahead = 0
+
+
+class Clock:
+    """Read before and after each proposal: a ``further`` one takes so long, and the weighing of all
+    points ``anew`` as long besides."""
+
+    def __init__(self, anew: float, further: float) -> None:
+        self.anew, self.further, self.now = anew, further, 0.0
+
+    def __call__(self) -> float:
+        self.now += self.further
+        return self.now
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Within this, weighing anew takes its time."""
+        weighed_anew = KnownCostSampler._weighed_anew
+
+        def timed(sampler, ended, finished):
+            self.now += self.anew
+            return weighed_anew(sampler, ended, finished)
+
+        with patch.object(KnownCostSampler, "_weighed_anew", timed):
+            yield
+
+
+class Until(Recorder):
+    """Ends a replay that has found the level."""
+
+    def _found_all(self) -> bool:
+        found = list(self.found.values())
+        return bool(found) and (
+            hypervolume(found, self.reference, "log") >= LEVEL * self.best["log"]
+        )
+
+
+class Found(NamedTuple):
+    """Of one search: simulated seconds, compute in full trainings, share of time spent training,
+    trainings."""
+
+    seconds: float
+    compute: float
+    busy: float
+    trained: float
+
+
+def main() -> None:
+    """Measures and prints."""
+    anew, further = fresh(weighing, False).seconds, fresh(weighing, True).seconds / PENDING
+    print(f"a proposal at {POINTS:,} points, {TRIALS} trials: {anew:.3f} s anew, {further:.3f} s")
+    part = further / anew
+    print(f"each of {PENDING} further ones: {100 * part:.1f} % of it\n")
+    table = read_table(TABLE)
+    policies = {
+        "free": (Engine, 0.0, 0.0),
+        "before": (Before, 0.0, SECOND),
+        "now": (Engine, SECOND, part * SECOND),
+        "nothing ahead": (NothingAhead, SECOND, part * SECOND),
+    }
+    print(f"{TABLE}, known-cost to {100 * LEVEL:.0f} %, {SEEDS} seeds, 1 s a proposal")
+    print(f"{'loop':>14} {'workers':>8} {'busy':>6} {'seconds':>9} {'times 1':>8} {'compute':>8}")
+    alone: dict[str, float] = {}
+    for workers in WORKERS:
+        for name, policy in policies.items():
+            if workers == 1 and name == "nothing ahead":
+                alone[name] = alone["now"]
+                continue
+            each = [searched(table, workers, seed, *policy) for seed in range(SEEDS)]
+            found = Found(*np.median(np.array(each), axis=0))
+            one = alone.setdefault(name, found.seconds)
+            print(
+                f"{name:>14} {workers:>8} {100 * found.busy:>4.0f} % {found.seconds:>9.1f} "
+                f"{one / found.seconds:>8.1f} {found.compute:>8.2f}",
+                flush=True,
+            )
+
+
+def searched(
+    table: Table, workers: int, seed: int, kind: type[Engine], anew: float, further: float
+) -> Found:
+    """One simulated search."""
+    problem, clock = problem_of(table), Clock(anew, further)
+    machine = Machine(workers, charged=True, timer=clock)
+    engine = engine_of(table, problem, "known-cost", seed, kind=kind, machine=machine)
+    recorder = Until(table, problem, None, engine)
+    with clock.running(), contextlib.suppress(Enough):
+        engine.run(recorder.show)
+    rows = recorder.trajectory("known-cost", seed)
+    unit = 3 * table.truth["macs"].mean() * table.images * table.rungs[-1]
+    return Found(
+        seconds=float(rows["seconds"].iloc[-1]),
+        compute=recorder.spent / unit,
+        busy=float(rows["busy"].iloc[-1]),
+        trained=len(rows),
+    )
+
+
+def weighing(watch: Watch, further: bool) -> None:
+    """A proposal after a result; or some further ones, of which each is pending in the next."""
+    space, rng, model = space_of(), np.random.default_rng(0), CostModel((3, 32, 32))
+    points = space.points(rng)
+    points = points.take(np.sort(rng.permutation(len(points))[:POINTS]))
+    sampler = KnownCostSampler(space, model, COSTS[0], rungs=RUNGS, points=points)
+    chosen = rng.choice(POINTS, TRIALS, replace=False)
+    outcomes = [
+        outcome(model, at, sampler.pool.points.values(int(place)), tops=False)
+        for at, place in enumerate(chosen)
+    ]
+    sampler.choose(outcomes[:-1])  # with hyper-parameters fitted
+    if not further:
+        with watch:
+            sampler.choose(outcomes)
+        return
+    for _ in range(1 + PENDING):
+        first = len(outcomes) == TRIALS
+        with contextlib.nullcontext() if first else watch:
+            values = dict(sampler.choose(outcomes))
+        rung = values.pop("rung")
+        outcomes.append(Outcome(len(outcomes), values, rung, pending=True))
+
+
+if __name__ == "__main__":
+    main()
