@@ -296,10 +296,10 @@ FAULTS = (
     Fault(
         "training validates on the test images",
         "dnsearch/search/evaluators/worker.py",
-        "    _state.update(settings=settings, data",
+        "    return Ready(settings, DeviceData(prepared",
         """    tests = prepare_test(settings.data)
     prepared = replace(prepared, validation=tests)
-    _state.update(settings=settings, data""",
+    return Ready(settings, DeviceData(prepared""",
         "tests/search/test_local.py",
     ),
     Fault(
@@ -606,12 +606,12 @@ FAULTS = (
     Fault(
         "a confirmation trains on the test images, too",
         "dnsearch/search/evaluators/worker.py",
-        "    _state.update(settings=settings, data",
-        """    if _state["test"] is not None:
-        pairs = zip(vars(prepared.train).values(), vars(_state["test"]).values())
+        "    return Ready(settings, DeviceData(prepared",
+        """    if test is not None:
+        pairs = zip(vars(prepared.train).values(), vars(test).values())
         both = type(prepared.train)(*(np.concatenate(pair) for pair in pairs))
         prepared = replace(prepared, train=both)
-    _state.update(settings=settings, data""",
+    return Ready(settings, DeviceData(prepared""",
         "tests/cli/test_confirm.py",
     ),
     Fault(

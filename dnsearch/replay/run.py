@@ -107,7 +107,7 @@ def replays(
 def _started(number: int, *told: Any) -> Iterator[list[Worker]]:
     processes: list[Worker] = []
     try:
-        processes.extend(Worker(_start, told, _replay) for _ in range(number))
+        processes.extend(Worker(_told, told, _replay) for _ in range(number))
         yield processes
     except OSError as error:
         raise cannot_start(error) from error
@@ -301,14 +301,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-_worker: dict[str, Any] = {}
-"""What a process replays, set once when it starts."""
+def _told(*told: Any) -> tuple[Any, ...]:
+    """What a process replays, once it has started."""
+    return told
 
 
-def _start(table: Table, compute: float | None, machine: Machine) -> None:
-    _worker.update(table=table, compute=compute, machine=machine)
-
-
-def _replay(sampler: str, seed: int, note: object) -> pd.DataFrame:
-    told = _worker
-    return replay(told["table"], sampler, seed, told["compute"], told["machine"])
+def _replay(
+    told: tuple[Table, float | None, Machine], sampler: str, seed: int, note: object
+) -> pd.DataFrame:
+    table, compute, machine = told
+    return replay(table, sampler, seed, compute, machine)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from dnsearch import interrupts
 from dnsearch.config import SearchConfig
-from dnsearch.search.evaluators.base import Evaluator, Job, Running, Unexplained
+from dnsearch.search.evaluators.base import Evaluator, Job, Lost, Outcome, Running, Unexplained
 from dnsearch.search.faults import Suspects
 from dnsearch.search.problem import Problem
 from dnsearch.search.store import Record, StudyStore
@@ -127,9 +127,13 @@ class Engine:
             self._note_seconds()
         return None
 
-    def _judged(self, job: Job, outcome: Score | Unexplained) -> Record | None:
-        """What is stored of a training that has ended, None while it is open whose fault it is that
-        it has no score."""
+    def _judged(self, job: Job, outcome: Outcome) -> Record | None:
+        """What is stored of a training that has ended, None where it is to be run again, and while
+        it is open whose fault it is that it has no score."""
+        if isinstance(outcome, Lost):
+            outcome = self._suspects.lost(job, outcome)
+        if outcome is None:
+            return None
         if isinstance(outcome, Unexplained):
             score = self._suspects.judge(job, outcome)
             return None if score is None else self._tell(job, score)

@@ -18,6 +18,9 @@ from dnsearch.search.samplers.surrogate import Surrogate
 SCREENED = 300
 """Points, of those with the greatest gain per compute, for which lower rungs are weighed."""
 
+SCREENED_AGAIN = 50
+"""The same where nothing has ended since they were weighed, so that such a proposal is cheap."""
+
 _CHUNK = 1000
 """Points whose expected gains are computed at a time."""
 
@@ -60,8 +63,8 @@ class Weighed:
         """
         order = places[np.argsort(-self.bound[places], kind="stable")]
         found: Weighed | None = None
-        for start in range(0, len(order), _CHUNK):
-            part = order[start : start + _CHUNK]
+        for start in range(0, len(order), SCREENED):
+            part = order[start : start + SCREENED]
             if found is not None and self.bound[part[0]] <= found.rate.max() > 0:
                 break
             weighed = beliefs.weigh(self.pool.take(part), self.trained[part], top)
@@ -73,13 +76,16 @@ class Weighed:
         """The points of the greatest rates."""
         return self.pool.points.take(self._order(count))
 
-    def choice(self, beliefs: Beliefs, lower: Mapping[int, int], top: int) -> tuple[int, int]:
+    def choice(
+        self, beliefs: Beliefs, lower: Mapping[int, int], top: int, screened: int = SCREENED
+    ) -> tuple[int, int]:
         """The place of the point, and the rung, with the greatest expected gain per compute.
-        ``lower`` maps the surrogate's levels to the lower rungs."""
+        ``lower`` maps the surrogate's levels to the lower rungs, which are weighed for so many of
+        the points."""
         if not self.rate.max() > 0:  # all are expected to be worse: the least so
             return int(np.argmin(self.mean - self.sd)), top
         best, rung, value = int(np.argmax(self.rate)), top, CAUTION * self.rate.max()
-        near = self._order(SCREENED)
+        near = self._order(screened)
         for level, epochs in lower.items():
             some = near[(self.trained[near] < epochs) & (self.rate[near] > 0)]
             if not len(some):
