@@ -120,7 +120,7 @@ def test_a_worker_that_ran_out_of_memory_is_replaced(
     assert (multiprocessing.active_children() == [before]) == stays
 
 
-def score_of(failure, job, checkpoint, note):
+def score_of(failure, ready, job, checkpoint, note):
     """What stands for a training."""
     return Score(rung=job.rung, seed=job.seed, failure=failure if job.trial == 0 else None)
 
@@ -255,7 +255,7 @@ def test_workers_that_cannot_start_are_the_machines_fault(tmp_path, closing, mon
     assert (tmp_path / "starts").read_text() == "xxx"
 
 
-def raises(job, checkpoint, note):
+def raises(ready, job, checkpoint, note):
     """What stands for a device-side assert."""
     raise RuntimeError("CUDA error: device-side assert triggered")
 
