@@ -459,14 +459,14 @@ FAULTS = (
     Fault(
         "a single worker gets proposals ahead",
         "dnsearch/search/engine.py",
-        "return 0 if capacity == 1 else min(capacity, round(self._waited))",
-        "return max(1, round(self._waited))",
+        "return 0 if capacity == 1 else min(",
+        "return max(1, capacity) if capacity == 1 else min(",
         "tests/search/test_engine.py -k keep_nobody_waiting",
     ),
     Fault(
         "nothing is ready for a worker that ends",
         "dnsearch/search/engine.py",
-        "min(capacity, round(self._waited))",
+        "min(capacity, math.ceil(ending - HARDLY))",
         "0",
         "tests/search/test_engine.py -k is_ready",
     ),
@@ -494,8 +494,8 @@ FAULTS = (
     Fault(
         "a node that is lost is held against the candidate",
         "dnsearch/search/engine.py",
-        "outcome = self._suspects.lost(job, outcome)",
-        "outcome = Unexplained(outcome.reason)",
+        "suspicious = self._suspects.lost(job, outcome)",
+        "suspicious = Unexplained(outcome.reason)",
         "tests/search/test_faults.py -k lost_with",
     ),
     Fault(

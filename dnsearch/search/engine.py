@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -25,8 +26,12 @@ AS_LONG_AGAIN = 1.0
 meanwhile is collected: a sampler may have to weigh everything anew for it (known-cost does, and
 its further proposals from the same results are cheap), and workers wait."""
 
+HARDLY = 0.25
+"""So many trainings may end while it is being proposed, on average, before any is made ahead."""
+
 MEMORY = 0.8
-"""Weight of the past in how many trainings are expected to end while it is being proposed."""
+"""Weight of the past in how long proposing takes, and the time from the end of one training to that
+of the next."""
 
 FIRST_FAILURES = 5
 """When so many have failed and none has finished, the study is at fault, not the candidates."""
@@ -84,7 +89,7 @@ class Engine:
         self._exhausted = False
         self._suspects = Suspects()
         self._ready: deque[Job] = deque()
-        self._waited = 0.0
+        self._burst, self._interval, self._collected = 0.0, 0.0, clock()
 
     @property
     def seconds(self) -> float:
@@ -115,8 +120,10 @@ class Engine:
             return reason
         patience = 0.0 if proposed else min(POLL_SECONDS, max(0.0, self._time_left()))
         ended = self.evaluator.completed(patience)
-        if proposed:
-            self._waited = MEMORY * self._waited + (1 - MEMORY) * len(ended)
+        if ended:
+            now = self.clock()
+            self._interval = _recent(self._interval, (now - self._collected) / len(ended))
+            self._collected = now
         self._exhausted &= not ended  # what ended may be promoted
         finished = [self._judged(job, outcome) for job, outcome in ended]
         if ended or not proposed:
@@ -131,9 +138,10 @@ class Engine:
         """What is stored of a training that has ended, None where it is to be run again, and while
         it is open whose fault it is that it has no score."""
         if isinstance(outcome, Lost):
-            outcome = self._suspects.lost(job, outcome)
-        if outcome is None:
-            return None
+            suspicious = self._suspects.lost(job, outcome)
+            if suspicious is None:
+                return None
+            outcome = suspicious
         if isinstance(outcome, Unexplained):
             score = self._suspects.judge(job, outcome)
             return None if score is None else self._tell(job, score)
@@ -178,15 +186,18 @@ class Engine:
                 break
             self._ready.append(job)
             first = self.clock() - began if first is None else first
+        if first is not None:
+            self._burst = _recent(self._burst, self.clock() - began)
         return first is not None
 
     @property
     def _ahead(self) -> int:
-        """Proposals to have ready while all workers are busy: as many as trainings end during the
-        next one, so that nobody waits for it. None where it always pays to know more first: a
-        single worker has nothing else to do, and quick proposals keep nobody waiting."""
+        """Proposals to have ready while all workers are busy: as many as trainings end while it
+        proposes, rounded up unless that is hardly ever, so that nobody waits. None for a single
+        worker, which would learn nothing meanwhile."""
         capacity = self.evaluator.capacity
-        return 0 if capacity == 1 else min(capacity, round(self._waited))
+        ending = self._burst / self._interval if self._interval else 0.0
+        return 0 if capacity == 1 else min(capacity, math.ceil(ending - HARDLY))
 
     def _next(self, running: int) -> Job | None:
         """A new job, or one that is tried once more; None where there is none for now."""
@@ -231,3 +242,8 @@ class Engine:
             seconds=self.seconds,
             time=self.budget.time,
         )
+
+
+def _recent(mean: float, value: float) -> float:
+    """A mean in which the past counts less and less; 0 before any."""
+    return MEMORY * mean + (1 - MEMORY) * value if mean else value

@@ -89,14 +89,12 @@ def test_a_withdrawn_proposal_leaves_nothing_behind(make_search, sampler):
 
 
 class SlowProposals:
-    """Proposals of so many seconds each on the clock of trainings that take as long as ``lasting``
-    says; notes how many results each proposal knew."""
+    """A search's proposals, of so many seconds each on the clock of its evaluator; notes how many
+    results each knew."""
 
-    def __init__(self, search, seconds, lasting, workers):
+    def __init__(self, search, seconds):
         self.proposer, self.store, self.seconds = search.proposer, search.store, seconds
-        self.evaluator = search.engine.evaluator = OnClock(workers, lasting)
-        search.engine.clock, search.engine.proposer = lambda: self.evaluator.now, self
-        search.engine._started = 0.0
+        self.evaluator, search.engine.proposer = search.evaluator, self
         self.knew, self.made = [], []
 
     def propose(self):
@@ -109,8 +107,8 @@ class SlowProposals:
 
 
 class OnClock(FakeEvaluator):
-    """Trains on a clock that goes on where somebody waits; ``idle``: seconds for which each worker
-    that ended a job waited for the next."""
+    """Trainings take as long as ``lasting`` says on a clock that goes on where somebody waits.
+    ``idle``: how many seconds each job's worker had waited for it."""
 
     def __init__(self, capacity, lasting):
         super().__init__(capacity)
@@ -139,8 +137,11 @@ WIDER = (
 
 
 def slow(make_search, seconds, workers, lasting, trials=36):
-    search = make_search(space=WIDER, trials=trials)
-    return search, SlowProposals(search, seconds, lasting, workers)
+    evaluator = OnClock(workers, lasting)
+    search = make_search(
+        space=WIDER, trials=trials, evaluator=evaluator, clock=lambda: evaluator.now
+    )
+    return search, SlowProposals(search, seconds)
 
 
 def test_what_has_ended_is_collected_before_all_free_workers_have_jobs(make_search):
@@ -153,10 +154,11 @@ def test_what_has_ended_is_collected_before_all_free_workers_have_jobs(make_sear
 
 
 def test_a_proposal_is_ready_where_workers_would_wait_for_one(make_search):
-    search, proposals = slow(make_search, 1.0, 4, lambda job: 4.0 + job.seed % 10 / 10)
+    """Without, each would wait for a second or more."""
+    search, proposals = slow(make_search, 1.0, 4, lambda job: 6.0 + job.seed % 10 / 10)
     search.run()
     late = proposals.evaluator.idle[-20:]
-    assert sum(idle == 0 for idle in late) > 10  # always one second or more without
+    assert sum(idle == 0 for idle in late) > 10
     assert sum(late) / len(late) < 0.5
 
 
@@ -168,7 +170,7 @@ def test_nothing_is_proposed_ahead_that_would_keep_nobody_waiting(make_search, s
 
 
 def test_proposals_ahead_are_withdrawn_when_a_search_ends(make_search):
-    search, proposals = slow(make_search, 1.0, 4, lambda job: 4.0 + job.seed % 10 / 10)
+    search, proposals = slow(make_search, 1.0, 4, lambda job: 6.0 + job.seed % 10 / 10)
 
     def interrupted(progress):
         if progress.done > 15 and search.engine._ready:
