@@ -200,7 +200,7 @@ def test_further_proposals_are_those_of_weighing_everything_anew(seed, aim, monk
         pending.append(Outcome(number, params, 1, pending=True))
     assert len({o.key for o in pending}) == 12
     assert looked_at[0] > 0.9 * len(sampler.pool)  # all, before anything is pending
-    assert np.mean(looked_at[1:]) < 0.5 * len(sampler.pool)
+    assert sum(looked_at[1:]) < 0.9 * 11 * len(sampler.pool)
 
 
 def test_a_proposal_is_the_same_whatever_was_proposed_before():
