@@ -48,14 +48,15 @@ class Died(NamedTuple):
 
 
 class Worker:
-    """A process that calls ``prepare`` once, and ``work`` with the arguments of each task.
+    """A process that calls ``prepare`` once, and ``work`` with what that returned and the arguments
+    of each task.
 
     ``work`` may report on its way through ``note``, a keyword argument that it is given. Raises
     OSError where the system starts no process.
     """
 
     def __init__(
-        self, prepare: Callable[..., None], arguments: Sequence[Any], work: Callable[..., Any]
+        self, prepare: Callable[..., Any], arguments: Sequence[Any], work: Callable[..., Any]
     ) -> None:
         context = multiprocessing.get_context("spawn")  # fork and CUDA or threads do not mix
         self.pipe, theirs = context.Pipe()
@@ -137,18 +138,20 @@ def _nothing() -> None:
     pass
 
 
-def _call(function: Callable[..., Any], arguments: Sequence[Any], note: object) -> Any:
+def _call(
+    prepared: None, function: Callable[..., Any], arguments: Sequence[Any], note: object
+) -> Any:
     return function(*arguments)
 
 
 def _serve(
-    pipe: Any, prepare: Callable[..., None], arguments: Sequence[Any], work: Callable[..., Any]
+    pipe: Any, prepare: Callable[..., Any], arguments: Sequence[Any], work: Callable[..., Any]
 ) -> None:
     """The life of a worker process."""
     threading.Thread(target=_follow_parent, daemon=True).start()
     pipe.send(Said("hello"))
     try:
-        prepare(*arguments)
+        prepared = prepare(*arguments)
     except Exception as error:
         pipe.send(Said("error", _portable(error)))
         return
@@ -157,9 +160,8 @@ def _serve(
         while True:
             task = pipe.recv()
             try:
-                said = Said(
-                    "result", work(*task, note=lambda value: pipe.send(Said("note", value)))
-                )
+                found = work(prepared, *task, note=lambda value: pipe.send(Said("note", value)))
+                said = Said("result", found)
             except Exception as error:
                 said = Said("error", _portable(error))
             pipe.send(said)

@@ -296,10 +296,10 @@ FAULTS = (
     Fault(
         "training validates on the test images",
         "dnsearch/search/evaluators/worker.py",
-        "    _state.update(settings=settings, data",
+        "    return Ready(settings, DeviceData(prepared",
         """    tests = prepare_test(settings.data)
     prepared = replace(prepared, validation=tests)
-    _state.update(settings=settings, data""",
+    return Ready(settings, DeviceData(prepared""",
         "tests/search/test_local.py",
     ),
     Fault(
@@ -434,6 +434,83 @@ FAULTS = (
         "if (key, job.seed) not in self._drawn:",
         "if True:",
         "tests/replay/test_evaluator.py",
+    ),
+    Fault(
+        "proposals take no time in a replay",
+        "dnsearch/replay/run.py",
+        "self.evaluator.wait(seconds)",
+        "self.evaluator.wait(0.0)",
+        "tests/replay/test_run.py -k charged",
+    ),
+    Fault(
+        "the workers of a replay train one after another",
+        "dnsearch/replay/run.py",
+        "derived_seed(seed)), machine.workers)",
+        "derived_seed(seed)), 1)",
+        "tests/replay/test_run.py -k workers_train",
+    ),
+    Fault(
+        "a look moves the clock of a replay",
+        "dnsearch/replay/evaluator.py",
+        "if self._queue and timeout > 0:",
+        "if self._queue:",
+        "tests/replay/test_evaluator.py -k looking",
+    ),
+    Fault(
+        "a single worker gets proposals ahead",
+        "dnsearch/search/engine.py",
+        "return 0 if capacity == 1 else min(",
+        "return max(1, capacity) if capacity == 1 else min(",
+        "tests/search/test_engine.py -k keep_nobody_waiting",
+    ),
+    Fault(
+        "nothing is ready for a worker that ends",
+        "dnsearch/search/engine.py",
+        "min(capacity, math.ceil(ending - HARDLY))",
+        "0",
+        "tests/search/test_engine.py -k is_ready",
+    ),
+    Fault(
+        "results wait until all free workers have jobs",
+        "dnsearch/search/engine.py",
+        "spent >= (1 + AS_LONG_AGAIN) * first",
+        "not free",
+        "tests/search/test_engine.py -k is_collected",
+    ),
+    Fault(
+        "proposals ahead stay open when a search ends",
+        "dnsearch/search/engine.py",
+        "self.store.withdraw(self._ready.popleft())",
+        "self._ready.popleft()",
+        "tests/search/test_engine.py -k ahead_are_withdrawn",
+    ),
+    Fault(
+        "proposals ahead are beyond the budget",
+        "dnsearch/search/engine.py",
+        "self._done + running + len(self._ready) +",
+        "self._done + running +",
+        "tests/search/test_engine.py -k within_the_budget",
+    ),
+    Fault(
+        "a node that is lost is held against the candidate",
+        "dnsearch/search/engine.py",
+        "suspicious = self._suspects.lost(job, outcome)",
+        "suspicious = Unexplained(outcome.reason)",
+        "tests/search/test_faults.py -k lost_with",
+    ),
+    Fault(
+        "further proposals look at the worst points again",
+        "dnsearch/search/samplers/weighing.py",
+        "places[np.argsort(-self.bound[places]",
+        "places[np.argsort(self.bound[places]",
+        "tests/search/samplers/test_weighing.py -k further",
+    ),
+    Fault(
+        "further proposals go by an older weighing",
+        "dnsearch/search/samplers/known_cost.py",
+        "or self._standing.numbers != numbers:",
+        "or not pending:",
+        "tests/search/samplers/test_weighing.py -k whatever_was_proposed",
     ),
     Fault(
         "a promotion takes the seconds of its lower rungs again",
@@ -606,12 +683,12 @@ FAULTS = (
     Fault(
         "a confirmation trains on the test images, too",
         "dnsearch/search/evaluators/worker.py",
-        "    _state.update(settings=settings, data",
-        """    if _state["test"] is not None:
-        pairs = zip(vars(prepared.train).values(), vars(_state["test"]).values())
+        "    return Ready(settings, DeviceData(prepared",
+        """    if test is not None:
+        pairs = zip(vars(prepared.train).values(), vars(test).values())
         both = type(prepared.train)(*(np.concatenate(pair) for pair in pairs))
         prepared = replace(prepared, train=both)
-    _state.update(settings=settings, data""",
+    return Ready(settings, DeviceData(prepared""",
         "tests/cli/test_confirm.py",
     ),
     Fault(

@@ -34,7 +34,7 @@ def fake_score(job: Job) -> Score:
 
 
 class FakeEvaluator:
-    """Completes the job submitted first, at once; ``score`` may be replaced."""
+    """Completes the job submitted first as soon as it is waited for; ``score`` may be replaced."""
 
     def __init__(self, capacity: int = 1, score=fake_score) -> None:
         self.capacity, self.score = capacity, score
@@ -46,6 +46,8 @@ class FakeEvaluator:
         self.submitted.append(job)
 
     def completed(self, timeout: float) -> list[tuple[Job, Score]]:
+        if not timeout:
+            return []
         job = self.jobs.popleft()
         return [(job, self.score(job))]
 

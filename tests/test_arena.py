@@ -47,9 +47,10 @@ def run(arena, table, rival, log=False, seed=0):
     """The replay of a rival, whatever it finds, as rows."""
     problem = problem_of(table)
     task = arena.Task(problem, seed, log)
-    recorder = Recorder(table, problem, None)
+    engine = arena.engine_for(table, task, rival, 10**9)
+    recorder = Recorder(table, problem, None, engine)
     recorder._found_all = lambda: False  # not over until the rival has nothing more to ask
-    arena.engine_for(table, task, rival, 10**9).run(recorder.show)
+    engine.run(recorder.show)
     return task, recorder.trajectory("scripted", seed)
 
 

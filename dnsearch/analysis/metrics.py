@@ -126,6 +126,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "trainings": Metric(
             "training compute", "compute", "full trainings of mean size", _trainings, log=True
         ),
+        "replay_seconds": Metric("simulated time", "time", "s", duration, log=True),
         "ask_seconds": Metric("time to propose", "proposal", "s", _proposal),
     }
 )

@@ -48,7 +48,19 @@ BUDGET = 50.0
     type=click.FloatRange(min=0, min_open=True),
     help="Most that a replay spends, in full trainings of mean size.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; by default one a core.")
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Workers that are simulated, each training one network at a time.",
+)
+@click.option(
+    "--free-proposals",
+    is_flag=True,
+    help="Simulate proposals that take no time; else they take what they really took.",
+)
+@click.option("--processes", type=click.IntRange(min=1), help="That replay; by default one a core.")
 @click.option("--name", help="Name of the report's folder; by default replay-RUN.")
 @click.option(
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder it goes into [reports]."
@@ -60,7 +72,9 @@ def command(
     samplers: str,
     seeds: int,
     compute: float,
-    workers: int | None,
+    workers: int,
+    free_proposals: bool,
+    processes: int | None,
     name: str | None,
     to: Path,
     quiet: bool,
@@ -69,7 +83,8 @@ def command(
     """Compare search strategies on the recorded trainings of RUN; nothing is trained.
 
     RUN is a name below reports/, a path, or bench:NAME for trainings that come with dnsearch. The
-    report says which strategy finds the front with how much compute. Ctrl-C ends it.
+    report says which strategy finds the front with how much compute, and how soon: so many workers
+    are simulated, with the recorded seconds of each training. Ctrl-C ends it.
 
     Any Optuna sampler can be compared by import path, module:Class or file.py:Class, such as those
     of OptunaHub. This runs its code, so only this command takes one; a study file, which may be
@@ -79,22 +94,25 @@ def command(
     if not math.isfinite(compute):
         raise ConfigError("--compute", "must be a finite number", compute)
 
+    from dnsearch.replay.evaluator import Machine
     from dnsearch.replay.files import read_table
     from dnsearch.replay.run import replays
 
+    machine = Machine(workers, charged=not free_proposals)
     table = read_table(run)
     folder = _folder(f"replay-{table.name}" if name is None else name, to)
     with _progress(table.name, quiet or as_json) as show:
-        found = replays(table, chosen, seeds, compute, workers or cpu_cores(), show)
+        found = replays(table, chosen, seeds, compute, processes or cpu_cores(), show, machine)
 
     from dnsearch.replay.comparison import compare
     from dnsearch.report.replay import summary, write_replay
 
-    comparison = compare(table, found, chosen, range(seeds), compute)
+    comparison = compare(table, found, chosen, range(seeds), compute, machine=machine)
     page = write_replay(comparison, folder.path)
     if as_json:
         rows = summary(comparison).to_dict("records")
-        told = {"of": table.name, "seeds": seeds, "compute": compute, "strategies": rows}
+        told = {"of": table.name, "seeds": seeds, "compute": compute, "workers": workers}
+        told |= {"free_proposals": free_proposals, "strategies": rows}
         print_json(told | {"report": str(page)})
         return
     _print(comparison)
@@ -159,7 +177,7 @@ def _progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int], 
 
 
 def _print(comparison: Comparison) -> None:
-    """Compute to each level by strategy, a table for each axis, within 80 columns."""
+    """Compute to each level by strategy, a table for each axis, and time, within 80 columns."""
     from rich.console import Console
 
     from dnsearch.replay.measures import AXES
@@ -168,6 +186,7 @@ def _print(comparison: Comparison) -> None:
     console = Console()
     for axis in AXES:
         console.print(_needed(comparison, axis))
+    console.print(_time(comparison))
 
 
 def _needed(comparison: Comparison, axis: Axis) -> Table:
@@ -189,4 +208,26 @@ def _needed(comparison: Comparison, axis: Axis) -> Table:
         needed = [comparison.needed[sampler, axis, level] for level in LEVELS]
         cells = [text for n in needed for text in (amount(n, ">"), f"{n.reached}/{n.replays}")]
         shown.add_row(sampler, *cells, str(comparison.wins[axis, LEVEL][sampler]))
+    return shown
+
+
+def _time(comparison: Comparison) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from dnsearch.analysis.metrics import MISSING
+    from dnsearch.replay.measures import LEVELS
+    from dnsearch.report.strategies import amount, simulated
+
+    title = f"simulated time, cost on a {comparison.axis} axis; {simulated(comparison.machine)}"
+    shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    shown.add_column("strategy")
+    for level in LEVELS:
+        shown.add_column(f"{100 * level:.0f} %", justify="right")
+    shown.add_column("workers busy", justify="right")
+    for sampler in comparison.samplers:
+        needed = [comparison.needed_seconds[sampler, comparison.axis, level] for level in LEVELS]
+        busy = comparison.proposals[sampler].busy
+        cells = [amount(each, ">", "replay_seconds") for each in needed]
+        shown.add_row(sampler, *cells, f"{100 * busy:.0f} %" if math.isfinite(busy) else MISSING)
     return shown

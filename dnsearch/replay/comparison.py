@@ -16,7 +16,8 @@ from dnsearch.analysis.reference import reference_point
 from dnsearch.arrays import Floats
 from dnsearch.errors import RunError
 from dnsearch.replay import measures
-from dnsearch.replay.measures import AXES, LEVELS, Bounded, Needed, Replays
+from dnsearch.replay.evaluator import TIMELESS, Machine
+from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, Bounded, Needed, Replays
 from dnsearch.replay.table import Table
 
 BASELINE = "known-cost"
@@ -28,10 +29,10 @@ LEVEL = 0.95
 
 class Shares(NamedTuple):
     """Quantiles of the share that a strategy's replays had found, (QUANTILES, points), at
-    ``compute`` (points,) in full trainings."""
+    ``spent`` (points,), in full trainings or simulated seconds."""
 
     sampler: str
-    compute: Floats
+    spent: Floats
     shares: Floats
 
 
@@ -40,7 +41,8 @@ class Proposals(NamedTuple):
 
     median_seconds, longest_seconds: of the time that a proposal took, NaN without any. full,
     screened: segments that ended at the top rung and at lower ones. spent: compute. These three are
-    means over replays.
+    means over replays. busy: the share of the workers' time in which they trained, median over
+    replays, NaN where it is not known.
     """
 
     median_seconds: float
@@ -48,6 +50,7 @@ class Proposals(NamedTuple):
     full: float
     screened: float
     spent: float
+    busy: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Comparison:
     trajectories: ``measures.COLUMNS``. replays: of each strategy, one for each of ``seeds``.
     reference: the point that hypervolume is measured against. unit: MACs of a full training of mean
     size. budget: how many of these a replay may spend, None for no bound. keys: the architectures
-    that count.
+    that count. machine: what was simulated.
     """
 
     table: Table
@@ -68,6 +71,7 @@ class Comparison:
     unit: float
     budget: float | None
     keys: Collection[str]
+    machine: Machine = TIMELESS
 
     @property
     def samplers(self) -> list[str]:
@@ -93,6 +97,20 @@ class Comparison:
             for axis in AXES
             for level in LEVELS
         }
+
+    @cached_property
+    def needed_seconds(self) -> Mapping[tuple[str, Axis, float], Needed]:
+        """Simulated seconds to reach a level, by strategy, axis and level."""
+        return {
+            (sampler, axis, level): measures.needed(own, axis, level)
+            for sampler, own in self._by_time.items()
+            for axis in AXES
+            for level in LEVELS
+        }
+
+    @cached_property
+    def _by_time(self) -> Replays:
+        return {name: [each.by_time for each in own] for name, own in self.replays.items()}
 
     @cached_property
     def wins(self) -> Mapping[tuple[Axis, float], Mapping[str, int]]:
@@ -121,15 +139,16 @@ class Comparison:
             self.needed[sampler, axis, level], self.needed[self.baseline, axis, level]
         )
 
-    def shares(self, axis: Axis) -> list[Shares]:
-        """By strategy, on one grid of compute, each up to the end of its longest replay; empty
-        where no replay found anything."""
-        grid = measures.compute_grid(self.replays)
+    def shares(self, axis: Axis, by_time: bool = False) -> list[Shares]:
+        """By strategy, on one grid of compute or of simulated seconds, each up to the end of its
+        longest replay; empty where no replay found anything."""
+        replays = self._by_time if by_time else self.replays
+        grid = measures.compute_grid(replays)
         found = []
-        for sampler, own in self.replays.items():
+        for sampler, own in replays.items():
             until = grid[grid <= max((replay.spent for replay in own), default=0.0)]
             found.append(Shares(sampler, until, measures.bands(own, axis, until)))
-        return [each for each in found if len(each.compute)]
+        return [each for each in found if len(each.spent)]
 
     def _proposals(self, sampler: str) -> Proposals:
         own = self.trajectories.loc[self.trajectories["sampler"] == sampler]
@@ -143,6 +162,7 @@ class Comparison:
             full=full / count,
             screened=(len(own) - full) / count,
             spent=sum(replay.spent for replay in self.replays[sampler]) / count,
+            busy=float(own.groupby("seed")["busy"].last().median()),
         )
 
 
@@ -153,13 +173,16 @@ def compare(
     seeds: Sequence[int],
     budget: float | None = None,
     keys: Collection[str] | None = None,
+    machine: Machine = TIMELESS,
 ) -> Comparison:
-    """What follows from these trajectories (``measures.COLUMNS``).
+    """What follows from these trajectories (``measures.COLUMNS``); ``machine`` is the one they
+    were simulated on.
 
     Only architectures of the study's space count, since no strategy can propose another, and of
     these only ``keys`` where they are given. Raises RunError where a cost of the study is not known
     before training, or no recorded training is better than the reference point.
     """
+    trajectories = trajectories.reindex(columns=list(COLUMNS))  # older files lack what is new
     truth, rung = table.truth, table.rungs[-1]
     reference = reference_point(table.study, table.shape, table.classes)
     unmeasured = [name for name in reference if name not in truth]
@@ -172,4 +195,14 @@ def compare(
     replays = measures.measure(
         trajectories, samplers, seeds, truth, reference, rung, unit, keys=counted
     )
-    return Comparison(table, trajectories, replays, seeds, reference, unit, budget, counted)
+    return Comparison(
+        table=table,
+        trajectories=trajectories,
+        replays=replays,
+        seeds=seeds,
+        reference=reference,
+        unit=unit,
+        budget=budget,
+        keys=counted,
+        machine=machine,
+    )

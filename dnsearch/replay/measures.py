@@ -28,8 +28,9 @@ COLUMNS = {
     "key": "ArchConfig.key",
     "rung": "epochs trained at its end",
     "train_macs": "compute of this segment alone: 3 x macs x images x epochs newly trained",
-    "seconds": "virtual seconds at its end",
+    "seconds": "simulated seconds when its result was collected",
     "ask_seconds": "real seconds that the sampler took to propose it",
+    "busy": "share of the workers' simulated time until then in which they trained",
 }
 """Columns of trajectories, one row a finished training segment."""
 
@@ -47,10 +48,17 @@ _ROUNDING = 1e-12
 
 
 class Replay(NamedTuple):
-    """Compute spent and shares found after each segment, all (segments,); both never fall."""
+    """Compute spent, shares found and simulated seconds after each segment, all (segments,); none
+    of them ever falls."""
 
     compute: Floats
     shares: Mapping[Axis, Floats]
+    seconds: Floats = np.empty(0)
+
+    @property
+    def by_time(self) -> Replay:
+        """The same, measured in simulated seconds wherever it was in compute."""
+        return Replay(self.seconds, self.shares, self.seconds)
 
     @property
     def spent(self) -> float:
@@ -149,6 +157,7 @@ def measure(
         return Replay(
             np.cumsum(trajectory["train_macs"].to_numpy(np.float64)) / unit,
             {axis: hypervolume_curve(found, point, axis) / best[axis] for axis in AXES},
+            trajectory["seconds"].to_numpy(np.float64),
         )
 
     return {sampler: [replay(sampler, seed) for seed in seeds] for sampler in samplers}
@@ -221,7 +230,7 @@ def compute_grid(replays: Replays, points: int = 200) -> Floats:
         float(compute)
         for own in replays.values()
         for replay in own
-        for compute in replay.compute[replay.shares["log"] > 0][:1]
+        for compute in replay.compute[(replay.shares["log"] > 0) & (replay.compute > 0)][:1]
     ]
     if not finding:
         return np.empty(0)

@@ -3,6 +3,9 @@
 For each architecture a strategy is shown the scores of one recorded seed, drawn at random. What
 its search has found are the architectures that it trained to the top rung, each valued at the true
 error, the mean over all recorded seeds (``replay.measures``).
+
+Time is simulated: of so many workers, each takes the recorded seconds of what it trains, and a
+proposal takes the seconds that it really took (``Machine``).
 """
 
 from __future__ import annotations
@@ -10,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,10 +26,11 @@ from dnsearch.config import SearchConfig
 from dnsearch.cost.formula import BYTES_FP32
 from dnsearch.errors import DnsearchError, MachineError, RunError, one_line
 from dnsearch.processes import START_SECONDS, Died, Worker, wait_for
-from dnsearch.replay.evaluator import TableEvaluator
+from dnsearch.replay.evaluator import TIMELESS, Machine, TableEvaluator
 from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, best_hypervolumes, mean_training_macs
 from dnsearch.replay.table import Table
-from dnsearch.search.engine import POLL_SECONDS, Engine, Progress
+from dnsearch.search.engine import POLL_SECONDS, Engine, Progress, Proposes
+from dnsearch.search.evaluators.base import Job
 from dnsearch.search.faults import cannot_start
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
@@ -43,35 +46,57 @@ _ONE_THREAD: Mapping[str, str] = dict.fromkeys(
 """A process for every core needs no more threads."""
 
 
+class Timed:
+    """A proposer on the clock of the evaluator. ``asked``: the seconds that each proposal took, by
+    the study and the number of its trial."""
+
+    def __init__(self, proposer: Proposes, evaluator: TableEvaluator, machine: Machine) -> None:
+        self._proposer, self.evaluator, self._machine = proposer, evaluator, machine
+        self.asked: dict[tuple[str, int], float] = {}
+
+    def propose(self) -> Job | None:
+        """See ``engine.Proposes``."""
+        began = self._machine.timer()
+        job = self._proposer.propose()
+        seconds = self._machine.timer() - began
+        if self._machine.charged:
+            self.evaluator.wait(seconds)
+        if job is not None:
+            self.asked[job.study, job.trial] = seconds
+        return job
+
+
 def replays(
     table: Table,
     samplers: Sequence[str],
     seeds: int,
     compute: float | None,
-    workers: int,
+    processes: int,
     show: Callable[[int, int], None] = lambda done, total: None,
+    machine: Machine = TIMELESS,
 ) -> pd.DataFrame:
     """Trajectories (``measures.COLUMNS``) of every strategy with each of the seeds 0, 1, ...
 
     A replay ends when it has found the highest of ``LEVELS`` on both axes, or spent ``compute``, in
-    full trainings of mean size; None is no bound. ``workers`` processes run them. ``show`` is
-    called with how many replays are done, and how many there are. Raises RunError for a table that
-    cannot be replayed.
+    full trainings of mean size; None is no bound. So many ``processes`` run them. ``show`` is
+    called with how many replays are done, and how many there are. ``machine``: what is simulated.
+    Raises RunError for a table that cannot be replayed.
     """
     Recorder(table, problem_of(table), compute)  # raises here, not in a process, what is wrong
     tasks = [(sampler, seed) for sampler in samplers for seed in range(seeds)]
     show(0, len(tasks))
     found: dict[int, pd.DataFrame] = {}
-    with _environment(_ONE_THREAD), _started(min(workers, len(tasks)), table, compute) as processes:
+    started = _started(min(processes, len(tasks)), table, compute, machine)
+    with _environment(_ONE_THREAD), started as running:
         left = enumerate(tasks)
         under_way: dict[Worker, int] = {}
         while len(found) < len(tasks):
-            for worker in processes:
+            for worker in running:
                 if worker not in under_way and (task := next(left, None)) is not None:
                     under_way[worker] = task[0]
                     worker.give(*task[1])
-            wait_for(processes, POLL_SECONDS)
-            for worker in processes:
+            wait_for(running, POLL_SECONDS)
+            for worker in running:
                 if (frame := _frame(worker)) is not None:
                     found[under_way.pop(worker)] = frame
                     show(len(found), len(tasks))
@@ -79,10 +104,10 @@ def replays(
 
 
 @contextlib.contextmanager
-def _started(number: int, table: Table, compute: float | None) -> Iterator[list[Worker]]:
+def _started(number: int, *told: Any) -> Iterator[list[Worker]]:
     processes: list[Worker] = []
     try:
-        processes.extend(Worker(_start, (table, compute), _replay) for _ in range(number))
+        processes.extend(Worker(_told, told, _replay) for _ in range(number))
         yield processes
     except OSError as error:
         raise cannot_start(error) from error
@@ -106,11 +131,17 @@ def _frame(worker: Worker) -> pd.DataFrame | None:
     return None
 
 
-def replay(table: Table, sampler: str, seed: int, compute: float | None = None) -> pd.DataFrame:
+def replay(
+    table: Table,
+    sampler: str,
+    seed: int,
+    compute: float | None = None,
+    machine: Machine = TIMELESS,
+) -> pd.DataFrame:
     """The trajectory of one strategy with one seed; see ``replays``."""
     problem = problem_of(table)
-    recorder = Recorder(table, problem, compute)
-    engine = engine_of(table, problem, sampler, seed)
+    engine = engine_of(table, problem, sampler, seed, machine=machine)
+    recorder = Recorder(table, problem, compute, engine)
     try:
         engine.run(recorder.show)
     except Enough:
@@ -131,6 +162,7 @@ def engine_of(
     seed: int,
     trials: int = 10**9,
     kind: type[Engine] = Engine,
+    machine: Machine = TIMELESS,
 ) -> Engine:
     """A search held in memory whose trainings are looked up in the table, on a virtual clock.
 
@@ -140,7 +172,7 @@ def engine_of(
     says.
     """
     store = StudyStore(None, problem.objectives)
-    evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)))
+    evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(seed)), machine.workers)
     make = None
     if is_import_path(sampler):
         kept = imported_sampler(sampler, seed)
@@ -149,7 +181,7 @@ def engine_of(
         named = {"sampler": sampler}
     until = table.study.search.until
     config = SearchConfig(seed=seed, trials=trials, until=until, **named)  # pyright: ignore
-    proposer = Proposer(store, problem, config, [], make)
+    proposer = Timed(Proposer(store, problem, config, [], make), evaluator, machine)
     enough = stopping_rule(store, problem, config, math.inf)  # what it was measured on is unknown
     return kind(store, proposer, evaluator, problem, config, lambda: evaluator.now, enough=enough)
 
@@ -192,10 +224,17 @@ class Enough(Exception):
 
 
 class Recorder:
-    """Turns an engine's progress into the rows of a trajectory, and says when it is enough."""
+    """Turns an engine's progress into the rows of a trajectory, and says when it is enough.
 
-    def __init__(self, table: Table, problem: Problem, compute: float | None) -> None:
+    engine: of ``engine_of``, which tells how long its proposals took and how busy its workers are.
+    """
+
+    def __init__(
+        self, table: Table, problem: Problem, compute: float | None, engine: Engine | None = None
+    ) -> None:
         self.rows: list[tuple[Any, ...]] = []
+        proposer = engine.proposer if engine else None
+        self.timed = proposer if isinstance(proposer, Timed) else None
         self.table, self.problem = table, problem
         unit = mean_training_macs(table.truth["macs"], table.images, table.rungs[-1])
         self.budget = math.inf if compute is None else compute * unit
@@ -205,13 +244,12 @@ class Recorder:
         self.best = best_hypervolumes(self.truth.to_numpy(), problem.reference)
         self.found: dict[str, list[float]] = {}
         self.epochs: dict[tuple[str, int], int] = {}
-        self.spent, self.asked = 0.0, time.perf_counter()
+        self.spent = 0.0
 
     def show(self, progress: Progress) -> None:
         """Takes what the engine tells. Raises Enough when the replay is over."""
         for record in progress.finished:
             self._note(record)
-        self.asked = time.perf_counter()
         if self.spent >= self.budget or (progress.finished and self._found_all()):
             raise Enough
 
@@ -223,13 +261,16 @@ class Recorder:
         return frame
 
     def _note(self, record: Record) -> None:
-        job, asked = record.job, time.perf_counter() - self.asked
+        job, asked, busy = record.job, math.nan, math.nan
+        if self.timed is not None:
+            asked = self.timed.asked[job.study, job.trial]
+            busy = self.timed.evaluator.busy
         epochs, spent = self._trained(record)
         self.spent += spent
         if record.values is not None and job.arch.key in self.truth.index:
             self.found[job.arch.key] = list(self.truth.loc[job.arch.key])
         step = len(self.rows)
-        self.rows.append((step, job.arch.key, epochs, spent, record.finished_after, asked))
+        self.rows.append((step, job.arch.key, epochs, spent, record.finished_after, asked, busy))
 
     def _trained(self, record: Record) -> tuple[int, float]:
         """Epochs at the end of a segment, and MACs of those that were not trained before it."""
@@ -260,13 +301,13 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-_worker: dict[str, Any] = {}
-"""What a process replays, set once when it starts."""
+def _told(*told: Any) -> tuple[Any, ...]:
+    """What a process replays, once it has started."""
+    return told
 
 
-def _start(table: Table, compute: float | None) -> None:
-    _worker.update(table=table, compute=compute)
-
-
-def _replay(sampler: str, seed: int, note: object) -> pd.DataFrame:
-    return replay(_worker["table"], sampler, seed, _worker["compute"])
+def _replay(
+    told: tuple[Table, float | None, Machine], sampler: str, seed: int, note: object
+) -> pd.DataFrame:
+    table, compute, machine = told
+    return replay(table, sampler, seed, compute, machine)

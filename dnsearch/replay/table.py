@@ -131,6 +131,20 @@ class Table:
         }
         return pd.DataFrame(columns, index=pd.Index(known, name="key"))
 
+    @cached_property
+    def seconds_per_mac(self) -> float | None:
+        """Of training by one epoch, by the MACs of one image; the mean over all trainings whose
+        time is known, None where that of none is."""
+        known = self.trainings.loc[
+            np.isfinite(self.trainings["seconds"]) & (self.trainings["failure"] == "")
+        ]
+        longest = known.sort_values("rung").drop_duplicates(["key", "seed"], keep="last")
+        archs = [self.archs[key] for key in longest["key"]]
+        if not archs:
+            return None
+        macs = costs(ArchArrays.of(archs), *self.shape[1:]).macs
+        return float(longest["seconds"].sum() / (macs * longest["rung"]).sum())
+
     def _top_errors(self, key: str) -> list[float]:
         tops = [rungs.get(self.rungs[-1]) for rungs in self.scores[key].values()]
         return [top.error for top in tops if top is not None and top.error is not None]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dnsearch.analysis.metrics import METRICS, duration, format_value
+from dnsearch.analysis.metrics import METRICS, MISSING, duration, format_value
 from dnsearch.analysis.pareto import Axis
 from dnsearch.analysis.reference import rules
 from dnsearch.config import to_toml
@@ -19,7 +19,7 @@ from dnsearch.replay.measures import AXES, LEVELS, NOBODY, TIE, Needed, compute_
 from dnsearch.report.html import render_template
 from dnsearch.report.parts import Cell, Picture, Row, Table
 from dnsearch.report.shares import share_figure
-from dnsearch.report.strategies import amount, ratio, verdict
+from dnsearch.report.strategies import amount, ratio, simulated, verdict
 from dnsearch.report.style import stroke_of
 from dnsearch.rundir import PAGE_SIGN
 from dnsearch.text import counted
@@ -28,9 +28,11 @@ UNREACHED, OVER = "∞", "> "
 
 
 class Section(NamedTuple):
-    """One axis of cost: the picture, and the compute that each strategy needed."""
+    """One axis of cost: the picture, and the compute or time that each strategy needed, under a
+    heading."""
 
     picture: Picture
+    heading: str
     verdict: str
     needed: Table
 
@@ -56,7 +58,8 @@ def summary(comparison: Comparison) -> pd.DataFrame:
 
     The median is infinite where half of the replays did not reach the level, and ``times`` is then
     a lower bound. ``wins``: seeds with which this strategy reached the level first.
-    ``ask_seconds``: the median time of a proposal.
+    ``ask_seconds``: the median time of a proposal. ``seconds``: simulated, the median, infinite as
+    that of compute; ``busy``: the share of the workers' time in which they trained.
     """
     return pd.DataFrame(
         {
@@ -67,6 +70,8 @@ def summary(comparison: Comparison) -> pd.DataFrame:
             "times": comparison.times(sampler, axis, level).value,
             "wins": comparison.wins[axis, level][sampler],
             "ask_seconds": comparison.proposals[sampler].median_seconds,
+            "seconds": comparison.needed_seconds[sampler, axis, level].median,
+            "busy": comparison.proposals[sampler].busy,
         }
         for (sampler, axis, level), needed in comparison.needed.items()
     )
@@ -102,7 +107,11 @@ def render(comparison: Comparison) -> str:
         name=table.name,
         answer=verdict(comparison, comparison.axis),
         facts=_facts(comparison),
-        sections=[_section(comparison, axis) for axis in axes],
+        sections=[
+            _section(comparison, axes[0]),
+            *_timed(comparison, axes[0]),
+            *(_section(comparison, axis) for axis in axes[1:]),
+        ],
         proposals=_proposals(comparison),
         measured=_measured(comparison),
         settings=to_toml(table.study),
@@ -116,17 +125,14 @@ def _facts(comparison: Comparison) -> list[str]:
         f"medians of {replays} replays each" if replays > 1 else "1 replay each",
         f"{len(comparison.keys):,} recorded architectures",
     ]
+    facts.append(simulated(comparison.machine))
     if comparison.budget is not None:
         facts.append(f"at most {format_value('trainings', comparison.budget)} full trainings each")
     return facts
 
 
 def _section(comparison: Comparison, axis: Axis) -> Section:
-    found = comparison.shares(axis)
-    note = "The vertical axis is logarithmic in the share that is still missing."
-    if len(comparison.seeds) > 1:
-        note = f"Lines are medians, bands hold the middle half of the replays. {note} "
-        note += "A line ends with the last of its replays."
+    found, note = comparison.shares(axis), _reading(comparison)
     picture = Picture(
         anchor=f"shares-{axis}",
         title=f"Hypervolume found, cost on a {axis} axis",
@@ -139,7 +145,50 @@ def _section(comparison: Comparison, axis: Axis) -> Section:
         rows=[_needed_row(comparison, sampler, axis) for sampler in comparison.samplers],
         note=_legend(comparison, comparison.wins[axis, LEVEL]),
     )
-    return Section(picture, verdict(comparison, axis), needed)
+    heading = "Compute to reach a share of the best hypervolume"
+    return Section(picture, heading, verdict(comparison, axis), needed)
+
+
+def _reading(comparison: Comparison) -> str:
+    """How to read a picture of shares."""
+    note = "The vertical axis is logarithmic in the share that is still missing."
+    if len(comparison.seeds) > 1:
+        note = f"Lines are medians, bands hold the middle half of the replays. {note} "
+        note += "A line ends with the last of its replays."
+    return note
+
+
+def _timed(comparison: Comparison, axis: Axis) -> list[Section]:
+    """The same against simulated time; nothing where no time was recorded."""
+    found = comparison.shares(axis, by_time=True)
+    if not found:
+        return []
+    machine = simulated(comparison.machine)
+    picture = Picture(
+        anchor=f"time-{axis}",
+        title=f"Hypervolume found by time, cost on a {axis} axis",
+        reading="Higher and further left is better: more of the front sooner.",
+        figure=share_figure(found, "replay_seconds"),
+        note=f"Simulated: {machine}. {_reading(comparison)}",
+    )
+    rows = []
+    for sampler in comparison.samplers:
+        cells = []
+        for level in LEVELS:
+            needed = comparison.needed_seconds[sampler, axis, level]
+            notes = [quartiles(needed, "replay_seconds"), f"{needed.reached} of {needed.replays}"]
+            cells.append(Cell(amount(needed, OVER, "replay_seconds"), list(filter(None, notes))))
+        busy = comparison.proposals[sampler].busy
+        rows.append(_row(sampler, *cells, Cell(_percent(busy) if busy == busy else MISSING)))
+    needed = Table(
+        columns=["strategy", *map(_percent, LEVELS), "workers busy"],
+        rows=rows,
+        note=f"Simulated seconds with {machine}: each training takes the time that was recorded. "
+        "The median, under it the quartiles and how many replays reached the level. Workers busy: "
+        "the share of their time in which they trained.",
+    )
+    heading = "Time to reach a share of the best hypervolume"
+    return [Section(picture, heading, f"With {machine}.", needed)]
 
 
 def _needed_row(comparison: Comparison, sampler: str, axis: Axis) -> Row:
@@ -159,12 +208,12 @@ def _row(sampler: str, *cells: Cell) -> Row:
     return Row(sampler, cells, colour=stroke_of(sampler).colour)
 
 
-def quartiles(needed: Needed) -> str:
+def quartiles(needed: Needed, metric: str = "trainings") -> str:
     """``2.6 to 4.1``; empty for a single replay."""
     if needed.replays < 2:
         return ""
     low, high = (
-        format_value("trainings", value) if math.isfinite(value) else UNREACHED
+        format_value(metric, value) if math.isfinite(value) else UNREACHED
         for value in (needed.q25, needed.q75)
     )
     return f"{low} to {high}"
@@ -241,6 +290,7 @@ def _measured(comparison: Comparison) -> dict[str, list[tuple[str, str]]]:
             ("rungs", f"{epochs} epochs"),
             ("images", f"{table.images:,} of {'x'.join(map(str, table.shape))}"),
             ("time to record", duration(table.seconds)),
+            ("simulated", simulated(comparison.machine)),
         ],
     }
 

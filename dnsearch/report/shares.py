@@ -21,8 +21,8 @@ _MOST = 0.999
 _TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, _MOST)
 
 
-def share_figure(found: Sequence[Shares]) -> go.Figure:
-    """Medians as lines, with bands between the quartiles.
+def share_figure(found: Sequence[Shares], spent: str = "trainings") -> go.Figure:
+    """Medians as lines, with bands between the quartiles, over the metric ``spent``.
 
     The vertical axis is the logarithm of the share that is still missing, since strategies differ
     between 90 and 99 %.
@@ -31,18 +31,18 @@ def share_figure(found: Sequence[Shares]) -> go.Figure:
     for series in found:
         _band(figure, series, stroke_of(series.sampler))
     for series in found:
-        _median(figure, series, stroke_of(series.sampler))
+        _median(figure, series, stroke_of(series.sampler), spent)
     for level in LEVELS:
         figure.add_hline(y=_height(level), line={"color": OTHER, "width": 1, "dash": "dot"})
-    _axes(figure, np.concatenate([series.compute[[0, -1]] for series in found]))
+    _axes(figure, np.concatenate([series.spent[[0, -1]] for series in found]), spent)
     return figure
 
 
-def _axes(figure: go.Figure, ends: Floats) -> None:
+def _axes(figure: go.Figure, ends: Floats, spent: str) -> None:
     low, high = float(ends.min()), float(ends.max())
     figure.update_xaxes(
-        axis("trainings", title=METRICS["trainings"].unit),
-        **log_ticks(low, max(high, 1.1 * low), "trainings"),
+        axis(spent, title=METRICS[spent].unit if spent == "trainings" else METRICS[spent].title),
+        **log_ticks(low, max(high, 1.1 * low), spent),
     )
     figure.update_yaxes(
         axis("share", title=METRICS["share"].label),
@@ -61,7 +61,7 @@ def _height(share: ArrayLike) -> Floats:
 def _band(figure: go.Figure, series: Shares, stroke: Stroke) -> None:
     low, high = (_height(series.shares[QUANTILES.index(q)]) for q in (0.25, 0.75))
     figure.add_scatter(
-        x=np.concatenate([series.compute, series.compute[::-1]]),
+        x=np.concatenate([series.spent, series.spent[::-1]]),
         y=np.concatenate([low, high[::-1]]),
         mode="lines",
         line={"width": 0},
@@ -74,17 +74,17 @@ def _band(figure: go.Figure, series: Shares, stroke: Stroke) -> None:
     )
 
 
-def _median(figure: go.Figure, series: Shares, stroke: Stroke) -> None:
+def _median(figure: go.Figure, series: Shares, stroke: Stroke, spent: str) -> None:
     middle = QUANTILES.index(0.5)
     hover = [
         f"<b>{escape(series.sampler)}</b><br>{format_value('share', shares[middle])} after "
-        f"{format_value('trainings', compute)} full trainings<br>"
+        f"{format_value(spent, value)}{' full trainings' * (spent == 'trainings')}<br>"
         f"80 % of replays between {format_value('share', shares[0])} and "
         f"{format_value('share', shares[-1])}"
-        for compute, shares in zip(series.compute, series.shares.T, strict=True)
+        for value, shares in zip(series.spent, series.shares.T, strict=True)
     ]
     figure.add_scatter(
-        x=series.compute,
+        x=series.spent,
         y=_height(series.shares[middle]),
         mode="lines",
         name=escape(series.sampler),

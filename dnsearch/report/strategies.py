@@ -7,7 +7,9 @@ import math
 from dnsearch.analysis.metrics import format_value
 from dnsearch.analysis.pareto import Axis
 from dnsearch.replay.comparison import LEVEL, Comparison
+from dnsearch.replay.evaluator import Machine
 from dnsearch.replay.measures import Bounded, Needed
+from dnsearch.text import counted
 
 OVER = "more than "
 """In front of a lower bound."""
@@ -42,9 +44,10 @@ def _against(comparison: Comparison, sampler: str, axis: Axis) -> str:
     return f"{amount(needed)} ({', '.join(notes)})" if notes else amount(needed)
 
 
-def amount(needed: Needed, over: str = OVER) -> str:
-    """A median in full trainings, ``3.1``, or its lower bound, ``more than 9``."""
-    return _written(needed.compute, over)
+def amount(needed: Needed, over: str = OVER, metric: str = "trainings") -> str:
+    """A median in full trainings, ``3.1``, or its lower bound, ``more than 9``; or in the unit of
+    another ``metric``."""
+    return _written(needed.compute, over, metric)
 
 
 def ratio(
@@ -58,15 +61,21 @@ def ratio(
     return _written(times, over)
 
 
+def simulated(machine: Machine) -> str:
+    """What a replay's time is that of: ``4 workers, with the time that proposals took``."""
+    charged = "with the time that proposals took" if machine.charged else "proposals taking no time"
+    return f"{counted(machine.workers, 'worker')}, {charged}"
+
+
 def reached(needed: Needed) -> str:
     """``reached in 13 of 20``."""
     return f"reached in {needed.reached} of {needed.replays}"
 
 
-def _written(figure: Bounded, over: str) -> str:
+def _written(figure: Bounded, over: str, metric: str = "trainings") -> str:
     if figure.exact:
-        return format_value("trainings", figure.value)
-    return over + format_value("trainings", rounded_down(figure.value))
+        return format_value(metric, figure.value)
+    return over + format_value(metric, rounded_down(figure.value))
 
 
 def rounded_down(value: float) -> float:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from dnsearch import interrupts
 from dnsearch.config import SearchConfig
-from dnsearch.search.evaluators.base import Evaluator, Job, Running, Unexplained
+from dnsearch.search.evaluators.base import Evaluator, Job, Lost, Outcome, Running, Unexplained
 from dnsearch.search.faults import Suspects
 from dnsearch.search.problem import Problem
 from dnsearch.search.store import Record, StudyStore
@@ -18,6 +20,18 @@ from dnsearch.training.score import Score
 POLL_SECONDS = 0.5
 NOTE_SECONDS = 10.0
 """Where no training ends meanwhile: one that does says when."""
+
+AS_LONG_AGAIN = 1.0
+"""Proposing goes on for so many times as long as the first proposal took, until what has ended
+meanwhile is collected: a sampler may have to weigh everything anew for it (known-cost does, and
+its further proposals from the same results are cheap), and workers wait."""
+
+HARDLY = 0.25
+"""So many trainings may end while it is being proposed, on average, before any is made ahead."""
+
+MEMORY = 0.8
+"""Weight of the past in how long proposing takes, and the time from the end of one training to that
+of the next."""
 
 FIRST_FAILURES = 5
 """When so many have failed and none has finished, the study is at fault, not the candidates."""
@@ -74,6 +88,8 @@ class Engine:
         self._noted = self._before
         self._exhausted = False
         self._suspects = Suspects()
+        self._ready: deque[Job] = deque()
+        self._burst, self._interval, self._collected = 0.0, 0.0, clock()
 
     @property
     def seconds(self) -> float:
@@ -91,28 +107,41 @@ class Engine:
                     interrupts.safe_point()
                 return reason
             finally:
+                while self._ready:
+                    self.store.withdraw(self._ready.popleft())
                 self._note_seconds()
 
     def _step(self, show: Callable[[Progress], None]) -> str | None:
-        """Hands out what can be, and waits for what ends; returns why the search is over, if it
-        is."""
-        self._fill()
+        """Hands out what can be, and collects what has ended; where there was nothing to propose,
+        it waits for that. Returns why the search is over, if it is."""
+        proposed = self._fill()
         reason = self._end()
         if reason is not None:
             return reason
-        ended = self.evaluator.completed(min(POLL_SECONDS, max(0.0, self._time_left())))
+        patience = 0.0 if proposed else min(POLL_SECONDS, max(0.0, self._time_left()))
+        ended = self.evaluator.completed(patience)
+        if ended:
+            now = self.clock()
+            self._interval = _recent(self._interval, (now - self._collected) / len(ended))
+            self._collected = now
         self._exhausted &= not ended  # what ended may be promoted
         finished = [self._judged(job, outcome) for job, outcome in ended]
-        show(self._progress(tuple(record for record in finished if record)))
+        if ended or not proposed:
+            show(self._progress(tuple(record for record in finished if record)))
         if ended:
             self._known = self.enough()
         if self.seconds - self._noted > NOTE_SECONDS:
             self._note_seconds()
         return None
 
-    def _judged(self, job: Job, outcome: Score | Unexplained) -> Record | None:
-        """What is stored of a training that has ended, None while it is open whose fault it is that
-        it has no score."""
+    def _judged(self, job: Job, outcome: Outcome) -> Record | None:
+        """What is stored of a training that has ended, None where it is to be run again, and while
+        it is open whose fault it is that it has no score."""
+        if isinstance(outcome, Lost):
+            suspicious = self._suspects.lost(job, outcome)
+            if suspicious is None:
+                return None
+            outcome = suspicious
         if isinstance(outcome, Unexplained):
             score = self._suspects.judge(job, outcome)
             return None if score is None else self._tell(job, score)
@@ -130,29 +159,49 @@ class Engine:
             return f"the first {self._done} candidates all failed"
         if self._known is not None:
             return self._known
-        if not self.evaluator.running() and not self._suspects:
+        if not (self.evaluator.running() or self._suspects or self._ready):
             if self._done >= self.budget.trials:
                 return TRIALS_ARE_DONE
             if self._exhausted:
                 return "every architecture of the space was tried"
         return TIME_IS_UP if self._time_left() <= 0 else None
 
-    def _fill(self) -> None:
-        """Gives every free worker a job, as far as the budget goes."""
+    def _fill(self) -> bool:
+        """Gives free workers jobs, as far as the budget goes, and gets some more ready for those
+        that will be free soon. Returns whether it proposed any: trainings may have ended meanwhile,
+        so it does not go on for long."""
+        began, first = self.clock(), None
         while self._known is None and self._time_left() > 0:
             running = len(self.evaluator.running())
-            if running >= self.evaluator.capacity:
-                return
+            free = running < self.evaluator.capacity
+            if free and (self._suspects.again or self._ready):
+                self.evaluator.submit((self._suspects.again or self._ready).popleft())
+                continue
+            spent = self.clock() - began
+            late = first is not None and spent >= (1 + AS_LONG_AGAIN) * first
+            if late or not (free or len(self._ready) < self._ahead):
+                break
             job = self._next(running)
             if job is None:
-                return
-            self.evaluator.submit(job)
+                break
+            self._ready.append(job)
+            first = self.clock() - began if first is None else first
+        if first is not None:
+            self._burst = _recent(self._burst, self.clock() - began)
+        return first is not None
+
+    @property
+    def _ahead(self) -> int:
+        """Proposals to have ready while all workers are busy: as many as trainings end while it
+        proposes, rounded up unless that is hardly ever, so that nobody waits. None for a single
+        worker, which would learn nothing meanwhile."""
+        capacity = self.evaluator.capacity
+        ending = self._burst / self._interval if self._interval else 0.0
+        return 0 if capacity == 1 else min(capacity, math.ceil(ending - HARDLY))
 
     def _next(self, running: int) -> Job | None:
-        """A job that is tried once more, or else a new one; None where there is none for now."""
-        if self._suspects.again:
-            return self._suspects.again.popleft()
-        open_trials = self._done + running + len(self._suspects)
+        """A new job, or one that is tried once more; None where there is none for now."""
+        open_trials = self._done + running + len(self._ready) + len(self._suspects)
         job = None
         if not self._exhausted and open_trials < self.budget.trials:
             job = self.proposer.propose()
@@ -193,3 +242,8 @@ class Engine:
             seconds=self.seconds,
             time=self.budget.time,
         )
+
+
+def _recent(mean: float, value: float) -> float:
+    """A mean in which the past counts less and less; 0 before any."""
+    return MEMORY * mean + (1 - MEMORY) * value if mean else value

@@ -10,6 +10,8 @@ This is the one place that decides it.
   search at once.
 - What comes before a worker is ready has no candidate to blame: after ``MOST_STARTS`` in a row it
   is the machine's.
+- What was lost with the place where it ran (``Lost``) is nobody's: it is run again. Lost for the
+  ``MOST_LOST``-th time it is suspicious, like the following.
 - Anything else may be either, and is ``Unexplained``. Once another training has a score, the
   machine is sound: the candidate is tried once more, and a second time it is its failure. Where
   ``IN_A_ROW`` trainings end so with none between them that has a score, it is the machine's, and
@@ -18,14 +20,15 @@ This is the one place that decides it.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from dnsearch.errors import DnsearchError, MachineError, one_line
 from dnsearch.processes import Died
-from dnsearch.search.evaluators.base import Job, Unexplained
+from dnsearch.search.evaluators.base import Job, Lost, Unexplained
 from dnsearch.training.score import Score
 
 MOST_STARTS = 3
+MOST_LOST = 3
 IN_A_ROW = 3
 
 REPAIRED = "once this machine is repaired, the same command goes on"
@@ -66,6 +69,7 @@ class Suspects:
         """To be tried once more, now that the machine is known to be sound."""
         self._held: list[Job] = []
         self._tried: list[Job] = []
+        self._lost: Counter[Job] = Counter()
         self._in_a_row = 0
 
     def __len__(self) -> int:
@@ -81,6 +85,14 @@ class Suspects:
         self.again.extend(self._held)
         self._tried += self._held
         self._held.clear()
+
+    def lost(self, job: Job, cause: Lost) -> Unexplained | None:
+        """Takes note of a training that was lost: None where it is to be run again."""
+        self._lost[job] += 1
+        if self._lost[job] >= MOST_LOST:
+            return Unexplained(cause.reason)
+        self.again.append(job)
+        return None
 
     def judge(self, job: Job, cause: Unexplained) -> Score | None:
         """The candidate's failure, or None where it is held. Raises MachineError where the machine

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points, SearchSpace
-from dnsearch.config import StudyConfig
+from dnsearch.config import SearchConfig, StudyConfig
 from dnsearch.cost.formula import CostArrays
 from dnsearch.data import PreparedData, check_test, is_cheap_to_check, prepare
 from dnsearch.rundir import RunDir
@@ -39,15 +40,21 @@ class Outset:
     latencies: LatencyTable | None = None
 
     @classmethod
-    def of(cls, study: StudyConfig, run: RunDir | None = None) -> Outset:
-        """For a run that may have been begun before. Raises a DnsearchError for whatever a user can
-        mend in study, images and limits."""
+    def of(
+        cls,
+        study: StudyConfig,
+        run: RunDir | None = None,
+        plan_for: Callable[[SearchConfig, bool], Plan] = plan_workers,
+    ) -> Outset:
+        """For a run that may have been begun before. ``plan_for`` finds the devices, those of this
+        machine unless given. Raises a DnsearchError for whatever a user can mend in study, images
+        and limits."""
         data = _prepared(study)
         study.training.require_room(*data.shape[1:])
         study.training.require_images(len(data.train))
         study.objectives.require_classes(data.num_classes)
         study = study.sized(len(data.train))
-        plan = plan_workers(study.search, alone=study.measures_latency)
+        plan = plan_for(study.search, study.measures_latency)
         channels, *_ = data.shape
         space = study.space.build(channels, data.num_classes)
         start = study.start_configs(space)

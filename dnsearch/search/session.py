@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from dnsearch.analysis.baseline import baseline
 from dnsearch.analysis.reference import reference_point
-from dnsearch.config import SIGN, StudyConfig, changed_keys, load_study, recorded
+from dnsearch.config import SIGN, SearchConfig, StudyConfig, changed_keys, load_study, recorded
 from dnsearch.data import PreparedData
 from dnsearch.errors import RunError
 from dnsearch.files import require_ours, write_json, write_text
 from dnsearch.rundir import PAGE_SIGN, RunDir, environment
 from dnsearch.search.database import set_failures_aside
-from dnsearch.search.devices import Plan
+from dnsearch.search.devices import Plan, plan_workers
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Evaluator, Running
 from dnsearch.search.evaluators.local import LocalEvaluator
@@ -86,17 +86,19 @@ def search(
     opened: Callable[[Opened], None],
     show: Callable[[Progress], None],
     make_evaluator: MakeEvaluator = local_workers,
+    plan_for: Callable[[SearchConfig, bool], Plan] = plan_workers,
     retry_failed: bool = False,
     restored: bool = False,
 ) -> str:
     """Searches, or goes on searching, until a budget is spent; returns why it ended.
     ``retry_failed``: candidates whose training failed before are tried again, first. ``restored``:
-    a damaged storage is first replaced by its newest backup.
+    a damaged storage is first replaced by its newest backup. ``plan_for`` says which devices
+    ``make_evaluator`` has, from the study's settings and whether one worker is to be alone.
 
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
     """
-    outset = Outset.of(study, run)
+    outset = Outset.of(study, run, plan_for)
     study, data, plan = outset.study, outset.data, outset.plan
     described = data.describe()
     least = baseline(described, study.objectives.error).error

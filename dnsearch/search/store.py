@@ -8,7 +8,8 @@ carries its job and its score as user attributes (``search.layout``). How it sta
 
     COMPLETE  finished; values are the error and the costs, limits are Optuna constraints
     FAIL      with a score: the training failed; with ``rejected``: never trained; with neither:
-              its coordinator was killed, or its failure was set aside, and it counts for nothing
+              its coordinator was killed, it was proposed ahead and never handed out, or its
+              failure was set aside, and it counts for nothing
     PRUNED    with a score: trained to a lower rung; otherwise over a limit and never trained (TPE
               learns from its constraints)
 """
@@ -198,6 +199,10 @@ class StudyStore:
         """Notes in the job's study what is about to be trained."""
         self.logs[job.study].accept(trial, job)
 
+    def withdraw(self, job: Job) -> None:
+        """Closes the trial of a job that was never handed out, so that it counts for nothing."""
+        self.logs[job.study].withdraw(job.trial)
+
     def tell(
         self,
         job: Job,
@@ -268,8 +273,15 @@ class TrialLog:
             elif reason:
                 self.study.tell(trial.number, state=REJECTED_AS[reason])
             else:
-                Trial(self.study, trial._trial_id).set_user_attr(INTERRUPTED, True)
-                self.study.tell(trial.number, state=TrialState.FAIL)
+                self._interrupt(Trial(self.study, trial._trial_id))
+
+    def _interrupt(self, trial: Trial) -> None:
+        trial.set_user_attr(INTERRUPTED, True)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def withdraw(self, number: int) -> None:
+        """See ``StudyStore``."""
+        self._interrupt(self._open.pop(number))
 
     def accept(self, trial: Trial, job: Job) -> None:
         """Notes what is about to be trained."""

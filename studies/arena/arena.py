@@ -115,7 +115,6 @@ def replayed(
     sees the first."""
     problem = problem_of(tables[0])
     name = contender.name
-    recorders = Recorders([Recorder(table, problem_of(table), compute) for table in tables])
     if name in RIVALS:
         _seed_everything(seed)
         task = Task(problem, seed, contender.log)
@@ -123,6 +122,7 @@ def replayed(
     else:
         kind = LogCosts if contender.log else Engine
         engine = engine_of(tables[0], problem, name, seed, trials, kind)
+    recorders = Recorders([Recorder(table, problem_of(table), compute, engine) for table in tables])
     with contextlib.suppress(Enough):
         engine.run(recorders.show)
     return recorders.recorders[0].trajectory(name, seed)

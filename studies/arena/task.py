@@ -16,7 +16,8 @@ import numpy as np
 from dnsearch.arch.space import Points
 from dnsearch.arrays import Floats, Indices
 from dnsearch.config import SearchConfig
-from dnsearch.replay.evaluator import TableEvaluator
+from dnsearch.replay.evaluator import TIMELESS, TableEvaluator
+from dnsearch.replay.run import Timed
 from dnsearch.replay.table import Table
 from dnsearch.search.engine import Engine
 from dnsearch.search.evaluators.base import SEARCH, Job
@@ -200,7 +201,7 @@ def engine_for(table: Table, task: Task, rival: Rival, trials: int) -> Engine:
     store = StudyStore(None, task.problem.objectives)
     evaluator = TableEvaluator(table, np.random.default_rng(derived_seed(task.seed)))
     config = SearchConfig(seed=task.seed, trials=trials)
-    proposer = RivalProposer(store, task, rival)
+    proposer = Timed(RivalProposer(store, task, rival), evaluator, TIMELESS)
     return Engine(store, proposer, evaluator, task.problem, config, lambda: evaluator.now)
 
 

@@ -45,9 +45,17 @@ def main() -> None:
 def replayed(sampler: str, compute: float) -> pd.DataFrame:
     """Trajectories of one strategy, by ``dnsearch replay`` as a user types it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "dnsearch", "replay", "bench:fashion14", "--workers", "1"]
+        command = [
+            sys.executable,
+            "-m",
+            "dnsearch",
+            "replay",
+            "bench:fashion14",
+            "--processes",
+            "1",
+        ]
         command += ["--samplers", sampler, "--seeds", str(SEEDS), "--compute", str(compute)]
-        command += ["--name", "found", "--to", folder]
+        command += ["--free-proposals", "--name", "found", "--to", folder]
         # -m imports from the current folder first, so it must not be a checkout.
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         return pd.read_parquet(Path(folder) / "found" / "trajectories.parquet")

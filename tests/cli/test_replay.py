@@ -25,8 +25,9 @@ def asked(monkeypatch) -> list[SimpleNamespace]:
     """Replays of invented strategies in place of real ones; gathers what was asked for."""
     calls = []
 
-    def replays(table, samplers, seeds, compute, workers, show):
-        told = {"samplers": samplers, "seeds": seeds, "compute": compute, "workers": workers}
+    def replays(table, samplers, seeds, compute, processes, show, machine):
+        told = {"samplers": samplers, "seeds": seeds, "compute": compute, "processes": processes}
+        told |= {"workers": machine.workers, "charged": machine.charged}
         calls.append(SimpleNamespace(**told))
         for done in range(len(samplers) * seeds):
             show(done + 1, len(samplers) * seeds)
@@ -42,21 +43,25 @@ def test_every_strategy_by_default(dnsearch, asked):
     assert (code, err) == (0, "")
     assert asked[0].samplers == list(SAMPLERS)
     assert set(SAMPLERS) == set(replayed.SKILL)
-    assert asked[0].workers >= 1
+    assert asked[0].processes >= 1
+    assert (asked[0].workers, asked[0].charged) == (1, True)
     assert max(map(len, out.splitlines())) <= 80
     assert out.splitlines()[-1] == "report:    reports/replay-small/report.html"
     assert Path("reports/replay-small/report.html").is_file()
 
 
 def test_what_was_asked_for(dnsearch, asked):
-    typed = ["--samplers", "tpe, random,tpe", "--seeds", 3, "--compute", 2.5, "--workers", 4]
+    typed = ["--samplers", "tpe, random,tpe", "--seeds", 3, "--compute", 2.5, "--processes", 4]
+    typed += ["--workers", 16, "--free-proposals"]
     code, out, _ = dnsearch("replay", "small", *typed, "--name", "mine", "--to", "there")
     assert code == 0
     assert vars(asked[0]) == {
         "samplers": ["tpe", "random"],
         "seeds": 3,
         "compute": 2.5,
-        "workers": 4,
+        "processes": 4,
+        "workers": 16,
+        "charged": False,
     }
     assert "report:    there/mine/report.html" in out
     assert set(pd.read_csv("there/mine/summary.csv")["sampler"]) == {"tpe", "random"}
@@ -71,8 +76,8 @@ def test_the_tables_tell_the_summary(dnsearch, asked):
     out = dnsearch("replay", "small", "--samplers", "known-cost,random", "--compute", 3).out
     rows = pd.read_csv("reports/replay-small/summary.csv")
     told = [line.split() for line in out.splitlines() if re.match(r" *(known-cost|random) ", line)]
-    assert [line[0] for line in told] == ["known-cost", "random"] * 2
-    for axis, lines in (("log", told[:2]), ("linear", told[2:])):
+    assert [line[0] for line in told] == ["known-cost", "random"] * 3
+    for axis, lines in (("log", told[:2]), ("linear", told[2:4])):
         for line in lines:
             own = rows[(rows["axis"] == axis) & (rows["sampler"] == line[0])]
             assert line[2:7:2] == [f"{reached}/20" for reached in own["reached"]]
@@ -162,7 +167,7 @@ def test_interrupted(dnsearch, asked, monkeypatch):
 
 def test_a_run_of_one_network(dnsearch, trained):
     shutil.copytree(trained.path, "reports/small")
-    typed = ["--samplers", "random,known-cost", "--seeds", 2, "--workers", 1]
+    typed = ["--samplers", "random,known-cost", "--seeds", 2, "--processes", 1]
     code, _, err = dnsearch("replay", "small", *typed)
     assert (code, err) == (0, "")
     found = pd.read_parquet("reports/replay-small/trajectories.parquet")

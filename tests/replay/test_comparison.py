@@ -17,7 +17,7 @@ from .test_run import STUDY, recorded
 
 def trajectories(*segments) -> pd.DataFrame:
     """From (sampler, seed, step, key, rung, train_macs, ask_seconds)."""
-    rows = [(*segment[:6], 0.0, segment[6]) for segment in segments]
+    rows = [(*segment[:6], 0.0, segment[6], 0.5) for segment in segments]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -36,8 +36,8 @@ def test_proposals_by_hand():
         ("tpe", 1, 0, b, 9, 5 * unit, 0.2),
     )
     proposals = compare(table, found, ["tpe", "gp"], range(2)).proposals
-    assert proposals["tpe"] == pytest.approx((0.2, 0.5, 1.0, 0.5, 4.0))
-    assert proposals["gp"] == pytest.approx((math.nan, math.nan, 0, 0, 0), nan_ok=True)
+    assert proposals["tpe"] == pytest.approx((0.2, 0.5, 1.0, 0.5, 4.0, 0.5))
+    assert proposals["gp"] == pytest.approx((math.nan, math.nan, 0, 0, 0, math.nan), nan_ok=True)
 
 
 def test_the_baseline_is_known_cost_or_else_the_first_to_reach_the_level():

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from dnsearch.cost.formula import cost_of
 from dnsearch.replay.evaluator import TableEvaluator
 from dnsearch.search.evaluators.base import Job
 from tests.replay.test_table import ARCHS, curve, halving, table_of, trial
@@ -16,7 +17,7 @@ def evaluator(*trials, seed=0, workers=1):
 
 def train(evaluator, arch=ARCHS[0], rung=9, seed=7):
     evaluator.submit(Job(0, arch, rung, seed))
-    ((_, score),) = evaluator.completed(timeout=0)
+    ((_, score),) = evaluator.completed(timeout=1)
     return score
 
 
@@ -129,6 +130,31 @@ def test_workers_end_in_the_order_of_the_clock():
     ends.append((job.trial, replay.now))
     assert ends == [(1, 40), (0, 90), (2, 110)]
     assert replay.completed(timeout=0.5) == replay.running() == []
+
+
+def test_looking_moves_no_clock_and_gets_all_that_has_ended():
+    times = {ARCHS[0]: 90.0, ARCHS[1]: 40.0, ARCHS[2]: 70.0}
+    replay = evaluator(*(trial(arch, seconds=s) for arch, s in times.items()), workers=3)
+    for number, arch in enumerate(ARCHS[:3]):
+        replay.submit(Job(number, arch, 9, 1))
+    assert (replay.completed(timeout=0), replay.now) == ([], 0)
+    replay.wait(80)
+    assert [each.job.trial for each in replay.running()] == [1, 2, 0]  # until it is collected
+    assert max(each.epochs for each in replay.running()) == 9
+    assert [job.trial for job, _ in replay.completed(timeout=1)] == [1, 2]
+    assert replay.now == 80
+    assert replay.busy == pytest.approx((40 + 70 + 80) / (3 * 80))
+    replay.completed(timeout=1)
+    assert replay.busy == pytest.approx((40 + 70 + 90) / (3 * 90))
+
+
+def test_a_training_of_unknown_time_takes_as_long_for_each_mac_as_the_others():
+    recorded = trial(), trial(ARCHS[1], seconds=45.0), trial(ARCHS[2], seconds=float("nan"))
+    replay, macs = evaluator(*recorded), [cost_of(arch, 28, 28).macs for arch in ARCHS[:3]]
+    pace = (90 + 45) / (9 * macs[0] + 9 * macs[1])
+    assert train(replay, ARCHS[2], rung=3).seconds == pytest.approx(3 * macs[2] * pace)
+    assert train(replay, ARCHS[2], rung=9).seconds == pytest.approx(9 * macs[2] * pace)
+    assert replay.now == pytest.approx(9 * macs[2] * pace)
 
 
 def test_a_promotion_under_way_shows_epochs_from_where_it_went_on():

@@ -31,7 +31,7 @@ def trajectories(*segments) -> pd.DataFrame:
     rows = []
     for sampler, seed, key, rung, macs in segments:
         step = steps[sampler, seed] = steps.get((sampler, seed), -1) + 1
-        rows.append((sampler, seed, step, key, rung, macs, 0.0, 0.0))
+        rows.append((sampler, seed, step, key, rung, macs, 0.0, 0.0, 1.0))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

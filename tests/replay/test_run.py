@@ -9,6 +9,7 @@ from dnsearch.arch.space import Points
 from dnsearch.config import parse_study
 from dnsearch.errors import RunError
 from dnsearch.replay.comparison import compare
+from dnsearch.replay.evaluator import Machine
 from dnsearch.replay.measures import AXES, COLUMNS, LEVELS, compute_to
 from dnsearch.replay.run import problem_of, replay, replays
 from dnsearch.replay.table import Table
@@ -87,6 +88,52 @@ def test_compute_counts_each_epoch_once():
         assert trained["train_macs"].sum() == 3 * macs * table.images * trained["rung"].max()
     assert {1, 3, 9} == set(rows["rung"])
     assert rows["seconds"].is_monotonic_increasing
+
+
+class Ticking:
+    """A clock on which each proposal takes so many seconds."""
+
+    def __init__(self, seconds):
+        self.now, self.seconds = 0.0, seconds
+
+    def __call__(self):
+        self.now += self.seconds
+        return self.now
+
+
+def test_proposals_are_charged_to_the_clock_unless_they_are_free():
+    table = recorded(take=12)
+    free, charged = (
+        replay(table, "random", 0, machine=Machine(1, on, Ticking(2.0))) for on in (False, True)
+    )
+    steps = np.arange(1, len(free) + 1)
+    assert (free["seconds"] == 9.0 * steps).all()  # of the top rung
+    assert (charged["seconds"] == 11.0 * steps).all()
+    assert charged["busy"].to_numpy() == pytest.approx(np.full(len(steps), 9 / 11))
+    assert (free["busy"] == 1).all()
+    assert set(free["ask_seconds"]) == set(charged["ask_seconds"]) == {2.0}
+    assert list(free["key"]) == list(charged["key"])
+
+
+def test_workers_train_at_a_time():
+    table = recorded(take=24)
+    one, four = (
+        replay(table, "frontier", 0, machine=Machine(workers, charged=False)) for workers in (1, 4)
+    )
+    assert list(one["key"])[:8] == list(four["key"])[:8]  # a design: whatever has ended
+    assert list(four["seconds"])[:8] == [9.0] * 4 + [18.0] * 4
+    assert (four["busy"] == 1).all()
+
+
+def test_time_to_a_level_is_told_beside_compute():
+    table, machine = recorded(take=12), Machine(4, True, Ticking(1.0))
+    rows = replay(table, "random", 0, machine=machine)
+    found = compare(table, rows, ["random"], range(1), machine=machine)
+    own, level = found.replays["random"][0], max(LEVELS)
+    at = int(np.argmax(own.shares["log"] >= level - 1e-12))
+    assert found.needed_seconds["random", "log", level].median == rows["seconds"].iloc[at]
+    assert found.needed["random", "log", level].median == own.compute[at]
+    assert found.proposals["random"].busy == rows["busy"].iloc[-1] < 1
 
 
 def test_optuna_writes_nothing_on_the_terminal():

@@ -93,7 +93,7 @@ def _replay(recorded: Table, sampler: str, seed: int, budget: float) -> pd.DataF
             own = 3 * macs * recorded.images * (rung - before)
             spent += own
             asked = rng.exponential(0.02)
-            rows.append((sampler, seed, len(rows), key, rung, own, spent / 1e9, asked))
+            rows.append((sampler, seed, len(rows), key, rung, own, spent / 1e9, asked, 0.8))
             if rung < rungs[-1] and rng.random() < 0.5:
                 break
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -60,7 +60,7 @@ def test_every_state_renders_and_is_well_formed(any_state):
     assert not page.open
     assert page.references == page.handlers == []
     assert len(page.ids) == len(set(page.ids))
-    assert len(page.figures) == (2 if len(any_state.trajectories) else 0)
+    assert len(page.figures) == (3 if len(any_state.trajectories) else 0)
     for axis in ("log", "linear"):
         assert verdict(any_state, axis) in page.text
     for sampler in any_state.samplers:
@@ -197,7 +197,7 @@ def test_lines_end_with_their_replays_and_rise():
     series = state("usual").shares("log")
     assert [own.sampler for own in series] == ALL
     for own in series:
-        assert own.shares.shape == (5, len(own.compute))
+        assert own.shares.shape == (5, len(own.spent))
         assert (np.diff(own.shares, axis=0) >= 0).all()
         assert (np.diff(own.shares, axis=1) >= 0).all()
     colours = [t.line.color for t in share_figure(series).data if t.showlegend]

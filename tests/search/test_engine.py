@@ -63,6 +63,137 @@ def test_limits_are_kept_and_rejected_proposals_never_trained(make_search):
         assert trial.constraints["macs"] > 0
 
 
+@pytest.mark.parametrize("sampler", ["known-cost", "mo-asha", "tpe", "nsga2"])
+def test_a_single_worker_s_proposals_know_all_that_came_before(make_search, sampler):
+    """The plainest loop there is, by hand: propose, train, tell."""
+    by_hand = make_search("by hand", sampler=sampler, rungs=(1, 3))
+    for _ in range(by_hand.config.trials):
+        job = by_hand.proposer.propose()
+        by_hand.engine._tell(job, fake_score(job))
+    search = make_search("search", sampler=sampler, rungs=(1, 3))
+    search.run()
+    assert search.story == by_hand.story
+
+
+@pytest.mark.parametrize("sampler", ["known-cost", "tpe"])
+def test_a_withdrawn_proposal_leaves_nothing_behind(make_search, sampler):
+    whole = make_search("whole", sampler=sampler, seed=7)
+    whole.run()
+    cut = make_search("cut", sampler=sampler, seed=7, trials=5)
+    cut.run()
+    cut.store.withdraw(cut.proposer.propose())
+    assert not cut.study.get_trials(states=[TrialState.RUNNING])
+    resumed = make_search("cut", sampler=sampler, seed=7)
+    resumed.run()
+    assert resumed.story == whole.story
+
+
+class SlowProposals:
+    """A search's proposals, of so many seconds each on the clock of its evaluator; notes how many
+    results each knew."""
+
+    def __init__(self, search, seconds):
+        self.proposer, self.store, self.seconds = search.proposer, search.store, seconds
+        self.evaluator, search.engine.proposer = search.evaluator, self
+        self.knew, self.made = [], []
+
+    def propose(self):
+        self.knew.append(len(self.store.records()))
+        self.evaluator.now += self.seconds
+        job = self.proposer.propose()
+        if job is not None:
+            self.made.append((self.evaluator.now, job))
+        return job
+
+
+class OnClock(FakeEvaluator):
+    """Trainings take as long as ``lasting`` says on a clock that goes on where somebody waits.
+    ``idle``: how many seconds each job's worker had waited for it."""
+
+    def __init__(self, capacity, lasting):
+        super().__init__(capacity)
+        self.now, self.lasting, self.ends = 0.0, lasting, []
+        self.free, self.idle = [0.0] * capacity, []
+
+    def submit(self, job):
+        super().submit(job)
+        self.ends.append((self.now + self.lasting(job), job))
+        since = self.free.pop(self.free.index(min(self.free)))
+        self.idle.append(self.now - since)
+
+    def completed(self, timeout):
+        if self.ends and timeout:
+            self.now = max(self.now, min(end for end, _ in self.ends))
+        over = [(end, job) for end, job in self.ends if end <= self.now]
+        self.ends = [each for each in self.ends if each not in over]
+        self.free += [end for end, _ in over]
+        self.jobs = type(self.jobs)(job for _, job in self.ends)
+        return [(job, fake_score(job)) for _, job in over]
+
+
+WIDER = (
+    "[space]\ngrowth_rate = [2, 4, 6, 8]\nblock_config = [[1, 2, 3], [1, 2, 3]]\nbn_size = [0, 2]"
+)
+
+
+def slow(make_search, seconds, workers, lasting, trials=36):
+    evaluator = OnClock(workers, lasting)
+    search = make_search(
+        space=WIDER, trials=trials, evaluator=evaluator, clock=lambda: evaluator.now
+    )
+    return search, SlowProposals(search, seconds)
+
+
+def test_what_has_ended_is_collected_before_all_free_workers_have_jobs(make_search):
+    """Eight workers whose trainings end while a proposal is made: none waits for the eighth."""
+    search, proposals = slow(make_search, 1.0, 8, lambda job: 1.5)
+    assert search.run() == "all trials finished"
+    missed = [at - knew for at, knew in enumerate(proposals.knew)]
+    assert max(missed) <= 4  # those under way and ready; 8 where all get jobs first
+    assert max(proposals.evaluator.idle[8:]) <= 8.0
+
+
+def test_a_proposal_is_ready_where_workers_would_wait_for_one(make_search):
+    """Without, each would wait for a second or more."""
+    search, proposals = slow(make_search, 1.0, 4, lambda job: 6.0 + job.seed % 10 / 10)
+    search.run()
+    late = proposals.evaluator.idle[-20:]
+    assert sum(idle == 0 for idle in late) > 10
+    assert sum(late) / len(late) < 0.5
+
+
+@pytest.mark.parametrize(("seconds", "workers"), [(0.0, 4), (0.001, 4), (1.0, 1)])
+def test_nothing_is_proposed_ahead_that_would_keep_nobody_waiting(make_search, seconds, workers):
+    search, proposals = slow(make_search, seconds, workers, lambda job: 4.0 + job.seed % 10 / 10)
+    search.run()
+    assert proposals.knew == [max(0, at - workers + 1) for at in range(36)]
+
+
+def test_proposals_ahead_are_withdrawn_when_a_search_ends(make_search):
+    search, proposals = slow(make_search, 1.0, 4, lambda job: 6.0 + job.seed % 10 / 10)
+
+    def interrupted(progress):
+        if progress.done > 15 and search.engine._ready:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search.engine.run(interrupted)
+    running = {job.trial for job in proposals.evaluator.jobs}
+    assert {t.number for t in search.study.get_trials(states=[TrialState.RUNNING])} == running
+    ahead = {job.trial for _, job in proposals.made} - {r.job.trial for r in search.records}
+    assert ahead - running
+    resumed = make_search(space=WIDER, trials=36)
+    assert resumed.run() == "all trials finished"
+    keys = [record.job.arch.key for record in resumed.records]
+    assert len(set(keys)) == len(keys) == 36
+
+
+def test_proposals_ahead_are_within_the_budget(make_search):
+    search, proposals = slow(make_search, 1.0, 4, lambda job: 4.0 + job.seed % 10 / 10, trials=23)
+    assert search.run() == "all trials finished"
+    assert len(search.records) == len(proposals.made) == 23
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("cut", [1, 11])
 def test_an_interrupted_search_ends_as_an_uninterrupted_one(make_search, sampler, cut):

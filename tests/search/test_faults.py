@@ -7,7 +7,7 @@ import pytest
 from dnsearch.errors import DataError, MachineError
 from dnsearch.processes import Died
 from dnsearch.search.database import set_failures_aside
-from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Unexplained
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Lost, Unexplained
 from dnsearch.search.faults import blame, cannot_start
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator, fake_score
@@ -94,6 +94,29 @@ def test_several_workers_that_break_at_a_time(make_search):
     with pytest.raises(MachineError):
         search.run()
     assert search.records == []
+
+
+def test_what_is_lost_with_its_machine_is_run_again(make_search):
+    """Nobody's fault, however many machines go in a row."""
+    tried = []
+
+    def nodes_go(job):
+        tried.append(job.trial)
+        return Lost("node 7 is gone") if len(tried) in (2, 3, 5, 6, 7) else fake_score(job)
+
+    search = make_search(evaluator=FakeEvaluator(score=nodes_go), trials=8)
+    assert search.run() == "all trials finished"
+    assert [record.score.failure for record in search.records] == [None] * 8
+    assert len(tried) == 13
+    undisturbed = make_search("undisturbed", trials=8)
+    undisturbed.run()
+    assert {s[0] for s in search.story} == {s[0] for s in undisturbed.story}
+
+
+def test_what_is_lost_again_and_again_is_suspicious(make_search):
+    search = make_search(evaluator=FakeEvaluator(score=lambda job: Lost("gone")), trials=8)
+    with pytest.raises(MachineError, match=r"3 trainings in a row ended without a score.*gone"):
+        search.run()
 
 
 def test_causes():

@@ -120,7 +120,7 @@ def test_a_worker_that_ran_out_of_memory_is_replaced(
     assert (multiprocessing.active_children() == [before]) == stays
 
 
-def score_of(failure, job, checkpoint, note):
+def score_of(failure, ready, job, checkpoint, note):
     """What stands for a training."""
     return Score(rung=job.rung, seed=job.seed, failure=failure if job.trial == 0 else None)
 
@@ -168,7 +168,7 @@ def test_a_worker_that_dies_while_starting_costs_no_candidate(tmp_path, closing)
 def warm_up_when_told(*arguments):
     """What stands for a new worker's start: as long as the test wants it to take."""
     wait_until(Path(os.environ["MAY_START"]).exists)
-    worker.warm_up(*arguments)
+    return worker.warm_up(*arguments)
 
 
 class Clock:
@@ -255,7 +255,7 @@ def test_workers_that_cannot_start_are_the_machines_fault(tmp_path, closing, mon
     assert (tmp_path / "starts").read_text() == "xxx"
 
 
-def raises(job, checkpoint, note):
+def raises(ready, job, checkpoint, note):
     """What stands for a device-side assert."""
     raise RuntimeError("CUDA error: device-side assert triggered")
 
@@ -341,17 +341,18 @@ def test_parts_of_the_images_test_errors_and_zero_cost_scores(tmp_path, closing)
     assert whole.zero_cost[SYNFLOW] == part.zero_cost[SYNFLOW]  # the same first weights
 
 
-def test_a_job_with_a_learning_rate_is_trained_at_it(tmp_path, monkeypatch):
+def test_a_job_with_a_learning_rate_is_trained_at_it(tmp_path):
     """As a recipe with that rate trains it."""
     settings = WorkerSettings(
         DATA, prepare(DATA).fingerprint, TrainingConfig(rungs=(1,)), threads=1, latency=None
     )
-    monkeypatch.setattr(worker, "_state", {})
-    worker.warm_up(settings, "cpu")
+    ready = worker.warm_up(settings, "cpu")
     job = Job(0, ARCH, 1, 0, learning_rate=0.3)
-    at_its_own = worker.train(job, tmp_path / "own.pt", print)
-    usual = worker.train(replace(job, learning_rate=None), tmp_path / "usual.pt", print)
+    at_its_own = worker.train(ready, job, tmp_path / "own.pt", print)
+    usual = worker.train(ready, replace(job, learning_rate=None), tmp_path / "usual.pt", print)
     recipe = settings.recipe.model_copy(update={"learning_rate": 0.3})
-    worker._state["settings"] = replace(settings, recipe=recipe)
-    expected = worker.train(replace(job, learning_rate=None), tmp_path / "expected.pt", print)
+    ready = replace(ready, settings=replace(settings, recipe=recipe))
+    expected = worker.train(
+        ready, replace(job, learning_rate=None), tmp_path / "expected.pt", print
+    )
     assert at_its_own.loss == expected.loss != usual.loss

@@ -48,20 +48,34 @@ class Unexplained(NamedTuple):
     reason: str
 
 
+class Lost(NamedTuple):
+    """A training ended without a score because the place where it ran is gone, such as a node of a
+    cluster, or cannot go on, such as one whose disk is full. The candidate has nothing to do with
+    it: the engine hands it out again."""
+
+    reason: str
+
+
+Outcome = Score | Unexplained | Lost
+"""How a training may end."""
+
+
 class Evaluator(Protocol):
-    """Trains jobs somewhere."""
+    """Trains jobs somewhere. What ends the search, whatever else were tried, it raises as a
+    DnsearchError; what ends a part of it, such as one of several machines, is ``Lost``."""
 
     @property
     def capacity(self) -> int:
-        """Jobs that can run at a time."""
+        """Jobs that can run at a time, now: it may change, and be 0 for a while."""
         ...
 
     def submit(self, job: Job) -> None:
         """Starts a job. Never raises for what is wrong with the job itself."""
         ...
 
-    def completed(self, timeout: float) -> Sequence[tuple[Job, Score | Unexplained]]:
-        """Jobs that ended since the last call, waiting up to ``timeout`` seconds for one."""
+    def completed(self, timeout: float) -> Sequence[tuple[Job, Outcome]]:
+        """Jobs that ended since the last call, waiting up to ``timeout`` seconds for one; 0 only
+        looks. Until it is told here, a job counts as running."""
         ...
 
     def running(self) -> list[Running]:

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +17,12 @@ from dnsearch.config import DataConfig, ErrorName, TrainingConfig
 from dnsearch.cost.latency import Setting
 from dnsearch.errors import ConfigError, DataError
 from dnsearch.rundir import confusion_file
+from dnsearch.search.devices import Plan
 from dnsearch.search.evaluators.base import Job
 from dnsearch.training.score import CurvePoint, Score
+
+if TYPE_CHECKING:  # torch, which the coordinator does without
+    from dnsearch.data import DeviceData, LabelledImages
 
 
 @dataclass(frozen=True)
@@ -40,32 +44,42 @@ class WorkerSettings:
     error: ErrorName = "top1"
 
 
-_state: dict[str, Any] = {}
+@dataclass(frozen=True)
+class Ready:
+    """What a worker trains jobs with: its images on its device, of this shape, and the test images
+    where it is to measure on them."""
+
+    settings: WorkerSettings
+    data: DeviceData
+    shape: tuple[int, int, int]
+    test: LabelledImages | None
 
 
-def warm_up(settings: WorkerSettings, device: str) -> None:
-    """Imports torch and loads the data, once in each new process, before its first job."""
+def warm_up(settings: WorkerSettings, device: str) -> Ready:
+    """Imports torch, compiles the kernels where this machine has none yet, and loads the data, once
+    in each new process, before the time of its first job begins."""
     import dnsearch.cost.device
     import dnsearch.training.trainer  # noqa: F401  (both take seconds the first time)
     from dnsearch.data import DeviceData, prepare, prepare_test
     from dnsearch.training.device import set_up
 
     set_up(device, settings.threads)
+    Plan((device,), settings.threads).compile_kernels(settings.recipe)
     prepared = prepare(settings.data)
     if prepared.fingerprint != settings.fingerprint:
         raise DataError(f"{prepared.name}: the images changed while the search was under way")
-    _state["test"] = prepare_test(settings.data) if settings.test else None
-    _state.update(settings=settings, data=DeviceData(prepared, device), shape=prepared.shape)
+    test = prepare_test(settings.data) if settings.test else None
+    return Ready(settings, DeviceData(prepared, device), prepared.shape, test)
 
 
-def train(job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
+def train(ready: Ready, job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
     """Trains one job; ``note`` is told of each epoch that is done.
 
     What is wrong with the job itself is its failure; what is wrong with the machine, such as a
     full disk, is raised.
     """
     try:
-        return _train(job, checkpoint, note)
+        return _train(ready, job, checkpoint, note)
     except ConfigError as error:
         return Score(rung=job.rung, seed=job.seed, failure=str(error))
 
@@ -77,15 +91,14 @@ def recipe_of(job: Job, recipe: TrainingConfig) -> TrainingConfig:
     return recipe.model_copy(update={"learning_rate": job.learning_rate})
 
 
-def _train(job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
+def _train(ready: Ready, job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
     from dnsearch.cost.device import measure_latency
     from dnsearch.training.device import release_memory
     from dnsearch.training.measured import write_confusion
     from dnsearch.training.trainer import Trainer
     from dnsearch.training.zerocost import one_batch, zero_cost_scores
 
-    settings: WorkerSettings = _state["settings"]
-    data, shape = _state["data"], _state["shape"]
+    settings, data, shape = ready.settings, ready.data, ready.shape
     if job.images is not None:
         data = data.limited(job.images, np.random.default_rng(job.seed))
 
@@ -95,9 +108,8 @@ def _train(job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
     recipe = recipe_of(job, settings.recipe)
     trainer = Trainer(job.arch, data, recipe, job.seed, checkpoint, settings.error)
     score = trainer.train(job.rung, show)
-    tests = _state["test"]
-    if tests is not None and score.failure is None:
-        found = trainer.evaluate(tests)
+    if ready.test is not None and score.failure is None:
+        found = trainer.evaluate(ready.test)
         write_confusion(found, confusion_file(checkpoint, "test"))
         score = score.tested(found)
     if settings.latency and score.failure is None:

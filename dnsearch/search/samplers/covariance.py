@@ -101,7 +101,11 @@ class Rows:
     def surprise(self) -> Floats:
         """What is left of the values once centre and mean slopes are taken off, (n,): what the
         covariance is of."""
-        return self.value - self.centre - self.trend.expected(self.features)
+        return self.surprise_about(self.centre)
+
+    def surprise_about(self, centre: float) -> Floats:
+        """The same with another centre."""
+        return self.value - centre - self.trend.expected(self.features)
 
 
 @dataclass(frozen=True)

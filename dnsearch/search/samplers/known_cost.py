@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -33,7 +34,8 @@ from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.rungs import RungSampler
 from dnsearch.search.samplers.scripts import ScriptHistory
-from dnsearch.search.samplers.weighing import Beliefs, Weighed
+from dnsearch.search.samplers.surrogate import Surrogate
+from dnsearch.search.samplers.weighing import SCREENED, SCREENED_AGAIN, Beliefs, Weighed
 from dnsearch.seeds import derived_seed
 
 MOST_KEPT = 200_000
@@ -58,6 +60,19 @@ CENTRES = 10
 
 LATENCY = "latency_ms"
 COSTS = ("params", "macs", "activations", LATENCY)
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """What the trials that had ended, of these ``numbers``, say with nothing pending: beliefs, the
+    rows that others must beat, and the points as they were weighed. Kept until more has ended:
+    until then further proposals are cheap."""
+
+    numbers: tuple[int, ...]
+    beliefs: Beliefs
+    to_beat: Floats
+    latencies: Latencies | None
+    weighed: Weighed
 
 
 class KnownCostSampler(RungSampler):
@@ -116,6 +131,11 @@ class KnownCostSampler(RungSampler):
         self.reference, self.reach = dict(reference or {}), REACH[aim]
         self.learner = Learner(points, known, model, rungs, seed)
         self.pool = Pool(points, known, self.learner.features.points)
+        self._standing: _Standing | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """See ``RungSampler``; what is kept between proposals is made again."""
+        return super().__getstate__() | {"_standing": None}
 
     def is_left(self, outcomes: Sequence[Outcome]) -> bool:
         """See ``RungSampler``."""
@@ -129,25 +149,60 @@ class KnownCostSampler(RungSampler):
     def _proposed(self, outcomes: Sequence[Outcome]) -> tuple[Pool, int, int]:
         """The point to train next, by its place in a pool, and the rung to train it to."""
         pool, top = self.pool, self.rungs[-1]
-        trained, free = self._status(pool, outcomes)
+        _, free = self._status(pool, outcomes)
         if not len(free):
             return pool, 0, top  # nothing is left: a repeat, for the caller to turn down
         finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
         unmeasured = all(o.latency_ms is None for o in finished if o.rung == top)
         if not finished or (LATENCY in self.costs and unmeasured):
             return pool, int(free[np.argmin(pool.macs[free])]), top
+        ended = [outcome for outcome in outcomes if not outcome.pending]
         pending = [outcome for outcome in outcomes if outcome.pending]
-        beliefs, front = self._beliefs(finished, pending)
-        most = max(LEAST_WEIGHED, int(MOST_WORK / len(beliefs.errors.rows) ** 2))
+        numbers = tuple(outcome.number for outcome in ended)
+        if self._standing is None or self._standing.numbers != numbers:
+            self._standing = self._weighed_anew(numbers, ended, finished)
+        beliefs, weighed = self._standing.beliefs, self._standing.weighed
+        if not pending:
+            place, rung = weighed.choice(beliefs, self.learner.lower, top, SCREENED)
+            return weighed.pool, place, rung
+        beliefs = self._believing(self._standing, pending)
+        taken = weighed.pool.places([outcome.params for outcome in pending])
+        left = np.setdiff1d(np.arange(len(weighed.pool)), [i for i in taken if i is not None])
+        weighed = weighed.once_more(beliefs, left, top)
+        place, rung = weighed.choice(beliefs, self.learner.lower, top, SCREENED_AGAIN)
+        return weighed.pool, place, rung
+
+    def _weighed_anew(
+        self, numbers: tuple[int, ...], ended: list[Outcome], finished: list[Outcome]
+    ) -> _Standing:
+        """From what has ended, of which ``finished`` did not fail."""
+        pool, top = self.pool, self.rungs[-1]
+        trained, free = self._status(pool, ended)
+        errors, latencies = self.learner.errors(finished), self._latencies(finished)
+        rivals = self._rivals(finished)
+        to_beat = self._to_beat(errors, rivals, latencies)
+        beliefs = self._beliefs(errors, to_beat, self._reference(finished), latencies)
+        most = max(LEAST_WEIGHED, int(MOST_WORK / len(errors.rows) ** 2))
         partly = len(free) > most or self.thinned
         if len(free) > most:
-            rng = np.random.default_rng(derived_seed(self.seed, len(outcomes)))
+            rng = np.random.default_rng(derived_seed(self.seed, len(ended)))
             free = free[thinned(pool.macs[free], most // 2, rng)]
         weighed = beliefs.weigh(pool.take(free), trained[free], top)
         if partly:
-            weighed = self._sharpened(beliefs, weighed, front, outcomes, most)
-        place, rung = weighed.choice(beliefs, self.learner.lower, top)
-        return weighed.pool, place, rung
+            best = [o.params for o, on in zip(rivals, nondominated(to_beat), strict=True) if on]
+            front = Points.at(self.space, best)
+            weighed = self._sharpened(beliefs, weighed, front, ended, most)
+        return _Standing(numbers, beliefs, to_beat, latencies, weighed)
+
+    def _believing(self, standing: _Standing, pending: list[Outcome]) -> Beliefs:
+        """As if what is pending had come out as predicted."""
+        known, latencies = standing.beliefs, standing.latencies
+        also = self._to_beat(known.errors, pending, latencies)
+        errors = known.errors.believing(self.learner.described([o.params for o in pending])[0])
+        to_beat = np.vstack([standing.to_beat, also])
+        return replace(
+            known, errors=errors, staircase=Staircase(to_beat, known.staircase.reference)
+        )
 
     def _sharpened(
         self,
@@ -186,40 +241,38 @@ class KnownCostSampler(RungSampler):
                 trained[place] = max(trained[place], outcome.rung)
         return trained, np.flatnonzero(free)
 
-    def _beliefs(self, finished: list[Outcome], pending: list[Outcome]) -> tuple[Beliefs, Points]:
-        """What outcomes say, and the points that are on the front by it."""
-        errors = self.learner.errors(finished)
-        if pending:
-            errors = errors.believing(self.learner.described([o.params for o in pending])[0])
-        latencies = self._latencies(finished)
-        rivals = self._rivals(finished, pending)
-        reference = on_axis(self._reference(finished), self.axis)
-        values = np.empty((0, len(reference)))
-        if rivals:
-            params = [o.params for o in rivals]
-            features, known = self.learner.described(params)
-            mean = errors.mean(features)
-            measured = np.array([o.latency_ms or np.nan for o in rivals])
-            costs, _ = self._costs(Points.at(self.space, params), known, latencies, measured)
-            values = on_axis(np.column_stack([np.exp(mean), costs]), self.axis)
-        on_front = [
-            o.params for o, first in zip(rivals, nondominated(values), strict=True) if first
-        ]
-        beliefs = Beliefs(
+    def _beliefs(
+        self,
+        errors: Surrogate,
+        to_beat: Floats,
+        reference: list[float],
+        latencies: Latencies | None,
+    ) -> Beliefs:
+        return Beliefs(
             errors,
-            Staircase(values, reference),
+            Staircase(to_beat, on_axis(reference, self.axis)),
             lambda pool: self._costs(pool.points, pool.known, latencies),
             self.axis,
         )
-        return beliefs, Points.at(self.space, on_front)
 
-    def _rivals(self, finished: list[Outcome], pending: list[Outcome]) -> list[Outcome]:
+    def _to_beat(
+        self, errors: Surrogate, rivals: list[Outcome], latencies: Latencies | None
+    ) -> Floats:
+        """The predicted errors and the costs of these, (n, 1 + costs), on the axis."""
+        if not rivals:
+            return np.empty((0, 1 + len(self.costs)))
+        params = [o.params for o in rivals]
+        features, known = self.learner.described(params)
+        measured = np.array([o.latency_ms or np.nan for o in rivals])
+        costs, _ = self._costs(Points.at(self.space, params), known, latencies, measured)
+        return on_axis(np.column_stack([np.exp(errors.mean(features)), costs]), self.axis)
+
+    def _rivals(self, finished: list[Outcome]) -> list[Outcome]:
         """What others must beat, each at its predicted error, since a lucky score is no harder to
-        beat than the architecture is good: what was trained to the top within the limits, and what
-        is pending."""
+        beat than the architecture is good: what was trained to the top within the limits; and what
+        is pending, too."""
         most, top = self.model.limits.max_latency_ms or np.inf, self.rungs[-1]
-        tops = [o for o in finished if o.rung == top and (o.latency_ms or 0) <= most and o.feasible]
-        return tops + pending
+        return [o for o in finished if o.rung == top and (o.latency_ms or 0) <= most and o.feasible]
 
     def _latencies(self, finished: list[Outcome]) -> Latencies | None:
         """None where latency plays no part, or was not measured so far."""

@@ -26,18 +26,22 @@ _CHUNK = 1000
 
 class Surrogate:
     """The posterior, given rows and hyper-parameters. ``growing``: of these parameters, which keeps
-    most of the factor for the next surrogate."""
+    most of the factor for the next surrogate. ``centre``: that of the rows unless given."""
 
     def __init__(
-        self, rows: Rows, parameters: Parameters, growing: GrowingFactor | None = None
+        self,
+        rows: Rows,
+        parameters: Parameters,
+        growing: GrowingFactor | None = None,
+        centre: float | None = None,
     ) -> None:
         self.rows, self.parameters = rows.take(np.argsort(rows.level, kind="stable")), parameters
-        self.growing, self.centre = growing, rows.centre
+        self.growing, self.centre = growing, rows.centre if centre is None else centre
         if growing is None:
             self.root = sure_factor(self._matrix, np.dtype(np.float64))
         else:
             self.root = growing.of(self.rows)
-        known = solve_factor(self.root, self.rows.surprise)
+        known = solve_factor(self.root, self.rows.surprise_about(self.centre))
         self.weights = solve_factor(self.root, known, transposed=True)
 
     def mean(self, features: Floats) -> Floats:
@@ -84,11 +88,12 @@ class Surrogate:
 
     def believing(self, features: Floats) -> Surrogate:
         """As if the top rung of these had come out as predicted (the kriging believer of
-        Ginsbourger et al. 2010, doi:10.1007/978-3-642-10701-6_6)."""
+        Ginsbourger et al. 2010, doi:10.1007/978-3-642-10701-6_6): means stay as they are, and
+        standard deviations fall."""
         if not len(features):
             return self
         rows = self.rows.and_also(features, self.mean(features))
-        return Surrogate(rows, self.parameters, self.growing)
+        return Surrogate(rows, self.parameters, self.growing, self.centre)
 
     def _mean(self, features: Floats, cross: Floats) -> Floats:
         return self.centre + self.rows.trend.expected(features) + cross @ self.weights

@@ -1,16 +1,19 @@
 """What known-cost weighs: gains by brute force, parts of large spaces against all of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dnsearch.analysis.pareto import hypervolume
-from dnsearch.arch.space import SearchSpace
+from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import LimitsConfig
 from dnsearch.search import CostModel, KnownCostSampler
 from dnsearch.search.parameters import distributions
 from dnsearch.search.samplers import known_cost
 from dnsearch.search.samplers.history import Outcome
 from dnsearch.search.samplers.pool import neighbours
+from dnsearch.search.samplers.weighing import Beliefs
 
 SPACE = SearchSpace(
     growth_rate=(2, 4, 6, 8, 12, 16), block_config=((1, 2, 3, 4),) * 3, bn_size=(0, 2, 4),
@@ -38,10 +41,19 @@ def trained(sampler, count):
     return outcomes_of(sampler, order[np.linspace(0, len(order) - 1, count).astype(int)])
 
 
+def believed(sampler, outcomes, pending=()):
+    """What outcomes say, put together as it stands in the papers."""
+    errors = sampler.learner.errors(outcomes)
+    to_beat = sampler._to_beat(errors, [*outcomes, *pending], None)
+    if pending:
+        errors = errors.believing(sampler.learner.described([o.params for o in pending])[0])
+    return sampler._beliefs(errors, to_beat, sampler._reference(outcomes), None)
+
+
 def weighed(sampler, outcomes):
     """All free points."""
     behind, free = sampler._status(sampler.pool, outcomes)
-    beliefs, _ = sampler._beliefs(outcomes, [])
+    beliefs = believed(sampler, outcomes)
     return beliefs, beliefs.weigh(sampler.pool.take(free), behind[free], sampler.rungs[-1])
 
 
@@ -154,9 +166,54 @@ def test_points_beyond_the_kept_ones_are_proposed_and_never_twice(monkeypatch):
     assert len({o.key for o in outcomes}) == 25
     beyond = [o for o in outcomes if sampler.pool.places([o.params])[0] is None]
     assert len(beyond) > 5
-    beliefs, front = sampler._beliefs(outcomes, [])
+    beliefs = believed(sampler, outcomes)
+    front = Points.at(SPACE, [o.params for o in outcomes])
     behind, free = sampler._status(sampler.pool, outcomes)
     part = beliefs.weigh(sampler.pool.take(free), behind[free], 1)
     sharp = sampler._sharpened(beliefs, part, front, outcomes, 10**6)
     assert len(sharp.pool) > len(part.pool)
     assert set(sharp.pool.places([o.params for o in outcomes])) == {None}
+
+
+@pytest.mark.parametrize("aim", ["front", "least-error"])
+@pytest.mark.parametrize("seed", range(3))
+def test_further_proposals_are_those_of_weighing_everything_anew(seed, aim, monkeypatch):
+    """As long as nothing more has ended, though few points are looked at again."""
+    sampler = KnownCostSampler(SPACE, MODEL, seed=seed, aim=aim)
+    outcomes, pending = trained(sampler, 8 + 5 * seed), []
+    looked_at, weigh = [], Beliefs.weigh
+
+    def counting(self, pool, trained, top):
+        looked_at.append(len(pool))
+        return weigh(self, pool, trained, top)
+
+    for number in range(100, 112):
+        with monkeypatch.context() as patched:
+            patched.setattr(Beliefs, "weigh", counting)
+            chosen = sampler.choose([*outcomes, *pending])
+        params = {name: chosen[name] for name in distributions(SPACE)}
+        beliefs = believed(sampler, outcomes, pending)
+        _, free = sampler._status(sampler.pool, [*outcomes, *pending])
+        everything = beliefs.weigh(sampler.pool.take(free), np.zeros(len(free), int), 1)
+        (place,) = everything.pool.places([params])
+        assert everything.rate[place] == pytest.approx(everything.rate.max(), rel=1e-6)
+        pending.append(Outcome(number, params, 1, pending=True))
+    assert len({o.key for o in pending}) == 12
+    assert looked_at[0] > 0.9 * len(sampler.pool)  # all, before anything is pending
+    assert sum(looked_at[1:]) < 0.9 * 11 * len(sampler.pool)
+
+
+def test_a_proposal_is_the_same_whatever_was_proposed_before():
+    """What is kept between proposals is a cache."""
+    used, outcomes = KnownCostSampler(SPACE, MODEL, seed=1, rungs=(1, 3, 9)), []
+    for number in range(30):
+        chosen = used.choose(outcomes)
+        fresh = KnownCostSampler(SPACE, MODEL, seed=1, rungs=(1, 3, 9)).choose(outcomes)
+        assert chosen == fresh
+        params = {name: chosen[name] for name in distributions(SPACE)}
+        outcomes.append(Outcome(number, params, chosen["rung"], pending=True))
+        if number % 3 == 2:  # the one begun first ends
+            at = next(i for i, o in enumerate(outcomes) if o.pending)
+            (told,) = outcomes_of(used, used.pool.places([outcomes[at].params]))
+            signals = {r: s for r, s in told.signals.items() if r <= outcomes[at].rung}
+            outcomes[at] = replace(outcomes[at], pending=False, signals=signals)
