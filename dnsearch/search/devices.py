@@ -9,7 +9,7 @@ from pathlib import Path
 from dnsearch.arch.kernels.build import build
 from dnsearch.config import SearchConfig, TrainingConfig
 from dnsearch.errors import ConfigError, KernelError
-from dnsearch.rundir import cpu_cores
+from dnsearch.machine import cpu_cores
 from dnsearch.search.evaluators import mps
 
 MOST_ON_A_GPU = 4

@@ -1,7 +1,7 @@
 import pytest
 
 from dnsearch.config import SearchConfig, TrainingConfig
-from dnsearch.rundir import cpu_cores
+from dnsearch.machine import cpu_cores
 from dnsearch.search import devices
 from dnsearch.search.devices import Plan, plan_workers
 
