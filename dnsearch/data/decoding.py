@@ -250,6 +250,12 @@ class SplitPixels:
         )
 
 
+def in_memory(split: Split, options: Options = Options()) -> np.ndarray:  # noqa: B008 (immutable)
+    """All images of a split, (n, c, h, w) uint8, without a cache. Raises as ``SplitPixels.of``."""
+    held = SplitPixels(split.where, lambda: split, None, options)
+    return held.of(np.arange(len(split)))[0]
+
+
 class _Part(NamedTuple):
     """What became of a batch: pixels (k, c, h, w) and what is known (k,) of these rows; why others
     cannot be read; name and size of those of another size, and of the first of the right one."""

@@ -1,10 +1,10 @@
-"""What decoding a data set takes, by the number of its pictures: CPU seconds, wall seconds, and peak
-memory above the start, mapped files included.
+"""What decoding a data set takes, by the number of its pictures: CPU seconds, seconds by the clock,
+and peak memory above the start, mapped files included.
 
     python studies/growth/decoding.py [FOLDER_OF_CIFAR_10_PARQUET]
 
-The pictures are made first, PNGs of 64x64 in a folder of ten classes (250 MB of 60,000) and JPEGs of
-1600x1200, with as much detail at each scale as photographs have.
+The pictures are made first, PNGs of 64x64 in a folder of ten classes and JPEGs of 1600x1200, with
+as much detail at each scale as photographs have.
 """
 
 from __future__ import annotations
