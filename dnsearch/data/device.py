@@ -87,10 +87,20 @@ class DeviceData:
         for images, labels in self.drawn(batch_size, generator):
             yield self.prepared(images, generator, augment or Augment()), labels
 
-    def drawn(self, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """As ``batches``, with images that are still uint8; ``prepared`` does the rest."""
+    def drawn(
+        self, batch_size: int, generator: Generator, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As ``batches``, with images that are still uint8; ``prepared`` does the rest.
+
+        The order is drawn now, not with the first batch; batches before ``first`` are left out.
+        """
         order = torch.randperm(len(self._train.labels), generator=generator, device=self.device)
-        for step in range(self.steps(batch_size)):
+        return self._in_drawn(order, batch_size, first)
+
+    def _in_drawn(
+        self, order: Tensor, batch_size: int, first: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for step in range(first, self.steps(batch_size)):
             rows = order[step * batch_size : (step + 1) * batch_size]
             rows = rows if self._seen is None else self._seen[rows]
             yield self._pick(self._train, rows), self._train.labels[rows]
