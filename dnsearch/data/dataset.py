@@ -10,8 +10,9 @@ import numpy as np
 
 from dnsearch.arrays import release
 
-AT_ONCE = 1 << 24
-"""Bytes of images in memory at a time in a pass over all of them."""
+AT_ONCE = 1 << 22
+"""Bytes of images in memory at a time in a pass over all of them; NumPy counts in eight times as
+many."""
 
 
 @dataclass(frozen=True, eq=False)

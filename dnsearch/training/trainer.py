@@ -1,8 +1,8 @@
 """The trainer of one network, for a few epochs in a search or for a full training.
 
 All that is random in an epoch depends on the seed and the epoch alone; a checkpoint within an epoch
-holds how far it is, and how far its generators are. So a training that is continued from a checkpoint
-equals an uninterrupted one bit for bit, on the same device.
+holds how far it is, and how far its generators are. So a training that is continued from a
+checkpoint equals an uninterrupted one bit for bit, on the same device.
 """
 
 from __future__ import annotations
