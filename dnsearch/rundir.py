@@ -38,6 +38,7 @@ import filelock
 
 from dnsearch.errors import RunError, cannot_write, nearest
 from dnsearch.files import ASIDE, make_folder, read_json, write_json
+from dnsearch.machine import cpu_cores
 
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
@@ -284,13 +285,6 @@ def environment() -> dict[str, Any]:
         "processor": _processor(),
         "cpu_cores": cpu_cores(),
     }
-
-
-def cpu_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dnsearch.config import DataConfig
+from dnsearch.data.decoding import in_memory
 from dnsearch.data.formats import open_source
 from dnsearch.data.split import draw
 
@@ -30,7 +31,7 @@ def subset(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Images (n, 28, 28) and labels (n,) of each split, in the original order."""
     source = open_source(DataConfig(format="fashion-mnist", path=folder))
     rng = np.random.default_rng(SEED)
-    original, test = source.read("train", None), source.read("test", None)
+    original, test = source.open("train"), source.open("test")
     labels = original.labels
     chosen = np.flatnonzero(draw(labels, TRAIN + VALIDATION, rng))
     held_out = draw(labels[chosen], VALIDATION, rng)
@@ -40,7 +41,7 @@ def subset(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         "validation": (original, chosen[held_out]),
         "test": (test, test_chosen),
     }
-    return {name: (s.images[rows, ..., 0], s.labels[rows]) for name, (s, rows) in parts.items()}
+    return {name: (in_memory(s)[rows, 0], s.labels[rows]) for name, (s, rows) in parts.items()}
 
 
 def idx_bytes(array: np.ndarray) -> bytes:

@@ -34,9 +34,11 @@ def command(study: str | None, as_json: bool) -> None:
     """
     file = bundled_study() if study is None else Path(study)
 
+    from dnsearch.cli.decoding import decoding_shown
     from dnsearch.search.check import check
 
-    found = check(load_study(file))
+    with decoding_shown(as_json):
+        found = check(load_study(file))
     if as_json:
         print_json({"study": str(file)} | _record(found))
         return

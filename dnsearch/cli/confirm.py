@@ -11,6 +11,7 @@ import click
 from dnsearch.analysis.metrics import duration
 from dnsearch.cli import last_json_option, print_json, quiet_option
 from dnsearch.cli.completion import complete_run
+from dnsearch.cli.decoding import decoding_shown
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
 from dnsearch.rundir import RunDir
@@ -84,7 +85,9 @@ def command(
     study = override(results.study, **{k: v for k, v in given.items() if v is not None})
     request = Request(top, sample, seeds, epochs or default_request(results).epochs, rates)
 
-    with make_display(known_costs(study), with_front=False, quiet=quiet or as_json) as display:
+    silent = quiet or as_json
+    costs = known_costs(study)
+    with make_display(costs, with_front=False, quiet=silent) as display, decoding_shown(silent):
 
         def opened(ready: Opened) -> None:
             display.opened(headline(folder.name, ready))

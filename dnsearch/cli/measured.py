@@ -15,7 +15,7 @@ def measure(subjects: Sequence[Subject], batch_size: int, device: str) -> Measur
     from dnsearch.config import StudyConfig, override
     from dnsearch.cost.device import latencies_of
     from dnsearch.cost.latency import Setting
-    from dnsearch.rundir import cpu_cores
+    from dnsearch.machine import cpu_cores
     from dnsearch.search.compared import Measured
     from dnsearch.search.devices import plan_workers
     from dnsearch.training.peak import fresh_peak

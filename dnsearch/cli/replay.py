@@ -15,7 +15,8 @@ from dnsearch.cli.completion import complete_run
 from dnsearch.config.study import Sampler
 from dnsearch.errors import ConfigError, RunError, cannot_write, nearest
 from dnsearch.files import make_folder
-from dnsearch.rundir import RUNS, RunDir, cpu_cores
+from dnsearch.machine import cpu_cores
+from dnsearch.rundir import RUNS, RunDir
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,6 +8,7 @@ import click
 
 from dnsearch.cli import last_json_option, print_json, quiet_option
 from dnsearch.cli.completion import complete_file
+from dnsearch.cli.decoding import decoding_shown
 from dnsearch.cli.ending import typed
 from dnsearch.cli.pages import Refresher, write_page
 from dnsearch.cli.progress import headline, make_display
@@ -81,7 +82,8 @@ def command(
     from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE, Progress
     from dnsearch.search.session import Opened, search
 
-    with make_display(config.objectives.costs, quiet=quiet or as_json) as display:
+    silent = quiet or as_json
+    with make_display(config.objectives.costs, quiet=silent) as display, decoding_shown(silent):
         refresh = Refresher(run, display.note)
 
         def opened(ready: Opened) -> None:

@@ -80,11 +80,14 @@ def command(
     run = RunDir.named(asked.folder if name is None else name, to)
     config = override(config, workers=1, **({} if device is None else {"device": device}))
 
+    from dnsearch.cli.decoding import decoding_shown
     from dnsearch.data import prepare
     from dnsearch.search.devices import plan_workers
 
     plan = plan_workers(config.search)
-    images = prepare(config.data)
+    silent = quiet or as_json
+    with decoding_shown(silent):
+        images = prepare(config.data)
     if study is not None:
         config.training.require_images(len(images.train))
     if epochs is None:
@@ -97,7 +100,7 @@ def command(
 
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
     notes += [*images.notes, *plan.notes(), *plan.compile_kernels(config.training)]
-    with make_watch(run.name, notes, quiet or as_json) as watch:
+    with make_watch(run.name, notes, silent) as watch, decoding_shown(silent):
         result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
     if result.failure is not None:
         raise NothingFound(f"{run.path}: {result.failure}")

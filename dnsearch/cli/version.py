@@ -23,7 +23,7 @@ def lines() -> Iterator[str]:
         f"torch {torch.__version__}, Optuna {optuna}, Python {platform.python_version()}, {system}"
     )
     from dnsearch.cost.device import visible_gpus
-    from dnsearch.rundir import cpu_cores
+    from dnsearch.machine import cpu_cores
 
     gpus = visible_gpus()
     for gpu in gpus:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -44,8 +45,9 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     costs = ", ".join(format_value(n, getattr(cost, n)) for n in ("macs", "params"))
     plural = "s" * (opened.threads > 1)
     where = f"{opened.threads} CPU thread{plural}" if opened.device == "cpu" else opened.device
-    done = round(opened.progress())
-    again = f", continuing after epoch {done}" if done else ""
+    done = opened.progress()
+    place = "after" if done == round(done) else "in"
+    again = f", continuing {place} epoch {math.ceil(done)}" if done else ""
     tests = "test images are used at the end" if opened.tested else "there are no test images"
     if images.test_split and not opened.tested:
         tests = "test images cannot be used"

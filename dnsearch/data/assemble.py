@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 
 import numpy as np
 
-from dnsearch.data.classes import Classes
 from dnsearch.data.dataset import LabelledImages
-from dnsearch.data.formats import Split
 from dnsearch.data.split import draw
 from dnsearch.errors import ConfigError, DataError
 from dnsearch.text import agreeing, counted
-
-IMAGES_AT_ONCE = 4096  # limits the memory that a pass over all images takes
-
-
-def number(where: str, split: Split, classes: Classes) -> LabelledImages:
-    """The split as (n, c, h, w), with labels as positions among the classes.
-
-    Raises DataError where it has a label that the training split lacks.
-    """
-    positions = classes.positions(where, split)
-    return LabelledImages(np.ascontiguousarray(split.images.transpose(0, 3, 1, 2)), positions)
-
-
-def match(where: str, data: LabelledImages, shape: tuple[int, ...]) -> LabelledImages:
-    """The images in the training images' shape (c, h, w): grey ones become RGB if those are RGB.
-
-    Raises DataError on another size, and on RGB images if the training images are grey.
-    """
-    channels, height, width = shape
-    if data.images.shape[2:] != (height, width):
-        got = "x".join(map(str, data.images.shape[2:]))
-        raise DataError(
-            f"{where}: images must be {height}x{width} like the training images, got {got}; "
-            "set data.image_size to resize them"
-        )
-    if data.images.shape[1] > channels:
-        raise DataError(f"{where}: images must be grey like the training images, got RGB")
-    return LabelledImages(data.images.repeat(channels // data.images.shape[1], axis=1), data.labels)
 
 
 def check_counts(where: str, labels: np.ndarray, classes: tuple[str, ...], least: int) -> None:
@@ -57,39 +26,47 @@ def check_counts(where: str, labels: np.ndarray, classes: tuple[str, ...], least
 
 
 def hold_out(
-    data: LabelledImages, total: int, rng: np.random.Generator, leave: int = 1
-) -> tuple[LabelledImages, LabelledImages]:
-    """The rest, and about ``total`` images held out: each class in proportion, at least one of it,
-    while ``leave`` of it are left."""
-    held = draw(data.labels, total, rng, leave=leave)
-    return data[~held], data[held]
+    labels: np.ndarray, rows: np.ndarray, total: int, rng: np.random.Generator, leave: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of these rows (n,) the rest, and about ``total`` held out: each class in proportion, at least
+    one of it, while ``leave`` of it are left. labels: (m,), of which the rows have theirs."""
+    held = draw(labels[rows], total, rng, leave=leave)
+    return rows[~held], rows[held]
 
 
-def require_unlike(where: str, images: np.ndarray) -> None:
-    """Raises DataError where all images (n, c, h, w) are the same: nothing could be learnt."""
-    if all((images[i : i + IMAGES_AT_ONCE] == images[0]).all() for i in _starts(images)):
-        raise DataError(
-            f"{where}: images must differ, but all {len(images):,} are alike; what they show may "
-            "lie in parts that data.background hides"
-        )
+def require_unlike(where: str, images: LabelledImages) -> None:
+    """Raises DataError where all images are the same: nothing could be learnt."""
+    first = None
+    for chunk in images.chunks():
+        first = chunk[0].copy() if first is None else first
+        if (chunk != first).any():
+            return
+    raise DataError(
+        f"{where}: images must differ, but all {len(images):,} are alike; what they show may "
+        "lie in parts that data.background hides"
+    )
 
 
 def duplicates(seen: LabelledImages, held: LabelledImages) -> tuple[int, int]:
     """How many of the ``held`` images are among those ``seen``, pixel for pixel; how many of these
-    have another label there."""
-    known: dict[bytes, set[int]] = {}
-    for digest, label in zip(_digests(seen.images), seen.labels.tolist(), strict=True):
-        known.setdefault(digest, set()).add(label)
-    twice = [
-        label not in known[digest]
-        for digest, label in zip(_digests(held.images), held.labels.tolist(), strict=True)
-        if digest in known
-    ]
-    return len(twice), sum(twice)
+    have another label than any of their like there."""
+    known = _digests(seen)
+    order = np.argsort(known)
+    known, labels = known[order], seen.labels[order]
+    own = _digests(held)
+    first, stop = (np.searchsorted(known, own, side) for side in ("left", "right"))
+    twice = np.flatnonzero(stop > first)
+    contrary = [held.labels[i] not in labels[first[i] : stop[i]] for i in twice]
+    return len(twice), sum(contrary)
 
 
-def _digests(images: np.ndarray) -> Iterator[bytes]:
-    return (hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
+def _digests(data: LabelledImages) -> np.ndarray:
+    """Of each image, (n,) of 16 bytes, which have an order."""
+    found = np.empty(len(data), "S32")
+    images = (image for chunk in data.chunks() for image in chunk)
+    for index, image in enumerate(images):
+        found[index] = hashlib.blake2b(image.data, digest_size=16).hexdigest()
+    return found
 
 
 def duplicates_note(split: str, seen: LabelledImages, held: LabelledImages) -> tuple[str, ...]:
@@ -105,36 +82,39 @@ def duplicates_note(split: str, seen: LabelledImages, held: LabelledImages) -> t
 
 
 def subset(
-    data: LabelledImages, field: str, wanted: int | None, rng: np.random.Generator
-) -> LabelledImages:
-    """So many of the images as ``field`` of the study wants, each class in proportion; all if None.
+    labels: np.ndarray, rows: np.ndarray, field: str, wanted: int | None, rng: np.random.Generator
+) -> np.ndarray:
+    """So many of the rows (n,) as ``field`` of the study wants, each class in proportion; all if
+    None. labels: (m,), of which the rows have theirs.
 
     Raises ConfigError where there are fewer, or fewer are asked for than there are classes.
     """
-    if wanted is None or wanted == len(data):
-        return data
-    least = len(np.unique(data.labels))
-    if not least <= wanted <= len(data):
+    if wanted is None or wanted == len(rows):
+        return rows
+    own = labels[rows]
+    least = len(np.unique(own))
+    if not least <= wanted <= len(rows):
         raise ConfigError(
             field,
-            f"must be between {least} (one a class) and {len(data)} (all there are)",
+            f"must be between {least} (one a class) and {len(rows)} (all there are)",
             wanted,
         )
-    return data[draw(data.labels, wanted, rng)]
+    return rows[draw(own, wanted, rng)]
 
 
-def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel of (n, c, h, w) uint8, on a scale from 0 to 1.
+def channel_statistics(images: LabelledImages) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, on a scale from 0 to 1.
 
     Exact, from the counts of the 256 values. The deviation is at least one step of grey, so that a
     constant channel can be divided by it.
     """
-    chunks = [images[i : i + IMAGES_AT_ONCE] for i in _starts(images)]
+    counts = np.zeros((images.shape[0], 256), np.int64)
+    for chunk in images.chunks():
+        for channel in range(len(counts)):
+            counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
     values = np.arange(256) / 255
     means, stds = [], []
-    for channel in range(images.shape[1]):
-        pixels = (np.bincount(chunk[:, channel].ravel(), minlength=256) for chunk in chunks)
-        weights = np.sum(list(pixels), axis=0)
+    for weights in counts:
         mean = np.average(values, weights=weights)
         variance = np.average((values - mean) ** 2, weights=weights)
         means.append(float(mean))
@@ -142,15 +122,12 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
     return means, stds
 
 
-def _starts(images: np.ndarray) -> range:
-    return range(0, len(images), IMAGES_AT_ONCE)
-
-
 def fingerprint(classes: tuple[str, ...], *parts: LabelledImages) -> str:
     """16 hex digits of the classes, every image and every label."""
     digest = hashlib.sha256(json.dumps(classes).encode())
     for part in parts:
-        digest.update(json.dumps(part.images.shape).encode())
-        digest.update(np.ascontiguousarray(part.images).data)
+        digest.update(json.dumps([len(part), *part.shape]).encode())
+        for chunk in part.chunks():
+            digest.update(np.ascontiguousarray(chunk).data)
         digest.update(np.ascontiguousarray(part.labels).data)
     return digest.hexdigest()[:16]

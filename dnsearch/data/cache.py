@@ -1,4 +1,8 @@
-"""Decoded arrays on disk, so that a data set is decoded once and processes share its memory."""
+"""The cache of data sets: its names, its entries, its bound.
+
+data/KEY    what a study takes from a data set: rows and labels of its splits, and facts
+pixels/KEY  the decoded images of a split of a data set, for all studies: ``data.pixels``
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,21 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnsearch.config.values import parse_bytes
+from dnsearch.errors import ConfigError
+
+LIMIT = "DNSEARCH_CACHE_LIMIT"
+DEFAULT_LIMIT = 50 * 10**9
+"""Bytes that the cached images of all data sets take; the environment variable of that name sets
+another number, such as ``200 GB``."""
+
+PARTS = ("data", "pixels")
 FACTS = "facts.json"
 WHOLE_BYTES = 256_000_000
 WHOLE_FILES = 1024
@@ -86,14 +99,71 @@ def cached(folder: Path, build: Callable[[], Entry]) -> Entry:
     are raised.
     """
     if (entry := _load(folder)) is not None:
+        used(folder)
         return entry
     built = build()
     try:
         _store(folder, built)
     except OSError as error:
-        logger.warning("decoded images are not cached: %s", error)
+        logger.warning("what a study takes from its images is not cached: %s", error)
         return built
+    make_room(folder.parent.parent, keep=folder)
     return _load(folder) or built
+
+
+def used(folder: Path) -> None:
+    """Notes that something of the cache was used now."""
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+
+
+def make_room(root: Path, keep: Path) -> None:
+    """Removes what was not used for longest, until the cache is within its bound; never ``keep``.
+
+    Processes that have it mapped go on with it. Raises ConfigError where the bound is no number.
+    """
+    limit = cache_limit()
+    held = [entry for part in PARTS for entry in _entries(root / part)]
+    total = sum(entry.size for entry in held)
+    for entry in sorted(held, key=lambda entry: entry.last_used):
+        if total <= limit:
+            return
+        if entry.path != keep:
+            shutil.rmtree(entry.path, ignore_errors=True)
+            entry.path.with_name(f".{entry.path.name}.lock").unlink(missing_ok=True)
+            total -= entry.size
+
+
+def cache_limit() -> int:
+    """The bound of the cache, bytes. Raises ConfigError where what is set is no number."""
+    told = os.environ.get(LIMIT) or DEFAULT_LIMIT
+    try:
+        return int(parse_bytes(told))
+    except ValueError as error:
+        raise ConfigError(LIMIT, str(error), told) from None
+
+
+class _Held(NamedTuple):
+    """A folder of the cache: bytes that it takes on the disk, and when it was last used."""
+
+    path: Path
+    size: int
+    last_used: float
+
+
+def _entries(folder: Path) -> Iterator[_Held]:
+    """Those in a part of the cache; others may remove some meanwhile."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                if path.is_dir():
+                    size = sum(_on_disk(each.stat()) for each in path.iterdir())
+                    yield _Held(path, size, path.stat().st_mtime)
+
+
+def _on_disk(stat: os.stat_result) -> int:
+    """Bytes that a file takes, which are fewer than it has where it is sparse."""
+    return 512 * stat.st_blocks if hasattr(stat, "st_blocks") else stat.st_size
 
 
 def _load(folder: Path) -> Entry | None:

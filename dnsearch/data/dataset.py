@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dnsearch.arrays import release
+
+AT_ONCE = 1 << 22
+"""Bytes of images in memory at a time in a pass over all of them; NumPy counts in eight times as
+many."""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """images: (n, c, h, w) uint8; labels: (n,) int64 in 0..classes-1."""
+    """Images and their labels (n,) int64 in 0..classes-1.
 
-    images: np.ndarray
+    pixels: (m, c, h, w) uint8, perhaps memory-mapped; rows: (n,), which of those the images are, in
+    order; None where they are all of them.
+    """
+
+    pixels: np.ndarray
     labels: np.ndarray
+    rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, rows: np.ndarray) -> LabelledImages:
-        """The images where a mask is true, or at these positions; a copy."""
-        return LabelledImages(self.images[rows], self.labels[rows])
+        """The images where a mask is true, or at these positions; pixels are not copied."""
+        own = np.arange(len(self)) if self.rows is None else self.rows
+        return LabelledImages(self.pixels, self.labels[rows], own[rows])
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        _, channels, height, width = self.pixels.shape
+        return channels, height, width
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the images take in memory."""
+        return len(self) * int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def images(self) -> np.ndarray:
+        """All of them in one array (n, c, h, w): a copy in memory where they are some of those in
+        ``pixels``. For small sets; ``chunks`` is for large ones."""
+        return self.pixels if self.rows is None else self.pixels[self.rows]
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """The images in arrays (k, c, h, w) of some megabytes, in order; what was mapped for one is
+        given back before the next."""
+        at_once = max(1, AT_ONCE // max(1, self.nbytes // max(1, len(self))))
+        for start in range(0, len(self), at_once):
+            some = slice(start, start + at_once)
+            yield self.pixels[some if self.rows is None else self.rows[some]]
+            release(self.pixels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +87,7 @@ class PreparedData:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width of every image."""
-        _, channels, height, width = self.train.images.shape
-        return channels, height, width
+        return self.train.shape
 
     @property
     def num_classes(self) -> int:

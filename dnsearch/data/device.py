@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,15 @@ from dnsearch.errors import ConfigError
 FREE_SHARE = 0.4  # of a GPU's free memory, for images; the rest is for training
 
 
+class _Placed(NamedTuple):
+    """images: (m, c, h, w) uint8; rows: (n,), which of them are meant, None for all, in the memory
+    that they are in; labels: (n,) on the device."""
+
+    images: Tensor
+    rows: Tensor | None
+    labels: Tensor
+
+
 class DeviceData:
     """Training and validation images, as uint8 on the device if they fit.
 
@@ -28,8 +38,8 @@ class DeviceData:
     def __init__(self, data: PreparedData, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         sets = (data.train, data.validation)
-        self.resident = fits(sum(part.images.nbytes for part in sets), self.device)
-        self._train, self._validation = (self._place(part) for part in sets)
+        self.resident = fits(sum(part.nbytes for part in sets), self.device)
+        self._train, self._validation = (self._place(part, self.resident) for part in sets)
         self.limit: int | None = None
         self._seen: Tensor | None = None
         statistics = torch.tensor([data.mean, data.std], device=self.device) * 255
@@ -41,7 +51,7 @@ class DeviceData:
         They are repeated to an epoch of the same length, so that training on fewer images takes as
         many steps. The tensors are shared. Raises ConfigError where there are not so many images.
         """
-        labels = self._train[1]
+        labels = self._train.labels
         if not 1 <= images <= len(labels):
             rule = f"must be 1 to {len(labels)}, the training images there are"
             raise ConfigError("images", rule, images)
@@ -53,7 +63,7 @@ class DeviceData:
 
     def class_counts(self, classes: int) -> Tensor:
         """Training images of each class in an epoch, (classes,) int64, repeated ones included."""
-        labels = self._train[1]
+        labels = self._train.labels
         labels = labels if self._seen is None else labels[self._seen]
         return torch.from_numpy(np.bincount(labels.cpu().numpy(), minlength=classes)).to(labels)
 
@@ -64,7 +74,7 @@ class DeviceData:
         """
         if batch_size < 2:
             raise ConfigError("training.batch_size", "must be at least 2", batch_size)
-        return max(1, len(self._train[1]) // batch_size)
+        return max(1, len(self._train.labels) // batch_size)
 
     def batches(
         self, batch_size: int, generator: Generator, augment: Augment | None = None
@@ -77,14 +87,23 @@ class DeviceData:
         for images, labels in self.drawn(batch_size, generator):
             yield self.prepared(images, generator, augment or Augment()), labels
 
-    def drawn(self, batch_size: int, generator: Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """As ``batches``, with images that are still uint8; ``prepared`` does the rest."""
-        images, labels = self._train
-        order = torch.randperm(len(labels), generator=generator, device=self.device)
-        for step in range(self.steps(batch_size)):
+    def drawn(
+        self, batch_size: int, generator: Generator, first: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """As ``batches``, with images that are still uint8; ``prepared`` does the rest.
+
+        The order is drawn now, not with the first batch; batches before ``first`` are left out.
+        """
+        order = torch.randperm(len(self._train.labels), generator=generator, device=self.device)
+        return self._in_drawn(order, batch_size, first)
+
+    def _in_drawn(
+        self, order: Tensor, batch_size: int, first: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for step in range(first, self.steps(batch_size)):
             rows = order[step * batch_size : (step + 1) * batch_size]
             rows = rows if self._seen is None else self._seen[rows]
-            yield self._pick(images, rows), labels[rows]
+            yield self._pick(self._train, rows), self._train.labels[rows]
 
     def prepared(self, images: Tensor, generator: Generator, augment: Augment) -> Tensor:
         """Drawn images, augmented and normalised: (n, c, h, w) uint8 -> float32."""
@@ -93,29 +112,34 @@ class DeviceData:
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All validation images once, in order, without augmentation; else as ``batches``."""
-        return self._in_order(*self._validation, batch_size)
+        return self._in_order(self._validation, batch_size)
 
     def batches_of(self, part: LabelledImages, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """These images, which stay in host memory, in batches like ``validation_batches``."""
+        return self._in_order(self._place(part, resident=False), batch_size)
+
+    def _in_order(self, part: _Placed, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in torch.arange(len(part.labels), device=self.device).split(batch_size):
+            yield _channels_last(self._normalise(self._pick(part, rows))), part.labels[rows]
+
+    def _place(self, part: LabelledImages, resident: bool) -> _Placed:
         labels = torch.from_numpy(part.labels).to(self.device)
-        return self._in_order(torch.from_numpy(part.images), labels, batch_size)
+        if resident and self.device.type != "cpu":
+            images = torch.empty((len(part), *part.shape), dtype=torch.uint8, device=self.device)
+            start = 0
+            for chunk in part.chunks():
+                images[start : start + len(chunk)] = torch.from_numpy(chunk)
+                start += len(chunk)
+            return _Placed(images, None, labels)
+        rows = None if part.rows is None else torch.from_numpy(part.rows)
+        return _Placed(torch.from_numpy(part.pixels), rows, labels)
 
-    def _in_order(
-        self, images: Tensor, labels: Tensor, batch_size: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in torch.arange(len(labels), device=self.device).split(batch_size):
-            yield _channels_last(self._normalise(self._pick(images, rows))), labels[rows]
-
-    def _place(self, part: LabelledImages) -> tuple[Tensor, Tensor]:
-        images = torch.from_numpy(part.images)
-        labels = torch.from_numpy(part.labels).to(self.device)
-        return (images.to(self.device) if self.resident else images), labels
-
-    def _pick(self, images: Tensor, rows: Tensor) -> Tensor:
-        """These images on the device, still uint8."""
-        if images.device.type == self.device.type:
-            return images.index_select(0, rows)
-        batch = images.index_select(0, rows.cpu())
+    def _pick(self, part: _Placed, rows: Tensor) -> Tensor:
+        """These images of the part on the device, still uint8."""
+        if part.images.device.type == self.device.type:
+            return part.images.index_select(0, rows if part.rows is None else part.rows[rows])
+        rows = rows.cpu()
+        batch = part.images.index_select(0, rows if part.rows is None else part.rows[rows])
         if self.device.type == "cuda":
             batch = batch.pin_memory()  # only pinned memory is moved during computation
         return batch.to(self.device, non_blocking=True)

@@ -1,17 +1,22 @@
 """From settings to arrays ready for training, decoded once and cached. Imports no torch.
 
+Splits are drawn from labels; then the images that were drawn are decoded, and no others. What a
+study draws is kept under its own settings, pixels for all studies of the same files and size.
+
 ``prepare`` returns the training and validation images only; ``prepare_test`` alone returns test
 images, and ``check_test`` says whether it can.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import logging
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,15 +25,24 @@ import numpy as np
 from dnsearch.cachedir import cache_root
 from dnsearch.config import DataConfig
 from dnsearch.data import assemble
-from dnsearch.data.cache import Entry, cache_key, cached
+from dnsearch.data.cache import Entry, cache_key, cache_limit, cached
 from dnsearch.data.classes import Classes
 from dnsearch.data.dataset import LabelledImages, PreparedData
-from dnsearch.data.formats import MOST_LISTED, BadPictures, Source, Split, SplitName, open_source
+from dnsearch.data.decoding import SplitPixels
+from dnsearch.data.formats import (
+    MOST_LISTED,
+    BadPictures,
+    Options,
+    Source,
+    SplitName,
+    open_source,
+    require_every_class,
+)
 from dnsearch.errors import DataError
 from dnsearch.seeds import derived_seed
 from dnsearch.text import counted
 
-LAYOUT = 2  # of the cache: to be raised when the same settings give other arrays than before
+LAYOUT = 3  # of the cache: to be raised when the same settings give other arrays than before
 CHEAP_BYTES = 32_000_000
 """Test files of this size in all are looked at within about a second."""
 
@@ -39,25 +53,9 @@ def prepare(config: DataConfig, cache: Path | None = None) -> PreparedData:
     """The training and validation images of these settings, from the cache or from their files.
 
     cache: its folder; None is the user's, see ``cachedir.cache_root``.
-    Raises ConfigError on the settings, DataError on the files.
+    Raises ConfigError on the settings, DataError on the files, MachineError for want of memory.
     """
-    source = open_source(config)
-    return _prepared(config, source, _entry(config, source, cache))
-
-
-def _prepared(config: DataConfig, source: Source, entry: Entry) -> PreparedData:
-    arrays, facts = entry
-    return PreparedData(
-        name=_name(config),
-        classes=tuple(facts["classes"]["names"]),
-        train=LabelledImages(arrays["train_images"], arrays["train_labels"]),
-        validation=LabelledImages(arrays["validation_images"], arrays["validation_labels"]),
-        mean=tuple(facts["mean"]),
-        std=tuple(facts["std"]),
-        fingerprint=facts["fingerprint"],
-        test_split=_has_test(config, source),
-        notes=(*source.notes, *facts["notes"]),
-    )
+    return _DataSet(config, cache).prepared()
 
 
 def has_test(config: DataConfig) -> bool:
@@ -84,10 +82,9 @@ def prepare_test(config: DataConfig, cache: Path | None = None) -> LabelledImage
 
     Raises DataError where there is no test split, and what ``prepare`` raises.
     """
-    source = open_source(config)
-    _require_test(config, source)
-    arrays, _ = _test_entry(config, source, _entry(config, source, cache), cache)
-    return LabelledImages(arrays["test_images"], arrays["test_labels"])
+    data = _DataSet(config, cache)
+    data.require_test()
+    return data.test()[0]
 
 
 class SplitCheck(NamedTuple):
@@ -104,14 +101,14 @@ def check_test(config: DataConfig, cache: Path | None = None) -> SplitCheck:
 
     Raises what ``prepare`` raises on the training images.
     """
-    source = open_source(config)
-    seen = _entry(config, source, cache)
+    data = _DataSet(config, cache)
+    data.training_entry()
     try:
-        _require_test(config, source)
-        arrays, facts = _test_entry(config, source, seen, cache)
+        data.require_test()
+        test, notes = data.test()
     except DataError as error:
         return SplitCheck(str(error), 0, ())
-    return SplitCheck(None, len(arrays["test_labels"]), tuple(facts["notes"]))
+    return SplitCheck(None, len(test), notes)
 
 
 def is_cheap_to_check(config: DataConfig) -> bool:
@@ -121,42 +118,262 @@ def is_cheap_to_check(config: DataConfig) -> bool:
     return sum(file.stat().st_size for file in files if file.exists()) <= CHEAP_BYTES
 
 
-def _entry(config: DataConfig, source: Source, cache: Path | None) -> Entry:
-    splits: tuple[SplitName, ...] = ("train", "validation")
-    folder = _folder(cache, config, source, splits)
-    return _cached(folder, lambda: _build(config, source))
+class _DataSet:
+    """A data set with these settings: from labels to splits, from splits to the rows to decode."""
 
+    def __init__(self, config: DataConfig, cache: Path | None) -> None:
+        self.config, self.source = config, open_source(config)
+        self.root = _root(cache)
+        if self.root is not None:
+            cache_limit()  # what is wrong with it is said before anything is done
+        self._contents: dict[SplitName, str] = {}
+        self._decoded: dict[object, SplitPixels] = {}
 
-def _require_test(config: DataConfig, source: Source) -> None:
-    if not _has_test(config, source):
-        has = ", ".join(source.files)
-        raise DataError(
-            f"{_name(config)}: must have a test split, has {has}; data.test can hold one out"
+    def prepared(self) -> PreparedData:
+        """The training and validation images."""
+        entry = self.training_entry()
+        facts = entry.facts
+        return PreparedData(
+            name=_name(self.config),
+            classes=tuple(facts["classes"]["names"]),
+            train=self._part(entry, "train"),
+            validation=self._part(entry, "validation"),
+            mean=tuple(facts["mean"]),
+            std=tuple(facts["std"]),
+            fingerprint=facts["fingerprint"],
+            test_split=_has_test(self.config, self.source),
+            notes=(*self.source.notes, *facts["notes"]),
         )
 
+    def test(self) -> tuple[LabelledImages, tuple[str, ...]]:
+        """The test images, and notes on them."""
+        seen = self.training_entry()
+        split: SplitName = "test" if "test" in self.source.files else "train"
+        folder = self._folder((split,), "test", seen.facts["fingerprint"])
+        entry = self._cached(folder, lambda: self._build_test(seen))
+        return self._part(entry, "test"), tuple(entry.facts["notes"])
 
-def _test_entry(config: DataConfig, source: Source, seen: Entry, cache: Path | None) -> Entry:
-    """Of a data set with test images, whose training entry is ``seen``."""
-    split: SplitName = "test" if "test" in source.files else "train"
-    folder = _folder(cache, config, source, (split,), "test", seen.facts["fingerprint"])
-    return _cached(folder, lambda: _build_test(config, source, seen))
+    def require_test(self) -> None:
+        """Raises DataError where there is no test split."""
+        if not _has_test(self.config, self.source):
+            has = ", ".join(self.source.files)
+            raise DataError(
+                f"{_name(self.config)}: must have a test split, has {has}; data.test can hold one "
+                "out"
+            )
+
+    def training_entry(self) -> Entry:
+        """Which rows the training and validation images are, their labels, and what is known of
+        them. Their pixels need not be there."""
+        folder = self._folder(("train", "validation"))
+        return self._cached(folder, self._build)
+
+    def _cached(self, folder: Path | None, build: Callable[[], Entry]) -> Entry:
+        with self._bad_pictures_told():
+            return build() if folder is None else cached(folder, build)
+
+    @contextlib.contextmanager
+    def _bad_pictures_told(self) -> Iterator[None]:
+        """Bad pictures are reported in one message, and all of them in a file."""
+        try:
+            yield
+        except BadPictures as error:
+            raise _told(error, self.root) from None
+
+    def _part(self, entry: Entry, part: str) -> LabelledImages:
+        """The images of an entry called so, which are decoded where they are not in the cache."""
+        like = entry.facts["like"][part]
+        held = self._pixels(entry.facts["splits"][part], like and tuple(like))
+        rows, labels = entry.arrays[f"{part}_rows"], entry.arrays[f"{part}_labels"]
+        with self._bad_pictures_told():
+            return _labelled(held, np.array(rows), np.array(labels), entry.facts["channels"])
+
+    def _pixels(self, split: SplitName, like: tuple[int, int, int] | None = None) -> SplitPixels:
+        """The decoded images of a split of the files; ``like``: of this shape, to be beside the
+        training images."""
+        if (found := self._decoded.get((split, like))) is None:
+            config = self.config
+            options = Options(config.image_size, config.background, config.draft)
+            folder = None
+            if self.root is not None:
+                settings = [LAYOUT, split, config.format, config.image, *options, like]
+                folder = self.root / "pixels" / cache_key([settings, self._content(split)], ())
+            what = f"{_name(config)}, {split}"
+            found = SplitPixels(what, lambda: self.source.open(split), folder, options, like)
+            self._decoded[split, like] = found
+        return found
+
+    def _folder(self, splits: Iterable[SplitName], *more: str) -> Path | None:
+        """Where what is made of these splits is cached; None where there is no place for it."""
+        if self.root is None:
+            return None
+        contents = [self._content(split) for split in splits if split in self.source.files]
+        settings = self.config.model_dump(mode="json", exclude={"path"})
+        return self.root / "data" / cache_key([LAYOUT, settings, *more, contents], ())
+
+    def _content(self, split: SplitName) -> str:
+        """What names the files of a split by all that is in them."""
+        if split not in self._contents:
+            labels = self.source.labels
+            told = (lambda: labels(split)) if labels else bytes
+            self._contents[split] = cache_key([], self.source.files[split], told)
+        return self._contents[split]
+
+    def _training(self) -> _Training:
+        """Classes and labels of the training split; its rows, in part held out as test images where
+        that is asked for."""
+        config, where = self.config, f"{_name(self.config)}, train"
+        held = self._pixels("train")
+        split, rows = held.split, np.arange(len(held.split))
+        if config.skip_bad and split.shape is None:
+            rows = np.flatnonzero(held.readable())
+            require_every_class(split, split.labels[rows])
+        there = replace(split, labels=split.labels[rows])
+        classes = Classes.of(where, there)
+        labels = np.full(len(split), -1, np.int64)
+        labels[rows] = classes.positions(where, there)
+        test, splits = None, 1 + ("validation" not in self.source.files)
+        share = None if "test" in self.source.files else config.test
+        least = splits + (share is not None)
+        assemble.check_counts(where, labels[rows], classes.names, least)
+        total = len(rows)
+        if share is not None:
+            rng = np.random.default_rng(derived_seed("test images", config.seed))
+            amount = round(share * total)
+            rows, test = assemble.hold_out(labels, rows, amount, rng, leave=splits)
+        return _Training(held, classes, labels, rows, test, total)
+
+    def _build(self) -> Entry:
+        """Draws training and validation images, by labels alone, and decodes what was drawn."""
+        config, training = self.config, self._training()
+        held, labels, train = training.held, training.labels, training.rows
+        rng = np.random.default_rng(config.seed)
+        validation, own_split = train[:0], "validation" in self.source.files
+        if not own_split:
+            total = round(config.validation * training.total)
+            train, validation = assemble.hold_out(labels, train, total, rng)
+        train = assemble.subset(labels, train, "data.train_images", config.train_images, rng)
+        own = np.random.default_rng(derived_seed("validation images", config.seed))
+        if not own_split:
+            validation = self._validation_subset(labels, validation, own)
+        decoded = np.union1d(train, validation)
+        held.of(decoded)
+        channels = 1 if config.skip_bad and held.is_grey(decoded) else held.shape[0]
+        assemble.require_unlike(held.what, _labelled(held, decoded, labels[decoded], channels))
+        notes = _notes(held, decoded, "training", config.skip_bad) + training.classes.notes
+        seen = _labelled(held, train, labels[train], channels)
+        split: SplitName = "train"
+        like = None
+        if own_split:
+            split, like = "validation", seen.shape
+            held, validation, labels = self._other("validation", like, training.classes, own)
+            notes += _notes(held, validation, "validation", config.skip_bad)
+        others = _labelled(held, validation, labels[validation], channels)
+        notes += assemble.duplicates_note("validation", seen, others)
+        mean, std = assemble.channel_statistics(seen)
+        facts = {
+            "classes": training.classes.facts(),
+            "mean": mean,
+            "std": std,
+            "fingerprint": assemble.fingerprint(training.classes.names, seen, others),
+            "notes": notes,
+            "splits": {"train": "train", "validation": split},
+            "like": {"train": None, "validation": like},
+            "channels": channels,
+            "shape": seen.shape,
+        }
+        arrays = {
+            "train_rows": train,
+            "train_labels": seen.labels,
+            "validation_rows": validation,
+            "validation_labels": others.labels,
+        }
+        return Entry(arrays, facts)
+
+    def _validation_subset(
+        self, labels: np.ndarray, rows: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        wanted = self.config.validation_images
+        return assemble.subset(labels, rows, "data.validation_images", wanted, rng)
+
+    def _other(
+        self,
+        name: SplitName,
+        like: tuple[int, int, int],
+        classes: Classes,
+        rng: np.random.Generator | None,
+    ) -> tuple[SplitPixels, np.ndarray, np.ndarray]:
+        """A split beside the training images: its pixels, which of its rows are wanted, and the
+        labels of all. With ``rng`` those of a validation split may be some."""
+        where = f"{_name(self.config)}, {name}"
+        held = self._pixels(name, like)
+        split, rows = held.split, np.arange(len(held.split))
+        if self.config.skip_bad and split.shape is None:
+            rows = np.flatnonzero(held.readable())
+        labels = np.full(len(split), -1, np.int64)
+        labels[rows] = classes.positions(where, replace(split, labels=split.labels[rows]))
+        if rng is not None:
+            rows = self._validation_subset(labels, rows, rng)
+        held.of(rows)
+        return held, rows, labels
+
+    def _build_test(self, seen: Entry) -> Entry:
+        train, channels = self._part(seen, "train"), seen.facts["channels"]
+        notes: tuple[str, ...] = ()
+        like = None
+        if "test" in self.source.files:
+            split, like = "test", train.shape
+            classes = Classes.read(seen.facts["classes"])
+            held, rows, labels = self._other(split, like, classes, None)
+            notes = _notes(held, rows, "test", self.config.skip_bad)
+        else:
+            split, training = "train", self._training()
+            assert training.test is not None
+            held, rows, labels = training.held, training.test, training.labels
+        test = _labelled(held, rows, labels[rows], channels)
+        notes += assemble.duplicates_note("test", train, test)
+        facts = {
+            "notes": notes,
+            "splits": {"test": split},
+            "like": {"test": like},
+            "channels": channels,
+        }
+        return Entry({"test_rows": rows, "test_labels": test.labels}, facts)
 
 
-def _cached(folder: Path | None, build: Callable[[], Entry]) -> Entry:
-    """The entry; bad pictures are reported in one message, and all of them in a file."""
-    try:
-        return build() if folder is None else cached(folder, build)
-    except BadPictures as error:
-        raise _told(error, folder) from None
+class _Training(NamedTuple):
+    """The training split of the files. labels: (n,) as positions among the classes, -1 for pictures
+    that are left out; rows: of the training and validation images; test: of those held out; total:
+    how many there are of all these."""
+
+    held: SplitPixels
+    classes: Classes
+    labels: np.ndarray
+    rows: np.ndarray
+    test: np.ndarray | None
+    total: int
 
 
-def _told(error: BadPictures, folder: Path | None) -> DataError:
+def _labelled(
+    held: SplitPixels, rows: np.ndarray, labels: np.ndarray, channels: int
+) -> LabelledImages:
+    """These rows of a split; the first of equal channels where only one is wanted."""
+    pixels, own = held.of(rows)
+    return LabelledImages(pixels[:, :channels], labels, own)
+
+
+def _notes(held: SplitPixels, rows: np.ndarray, name: str, skip_bad: bool) -> tuple[str, ...]:
+    notes = (*held.split.notes, *held.notes(rows, skip_bad))
+    return tuple(f"{name} images: {note}" for note in notes)
+
+
+def _told(error: BadPictures, root: Path | None) -> DataError:
     reasons = error.reasons
     if len(reasons) == 1:
         return DataError(f"{reasons[0]} (data.skip_bad = true goes on without it)")
     text = "\n".join(reasons) + "\n"
     name = f"bad-pictures-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
-    file = (folder.parent.parent if folder else Path(tempfile.gettempdir())) / name
+    file = (root or Path(tempfile.gettempdir())) / name
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -177,24 +394,13 @@ def _name(config: DataConfig) -> str:
     return f"{config.path.resolve().name} ({config.format})"
 
 
-def _folder(
-    cache: Path | None, config: DataConfig, source: Source, splits: Iterable[SplitName], *more: str
-) -> Path | None:
-    """Where what is made of these splits is cached; None where there is no place for a cache."""
+def _root(cache: Path | None) -> Path | None:
+    """The cache's folder; None where there is no place for one."""
     try:
-        root = cache or cache_root()
+        return cache or cache_root()
     except RuntimeError:
         say_no_cache()
         return None
-    present: list[SplitName] = [split for split in splits if split in source.files]
-    files = tuple(file for split in present for file in source.files[split])
-    labels = source.labels
-
-    def all_labels() -> bytes:
-        return b"".join(map(labels, present)) if labels else b""
-
-    settings = config.model_dump(mode="json", exclude={"path"})
-    return root / "data" / cache_key([LAYOUT, settings, *more], files, all_labels)
 
 
 @functools.cache
@@ -202,91 +408,3 @@ def say_no_cache() -> None:
     """Logs, once and not in every worker, that there is no place for a cache."""
     if multiprocessing.parent_process() is None:
         logger.warning("images are decoded anew each time: no home folder; set DNSEARCH_CACHE")
-
-
-class _Training(NamedTuple):
-    """The training split of the files, in part held out as test images where that is asked for."""
-
-    classes: Classes
-    images: LabelledImages
-    test: LabelledImages | None
-    total: int
-    notes: tuple[str, ...]
-
-
-def _read_training(config: DataConfig, source: Source) -> _Training:
-    where = f"{_name(config)}, train"
-    split = source.read("train", config.image_size)
-    classes = Classes.of(where, split)
-    images = assemble.number(where, split, classes)
-    assemble.require_unlike(where, images.images)
-    test, splits = None, 1 + ("validation" not in source.files)
-    share = None if "test" in source.files else config.test
-    assemble.check_counts(where, images.labels, classes.names, splits + (share is not None))
-    total = len(images)
-    if share is not None:
-        rng = np.random.default_rng(derived_seed("test images", config.seed))
-        images, test = assemble.hold_out(images, round(share * total), rng, leave=splits)
-    return _Training(classes, images, test, total, _notes(split, "training") + classes.notes)
-
-
-def _notes(split: Split, name: str) -> tuple[str, ...]:
-    return tuple(f"{name} images: {note}" for note in split.notes)
-
-
-def _build(config: DataConfig, source: Source) -> Entry:
-    """Reads training and validation images; without a validation split, some are held out."""
-    training = _read_training(config, source)
-    train, notes = training.images, training.notes
-    rng = np.random.default_rng(config.seed)
-    if "validation" in source.files:
-        where = f"{_name(config)}, validation"
-        held = source.read("validation", config.image_size)
-        numbered = assemble.number(where, held, training.classes)
-        validation = assemble.match(where, numbered, train.images.shape[1:])
-        notes += _notes(held, "validation")
-    else:
-        total = round(config.validation * training.total)
-        train, validation = assemble.hold_out(train, total, rng)
-    train = assemble.subset(train, "data.train_images", config.train_images, rng)
-    own = np.random.default_rng(derived_seed("validation images", config.seed))
-    wanted = config.validation_images
-    validation = assemble.subset(validation, "data.validation_images", wanted, own)
-    notes += assemble.duplicates_note("validation", train, validation)
-    return _assembled(training.classes, train, validation, notes)
-
-
-def _assembled(
-    classes: Classes, train: LabelledImages, validation: LabelledImages, notes: tuple[str, ...]
-) -> Entry:
-    mean, std = assemble.channel_statistics(train.images)
-    arrays = {
-        "train_images": train.images,
-        "train_labels": train.labels,
-        "validation_images": validation.images,
-        "validation_labels": validation.labels,
-    }
-    facts = {
-        "classes": classes.facts(),
-        "mean": mean,
-        "std": std,
-        "fingerprint": assemble.fingerprint(classes.names, train, validation),
-        "notes": notes,
-    }
-    return Entry(arrays, facts)
-
-
-def _build_test(config: DataConfig, source: Source, seen: Entry) -> Entry:
-    train = LabelledImages(seen.arrays["train_images"], seen.arrays["train_labels"])
-    notes: tuple[str, ...] = ()
-    if "test" in source.files:
-        where = f"{_name(config)}, test"
-        split = source.read("test", config.image_size)
-        numbered = assemble.number(where, split, Classes.read(seen.facts["classes"]))
-        test = assemble.match(where, numbered, train.images.shape[1:])
-        notes = _notes(split, "test")
-    else:
-        test = _read_training(config, source).test
-        assert test is not None
-    notes += assemble.duplicates_note("test", train, test)
-    return Entry({"test_images": test.images, "test_labels": test.labels}, {"notes": notes})

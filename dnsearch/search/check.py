@@ -14,7 +14,7 @@ from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, CIFAR_SIDE, StudyConfig
 from dnsearch.cost.formula import Cost
 from dnsearch.cost.memory import peak_train_bytes
-from dnsearch.data import SplitCheck, check_test, has_test
+from dnsearch.data import LabelledImages, SplitCheck, check_test, has_test
 from dnsearch.search.outset import Outset
 from dnsearch.text import agreeing, counted
 from dnsearch.training.measured import binomial_standard_error, effective_images
@@ -251,7 +251,7 @@ def _on_images(found: Check) -> Iterator[str]:
             f"images of {height}x{width} pixels are trained on at full size by the cifar stem; set "
             'space.stem = ["imagenet", "patch4"], or data.image_size'
         )
-    if channels == 3 and is_grey(data.train.images):
+    if channels == 3 and is_grey(data.train):
         yield "all images are grey, but stored in colour; store them as grey to save time"
 
 
@@ -272,10 +272,9 @@ def _on_validating(found: Check) -> Iterator[str]:
     )
 
 
-def is_grey(images: np.ndarray) -> bool:
-    """Whether all three channels of all images (n, 3, h, w) are the same."""
-    parts = np.array_split(images, max(1, len(images) // 4096))
-    return all((part[:, :1] == part[:, 1:]).all() for part in parts)
+def is_grey(data: LabelledImages) -> bool:
+    """Whether all three channels of all images are the same."""
+    return all((part[:, :1] == part[:, 1:]).all() for part in data.chunks())
 
 
 def _on_test(found: Check) -> Iterator[str]:

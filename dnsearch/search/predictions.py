@@ -20,7 +20,7 @@ from dnsearch.analysis.confidence import DRAWS
 from dnsearch.analysis.predictions import HALF, Predictions
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.arrays import Floats
-from dnsearch.rundir import cpu_cores
+from dnsearch.machine import cpu_cores
 from dnsearch.search.draws import Draws
 from dnsearch.search.evaluators.base import SEARCH
 from dnsearch.search.feasible import CostModel

@@ -1,7 +1,8 @@
 """The trainer of one network, for a few epochs in a search or for a full training.
 
-All that is random in an epoch depends on the seed and the epoch alone. So a training that is
-continued from a checkpoint equals an uninterrupted one bit for bit, on the same device.
+All that is random in an epoch depends on the seed and the epoch alone; a checkpoint within an epoch
+holds how far it is, and how far its generators are. So a training that is continued from a
+checkpoint equals an uninterrupted one bit for bit, on the same device.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ VALIDATION_BATCH = 500
 SAVE_SECONDS = 10
 """A training saves its state after an epoch if this long ago it last did."""
 
+SAVE_WITHIN_SECONDS = 60
+"""It also does within an epoch if this long ago it last did."""
+
 PARTS = 4
 """Of a batch for all of which memory does not suffice."""
 
@@ -82,7 +86,7 @@ class Trainer:
     the same architecture, seed, recipe and images. With None nothing is saved. ``error`` is the
     kind that is measured. ``measured`` is what was last found on the validation images. ``parts``:
     in how many each batch is trained. Their gradients add up to the batch's but for rounding; batch
-    norms take their statistics from a part, and dropout draws anew.
+    norms take their statistics from a part, and dropout draws anew. ``clock`` tells seconds.
     """
 
     def __init__(
@@ -94,7 +98,9 @@ class Trainer:
         checkpoint: Path | None = None,
         error: ErrorName = "top1",
         parts: int = 1,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        self._clock = clock
         self.arch, self.data, self.recipe, self.seed = arch, data, recipe, seed
         self.checkpoint = checkpoint
         self.error: ErrorName = error
@@ -117,6 +123,8 @@ class Trainer:
         self.averaged = AveragedWeights(self.model, self.recipe.ema)
         self._total_loss = torch.zeros((), device=self.device)  # of the epoch's steps so far
         self._spent = _Spent()
+        self._within: Mapping[str, Any] | None = None  # where in an epoch the checkpoint was saved
+        self._saved = self._since = self._clock()
 
     @property
     def epoch(self) -> int:
@@ -176,40 +184,66 @@ class Trainer:
         return None
 
     def _run(self, epochs: int, on_epoch: Callable[[CurvePoint], None] | None) -> None:
-        saved = time.perf_counter()
+        self._saved = self._since = self._clock()
         step = self.stepper()
         while self.epoch < epochs:
-            started = time.perf_counter()
             train_loss = self._train_epoch(self.epoch, step)
             self.measured = found = self.evaluate()
-            self._spent.seconds += time.perf_counter() - started
+            self._count_seconds()
             point = CurvePoint(self.epoch + 1, train_loss, found.error, found.loss)
             self._require_sound(point)
             self.curve.append(point)
             if on_epoch:
                 on_epoch(point)
-            if self.epoch == epochs or time.perf_counter() - saved > SAVE_SECONDS:
+            if self.epoch == epochs or self._clock() - self._saved > SAVE_SECONDS:
                 self._save()
-                saved = time.perf_counter()
+
+    def _count_seconds(self) -> float:
+        """Adds those since the last call to what was spent; returns them."""
+        before, self._since = self._since, self._clock()
+        self._spent.seconds += self._since - before
+        return self._since - before
 
     def _train_epoch(self, epoch: int, step: Step) -> float:
         """Trains for an epoch, numbered from 0; its mean training loss, in nats."""
-        started = time.perf_counter()
         seed = epoch_seed(self.seed, epoch)
         self._generator.manual_seed(seed)
         self._total_loss.zero_()
         batch_size = self.recipe.batch_size
         steps = self.data.steps(batch_size)
+        within, self._within = self._within, None
+        first = within["steps"] if within else 0
         self.model.train()
+        self._count_seconds()
         with torch.random.fork_rng(devices=_cuda(self.device)):
             torch.manual_seed(seed)  # dropout draws from the global generator
-            batches = self.data.drawn(batch_size, self._generator)
-            for done, (images, labels) in enumerate(batches, start=1):
+            batches = self.data.drawn(batch_size, self._generator, first)
+            if within:
+                self._go_on(within)
+            for done, (images, labels) in enumerate(batches, start=first + 1):
                 step(images, labels, learning_rate(self.recipe, epoch + done / steps))
                 self._spent.images += len(images)
+                if done < steps and self._clock() - self._saved > SAVE_WITHIN_SECONDS:
+                    self._spent.epoch_seconds += self._count_seconds()
+                    self._save(self._place(done))
         mean = self._total_loss.item() / steps
-        self._spent.epoch_seconds += time.perf_counter() - started
+        self._spent.epoch_seconds += self._count_seconds()
         return mean
+
+    def _place(self, steps: int) -> dict[str, Any]:
+        """Where an epoch is after so many steps: what ``_go_on`` needs."""
+        states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, _cuda(self.device))]
+        generator, loss = self._generator.get_state(), self._total_loss.clone()
+        return {"steps": steps, "generator": generator, "dropout": states, "total_loss": loss}
+
+    def _go_on(self, within: Mapping[str, Any]) -> None:
+        """Sets the generators and the loss as they were there."""
+        self._generator.set_state(within["generator"].cpu())
+        on_cpu, *on_gpu = (state.cpu() for state in within["dropout"])
+        torch.set_rng_state(on_cpu)
+        for device, state in zip(_cuda(self.device), on_gpu, strict=True):
+            torch.cuda.set_rng_state(state, device)
+        self._total_loss.copy_(within["total_loss"])
 
     def stepper(self, record: Record | None = None) -> Step:
         """What trains the model, which must be in training mode, on a batch.
@@ -300,7 +334,9 @@ class Trainer:
         before = {"error": "top1", **state, "recipe": recipe}
         return all(before.get(name) == value for name, value in self._identity().items())
 
-    def _save(self) -> None:
+    def _save(self, within: Mapping[str, Any] | None = None) -> None:
+        """Saves the state, after an epoch or at this place within one."""
+        self._saved = self._clock()
         if self.checkpoint is None:
             return
         if self.epoch == self.recipe.rungs[-1] and self.measured is not None:
@@ -314,6 +350,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "curve": [asdict(point) for point in self.curve],
             "spent": asdict(self._spent),
+            "within": within,
         }
         with atomic(self.checkpoint) as aside:
             try:
@@ -327,8 +364,10 @@ class Trainer:
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         state = _read(self.checkpoint, self.device)
-        if not self._is_own(state) or len(state["curve"]) > epochs:
+        within = state.get("within")  # older checkpoints are those of whole epochs
+        if not self._is_own(state) or len(state["curve"]) + (within is not None) > epochs:
             return
+        self._within = within
         self.model.load_state_dict(state["model"])
         self.averaged.model.load_state_dict(state["averaged"])
         self.averaged.steps = state["averaged_steps"]

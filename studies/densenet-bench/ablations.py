@@ -21,13 +21,13 @@ import numpy as np
 import pandas as pd
 from compare import NAME, held_out, only
 
+from dnsearch.machine import cpu_cores
 from dnsearch.replay.comparison import compare
 from dnsearch.replay.files import read_table
 from dnsearch.replay.measures import LEVELS
 from dnsearch.replay.run import replay
 from dnsearch.replay.table import FIGURES, Table
 from dnsearch.report.strategies import amount
-from dnsearch.rundir import cpu_cores
 from dnsearch.search.design import stratified
 from dnsearch.search.samplers import learner, weighing
 from dnsearch.search.samplers.known_cost import KnownCostSampler

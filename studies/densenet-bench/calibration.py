@@ -23,10 +23,10 @@ import numpy as np
 from compare import NAME, held_out, only
 
 from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
+from dnsearch.machine import cpu_cores
 from dnsearch.replay.files import read_table
 from dnsearch.replay.run import engine_of, problem_of
 from dnsearch.replay.table import Table
-from dnsearch.rundir import cpu_cores
 from dnsearch.search.predictions import Predictions, predict_errors
 
 IMAGES = 4000

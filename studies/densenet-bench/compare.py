@@ -26,13 +26,13 @@ from unittest.mock import patch
 
 import pandas as pd
 
+from dnsearch.machine import cpu_cores
 from dnsearch.replay.comparison import Comparison, compare
 from dnsearch.replay.files import BENCH, read_table
 from dnsearch.replay.measures import AXES, LEVELS
 from dnsearch.replay.run import replay, replays
 from dnsearch.replay.table import Table
 from dnsearch.report.strategies import amount, ratio
-from dnsearch.rundir import cpu_cores
 from dnsearch.search.engine import Engine
 
 NAME, SEEDS, COMPUTE = "bench:fashion14", 20, 60.0

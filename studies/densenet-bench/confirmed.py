@@ -21,10 +21,10 @@ from calibration import seed_noise_of
 from compare import NAME
 
 from dnsearch.analysis.confidence import LEVEL, front_probability
+from dnsearch.machine import cpu_cores
 from dnsearch.replay.files import read_table
 from dnsearch.replay.run import engine_of, problem_of
 from dnsearch.replay.table import Table
-from dnsearch.rundir import cpu_cores
 from dnsearch.search.confirmed import with_confirmed
 from dnsearch.search.predictions import predict_errors
 

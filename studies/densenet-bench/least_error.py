@@ -22,11 +22,11 @@ import numpy as np
 
 from dnsearch.arrays import Floats
 from dnsearch.errors import DnsearchError
+from dnsearch.machine import cpu_cores
 from dnsearch.replay.files import read_table
 from dnsearch.replay.measures import mean_training_macs
 from dnsearch.replay.run import Recorder, replay
 from dnsearch.replay.table import Table
-from dnsearch.rundir import cpu_cores
 
 SEEDS = 20
 COMPUTE = (2, 4, 6, 8, 12, 16, 24)

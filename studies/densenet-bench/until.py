@@ -31,10 +31,10 @@ import numpy as np
 from compare import NAME, TIGHT, only, tight
 
 from dnsearch.config import UntilConfig
+from dnsearch.machine import cpu_cores
 from dnsearch.replay.files import read_table
 from dnsearch.replay.run import engine_of, problem_of
 from dnsearch.replay.table import FIGURES, Table
-from dnsearch.rundir import cpu_cores
 from dnsearch.search.predictions import SETTINGS
 from dnsearch.search.regret import Errors, Feasible
 from dnsearch.search.samplers.history import Outcome

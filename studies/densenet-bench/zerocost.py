@@ -41,9 +41,9 @@ from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import DataConfig
 from dnsearch.cost.formula import costs
 from dnsearch.data import DeviceData, prepare
+from dnsearch.machine import cpu_cores
 from dnsearch.replay.files import read_table
 from dnsearch.replay.table import Table
-from dnsearch.rundir import cpu_cores
 from dnsearch.search.samplers.features import Features
 from dnsearch.search.samplers.surrogate import Rows, Surrogate, fit
 from dnsearch.training.zerocost import (

@@ -21,7 +21,7 @@ from dnsearch.arch import ArchConfig
 from dnsearch.arch.kernels import Kernels
 from dnsearch.config import load_study
 from dnsearch.data import DeviceData, prepare
-from dnsearch.rundir import cpu_cores
+from dnsearch.machine import cpu_cores
 from dnsearch.training.device import set_up
 from dnsearch.training.trainer import Trainer
 

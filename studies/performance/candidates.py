@@ -26,7 +26,8 @@ from measure import Record, networks
 from dnsearch.arch import DenseNet
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.data import DeviceData, prepare
-from dnsearch.rundir import RunDir, cpu_cores
+from dnsearch.machine import cpu_cores
+from dnsearch.rundir import RunDir
 from dnsearch.search.devices import plan_workers
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.session import local_workers

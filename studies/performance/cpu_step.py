@@ -20,7 +20,7 @@ from torch import nn
 from dnsearch.arch import ArchConfig, DenseNet, preset
 from dnsearch.cost.device import saved_bytes
 from dnsearch.cost.formula import cost_of
-from dnsearch.rundir import cpu_cores
+from dnsearch.machine import cpu_cores
 from dnsearch.training.device import keep_pages
 
 ROUNDS = 9

@@ -37,6 +37,7 @@ from shared import ROOT, Tally
 from dnsearch.arch.checkpoint import read_weights
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import DataConfig, StudyConfig, load_study, to_toml
+from dnsearch.data.decoding import in_memory
 from dnsearch.data.formats import open_source
 from dnsearch.data.formats.images import Encoded, Options, decode
 from dnsearch.errors import DnsearchError
@@ -157,7 +158,8 @@ def data_set(kind: str) -> Callable[[Path], Any]:
 
     def read(path: Path) -> Any:
         place = path if kind in ("npz", "parquet") else path.parent
-        return open_source(DataConfig(format=kind, path=place)).read("train", None)
+        split = open_source(DataConfig(format=kind, path=place)).open("train")
+        return in_memory(split), split.labels
 
     return read
 

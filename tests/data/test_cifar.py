@@ -5,6 +5,7 @@ import pickle
 import tarfile
 from typing import ClassVar
 
+import brute
 import numpy as np
 import pytest
 
@@ -57,7 +58,7 @@ def folder(tmp_path, batches):
 
 
 def read(path, split="train", kind="cifar10"):
-    return open_source(DataConfig(format=kind, path=path)).read(split, None)
+    return brute.read(open_source(DataConfig(format=kind, path=path)), split)
 
 
 def check(split, batches):

@@ -3,6 +3,7 @@ import lzma
 
 import numpy as np
 import pytest
+from brute import read
 
 from dnsearch.config import DataConfig
 from dnsearch.data.formats import open_source
@@ -33,21 +34,21 @@ def test_reads_every_spelling(tmp_path, idx_file, labelled, suffix, dot):
     for part, array in ((f"images{dot}idx3", images), (f"labels{dot}idx1", labels)):
         content = PACKERS[suffix](idx_file(array))
         (tmp_path / f"train-{part}-ubyte{suffix}").write_bytes(content)
-    split = source_of(tmp_path).read("train", None)
+    split = read(source_of(tmp_path), "train", None)
     np.testing.assert_array_equal(split.images[..., 0], images)
     np.testing.assert_array_equal(split.labels, labels)
 
 
 def test_class_names_are_the_format_s(mnist):
     folder, *_ = mnist
-    assert source_of(folder).read("test", None).classes == tuple("0123456789")
-    assert source_of(folder, "fashion-mnist").read("test", None).classes[9] == "Ankle boot"
+    assert read(source_of(folder), "test", None).classes == tuple("0123456789")
+    assert read(source_of(folder, "fashion-mnist"), "test", None).classes[9] == "Ankle boot"
 
 
 def test_resizing_averages_pixels(tmp_path, idx_file):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_file(np.full((2, 8, 8), 200)))
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_file(np.array([0, 1])))
-    images = source_of(tmp_path).read("train", 4).images
+    images = read(source_of(tmp_path), "train", 4).images
     assert images.shape == (2, 4, 4, 1)
     assert (images == 200).all()
 
@@ -100,7 +101,7 @@ def test_not_an_archive(tmp_path):
 def test_counts_must_match(mnist, idx_file):
     (mnist[0] / "train-labels-idx1-ubyte").write_bytes(idx_file(np.zeros(39)))
     with pytest.raises(DataError, match=r"train-images.*got 40 images and 39 labels"):
-        source_of(mnist[0]).read("train", None)
+        read(source_of(mnist[0]), "train", None)
 
 
 @pytest.fixture
@@ -120,10 +121,10 @@ def test_emnist_s_own_names(emnist):
         source_of(emnist)
     source = source_of(emnist / "emnist-letters-test-labels-idx1-ubyte.gz")
     assert sorted(source.files) == ["test", "train"]
-    assert set(source.read("train", None).labels.tolist()) == {1, 2, 3, 4}
+    assert set(read(source, "train", None).labels.tolist()) == {1, 2, 3, 4}
     for path in emnist.glob("emnist-digits-*"):
         path.unlink()
-    assert len(source_of(emnist).read("test", None).labels) == 8
+    assert len(read(source_of(emnist), "test", None).labels) == 8
 
 
 def test_other_files_are_named(mnist):

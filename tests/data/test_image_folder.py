@@ -1,3 +1,4 @@
+import brute
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,7 +29,7 @@ def config(path, **settings):
 
 
 def read(path, split="train", size=None):
-    return open_source(config(path)).read(split, size)
+    return brute.read(open_source(config(path)), split, size)
 
 
 def test_one_subfolder_a_class(tmp_path, draw_classes):
@@ -120,7 +121,7 @@ def test_sizes_must_agree(tmp_path, draw_classes):
     draw_classes(tmp_path, {"b": 2}, size=(6, 8))
     message = r"b.0\.png: images must be of one size, got 6x8 beside 6x6 \(2 pictures are of an.*\)"
     with pytest.raises(DataError, match=message):
-        read(tmp_path)
+        prepare(config(tmp_path))
     assert read(tmp_path, size=6).images.shape == (4, 6, 6, 1)
 
 

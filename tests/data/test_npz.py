@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from brute import read
 
 from dnsearch.config import DataConfig
 from dnsearch.data.formats import open_source
@@ -27,7 +28,7 @@ def test_names(npz_file, labelled, channels, images_name, labels_name, split):
     images, labels = labelled(channels=channels)
     other = {} if split == "train" else {"images": images, "labels": labels}
     path = npz_file(**{images_name: images, labels_name: labels[:, np.newaxis]}, **other)
-    found = source_of(path).read(split, None)
+    found = read(source_of(path), split, None)
     np.testing.assert_array_equal(found.images, images.reshape(40, 6, 6, channels))
     np.testing.assert_array_equal(found.labels, labels)
 
@@ -48,7 +49,7 @@ def test_objects_are_refused(npz_file, labelled):
     images, _ = labelled()
     path = npz_file(x_train=images, y_train=np.array([print] * 40, dtype=object))
     with pytest.raises(DataError, match="array 'y_train' must be readable: Object arrays"):
-        source_of(path).read("train", None)
+        read(source_of(path), "train", None)
 
 
 @pytest.mark.parametrize(
@@ -71,4 +72,4 @@ def test_objects_are_refused(npz_file, labelled):
 )
 def test_malformed_arrays(npz_file, images, labels, message):
     with pytest.raises(DataError, match=message):
-        source_of(npz_file(x_train=images, y_train=labels)).read("train", None)
+        read(source_of(npz_file(x_train=images, y_train=labels)), "train", None)

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from brute import read
 from PIL import Image
 
 from dnsearch.config import DataConfig
@@ -34,7 +35,7 @@ def test_reads_a_file(tmp_path, table):
     content, images, labels = table
     pq.write_table(content, tmp_path / "all.parquet", row_group_size=7)
     source = source_of(tmp_path / "all.parquet")
-    split = source.read("train", None)
+    split = read(source, "train", None)
     np.testing.assert_array_equal(split.images[..., 0], images)
     np.testing.assert_array_equal(split.labels, labels)
     assert list(source.files) == ["train"]
@@ -47,9 +48,9 @@ def test_splits_are_told_by_file_name(tmp_path, table):
     for name, (start, count) in (parts | {"test-0": (0, 4)}).items():
         pq.write_table(content.slice(start, count), tmp_path / f"{name}.parquet")
     source = source_of(tmp_path)
-    np.testing.assert_array_equal(source.read("train", None).labels, labels[:30])
-    np.testing.assert_array_equal(source.read("validation", None).labels, labels[30:36])
-    assert len(source.read("test", None).labels) == 4
+    np.testing.assert_array_equal(read(source, "train", None).labels, labels[:30])
+    np.testing.assert_array_equal(read(source, "validation", None).labels, labels[30:36])
+    assert len(read(source, "test", None).labels) == 4
 
 
 def test_class_names_from_metadata(tmp_path, table):
@@ -57,13 +58,13 @@ def test_class_names_from_metadata(tmp_path, table):
     metadata = json.dumps({"info": {"features": {"label": feature}}})
     content = table[0].replace_schema_metadata({"huggingface": metadata})
     pq.write_table(content, tmp_path / "train-0.parquet")
-    assert source_of(tmp_path).read("train", None).classes == ("ant", "bee", "cat", "dog")
+    assert read(source_of(tmp_path), "train", None).classes == ("ant", "bee", "cat", "dog")
 
 
 def test_one_label_column_of_several(tmp_path, table):
     content = table[0].append_column("coarse", pa.array([7] * 40))
     pq.write_table(content, tmp_path / "train-0.parquet")
-    np.testing.assert_array_equal(source_of(tmp_path).read("train", None).labels, table[2])
+    np.testing.assert_array_equal(read(source_of(tmp_path), "train", None).labels, table[2])
 
 
 def write(path, **columns):
@@ -76,7 +77,7 @@ def test_unknown_columns(tmp_path):
     with pytest.raises(
         DataError, match=r"must have one column of pictures.*has text: string, a: int64"
     ):
-        source.read("train", None)
+        read(source, "train", None)
 
 
 def test_no_training_files(tmp_path):
@@ -87,7 +88,7 @@ def test_no_training_files(tmp_path):
 def test_not_parquet(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 but no more")
     with pytest.raises(DataError, match=r"x\.parquet: must be a readable Parquet file"):
-        source_of(tmp_path / "x.parquet").read("train", None)
+        read(source_of(tmp_path / "x.parquet"), "train", None)
 
 
 def test_damaged_pages(tmp_path, table):
@@ -97,7 +98,7 @@ def test_damaged_pages(tmp_path, table):
     content[4:600] = bytes(596)
     path.write_bytes(bytes(content))
     with pytest.raises(DataError, match=r"x\.parquet: must be a readable Parquet file"):
-        source_of(path).read("train", None)
+        read(source_of(path), "train", None)
 
 
 def test_a_column_whose_name_is_no_utf_8(tmp_path, table):
@@ -105,13 +106,13 @@ def test_a_column_whose_name_is_no_utf_8(tmp_path, table):
     pq.write_table(table[0].rename_columns(["image", "labél"]), path)
     path.write_bytes(path.read_bytes().replace("labél".encode(), b"lab\xf0\x28l"))
     with pytest.raises(DataError, match=r"x\.parquet: must be a readable Parquet file"):
-        source_of(path).read("train", None)
+        read(source_of(path), "train", None)
 
 
 def test_no_rows(tmp_path, table):
     pq.write_table(table[0].slice(0, 0), tmp_path / "x.parquet")
     with pytest.raises(DataError, match=r"x\.parquet: must hold images, has no rows"):
-        source_of(tmp_path / "x.parquet").read("train", None)
+        read(source_of(tmp_path / "x.parquet"), "train", None)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_bad_row(tmp_path, encoded, row, label, message):
     good = {"bytes": encoded(np.zeros((2, 2), np.uint8)), "path": None}
     columns = {"image": pa.array([good, row], PICTURES), "label": pa.array([0, label], pa.int64())}
     with pytest.raises(DataError, match=message):
-        write(tmp_path / "x.parquet", **columns).read("train", None)
+        read(write(tmp_path / "x.parquet", **columns), "train", None)
 
 
 @pytest.mark.skipif(not CIFAR.is_dir(), reason="no CIFAR-10 beside the project")

@@ -1,7 +1,7 @@
 import pytest
 
 from dnsearch.config import SearchConfig, TrainingConfig
-from dnsearch.rundir import cpu_cores
+from dnsearch.machine import cpu_cores
 from dnsearch.search import devices
 from dnsearch.search.devices import Plan, plan_workers
 
@@ -22,13 +22,20 @@ def test_too_many_workers_are_told_of(monkeypatch):
     assert note.startswith(f"{cpu_cores() + 3} workers share {cpu_cores()} cores; --workers")
 
 
+def test_bf16_on_a_cpu_is_told_of(monkeypatch):
+    monkeypatch.setattr(devices, "build", lambda: pytest.fail("bf16 does without"))
+    recipe = TrainingConfig(precision="bf16")
+    (note,) = Plan(("cpu",), 1).compile_kernels(recipe)
+    assert 'training.precision = "auto" is fp32 on CPUs' in note
+    assert Plan(("cuda:0",), 1).compile_kernels(recipe) == []
+
+
 @pytest.mark.parametrize(
     ("recipe", "told"),
     [
         (TrainingConfig(), True),
         (TrainingConfig(kernels="cpu"), True),
         (TrainingConfig(kernels="reference"), False),
-        (TrainingConfig(precision="bf16"), False),
     ],
 )
 def test_a_missing_compiler_is_told_of(monkeypatch, recipe, told):

@@ -228,3 +228,88 @@ def test_on_a_gpu_same_seed_same_figures(prepared, monkeypatch):
     one, again = (Trainer(ARCH, there, RECIPE, seed=0).train(4) for _ in range(2))
     assert same(one, again)
     assert one.error < 0.2
+
+
+class Clock:
+    """Seconds that pass with each look at it; at one of them the training is killed."""
+
+    def __init__(self, seconds=61.0, kill_at=None):
+        self.seconds, self.kill_at, self.looks = seconds, kill_at, 0
+
+    def __call__(self):
+        self.looks += 1
+        if self.looks == self.kill_at:
+            raise KeyboardInterrupt
+        return self.looks * self.seconds
+
+
+RANDOM = {"flip": True, "shift": 1, "cutout": 2, "clip_norm": 1.0}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("kill_at", [9, 13, 27])
+def test_a_training_killed_within_an_epoch_equals_one_that_was_not(
+    prepared, tmp_path, dropout, kill_at
+):
+    data = DeviceData(prepared)
+    arch = ARCH.replace(drop_rate=dropout)
+    recipe = TrainingConfig(rungs=(3,), batch_size=16, **RANDOM)  # 12 steps an epoch
+    whole = Trainer(arch, data, recipe, 3)
+    expected = whole.train(3)
+    file = tmp_path / "a.pt"
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(arch, data, recipe, 3, file, clock=Clock(kill_at=kill_at)).train(3)
+    saved = torch.load(file, weights_only=True)
+    assert saved["within"]["steps"] % 12 > 0
+    resumed = Trainer(arch, data, recipe, 3, file)
+    torch.manual_seed(99)  # what others have drawn meanwhile
+    steps_before = saved["averaged_steps"]
+    score = resumed.train(3)
+    assert steps_before > 0
+    assert resumed.averaged.steps == whole.averaged.steps == 36
+    assert same(score, expected)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert resumed._spent.images == whole._spent.images
+
+
+def test_within_an_epoch_it_saves_by_time(prepared, tmp_path):
+    recipe = TrainingConfig(rungs=(1,), batch_size=16)
+    places = []
+
+    class Watched(Trainer):
+        def _save(self, within=None):
+            places.append(within["steps"] if within else None)
+            super()._save(within)
+
+    data = DeviceData(prepared)
+    Watched(ARCH, data, recipe, 3, tmp_path / "a.pt", clock=Clock(25)).train(1)
+    assert places[-1] is None
+    assert 2 <= len(places) - 1 <= 6  # of 11 steps, each of which looks at a clock at least once
+    places.clear()
+    Watched(ARCH, data, recipe, 3, tmp_path / "b.pt", clock=Clock(0.01)).train(1)
+    assert places == [None]
+
+
+def test_seconds_are_counted_once(prepared, tmp_path):
+    """By a clock that goes on by a second with each look, they are the looks from first to last."""
+    recipe = TrainingConfig(rungs=(2,), batch_size=16)
+    clock = Clock(31)
+    trainer = Trainer(ARCH, DeviceData(prepared), recipe, 3, tmp_path / "a.pt", clock=clock)
+    before = clock.looks
+    score = trainer.train(2)
+    assert score.seconds == trainer._spent.seconds
+    passed = 31 * (clock.looks - before)
+    assert 0.7 * passed < score.seconds <= passed
+    assert trainer._spent.epoch_seconds < score.seconds
+
+
+def test_a_rung_below_does_not_take_a_place_above_it(prepared, tmp_path):
+    data, file = DeviceData(prepared), tmp_path / "a.pt"
+    recipe = TrainingConfig(rungs=(1, 3), batch_size=16)
+    Trainer(ARCH, data, recipe, 3, file).train(1)
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(ARCH, data, recipe, 3, file, clock=Clock(kill_at=9)).train(3)
+    assert torch.load(file, weights_only=True)["within"] is not None
+    again = Trainer(ARCH, data, recipe, 3, file).train(1)
+    assert same(again, Trainer(ARCH, data, recipe, 3).train(1))

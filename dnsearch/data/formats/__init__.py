@@ -12,20 +12,24 @@ from dnsearch.config import DataConfig, Format
 from dnsearch.data.formats.cifar import CIFAR10, CIFAR100, open_cifar
 from dnsearch.data.formats.folder import open_folder
 from dnsearch.data.formats.idx import open_idx
-from dnsearch.data.formats.images import MOST_LISTED, BadPictures
+from dnsearch.data.formats.images import MOST_LISTED, BadPictures, Encoded, Options
 from dnsearch.data.formats.npz import open_npz
 from dnsearch.data.formats.parquet import open_parquet
-from dnsearch.data.formats.source import Source, Split, SplitName
+from dnsearch.data.formats.source import Batch, Source, Split, SplitName, require_every_class
 from dnsearch.errors import ConfigError, DataError
 
 __all__ = [
     "MOST_LISTED",
     "BadPictures",
+    "Batch",
+    "Encoded",
+    "Options",
     "Source",
     "Split",
     "SplitName",
     "find_format",
     "open_source",
+    "require_every_class",
 ]
 
 SHIPPED: Final = "fashion-mnist-16k"

@@ -6,17 +6,27 @@ import io
 import pickle
 import tarfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dnsearch.config import DataConfig
-from dnsearch.data.formats.images import resize_all
-from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
+from dnsearch.data.formats.source import (
+    Batch,
+    Source,
+    Split,
+    SplitFiles,
+    SplitName,
+    plain_split,
+)
 from dnsearch.errors import DataError
+
+SHAPE = (32, 32, 3)
+ROWS_AT_ONCE = 1024
 
 
 def _from_buffer(buffer: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> np.ndarray:
@@ -89,28 +99,56 @@ def open_cifar(path: Path, config: DataConfig, layout: Layout) -> Source:
     """
     if path.is_file():
         both: SplitFiles = {"train": (path,), "test": (path,)}
-        return Source(both, partial(_read_split, path, layout))
+        return Source(both, partial(_open_split, path, layout))
     root = path / layout.folder if (path / layout.folder).is_dir() else path
     files: SplitFiles = {"train": tuple(root / name for name in (*layout.train, layout.meta))}
     if absent := [file.name for file in files["train"] if not file.is_file()]:
         raise DataError(f"{root}: must hold {', '.join(absent)}; no such file")
     if all((root / name).is_file() for name in layout.test):
         files["test"] = tuple(root / name for name in (*layout.test, layout.meta))
-    return Source(files, partial(_read_split, root, layout))
+    return Source(files, partial(_open_split, root, layout))
 
 
-def _read_split(path: Path, layout: Layout, split: SplitName, size: int | None) -> Split:
-    names = layout.parts(split)
-    contents = _read_parts(path, (*names, layout.meta))
-    meta = _load(path / layout.meta, contents[layout.meta])
-    classes = tuple(map(str, _entry(path / layout.meta, meta, layout.class_names, (list,))))
-    batches = [_read_batch(path / name, contents[name], layout.labels) for name in names]
-    images = np.concatenate([batch.images for batch in batches])
-    labels = np.concatenate([batch.labels for batch in batches])
-    return Split(resize_all(images, size), labels, classes)
+class Part(NamedTuple):
+    """One file of images: pixels (n, 32, 32, 3), labels (n,)."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
 
 
-def _read_batch(where: Path, content: bytes, labels_key: str) -> Split:
+def _open_split(path: Path, layout: Layout, split: SplitName) -> Split:
+    """Labels lie in one pickle with the pixels, so all are read once for them, one at a time."""
+    classes: tuple[str, ...] | None = None
+    labels: dict[str, np.ndarray] = {}
+    for name, content in _contents(path, (*layout.parts(split), layout.meta)):
+        if name == layout.meta:
+            meta = _load(path / name, content)
+            names = _entry(path / name, meta, layout.class_names, (list,))
+            classes = tuple(map(str, names))
+        else:
+            labels[name] = _part(path / name, content, layout.labels).labels
+    sizes = [len(labels[name]) for name in layout.parts(split)]
+    starts = dict(zip(layout.parts(split), np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+    together = np.concatenate([labels[name] for name in layout.parts(split)])
+    held = np.dtype(np.uint8), (len(together), *SHAPE)
+    return plain_split(
+        str(path), held, together, partial(_read_rows, path, layout, starts), classes
+    )
+
+
+def _read_rows(
+    path: Path, layout: Layout, starts: dict[str, int], rows: np.ndarray
+) -> Iterator[Batch]:
+    for name, content in _contents(path, tuple(starts)):
+        pixels = _part(path / name, content, layout.labels).pixels
+        start = starts[name]
+        wanted = rows[slice(*np.searchsorted(rows, [start, start + len(pixels)]))]
+        for begin in range(0, len(wanted), ROWS_AT_ONCE):
+            some = wanted[begin : begin + ROWS_AT_ONCE]
+            yield Batch(some, pixels[some - start])
+
+
+def _part(where: Path, content: bytes, labels_key: str) -> Part:
     """One file of images. A row of ``data`` is 1,024 bytes of red, then of green, then of blue."""
     batch = _load(where, content)
     pixels = _entry(where, batch, "data", (np.ndarray,))
@@ -120,32 +158,37 @@ def _read_batch(where: Path, content: bytes, labels_key: str) -> Split:
     if not all(isinstance(label, int | np.integer) for label in labels):
         raise DataError(f"{where}: {labels_key} must be whole numbers")
     images = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return checked_split(where, images, np.array(labels, np.int64))
+    numbers = np.array(labels, np.int64)
+    checked = plain_split(str(where), (images.dtype, images.shape), numbers, lambda _: iter(()))
+    return Part(images, checked.labels)
 
 
-def _read_parts(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
-    """The content of each named file of the folder or the archive ``path``."""
+def _contents(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """The name and the content of each of these files of the folder or the archive ``path``, one at
+    a time, in the order in which they lie there."""
+    absent = dict.fromkeys(names)
     try:
-        if path.is_dir():
-            return {name: (path / name).read_bytes() for name in names}
-        found = _read_archive(path, set(names))
+        for name, content in _files(path, names):
+            if name in absent:
+                del absent[name]
+                yield name, content
+            if not absent:
+                break
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
         raise DataError(f"{path}: must be a readable folder or .tar.gz: {error}") from None
-    if absent := [name for name in names if name not in found]:
+    if absent:
         raise DataError(f"{path}: must hold {', '.join(absent)}: no such file in it")
-    return found
 
 
-def _read_archive(path: Path, wanted: set[str]) -> dict[str, bytes]:
-    found = {}
+def _files(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    if path.is_dir():
+        yield from ((name, (path / name).read_bytes()) for name in names)
+        return
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
             name = Path(member.name).name
-            if name in wanted and member.isfile() and (file := archive.extractfile(member)):
-                found[name] = file.read()
-                if found.keys() == wanted:
-                    break
-    return found
+            if name in names and member.isfile() and (file := archive.extractfile(member)):
+                yield name, file.read()
 
 
 def _entry(where: Path, batch: Any, key: str, kinds: tuple[type, ...]) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from dnsearch.config import DataConfig
-from dnsearch.data.formats.images import Encoded, Options, read_pictures
-from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
+from dnsearch.data.formats.images import Encoded
+from dnsearch.data.formats.source import (
+    Batch,
+    Source,
+    Split,
+    SplitFiles,
+    SplitName,
+    require_every_class,
+)
 from dnsearch.data.formats.spellings import (
     is_junk,
     known_spellings,
@@ -26,8 +32,9 @@ from dnsearch.data.formats.spellings import (
     unused,
 )
 from dnsearch.errors import DataError
-from dnsearch.text import agreeing, counted, listed
+from dnsearch.text import counted, listed
 
+ROWS_AT_ONCE = 64
 EXTENSIONS = frozenset(
     [
         ".png",
@@ -66,7 +73,7 @@ class Layout(NamedTuple):
     unknown: tuple[Path, ...]
 
 
-def open_folder(path: Path, config: DataConfig) -> Source:
+def open_folder(path: Path, _: DataConfig) -> Source:
     """The pictures in this folder. Classes are named by their sub-folders, in sorted order.
 
     Raises DataError where there are no such sub-folders, or the training split has no pictures.
@@ -96,7 +103,7 @@ def open_folder(path: Path, config: DataConfig) -> Source:
     loose = [] if top in taken else [entry for entry in _entries(top) if entry.is_file()]
     notes += _skipped([*loose, *(file for each in found.values() for file in each.others)])
     files: SplitFiles = {split: each.pictures for split, each in found.items()}
-    return Source(files, partial(_read_split, found, config), tuple(notes))
+    return Source(files, partial(_open_split, found), tuple(notes))
 
 
 def _entries(path: Path) -> list[Path]:
@@ -211,22 +218,23 @@ def _skipped(files: Sequence[Path]) -> tuple[str, ...]:
     return (f"{counted(len(files), 'file')} skipped: {', '.join(each)}",)
 
 
-def _read_split(
-    found: dict[SplitName, Labelled], config: DataConfig, split: SplitName, size: int | None
-) -> Split:
+def _open_split(found: dict[SplitName, Labelled], split: SplitName) -> Split:
     each = found[split]
-    options = Options(size, config.background, config.skip_bad)
-    pictures = read_pictures((Encoded(str(path), path) for path in each.pictures), options)
-    labels = np.array(each.labels)[pictures.kept]
-    present = np.bincount(labels, minlength=len(each.classes)) > 0
-    empty = [name for name, there in zip(each.classes, present, strict=True) if not there]
-    if empty and split == "train":
-        raise DataError(
-            f"{each.root}: every class must have pictures that can be read, "
-            f"{listed(list(map(repr, empty)))} {agreeing(len(empty), 'has', 'have')} none; fill or "
-            f"remove {agreeing(len(empty), 'the folder', 'the folders')}"
-        )
-    names = tuple(name for name, there in zip(each.classes, present, strict=True) if there)
-    labels = (np.cumsum(present) - 1)[labels]
-    read = checked_split(each.root, pictures.images, labels, names)
-    return replace(read, by_name=True, notes=pictures.notes)
+    labels = np.array(each.labels, np.int64)
+    opened = Split(
+        str(each.root),
+        labels,
+        partial(_read_rows, each),
+        classes=each.classes,
+        by_name=True,
+        every_class=split == "train",
+    )
+    require_every_class(opened, labels)
+    return opened
+
+
+def _read_rows(each: Labelled, rows: np.ndarray) -> Iterator[Batch]:
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[start : start + ROWS_AT_ONCE]
+        paths = [each.pictures[row] for row in some]
+        yield Batch(some, [Encoded(str(path), path) for path in paths])

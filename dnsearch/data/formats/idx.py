@@ -11,15 +11,25 @@ import lzma
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from dnsearch.config import DataConfig
-from dnsearch.data.formats.images import resize_all
-from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
+from dnsearch.data.formats.source import (
+    Batch,
+    Source,
+    Split,
+    SplitFiles,
+    SplitName,
+    WrongLength,
+    plain_split,
+    stream_rows,
+)
 from dnsearch.data.formats.spellings import is_junk, spelling_rank, split_called, unused
 from dnsearch.errors import DataError
 from dnsearch.text import listed
@@ -76,7 +86,7 @@ def open_idx(path: Path, config: DataConfig, classes: tuple[str, ...], exact: bo
             raise DataError(f"{folder}: must hold {missing} or that as .gz; no such file")
     used = {file for pair in files.values() for file in pair}
     notes = unused("file", (each.name for each in there if each not in used and not wanted))
-    return Source(files, partial(_read_split, files, classes, exact), notes)
+    return Source(files, partial(_open_split, files, classes, exact), notes)
 
 
 def _named(path: Path) -> File | None:
@@ -98,18 +108,17 @@ def _first(known: list[File], split: SplitName, part: str) -> Path | None:
     return min(found, key=rank, default=None)
 
 
-def _read_split(
-    files: SplitFiles,
-    classes: tuple[str, ...],
-    exact: bool,
-    split: SplitName,
-    size: int | None,
+def _open_split(
+    files: SplitFiles, classes: tuple[str, ...], exact: bool, split: SplitName
 ) -> Split:
     images, labels = files[split]
-    pixels, numbers = read_idx(images, 3), read_idx(labels, 1)
+    with _opened(images) as file:
+        shape = _read_header(images, file, 3)
+    numbers = read_idx(labels, 1)
     beyond = not exact and numbers.size and numbers.max() >= len(classes)
-    found = checked_split(images, pixels, numbers, None if beyond else classes)
-    return Split(resize_all(found.images, size), found.labels, found.classes)
+    held = np.dtype(np.uint8), shape
+    rows = partial(_read_rows, images)
+    return plain_split(str(images), held, numbers, rows, None if beyond else classes)
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
@@ -117,29 +126,47 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
 
     Raises DataError naming the file where it is damaged, incomplete or of another format.
     """
-    content = _decompress(path)
+    with _opened(path) as file:
+        shape = _read_header(path, file, dimensions)
+        content = file.read()
+    if len(content) != np.prod(shape, dtype=np.int64):
+        raise _wrong_length(path, shape, len(content))
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _read_rows(path: Path, rows: np.ndarray) -> Iterator[Batch]:
+    """These images, as they come in the file."""
+    with _opened(path) as file:
+        shape = _read_header(path, file, 3)
+        try:
+            yield from stream_rows(file, (*shape, 1), rows)
+        except WrongLength as error:
+            raise _wrong_length(path, shape, error.got) from None
+
+
+def _read_header(path: Path, file: IO[bytes], dimensions: int) -> tuple[int, ...]:
     magic = (UNSIGNED_BYTE << 8) | dimensions
-    start = 4 * (1 + dimensions)
+    content = file.read(4 * (1 + dimensions))
     found = int.from_bytes(content[:4], "big")
-    if found != magic or len(content) < start:
+    if found != magic or len(content) < 4 * (1 + dimensions):
         raise DataError(
             f"{path}: must be IDX with magic number {magic} (unsigned bytes, {dimensions} "
             f"dimensions), got {found}"
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    elements = np.frombuffer(content, np.uint8, offset=start)
+    return struct.unpack(f">{dimensions}I", content[4:])
+
+
+def _wrong_length(path: Path, shape: tuple[int, ...], got: int) -> DataError:
     expected = np.prod(shape, dtype=np.int64)
-    if elements.size != expected:
-        raise DataError(
-            f"{path}: must hold {expected} bytes of {shape} as its header says, got {elements.size}"
-        )
-    return elements.reshape(shape)
+    return DataError(f"{path}: must hold {expected} bytes of {shape} as its header says, got {got}")
 
 
-def _decompress(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file, unpacked; what is wrong with it is raised as DataError."""
     opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
         with opener(path, "rb") as file:
-            return file.read()
+            yield file
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise DataError(f"{path}: must be a readable, whole file: {error}") from None

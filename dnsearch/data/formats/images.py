@@ -1,23 +1,32 @@
-"""From pictures to arrays, by Pillow: decode, resize, stack."""
+"""From pictures to arrays, by Pillow: decode, resize."""
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections import Counter
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from dnsearch.errors import DataError
-from dnsearch.text import agreeing, counted
+from dnsearch.errors import DataError, MachineError
 
 GREY_MODES = ("1", "L", "LA", "La")
 EIGHT_BIT_MODES = (*GREY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 MOST_LISTED = 10
 """Bad pictures that a message names; a file has them all."""
+
+ROOM = 128 << 20
+"""Bytes that pictures may take that are decoded at the same time; a larger one is decoded alone."""
+
+ONE_OF_MANY = 1 << 20
+"""Smaller pictures need not ask for room."""
+
+DRAFT = 2
+"""With ``Options.draft`` a JPEG is decoded at this many times the side that is wanted, at least."""
 
 
 class Encoded(NamedTuple):
@@ -29,11 +38,11 @@ class Encoded(NamedTuple):
 
 class Options(NamedTuple):
     """How pictures are read: the side that they are resized to, the colour behind transparent parts
-    (CSS), and whether those that cannot be read are left out."""
+    (CSS), and whether large JPEGs are decoded at a fraction of their size before that."""
 
     size: int | None = None
     background: str = "white"
-    skip_bad: bool = False
+    draft: bool = False
 
 
 class Decoded(NamedTuple):
@@ -42,15 +51,6 @@ class Decoded(NamedTuple):
     pixels: np.ndarray
     transparent: bool = False
     animated: bool = False
-
-
-class Pictures(NamedTuple):
-    """Pictures (n, h, w, c), which of those asked for they are, a mask, and what there is to say of
-    them, in sentences."""
-
-    images: np.ndarray
-    kept: np.ndarray
-    notes: tuple[str, ...]
 
 
 class BadPictures(DataError):
@@ -65,13 +65,12 @@ def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: 
     """The picture, upright, without alpha channel; with a size, its largest centred square, resized
     to that. Transparent parts show the background, on grey pictures as grey.
 
-    Raises DataError naming the picture if Pillow cannot read it or it has more than 8 bits.
+    Raises DataError naming the picture if Pillow cannot read it or it has more than 8 bits, and
+    MachineError if there is no memory for it.
     """
-    if picture.data is None:
-        raise DataError(f"{picture.name}: must hold the picture's bytes; a path is not followed")
-    file = io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data
+    needed = 0
     try:
-        with Image.open(file) as image:
+        with _opened(picture) as image:
             if image.mode not in EIGHT_BIT_MODES:
                 raise DataError(
                     f"{picture.name}: must have 8 bits a channel, got Pillow mode {image.mode!r}; "
@@ -79,19 +78,79 @@ def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: 
                 )
             mode = "L" if image.mode in GREY_MODES else "RGB"
             animated = bool(getattr(image, "is_animated", False))
-            upright = ImageOps.exif_transpose(image)
-            opaque, transparent = _laid(upright, options.background)
-            flat = opaque.convert(mode)
-            fitted = flat if options.size is None else _fit(flat, options.size)
-            return Decoded(_to_array(fitted), transparent, animated)
+            if options.draft and options.size is not None:
+                _shrink_jpeg(image, DRAFT * options.size)
+            needed = 4 * image.width * image.height  # Pillow has four bytes a pixel of colour
+            with _room.taken(needed):
+                ImageOps.exif_transpose(image, in_place=True)
+                opaque, transparent = _laid(image, options.background)
+                flat = opaque if opaque.mode == mode else opaque.convert(mode)
+                fitted = flat if options.size is None else _fit(flat, options.size)
+                return Decoded(_to_array(fitted), transparent, animated)
     except DataError:
         raise
+    except MemoryError:
+        raise MachineError(
+            f"{picture.name}: there is no memory to decode it, which takes about "
+            f"{max(1, needed // 10**6)} MB; free some, or make the picture smaller"
+        ) from None
     except OSError as error:
         reason = error.strerror or str(error)
         reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else reason
         raise DataError(f"{picture.name}: must be a readable image: {reason}") from None
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise DataError(f"{picture.name}: must be a readable image: {error}") from None
+
+
+def has_colour(picture: Encoded) -> bool:
+    """Whether ``decode`` would give three channels, by its header; False where that cannot be
+    read."""
+    try:
+        with _opened(picture) as image:
+            return image.mode in EIGHT_BIT_MODES and image.mode not in GREY_MODES
+    except Exception:  # ``decode`` says what is wrong with it, if it is wanted
+        return False
+
+
+def _opened(picture: Encoded) -> Image.Image:
+    if picture.data is None:
+        raise DataError(f"{picture.name}: must hold the picture's bytes; a path is not followed")
+    return Image.open(io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data)
+
+
+def _shrink_jpeg(image: Image.Image, side: int) -> None:
+    """Has a JPEG decoded at 1/2, 1/4 or 1/8, as long as its shorter side is at least this long."""
+    shorter = min(image.size)
+    if image.format == "JPEG" and shorter >= 2 * side:
+        width, height = (max(1, extent * side // shorter) for extent in image.size)
+        image.draft(None, (width, height))
+
+
+class _Room:
+    """Memory for pictures that threads decode at the same time."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.used = total, 0
+        self.changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, needed: int) -> Iterator[None]:
+        """Waits until there is room for so many bytes, or nobody else has any."""
+        if needed < ONE_OF_MANY:
+            yield
+            return
+        with self.changed:
+            self.changed.wait_for(lambda: not self.used or self.used + needed <= self.total)
+            self.used += needed
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.used -= needed
+                self.changed.notify_all()
+
+
+_room = _Room(ROOM)
 
 
 def _laid(image: Image.Image, background: str) -> tuple[Image.Image, bool]:
@@ -105,75 +164,6 @@ def _laid(image: Image.Image, background: str) -> tuple[Image.Image, bool]:
     behind = Image.new("RGB", image.size, ImageColor.getrgb(background)[:3])
     behind.paste(coloured, mask=alpha)
     return behind, True
-
-
-def read_pictures(pictures: Iterable[Encoded], options: Options) -> Pictures:
-    """The pictures in one array; if any is RGB all are, the grey ones with equal channels.
-
-    All are read before an error is raised: BadPictures for those that cannot be (unless they are to
-    be left out), DataError where their sizes differ, or none is left.
-    """
-    arrays: list[np.ndarray] = []
-    names: list[str] = []
-    bad: list[str] = []
-    kept: list[bool] = []
-    seen = Counter[str]()
-    for picture in pictures:  # in one thread: a pool was slower for all sizes tried
-        try:
-            found = decode(picture, options)
-        except DataError as error:
-            bad.append(str(error))
-            kept.append(False)
-            continue
-        arrays.append(found.pixels)
-        names.append(picture.name)
-        kept.append(True)
-        seen.update(transparent=found.transparent, animated=found.animated)
-    if bad and not (options.skip_bad and arrays):
-        raise BadPictures(bad)
-    _require_one_size(arrays, names)
-    images = _stack(arrays)
-    seen["grey"] = sum(array.shape[2] < images.shape[3] for array in arrays)
-    return Pictures(images, np.array(kept), tuple(_notes(seen, bad, options)))
-
-
-def _notes(seen: Counter[str], bad: Sequence[str], options: Options) -> Iterable[str]:
-    if bad:
-        first = "; ".join(bad[:MOST_LISTED])
-        yield f"{counted(len(bad), 'bad picture')} left out (data.skip_bad): {first}" + (
-            "; ..." if len(bad) > MOST_LISTED else ""
-        )
-    if count := seen["transparent"]:
-        yield (
-            f"{counted(count, 'picture')} with transparent parts laid on {options.background} "
-            "(data.background)"
-        )
-    if count := seen["animated"]:
-        yield f"{counted(count, 'picture')} with several frames: the first is used"
-    if count := seen["grey"]:
-        yield f"{counted(count, 'grey picture')} among colour ones made RGB"
-
-
-def _require_one_size(arrays: Sequence[np.ndarray], names: Sequence[str]) -> None:
-    sizes = Counter(array.shape[:2] for array in arrays)
-    if len(sizes) < 2:
-        return
-    usual = sizes.most_common(1)[0][0]
-    other = next(i for i, array in enumerate(arrays) if array.shape[:2] != usual)
-    count = len(arrays) - sizes[usual]
-    more = f" ({counted(count, 'picture')} {agreeing(count, 'is', 'are')} of another size)"
-    raise DataError(
-        f"{names[other]}: images must be of one size, got {_size(arrays[other])} beside "
-        f"{usual[0]}x{usual[1]}{more}; set data.image_size to resize them"
-    )
-
-
-def _stack(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    channels = max(array.shape[2] for array in arrays)
-    stacked = np.empty((len(arrays), *arrays[0].shape[:2], channels), np.uint8)
-    for index, array in enumerate(arrays):
-        stacked[index] = array  # a grey image broadcasts over the channels
-    return stacked
 
 
 def resize_all(images: np.ndarray, size: int | None) -> np.ndarray:
@@ -199,7 +189,3 @@ def _fit(image: Image.Image, size: int) -> Image.Image:
 def _to_array(image: Image.Image) -> np.ndarray:
     array = np.asarray(image)
     return array[..., np.newaxis] if array.ndim == 2 else array
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[0]}x{array.shape[1]}"

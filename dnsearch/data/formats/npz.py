@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import re
 import zipfile
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 from dnsearch.config import DataConfig
-from dnsearch.data.formats.images import resize_all
-from dnsearch.data.formats.source import Source, Split, SplitName, checked_split
+from dnsearch.data.formats.source import (
+    Batch,
+    Source,
+    Split,
+    SplitName,
+    WrongLength,
+    plain_split,
+    stream_rows,
+)
 from dnsearch.data.formats.spellings import SPELLINGS, unused
 from dnsearch.errors import DataError
 
@@ -42,7 +51,7 @@ def open_npz(path: Path, config: DataConfig) -> Source:
         )
     used = {name for pair in pairs.values() for name in pair}
     notes = unused(f"array in {path.name}", known - used)
-    return Source(dict.fromkeys(pairs, (path,)), partial(_read_split, path, pairs), notes)
+    return Source(dict.fromkeys(pairs, (path,)), partial(_open_split, path, pairs), notes)
 
 
 def _pair(known: set[str], splits: tuple[str, ...]) -> tuple[str, str] | None:
@@ -65,19 +74,63 @@ def _names(path: Path) -> set[str]:
         raise DataError(f"{path}: must be a readable .npz file: {error}") from None
 
 
-def _read_split(
-    path: Path, pairs: dict[SplitName, tuple[str, str]], split: SplitName, size: int | None
-) -> Split:
-    images, labels = (_read_array(path, name) for name in pairs[split])
-    found = checked_split(f"{path} ({split})", images, labels)
-    return replace(found, images=resize_all(found.images, size))
+def _open_split(path: Path, pairs: dict[SplitName, tuple[str, str]], split: SplitName) -> Split:
+    images, labels = pairs[split]
+    held, opened = _described(path, images), partial(_read_rows, path, images)
+    return plain_split(f"{path} ({split})", held, _read_array(path, labels), opened)
+
+
+def _described(path: Path, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape of an array, which is not read."""
+    with _readable(path, name), _member(path, name) as file:
+        shape, _, kind = _header(file)
+        return kind, shape
+
+
+def _read_rows(path: Path, name: str, rows: np.ndarray) -> Iterator[Batch]:
+    """These images, as they come in the file; one in Fortran's order is read whole."""
+    with _readable(path, name), _member(path, name) as file:
+        shape, by_column, _ = _header(file)
+        shape = (*shape, 1) if len(shape) == 3 else shape
+        if by_column:
+            yield Batch(rows, _read_array(path, name).reshape(shape)[rows])
+        else:
+            yield from stream_rows(file, shape, rows)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran's order, and type of the array that begins here."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(file)
+    return np.lib.format.read_array_header_2_0(file)
+
+
+@contextmanager
+def _member(path: Path, name: str) -> Iterator[IO[bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        known = archive.namelist()
+        with archive.open(name if name in known else f"{name}.npy") as file:
+            yield file
 
 
 def _read_array(path: Path, name: str) -> np.ndarray:
     """One array; those that hold Python objects are refused, as reading them would run code."""
+    with _readable(path, name), np.load(path, allow_pickle=False) as archive:
+        return archive[name]
+
+
+@contextmanager
+def _readable(path: Path, name: str) -> Iterator[None]:
+    """Turns what reading a damaged archive raises into a DataError that names the array."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return archive[name]
+        yield
+    except (DataError, MemoryError):
+        raise
+    except WrongLength as error:
+        raise DataError(
+            f"{path}: array {name!r} must be as long as its header says, has {error.got} bytes"
+        ) from None
     except Exception as error:  # half a dozen types, of NumPy, zipfile and zlib
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: array {name!r} must be readable: {reason}") from None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,8 @@ from dnsearch.data.formats.columns import (
     joined,
     read_labels,
 )
-from dnsearch.data.formats.images import Encoded, Options, read_pictures
-from dnsearch.data.formats.source import Source, Split, SplitFiles, SplitName, checked_split
+from dnsearch.data.formats.images import Encoded
+from dnsearch.data.formats.source import Batch, Source, Split, SplitFiles, SplitName
 from dnsearch.data.formats.spellings import (
     SPELLINGS,
     is_junk,
@@ -37,8 +36,11 @@ from dnsearch.text import listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-ROWS_AT_ONCE = 1024
+LABELS_AT_ONCE = 65536
+MOST_ROWS, BYTES_AT_ONCE = 256, 1 << 23
+"""Of pictures that are read at a time."""
 SHARD = re.compile(r"(\d+)-of-(\d+)")
 
 
@@ -52,8 +54,8 @@ def open_parquet(path: Path, config: DataConfig) -> Source:
     notes: tuple[str, ...] = ()
     if not path.is_file():
         files, notes = _find(path)
-    read = partial(_read_split, files, config, path.is_dir())
-    return Source(files, read, notes, partial(_label_bytes, files, config))
+    opened = partial(_open_split, files, config, path.is_dir())
+    return Source(files, opened, notes, partial(_label_bytes, files, config))
 
 
 def _find(path: Path) -> tuple[SplitFiles, tuple[str, ...]]:
@@ -121,26 +123,32 @@ def _require_all_shards(files: tuple[Path, ...], split: SplitName) -> None:
         )
 
 
-def _read_split(
-    files: SplitFiles, config: DataConfig, folder: bool, split: SplitName, size: int | None
-) -> Split:
-    where = files[split][0]
+def _open_split(files: SplitFiles, config: DataConfig, folder: bool, split: SplitName) -> Split:
+    where = str(files[split][0])
     if folder:
         _require_all_shards(files[split], split)
     tables = _open_all(files[split], config)
-    found = _labels(tables)
+    parts = [table.read_labels() for table in tables]
+    found = joined(str(tables[0].path), parts)
     if not found.values.size:
         raise DataError(f"{where}: must hold images, has no rows")
-    options = Options(size, config.background, config.skip_bad)
-    encoded = chain.from_iterable(table.read_pictures() for table in tables)
-    first = next(encoded, None)
-    if first is None:
-        raise DataError(f"{where}: must be a readable Parquet file: has labels, but no pictures")
-    pictures = read_pictures(chain([first], encoded), options)
-    labels = found.values[np.flatnonzero(pictures.kept)]
-    read = checked_split(where, pictures.images, labels, found.names)
     note = tables[0].columns.note
-    return replace(read, by_name=found.by_name, notes=(*([note] if note else []), *pictures.notes))
+    return Split(
+        where,
+        found.values,
+        partial(_read_rows, tables, [len(part.values) for part in parts]),
+        classes=found.names,
+        by_name=found.by_name,
+        notes=(note,) if note else (),
+    )
+
+
+def _read_rows(tables: list[Table], sizes: list[int], rows: np.ndarray) -> Iterator[Batch]:
+    starts = np.cumsum([0, *sizes])
+    for table, start, stop in zip(tables, starts, starts[1:], strict=False):
+        wanted = rows[slice(*np.searchsorted(rows, [start, stop]))]
+        for own, pictures in table.read_pictures(wanted - start):
+            yield Batch(own + start, pictures)
 
 
 def _open_all(files: tuple[Path, ...], config: DataConfig) -> list[Table]:
@@ -181,20 +189,44 @@ class Table:
             column = pa.chunked_array(batches) if batches else pa.chunked_array([], pa.int64())
         return read_labels(f"{self.path}: column {name!r}", column, self.classes)
 
-    def read_pictures(self) -> Iterator[Encoded]:
-        """The encoded pictures, row by row; ``data`` is None where there are no bytes."""
-        row = 0
-        for batch in self._batches(self.columns.image):
-            column = batch.column(self.columns.image)
-            for data in (column.field("bytes") if _is_struct(column) else column).to_pylist():
-                yield Encoded(f"{self.path} row {row}", data)
-                row += 1
+    def read_pictures(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, list[Encoded]]]:
+        """The encoded pictures of these rows, ascending, some at a time; ``data`` is None where
+        there are no bytes. Row groups without any of them are not read."""
+        import pyarrow.parquet as pq
+
+        if not len(rows):
+            return
+        with _readable(self.path), pq.ParquetFile(self.path) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+            starts = np.cumsum([0, *(group.num_rows for group in groups)])
+            for index, group in enumerate(groups):
+                first, stop = starts[index : index + 2]
+                wanted = rows[slice(*np.searchsorted(rows, [first, stop]))]
+                if wanted.size:
+                    each = group.total_byte_size // max(1, group.num_rows)
+                    at_once = int(min(MOST_ROWS, max(1, BYTES_AT_ONCE // max(1, each))))
+                    yield from self._read_group(file, index, wanted, int(first), at_once)
+
+    def _read_group(
+        self, file: pq.ParquetFile, group: int, rows: np.ndarray, start: int, at_once: int
+    ) -> Iterator[tuple[np.ndarray, list[Encoded]]]:
+        name = self.columns.image
+        for batch in file.iter_batches(at_once, row_groups=[group], columns=[name]):
+            stop = start + batch.num_rows
+            wanted = rows[slice(*np.searchsorted(rows, [start, stop]))]
+            if wanted.size:
+                column = batch.column(name)
+                column = column.field("bytes") if _is_struct(column) else column
+                found = column.take(wanted - start).to_pylist()
+                names = (f"{self.path} row {row}" for row in wanted)
+                yield wanted, [Encoded(*each) for each in zip(names, found, strict=True)]
+            start = stop
 
     def _batches(self, column: str) -> Iterator[pa.RecordBatch]:
         import pyarrow.parquet as pq
 
         with _readable(self.path), pq.ParquetFile(self.path) as file:
-            yield from file.iter_batches(ROWS_AT_ONCE, columns=[column])
+            yield from file.iter_batches(LABELS_AT_ONCE, columns=[column])
 
 
 def _is_struct(column: pa.Array) -> bool:
