@@ -33,6 +33,34 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "pictures of several sizes are not resized",
+        "dnsearch/cli/init.py",
+        "if len(set(sizes)) == 1:",
+        "if sizes:",
+        "tests/cli/test_init.py",
+    ),
+    Fault(
+        "turned pictures are taken as they lie",
+        "dnsearch/data/formats/images.py",
+        ".get(ORIENTATION, 1) >= 5",
+        ".get(ORIENTATION, 1) >= 9",
+        "tests/cli/test_init.py",
+    ),
+    Fault(
+        "a data set is taken for the first format",
+        "dnsearch/data/formats/__init__.py",
+        "        except (DataError, OSError):\n            continue",
+        "        except (DataError, OSError):\n            pass",
+        "tests/data/test_find_format.py",
+    ),
+    Fault(
+        "stages share the latency of their MACs",
+        "dnsearch/cost/latency.py",
+        "spent = {name: self.predicted_ms(done) for name, done in stage_work(archs, *size)}",
+        "spent = {name: done[:, 3] + done[:, 4] for name, done in stage_work(archs, *size)}",
+        "tests/cost/test_latency.py",
+    ),
+    Fault(
         "parts of a batch each count as the whole",
         "dnsearch/training/trainer.py",
         "loss = loss * (self._weight_of(own) / self._weight_of(labels))",

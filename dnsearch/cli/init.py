@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dnsearch.config import AUTO_RUNGS, LimitsConfig, study_of, suited_space, to_toml
-from dnsearch.errors import RunError
+from dnsearch.config import AUTO_RUNGS, DataConfig, LimitsConfig, study_of, suited_space, to_toml
+from dnsearch.errors import DnsearchError, RunError
 from dnsearch.files import write_text
 
 
@@ -42,6 +43,30 @@ def _images(file: Path, data: Path | None, form: str | None) -> dict[str, Any]:
     return {"format": found, "path": str(written)}
 
 
+def _size(config: DataConfig, path: Path) -> tuple[int | None, int]:
+    """What pictures have to be resized to, None where they are all alike, and the shorter side that
+    they then have."""
+    from dnsearch.data.formats import training_sizes
+
+    try:
+        sizes = training_sizes(config.model_copy(update={"path": path.expanduser()}))
+    except DnsearchError:  # `dnsearch check` says what is wrong and which setting mends it
+        return None, USUAL_SIDE
+    if not sizes:
+        return None, USUAL_SIDE
+    if len(set(sizes)) == 1:
+        return None, min(sizes[0])
+    short = statistics.median(min(size) for size in sizes)
+    side = max((each for each in SIDES if each <= short), default=SIDES[0])
+    return side, side
+
+
+SIDES = (16, 32, 48, 64)
+"""Of pictures that have to be resized: what a search can afford on any machine."""
+
+USUAL_SIDE = 32
+
+
 def _seen_from(file: Path, data: Path) -> Path:
     return Path(os.path.relpath(data.resolve(), file.parent.resolve()))
 
@@ -62,7 +87,8 @@ def command(
 ) -> None:
     """Write a commented study FILE (default study.toml) with every key at its default, but with
     rungs = "auto", which suits the length of trainings to your images, and with a wide [space],
-    whose networks come close to any limit.
+    whose networks come close to any limit. With --data the format is found, and the space and the
+    size of the images suit them.
 
     With a limit the search aims at the least error within it (objectives.aim = "least-error"),
     without one at the whole front of error against cost.
@@ -76,11 +102,18 @@ def command(
     aim = {"aim": "least-error"} if bounds else {}
     training = {"rungs": AUTO_RUNGS}
     study = study_of({"data": images, "limits": bounds, "objectives": aim, "training": training})
-    study = study.model_copy(update={"space": suited_space()})
+    size, side = _size(study.data, data) if data else (None, USUAL_SIDE)
+    of_size = study.data.model_copy(update={"image_size": size})
+    study = study.model_copy(update={"data": of_size, "space": suited_space(side)})
     write_text(file, to_toml(study, comments=True))
     typed = shlex.quote(str(file))
     if images:
         click.echo(f"{file} written, for images of format {study.data.format}")
+        if size:
+            click.echo(
+                f"note:   pictures differ in size, so data.image_size = {size}; more pixels may "
+                "have less error and cost more"
+            )
         click.echo(f"check:  dnsearch check {typed}")
         click.echo(f"run:    dnsearch run {typed}")
     else:

@@ -62,12 +62,13 @@ def test_folder_that_is_a_file(refused):
     assert refused("init", "file/study.toml").startswith("file/study.toml: cannot be written: ")
 
 
-def pictures(folder):
-    """Ten pictures of each of two classes."""
+def pictures(folder, *sizes):
+    """Ten pictures of each of two classes, of these sizes in turn."""
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)
         for number in range(10):
-            Image.new("L", (4, 4), number).save(folder / name / f"{number}.png")
+            size = sizes[number % len(sizes)]
+            Image.new("L", size, number).save(folder / name / f"{number}.png")
 
 
 def test_limits_are_written_as_they_would_be_read(dnsearch):
@@ -93,7 +94,7 @@ def test_every_limit_has_an_option(dnsearch):
 
 
 def test_images_are_written_as_seen_from_the_file(dnsearch):
-    pictures(Path("photos"))
+    pictures(Path("photos"), (4, 4))
     code, out, err = dnsearch("init", "studies/mine.toml", "--data", "photos")
     assert (code, err) == (0, "")
     assert "dnsearch check studies/mine.toml" in out
@@ -114,3 +115,37 @@ def test_a_format_by_name(dnsearch, refused):
     assert load_study(Path("study.toml")).data.format == "folder"
     told = refused("init", "b.toml", "--data", "photos", "--format", "tiff")
     assert told.startswith("data.format must be ")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "image_size", "stems"),
+    [
+        ([(28, 28)], None, ("cifar", "patch2")),
+        ([(96, 120)], None, ("imagenet", "patch4")),
+        ([(500, 375), (300, 400), (640, 480)], 64, ("cifar", "patch2")),
+        ([(40, 50), (50, 40), (41, 60)], 32, ("cifar", "patch2")),
+        ([(9, 8), (8, 9)], 16, ("cifar", "patch2")),
+    ],
+)
+def test_image_size_and_stems_suit_the_pictures(dnsearch, sizes, image_size, stems):
+    pictures(Path("photos"), *sizes)
+    code, out, _ = dnsearch("init", "--data", "photos")
+    study = load_study(Path("study.toml"))
+    assert (code, study.data.image_size, study.space.stem) == (0, image_size, stems)
+    assert ("pictures differ in size" in out) == (image_size is not None)
+
+
+def test_pictures_that_are_upright_by_their_tag_count_as_such(dnsearch):
+    pictures(Path("photos"), (30, 40))
+    turned = Image.new("L", (40, 30))
+    tag = turned.getexif()
+    tag[0x0112] = 6
+    turned.save("photos/cat/turned.jpg", exif=tag)
+    assert dnsearch("init", "--data", "photos").code == 0
+    assert load_study(Path("study.toml")).data.image_size is None
+
+
+def test_images_that_need_a_setting_are_left_to_check(dnsearch):
+    Path("photos").mkdir()
+    assert dnsearch("init", "--data", "photos", "--format", "cifar10").code == 0
+    assert load_study(Path("study.toml")).data.format == "cifar10"

@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from dnsearch.config import DataConfig, Format
 from dnsearch.data.formats.cifar import CIFAR10, CIFAR100, open_cifar
 from dnsearch.data.formats.folder import open_folder
 from dnsearch.data.formats.idx import open_idx
-from dnsearch.data.formats.images import MOST_LISTED, BadPictures, Encoded, Options
+from dnsearch.data.formats.images import MOST_LISTED, BadPictures, Encoded, Options, size_of
 from dnsearch.data.formats.npz import open_npz
 from dnsearch.data.formats.parquet import open_parquet
 from dnsearch.data.formats.source import Batch, Source, Split, SplitName, require_every_class
@@ -30,6 +32,7 @@ __all__ = [
     "find_format",
     "open_source",
     "require_every_class",
+    "training_sizes",
 ]
 
 SHIPPED: Final = "fashion-mnist-16k"
@@ -91,6 +94,20 @@ def find_format(path: Path) -> Format:
     raise DataError(
         f"{path}: must be a data set of format {', '.join(READERS)}; no such files are there"
     )
+
+
+def training_sizes(config: DataConfig, most: int = 100) -> list[tuple[int, int]]:
+    """(h, w) of up to so many training pictures, evenly over all; of those whose header can be
+    read.
+
+    Raises ConfigError and DataError as ``open_source`` does, and on labels that cannot be used.
+    """
+    split = open_source(config).open("train")
+    if split.shape is not None:
+        return [split.shape[:2]]
+    rows = np.unique(np.linspace(0, len(split) - 1, most).round().astype(np.int64))
+    sizes = (size_of(picture) for batch in split.batches(rows) for picture in batch.pictures)
+    return [size for size in sizes if size is not None]
 
 
 def _by_suffix(path: Path) -> tuple[Format, ...]:

@@ -112,6 +112,20 @@ def has_colour(picture: Encoded) -> bool:
         return False
 
 
+def size_of(picture: Encoded) -> tuple[int, int] | None:
+    """(h, w) of a picture, upright, by its header; None where that cannot be read."""
+    try:
+        with _opened(picture) as image:
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except Exception:  # ``decode`` says what is wrong with it, if it is wanted
+        return None
+
+
+ORIENTATION = 0x0112
+"""EXIF's tag; from 5 on width and height are exchanged."""
+
+
 def _opened(picture: Encoded) -> Image.Image:
     if picture.data is None:
         raise DataError(f"{picture.name}: must hold the picture's bytes; a path is not followed")
