@@ -260,7 +260,7 @@ def report(
 ) -> str:
     """The table, and whether the aims were met, as Markdown."""
     lines = [
-        f"# The proof: at most {options.budget} MACs on CIFAR-10",
+        f"# The proof: at most {options.budget.partition('-')[0]} MACs on CIFAR-10",
         "",
         f"Written by `python studies/proof/proof.py {options.budget} --epochs {options.epochs} "
         f"--compute {options.compute:g}`. Errors in percent after {options.epochs} epochs, means "
