@@ -13,16 +13,24 @@ import itertools
 import json
 import os
 import secrets
+import shutil
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dnsearch import machine
 from dnsearch.errors import DamagedError, RunError, cannot_write
 from dnsearch.text import as_unicode
 
 ASIDE = ".unfinished"
-"""How what a killed process was writing ends; removed by the next one to lock the run."""
+"""How the name of what is being written ends. What a killed process leaves under such a name is
+removed by the next one that writes the same file or folder, or locks the run it is in."""
+
+ABANDONED_SECONDS = 86_400.0
+"""After which what a process of another machine, or before a restart, was writing counts as left by
+a killed one: nothing else can be known of it."""
 
 SCHEMA = 1
 """Of our JSON files: raised when what older versions read in them comes to mean something else."""
@@ -56,9 +64,10 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Raises RunError naming the file where it cannot be written, MachineError on a full disk.
     """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{ASIDE}")
+    aside = _aside(path)
     try:
         make_folder(path.parent)
+        remove_abandoned(path)
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
@@ -68,6 +77,59 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder to fill, which at the end is renamed to ``path``, in the place of an
+    empty folder or of none. After an exception it is removed. Raises OSError."""
+    path = Path(os.path.abspath(path))  # '.' has no name
+    with folder_aside(path) as aside:
+        yield aside
+        if path.is_dir():
+            path.rmdir()
+        aside.replace(path)
+
+
+@contextlib.contextmanager
+def folder_aside(path: Path) -> Iterator[Path]:
+    """An empty folder beside ``path``, removed at the end if it is there still. Raises OSError."""
+    aside = _aside(path)
+    try:
+        make_folder(path.parent)
+        remove_abandoned(path)
+        aside.mkdir()
+        yield aside
+    finally:
+        remove(aside)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{machine.mark()}-{secrets.token_hex(2)}{ASIDE}")
+
+
+def remove_abandoned(path: Path) -> None:
+    """Removes what processes that were killed have left beside ``path`` while they wrote it."""
+    before = f".{path.name}."
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(before) and entry.name.endswith(ASIDE):
+                told = entry.name[len(before) : -len(ASIDE)].rpartition("-")[0]
+                if machine.is_gone(told) or _is_old(entry):
+                    remove(Path(entry.path))
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _is_old(entry: os.DirEntry[str]) -> bool:
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_SECONDS
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,12 +10,13 @@ import logging
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from dnsearch.files import folder_aside
 
 FACTS = "facts.json"
 WHOLE_BYTES = 256_000_000
@@ -109,9 +110,8 @@ def _load(folder: Path) -> Entry | None:
 
 def _store(folder: Path, entry: Entry) -> None:
     """Writes the entry next to its place, then renames it, so that no process sees half of it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
+    with folder_aside(folder) as aside:
+        aside.chmod(0o700)  # somebody's images
         for name, array in entry.arrays.items():
             with (aside / f"{name}.npy").open("wb") as file:
                 np.save(file, array, allow_pickle=False)
@@ -119,8 +119,6 @@ def _store(folder: Path, entry: Entry) -> None:
         text = json.dumps({"arrays": list(entry.arrays), "facts": entry.facts})
         (aside / FACTS).write_text(text, encoding="utf-8")
         _publish(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _publish(aside: Path, folder: Path) -> None:
