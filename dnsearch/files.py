@@ -13,7 +13,9 @@ import itertools
 import json
 import os
 import secrets
+import select
 import shutil
+import stat
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -36,10 +38,13 @@ SCHEMA = 1
 """Of our JSON files: raised when what older versions read in them comes to mean something else."""
 
 MOST_BYTES = 256 * 2**20
-"""Of a JSON file."""
+"""Of a JSON file, and of a study's."""
 
 MANIFEST = "manifest.json"
 """Lists the files beside it with their SHA-256."""
+
+PIPE_SECONDS = 10.0
+"""For which nothing may come out of a pipe that is read."""
 
 _SCHEMA, _CHECKSUM = "schema", "checksum"
 
@@ -146,6 +151,56 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of at most ``MOST_BYTES``, which may be a pipe, such as /dev/stdin.
+
+    Raises OSError, also where it is larger or has no end, and where nobody writes into the pipe
+    within ``PIPE_SECONDS``.
+    """
+    with open(path, "rb", opener=_opened) as file:
+        content = file.read(MOST_BYTES + 1) if is_regular(file.fileno()) else _piped(file.fileno())
+    if len(content) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"must have at most {MOST_BYTES >> 20} MB", str(path))
+    return content
+
+
+def _opened(path: str, flags: int) -> int:
+    """Opens a file without waiting for somebody to write into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _piped(file: int) -> bytes:
+    """All that comes out of a pipe that is opened without waiting: it is at its end, too, as long
+    as nobody has begun to write."""
+    content, began = bytearray(), False
+    while len(content) <= MOST_BYTES:
+        try:
+            part = os.read(file, 2**20)
+        except BlockingIOError:
+            part = None
+        content += part or b""
+        if part == b"" and (content or began):
+            break
+        if not part:
+            began = bool(select.select([file], [], [], PIPE_SECONDS)[0])
+            if not began:
+                reason = f"nothing was written into this pipe for {PIPE_SECONDS:g} s"
+                raise OSError(errno.ETIMEDOUT, reason)
+    return bytes(content)
+
+
+def is_regular(file: Path | int) -> bool:
+    """Whether a file, by its path or its descriptor, has a beginning and an end: no pipe, device or
+    folder, of which reading might wait for ever. Raises OSError."""
+    return stat.S_ISREG(os.stat(file).st_mode)
+
+
+def require_regular(path: Path) -> None:
+    """Raises OSError where a file is none that ``is_regular``, or is missing."""
+    if not is_regular(path):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
 def read_json(path: Path, *needed: str) -> dict[str, Any]:
     """The object in a JSON file, which has at least these keys, without schema and checksum.
 
@@ -153,12 +208,10 @@ def read_json(path: Path, *needed: str) -> dict[str, Any]:
     key.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise DamagedError(f"{path}: must have at most {MOST_BYTES >> 20} MB")
-        value = json.loads(content.decode("utf-8"))
+        value = json.loads(read_bytes(path).decode("utf-8"))
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise DamagedError(f"{path}: {error.strerror}") from None
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: must be valid JSON: {error}") from None

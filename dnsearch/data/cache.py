@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnsearch.files import folder_aside
+from dnsearch.files import folder_aside, require_regular
 
 FACTS = "facts.json"
 WHOLE_BYTES = 256_000_000
@@ -52,8 +52,10 @@ def cache_key(
     share = WHOLE_BYTES // max(1, len(chosen))
     whole = len(chosen) == len(files) and sum(size for _, size, _ in seen) <= WHOLE_BYTES
     for file in chosen:
-        with contextlib.suppress(OSError), file.open("rb") as opened:  # its reader will say it
-            digest.update(_sample(opened, None if whole else share))
+        with contextlib.suppress(OSError):  # its reader will say it
+            require_regular(file)
+            with file.open("rb") as opened:
+                digest.update(_sample(opened, None if whole else share))
     if not whole:
         digest.update(labels())
     return digest.hexdigest()[:32]

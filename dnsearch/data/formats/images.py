@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
 from dnsearch.errors import DataError
+from dnsearch.files import require_regular
 from dnsearch.text import agreeing, counted
 
 GREY_MODES = ("1", "L", "LA", "La")
@@ -71,6 +72,8 @@ def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: 
         raise DataError(f"{picture.name}: must hold the picture's bytes; a path is not followed")
     file = io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data
     try:
+        if isinstance(file, Path):
+            require_regular(file)
         with Image.open(file) as image:
             if image.mode not in EIGHT_BIT_MODES:
                 raise DataError(

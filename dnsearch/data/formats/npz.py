@@ -15,6 +15,7 @@ from dnsearch.data.formats.images import resize_all
 from dnsearch.data.formats.source import Source, Split, SplitName, checked_split
 from dnsearch.data.formats.spellings import SPELLINGS, unused
 from dnsearch.errors import DataError
+from dnsearch.files import require_regular
 
 PAIRS = (
     ("x", "y"), ("images", "labels"), ("image", "label"), ("imgs", "labels"), ("img", "label"),
@@ -59,6 +60,7 @@ def _pair(known: set[str], splits: tuple[str, ...]) -> tuple[str, str] | None:
 
 def _names(path: Path) -> set[str]:
     try:
+        require_regular(path)
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
