@@ -1,11 +1,13 @@
 import math
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from dnsearch.arch import ArchConfig
-from dnsearch.arch.checkpoint import read_weights
+from dnsearch.arch.checkpoint import read_weights, write_whole
 from dnsearch.config import TrainingConfig
 from dnsearch.data import DeviceData
 from dnsearch.errors import CheckpointError
@@ -228,3 +230,9 @@ def test_on_a_gpu_same_seed_same_figures(prepared, monkeypatch):
     one, again = (Trainer(ARCH, there, RECIPE, seed=0).train(4) for _ in range(2))
     assert same(one, again)
     assert one.error < 0.2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_told_as_one():
+    with pytest.raises(OSError, match="No space left on device"):
+        write_whole(Path("/dev/full"), partial(torch.save, {"w": torch.zeros(9)}))
