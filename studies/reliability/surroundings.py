@@ -118,7 +118,7 @@ def prepare(folder: Path) -> None:
     """A finished run, an export, a picture, and files that are none."""
     from PIL import Image
 
-    text = STUDY.format(epochs=1)
+    text = STUDY.format(epochs=4)
     (folder / "s.toml").write_text(text)
     for name, kind, place in (("npz", "npz", "x.npz"), ("pictures", "folder", "folder")):
         data = f'[data]\nformat = "{kind}"\npath = "{place}"\n'
@@ -132,7 +132,7 @@ def prepare(folder: Path) -> None:
     (folder / "broken").symlink_to("nowhere")
     (folder / "circle").symlink_to("circle")
     for words in (
-        ("run", "s.toml", "--name", "cut", "--trials", "4"),
+        ("run", "s.toml", "--name", "cut", "--trials", "12"),
         ("export", "cut", "--to", "best"),
     ):
         code, out, err = run(words, folder)
