@@ -20,7 +20,7 @@ check: $(INSTALLED)  ## style, types, and the one way imports go
 	$(BIN)/lint-imports --no-logo
 
 proofs: $(INSTALLED)  ## what docs/reliability.md promises, in hours; results in reports/reliability
-	for each in signals machines mutations fuzz; do \
+	for each in signals kills machines disks mutations fuzz surroundings; do \
 		$(BIN)/python studies/reliability/$$each.py || exit 1; done
 
 docs: $(INSTALLED)  ## docs/commands.md, and the README's picture and figures from its example run

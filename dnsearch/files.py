@@ -13,25 +13,38 @@ import itertools
 import json
 import os
 import secrets
+import select
+import shutil
+import stat
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dnsearch import machine
 from dnsearch.errors import DamagedError, RunError, cannot_write
 from dnsearch.text import as_unicode
 
 ASIDE = ".unfinished"
-"""How what a killed process was writing ends; removed by the next one to lock the run."""
+"""How the name of what is being written ends. What a killed process leaves under such a name is
+removed by the next one that writes the same file or folder, or locks the run it is in."""
+
+ABANDONED_SECONDS = 86_400.0
+"""After which what a process of another machine, or before a restart, was writing counts as left by
+a killed one: nothing else can be known of it."""
 
 SCHEMA = 1
 """Of our JSON files: raised when what older versions read in them comes to mean something else."""
 
 MOST_BYTES = 256 * 2**20
-"""Of a JSON file."""
+"""Of a JSON file, and of a study's."""
 
 MANIFEST = "manifest.json"
 """Lists the files beside it with their SHA-256."""
+
+PIPE_SECONDS = 10.0
+"""For which nothing may come out of a pipe that is read."""
 
 _SCHEMA, _CHECKSUM = "schema", "checksum"
 
@@ -56,9 +69,10 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Raises RunError naming the file where it cannot be written, MachineError on a full disk.
     """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}{ASIDE}")
+    aside = _aside(path)
     try:
         make_folder(path.parent)
+        remove_abandoned(path)
         yield aside
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
@@ -68,6 +82,59 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields an empty folder to fill, which at the end is renamed to ``path``, in the place of an
+    empty folder or of none. After an exception it is removed. Raises OSError."""
+    path = Path(os.path.abspath(path))  # '.' has no name
+    with folder_aside(path) as aside:
+        yield aside
+        if path.is_dir():
+            path.rmdir()
+        aside.replace(path)
+
+
+@contextlib.contextmanager
+def folder_aside(path: Path) -> Iterator[Path]:
+    """An empty folder beside ``path``, removed at the end if it is there still. Raises OSError."""
+    aside = _aside(path)
+    try:
+        make_folder(path.parent)
+        remove_abandoned(path)
+        aside.mkdir()
+        yield aside
+    finally:
+        remove(aside)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{machine.mark()}-{secrets.token_hex(2)}{ASIDE}")
+
+
+def remove_abandoned(path: Path) -> None:
+    """Removes what processes that were killed have left beside ``path`` while they wrote it."""
+    before = f".{path.name}."
+    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(before) and entry.name.endswith(ASIDE):
+                told = entry.name[len(before) : -len(ASIDE)].rpartition("-")[0]
+                if machine.is_gone(told) or _is_old(entry):
+                    remove(Path(entry.path))
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _is_old(entry: os.DirEntry[str]) -> bool:
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_SECONDS
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,6 +151,56 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, text + "\n")
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of at most ``MOST_BYTES``, which may be a pipe, such as /dev/stdin.
+
+    Raises OSError, also where it is larger or has no end, and where nobody writes into the pipe
+    within ``PIPE_SECONDS``.
+    """
+    with open(path, "rb", opener=_opened) as file:
+        content = file.read(MOST_BYTES + 1) if is_regular(file.fileno()) else _piped(file.fileno())
+    if len(content) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"must have at most {MOST_BYTES >> 20} MB", str(path))
+    return content
+
+
+def _opened(path: str, flags: int) -> int:
+    """Opens a file without waiting for somebody to write into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _piped(file: int) -> bytes:
+    """All that comes out of a pipe that is opened without waiting: it is at its end, too, as long
+    as nobody has begun to write."""
+    content, began = bytearray(), False
+    while len(content) <= MOST_BYTES:
+        try:
+            part = os.read(file, 2**20)
+        except BlockingIOError:
+            part = None
+        content += part or b""
+        if part == b"" and (content or began):
+            break
+        if not part:
+            began = bool(select.select([file], [], [], PIPE_SECONDS)[0])
+            if not began:
+                reason = f"nothing was written into this pipe for {PIPE_SECONDS:g} s"
+                raise OSError(errno.ETIMEDOUT, reason)
+    return bytes(content)
+
+
+def is_regular(file: Path | int) -> bool:
+    """Whether a file, by its path or its descriptor, has a beginning and an end: no pipe, device or
+    folder, of which reading might wait for ever. Raises OSError."""
+    return stat.S_ISREG(os.stat(file).st_mode)
+
+
+def require_regular(path: Path) -> None:
+    """Raises OSError where a file is none that ``is_regular``, or is missing."""
+    if not is_regular(path):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+
+
 def read_json(path: Path, *needed: str) -> dict[str, Any]:
     """The object in a JSON file, which has at least these keys, without schema and checksum.
 
@@ -91,12 +208,10 @@ def read_json(path: Path, *needed: str) -> dict[str, Any]:
     key.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise DamagedError(f"{path}: must have at most {MOST_BYTES >> 20} MB")
-        value = json.loads(content.decode("utf-8"))
+        value = json.loads(read_bytes(path).decode("utf-8"))
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise DamagedError(f"{path}: {error.strerror}") from None
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise DamagedError(f"{path}: must be valid JSON: {error}") from None

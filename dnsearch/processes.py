@@ -149,14 +149,14 @@ def _serve(
 ) -> None:
     """The life of a worker process."""
     threading.Thread(target=_follow_parent, daemon=True).start()
-    pipe.send(Said("hello"))
-    try:
-        prepared = prepare(*arguments)
-    except Exception as error:
-        pipe.send(Said("error", _portable(error)))
-        return
-    pipe.send(Said("ready"))
-    with contextlib.suppress(EOFError):  # the coordinator is gone
+    with contextlib.suppress(EOFError, OSError):  # the coordinator is gone
+        pipe.send(Said("hello"))
+        try:
+            prepared = prepare(*arguments)
+        except Exception as error:
+            pipe.send(Said("error", _portable(error)))
+            return
+        pipe.send(Said("ready"))
         while True:
             task = pipe.recv()
             try:

@@ -27,6 +27,7 @@ import contextlib
 import os
 import platform
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,8 +37,9 @@ from typing import Any, NamedTuple
 
 import filelock
 
+from dnsearch import machine
 from dnsearch.errors import RunError, cannot_write, nearest
-from dnsearch.files import ASIDE, make_folder, read_json, write_json
+from dnsearch.files import ASIDE, make_folder, read_json, remove, write_json
 from dnsearch.machine import cpu_cores
 
 RUNS = Path("reports")
@@ -53,6 +55,7 @@ TRAINING_FILE, RESULT_FILE, NETWORK_FOLDER = "training.json", "result.json", "ne
 """In the folder of a training of one network: what is trained, its result, and the network as an
 export."""
 
+_HOLDER = "holder.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PACKAGES = ("torch", "optuna", "numpy", "pandas", "plotly", "moocore", "fvcore")
 
@@ -74,11 +77,36 @@ def check_name(name: str) -> str:
 
 
 class Holder(NamedTuple):
-    """The process that has locked a run: its number and machine, and since when (ISO 8601, UTC)."""
+    """The process that has locked a run: its number and machine, since when (ISO 8601, UTC), and
+    in which boot of the machine (``machine.boot``)."""
 
     process: int
     host: str
     since: str
+    boot: str = ""
+
+    @classmethod
+    def here(cls) -> Holder:
+        """This process, from now on."""
+        return cls(os.getpid(), machine.host(), _now(), machine.boot())
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is a process of another machine, of which nothing can be known here; another
+        container on this one has another name, but the same boot."""
+        is_this_boot = bool(self.boot) and self.boot == machine.boot()
+        return self.host != machine.host() and not is_this_boot
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known to have ended: by a restart of this machine, or a kill."""
+        if self.host != machine.host():
+            return False
+        was_restarted = bool(self.boot and machine.boot()) and self.boot != machine.boot()
+        return was_restarted or not machine.lives(self.process)
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host} since {self.since}"
 
 
 @dataclass(frozen=True)
@@ -211,67 +239,72 @@ class RunDir:
         The lock itself is tried only where such a process seems to live, so that asking never keeps
         one from starting.
         """
-        try:
-            told = self.read_json("holder.json", "process", "host", "since")
-            holder = Holder(int(told["process"]), str(told["host"]), str(told["since"]))
-        except (RunError, TypeError, ValueError):
+        holder = self._noted_holder()
+        if holder is None or holder.is_gone:
             return None
-        if holder.host == platform.node() and not _lives(holder.process):
-            return None  # it was killed
-        lock = filelock.FileLock(self.path / "run.lock")
         try:
-            lock.acquire(blocking=False)
+            self._acquired().release()
         except (filelock.Timeout, OSError):  # locked, or not ours to try
             return holder
-        lock.release()
-        return None
+        return holder if holder.is_elsewhere else None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Locks the run for this process. Raises RunError naming the process that has locked it."""
+        """Locks the run for this process. Raises RunError naming the process that has locked it.
+
+        On one machine the system keeps the lock, and gives it back when its holder dies. A shared
+        file system may keep it for each machine apart: so one that holder.json gives to another
+        machine is never taken over.
+        """
         try:
             make_folder(self.path)
-            lock = filelock.FileLock(self.path / "run.lock")
-            lock.acquire(blocking=False)
+            lock = self._acquired()
         except filelock.Timeout:
+            holder = self._noted_holder()
             raise RunError(
-                f"{self.path}: in use by {self._holder()}; wait for it or stop it"
+                f"{self.path}: in use by {holder or 'another process'}; wait for it or stop it"
             ) from None
         except OSError as error:
             raise cannot_write(self.path, error) from None
+        note = self.path / _HOLDER
         try:
-            for leftover in self.path.rglob(f".*{ASIDE}"):
-                leftover.unlink(missing_ok=True)
-            holder = {"process": os.getpid(), "host": platform.node(), "since": _now()}
-            write_json(self.path / "holder.json", holder)
-            yield
+            holder = self._noted_holder()
+            if holder is not None and holder.is_elsewhere:
+                raise RunError(
+                    f"{self.path}: in use by {holder}, another machine, so that whether it still "
+                    f"runs cannot be known here; wait for it or stop it there, or remove {note} "
+                    "if it was killed"
+                )
+            try:
+                for leftover in self.path.rglob(f".*{ASIDE}"):
+                    remove(leftover)
+                write_json(note, Holder.here()._asdict())
+                yield
+            finally:
+                note.unlink(missing_ok=True)
         finally:
-            (self.path / "holder.json").unlink(missing_ok=True)
             lock.release()
 
-    def _holder(self) -> str:
+    def _acquired(self) -> filelock.BaseFileLock:
+        """The lock of the system. Raises Timeout where another process has it, and OSError."""
+        lock = filelock.FileLock(self.path / "run.lock")
+        with warnings.catch_warnings():  # of a file system without locks, whose files tell instead
+            warnings.simplefilter("ignore")
+            lock.acquire(blocking=False)
+        return lock
+
+    def _noted_holder(self) -> Holder | None:
+        """Who holder.json says has locked the run; None where it does not say."""
         try:
-            holder = self.read_json("holder.json", "process", "host", "since")
-        except RunError:
-            return "another process"
-        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+            told = self.read_json(_HOLDER, "process", "host", "since")
+            boot = str(told.get("boot", ""))  # missing in older ones
+            return Holder(int(told["process"]), str(told["host"]), str(told["since"]), boot)
+        except (RunError, TypeError, ValueError):
+            return None
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _lives(process: int) -> bool:
-    """Whether there is a process of this number here; True where that cannot be asked."""
-    if os.name != "posix":  # elsewhere signal 0 ends it
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 def environment() -> dict[str, Any]:

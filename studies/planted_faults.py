@@ -1015,6 +1015,34 @@ FAULTS = (
         "better = np.maximum(front[:0, 1:], costs)",
         "tests/search/samplers/test_acquisition.py",
     ),
+    Fault(
+        "a run that another machine holds is taken over",
+        "dnsearch/rundir.py",
+        "if holder is not None and holder.is_elsewhere:",
+        "if holder is not None and holder.is_gone:",
+        "tests/test_rundir.py -k another_machine",
+    ),
+    Fault(
+        "what a living process is writing is removed",
+        "dnsearch/files.py",
+        "if machine.is_gone(told) or _is_old(entry):",
+        "if told or _is_old(entry):",
+        "tests/test_rundir.py -k killed_process_left",
+    ),
+    Fault(
+        "what a killed process left stays for a day",
+        "dnsearch/files.py",
+        "if machine.is_gone(told) or _is_old(entry):",
+        "if _is_old(entry):",
+        "tests/test_rundir.py -k killed_process_left",
+    ),
+    Fault(
+        "a pipe is empty before anybody has begun to write",
+        "dnsearch/files.py",
+        'if part == b"" and (content or began):',
+        'if part == b"":',
+        "tests/test_files.py -k pipe_is_read",
+    ),
 )
 
 

@@ -1,13 +1,16 @@
 """Files of ours, read only as they were written, and files of others, left alone."""
 
 import json
+import os
 import random
+import subprocess
 import zipfile
 
 import pytest
 
-from dnsearch.config import SIGN, load_study, parse_study, recorded
-from dnsearch.errors import ConfigError, DamagedError, RunError
+from dnsearch.config import SIGN, DataConfig, load_study, parse_study, recorded
+from dnsearch.data import prepare
+from dnsearch.errors import ConfigError, DamagedError, DataError, RunError
 from dnsearch.files import (
     SCHEMA,
     read_json,
@@ -134,3 +137,41 @@ def test_the_study_of_a_run_is_read_as_it_was_written(tmp_path):
 def test_no_cell_is_a_formula(text):
     assert as_cell(text) == f"'{text}"
     assert as_cell(f"a{text}") == f"a{text}"
+
+
+def test_a_pipe_is_read_to_its_end_or_given_up(tmp_path, monkeypatch):
+    """One that nobody writes into would be waited for as long as nobody does."""
+    pipe = tmp_path / "study.toml"
+    os.mkfifo(pipe)
+    slowly = 'exec > "$0"; echo "[search]"; sleep 0.1; echo trials = 7'
+    writer = subprocess.Popen(["bash", "-c", slowly, pipe])
+    assert load_study(pipe).search.trials == 7
+    writer.wait()
+    both = os.open(pipe, os.O_RDWR)
+    os.write(both, b"[search]\ntrials = 5")
+    there = os.open(pipe, os.O_RDONLY)
+    os.close(both)  # as where a shell opened it, and the writer has left
+    assert load_study(f"/proc/self/fd/{there}").search.trials == 5
+    os.close(there)
+    monkeypatch.setattr("dnsearch.files.PIPE_SECONDS", 0.01)
+    with pytest.raises(ConfigError, match=r"study\.toml: .*nothing was written into this pipe"):
+        load_study(pipe)
+    with pytest.raises(RunError, match=r"study\.toml: .*nothing was written into this pipe"):
+        read_json(pipe)
+
+
+def test_a_file_without_end_is_refused(monkeypatch):
+    monkeypatch.setattr("dnsearch.files.MOST_BYTES", 2**20)
+    with pytest.raises(ConfigError, match=r"/dev/zero: must be .* must have at most 1 MB"):
+        load_study("/dev/zero")
+
+
+@pytest.mark.parametrize("kind", ["npz", "folder"])
+def test_pipes_among_images_are_refused_at_once(tmp_path, kind):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        os.mkfifo(tmp_path / name / "1.png")
+    os.mkfifo(tmp_path / "x.npz")
+    path = tmp_path / "x.npz" if kind == "npz" else tmp_path
+    with pytest.raises(DataError, match="is no regular file"):
+        prepare(DataConfig(format=kind, path=path), cache=tmp_path / "cache")

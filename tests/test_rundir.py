@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from dnsearch import machine
 from dnsearch.errors import RunError
-from dnsearch.files import atomic, write_json, write_text
+from dnsearch.files import atomic, atomic_folder, write_json, write_text
 from dnsearch.rundir import RunDir, check_name, environment
 
 
@@ -163,6 +165,123 @@ def test_a_dead_holders_lock_is_not_even_tried(tmp_path, monkeypatch):
     write_json(tmp_path / "holder.json", holder)
     monkeypatch.setattr("filelock.FileLock", None)
     assert RunDir(tmp_path).holder() is None
+
+
+def holder_json(run, **changed):
+    """A lock that a process left which is no more, unless it is changed."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    told = {"process": ended.pid, "since": "2026-01-01T00:00:00+00:00"}
+    told |= {"host": platform.node(), "boot": machine.boot(), **changed}
+    write_json(run.path / "holder.json", told)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"process": os.getpid()},  # whose number it was: the system's lock says that it is free
+        {"boot": "another", "process": os.getpid()},  # this machine was started anew
+        {"host": "container-7"},  # one on this machine
+    ],
+)
+def test_what_a_dead_process_of_this_machine_held_is_taken_over(tmp_path, monkeypatch, changed):
+    monkeypatch.setattr(machine, "boot", lambda: "now")
+    run = RunDir(tmp_path)
+    holder_json(run, **{"boot": "now", **changed})
+    assert run.holder() is None
+    with run.lock():
+        assert run.read_json("holder.json")["process"] == os.getpid()
+    assert not (tmp_path / "holder.json").exists()
+
+
+@pytest.mark.parametrize("boot", ["another", ""])
+def test_what_another_machine_holds_is_not_taken_over(tmp_path, boot):
+    """Its file system may keep locks for each machine apart, so that the lock itself is free."""
+    run = RunDir(tmp_path)
+    holder_json(run, host="node-7", boot=boot)
+    assert run.holder().host == "node-7"
+    told = r"in use by process \d+ on node-7 since 2026\S+, another machine, .*; wait .* or remove "
+    with pytest.raises(RunError, match=rf"{told}\S+holder\.json if it was killed$"), run.lock():
+        pass
+    (tmp_path / "holder.json").unlink()  # as it says
+    with run.lock():
+        pass
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from dnsearch.rundir import RunDir
+with RunDir(Path(sys.argv[1])).lock():
+    print("has it", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_of_two_processes_one_has_the_run_until_it_is_killed(tmp_path):
+    run = RunDir(tmp_path)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDS, tmp_path],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    said = [each.stdout.readline() for each in both]  # nothing of the one that was refused
+    assert sorted(said) == ["", "has it\n"]
+    has, refused = both if said[0] else both[::-1]
+    told = rf"in use by (process {has.pid} on|another process)"  # it may not have noted itself yet
+    assert re.search(told, refused.communicate()[1])
+    with pytest.raises(RunError, match=f"process {has.pid} on {platform.node()}"), run.lock():
+        pass
+    assert run.holder().process == has.pid
+    has.kill()
+    has.communicate()
+    assert (tmp_path / "holder.json").exists()
+    assert run.holder() is None
+    with run.lock():
+        pass
+
+
+def left(path, mark):
+    """A file and a folder that a process with this mark has left beside a path; their names."""
+    file, folder = (
+        path.with_name(f".{path.name}.{mark}-{token}.unfinished") for token in ("ab12", "cd34")
+    )
+    file.write_text("half")
+    folder.mkdir()
+    (folder / "file").write_text("half")
+    return {file.name, folder.name}
+
+
+def test_what_a_killed_process_left_goes_when_its_file_is_written_again(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    file, here = tmp_path / "a.txt", machine.mark().partition("-")[0]
+    mine, others = left(file, machine.mark()), left(file, "0123abcd-1")
+    left(file, f"{here}-{ended.pid}")
+    write_text(file, "whole")
+    assert {each.name for each in tmp_path.iterdir()} == {"a.txt", *mine, *others}
+    for name in others:  # nothing is known of another machine's processes
+        os.utime(tmp_path / name, (0, 0))
+    write_text(file, "whole")
+    assert {each.name for each in tmp_path.iterdir()} == {"a.txt", *mine}
+    with RunDir(tmp_path).lock():
+        assert not mine & {each.name for each in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize("target", ["export", "."])
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path, monkeypatch, target):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    with pytest.raises(FileNotFoundError), atomic_folder(Path(target)) as folder:
+        shutil.copytree(tmp_path / "nowhere", folder / "half")
+    assert [*tmp_path.rglob("*")] == [tmp_path / "work"]
+    with atomic_folder(Path(target)) as folder:
+        (folder / "file").write_text("whole")
+    assert (tmp_path / "work" / target / "file").read_text() == "whole"
+    assert [*tmp_path.rglob(".*")] == []
 
 
 def test_a_thousand_folders_deep(tmp_path, monkeypatch):

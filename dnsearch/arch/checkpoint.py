@@ -7,10 +7,11 @@ Pickled files are opened with ``weights_only=True``, so that no file can run cod
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +36,14 @@ _FIELD = {"stem": "in_channels", "classifier": "num_classes"}
 _UNREADABLE = "cannot be read as weights"
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+
+
+def write_whole(path: Path, save: Callable[[io.BytesIO], None]) -> None:
+    """Writes what ``save`` writes into memory. Raises OSError; torch itself, writing into a file,
+    would say of a full disk only that a position is unexpected."""
+    content = io.BytesIO()
+    save(content)
+    path.write_bytes(content.getbuffer())
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:

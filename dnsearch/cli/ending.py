@@ -87,8 +87,8 @@ def _blame(error: Exception) -> tuple[int, str]:
         case ImportError() if not (error.name or "").startswith("dnsearch"):
             return MACHINE, f"a package that dnsearch needs cannot be loaded: {_line(str(error))}"
         case OSError():
-            named = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-            return MACHINE if is_machines(error) else USER, _line(named)
+            named = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+            return MACHINE if is_machines(error) else USER, _line(named or str(error))
         case MemoryError():
             return MACHINE, _line(f"out of memory: {error}")
     return DEFECT, f"{one_line(error)} (a defect of dnsearch; {DEBUG} shows where)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import tomllib
 from collections.abc import Collection, Mapping
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from dnsearch.config.study import SearchConfig, Section, StudyConfig
 from dnsearch.errors import ConfigError, nearest
+from dnsearch.files import read_bytes
 
 SIGN = "# What was run. SHA-256 of the lines below: "
 """How the study file in a run's folder begins."""
@@ -47,7 +49,9 @@ def load_study(path: Path | str) -> StudyConfig:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")  # Notepad on Windows writes a byte order mark
+        # utf-8-sig: Notepad on Windows writes a byte order mark
+        content = io.StringIO(read_bytes(path).decode("utf-8-sig"), newline=None)
+        text = content.read()
     except FileNotFoundError:
         hint = "dnsearch init writes one to start from"
         raise ConfigError(f"{path}:", "there is no such study file", hint=hint) from None

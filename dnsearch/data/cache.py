@@ -14,7 +14,6 @@ import logging
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ import numpy as np
 
 from dnsearch.config.values import parse_bytes
 from dnsearch.errors import ConfigError
+from dnsearch.files import folder_aside, require_regular
 
 LIMIT = "DNSEARCH_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
@@ -64,8 +64,10 @@ def cache_key(
     share = WHOLE_BYTES // max(1, len(chosen))
     whole = len(chosen) == len(files) and sum(size for _, size, _ in seen) <= WHOLE_BYTES
     for file in chosen:
-        with contextlib.suppress(OSError), file.open("rb") as opened:  # its reader will say it
-            digest.update(_sample(opened, None if whole else share))
+        with contextlib.suppress(OSError):  # its reader will say it
+            require_regular(file)
+            with file.open("rb") as opened:
+                digest.update(_sample(opened, None if whole else share))
     if not whole:
         digest.update(labels())
     return digest.hexdigest()[:32]
@@ -179,9 +181,8 @@ def _load(folder: Path) -> Entry | None:
 
 def _store(folder: Path, entry: Entry) -> None:
     """Writes the entry next to its place, then renames it, so that no process sees half of it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-    try:
+    with folder_aside(folder) as aside:
+        aside.chmod(0o700)  # somebody's images
         for name, array in entry.arrays.items():
             with (aside / f"{name}.npy").open("wb") as file:
                 np.save(file, array, allow_pickle=False)
@@ -189,8 +190,6 @@ def _store(folder: Path, entry: Entry) -> None:
         text = json.dumps({"arrays": list(entry.arrays), "facts": entry.facts})
         (aside / FACTS).write_text(text, encoding="utf-8")
         _publish(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _publish(aside: Path, folder: Path) -> None:

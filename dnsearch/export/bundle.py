@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from dnsearch.errors import RunError, cannot_write
 from dnsearch.export.check import TOLERANCE, Check, check
 from dnsearch.export.formats import ALWAYS, Format
 from dnsearch.export.preprocessing import Preprocessing
-from dnsearch.files import MANIFEST, make_folder, read_json, sha256, write_json, write_text
+from dnsearch.files import MANIFEST, atomic_folder, read_json, sha256, write_json, write_text
 
 EXPORT_FILE, README_FILE = "export.json", "README.md"
 
@@ -78,14 +77,8 @@ def _new_folder(to: Path) -> Iterator[Path]:
     """A folder to write into that becomes ``to`` where all went well. Raises RunError."""
     require_new(to)
     try:
-        make_folder(to.parent)
-        with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as aside:
-            folder = Path(aside) / "export"
-            folder.mkdir()
+        with atomic_folder(to) as folder:
             yield folder
-            if to.is_dir():
-                to.rmdir()
-            shutil.move(folder, to)
     except OSError as error:
         raise cannot_write(to, error) from None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from dnsearch.arch.checkpoint import WEIGHTS_FILE, load_network, save_network
+from dnsearch.arch.checkpoint import WEIGHTS_FILE, load_network, save_network, write_whole
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.errors import DnsearchError, RunError, one_line
@@ -135,9 +135,7 @@ def torchvision_arguments(arch: ArchConfig) -> dict[str, Any]:
 
 
 def _write_torchvision(model: DenseNet, _: Preprocessing, folder: Path) -> None:
-    file = io.BytesIO()  # torch's own writing to a full disk is no OSError
-    torch.save(dict(model.state_dict()), file)
-    (folder / "torchvision.pth").write_bytes(file.getvalue())
+    write_whole(folder / "torchvision.pth", partial(torch.save, dict(model.state_dict())))
 
 
 def _read_torchvision(folder: Path) -> Network:
@@ -171,9 +169,7 @@ def _write_program(model: DenseNet, images: Preprocessing, folder: Path) -> None
     with _quiet():
         batch = {0: torch.export.Dim("batch", min=1)}
         program = torch.export.export(model, (_example(images),), dynamic_shapes=(batch,))
-        file = io.BytesIO()
-        torch.export.save(program, file)
-    (folder / "network.pt2").write_bytes(file.getvalue())
+        write_whole(folder / "network.pt2", partial(torch.export.save, program))
 
 
 def _read_program(folder: Path) -> Network:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 import plotly.io
 
-from dnsearch.errors import ConfigError, DnsearchError, RunError, nearest
-from dnsearch.files import atomic
+from dnsearch.errors import ConfigError, DnsearchError, RunError, cannot_write, nearest
+from dnsearch.files import atomic, folder_aside
 from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.choices import choices_section
 from dnsearch.report.pictures import pictures
@@ -70,12 +69,15 @@ def write_figures(
     paths = [folder / f"{name}.{kind}" for kind in formats for name in shown]
     if not paths:
         return []
-    with tempfile.TemporaryDirectory() as aside:
-        drawn = [Path(aside) / path.name for path in paths]
-        _draw([figure for _ in formats for figure in shown.values()], drawn)
-        for path, made in zip(paths, drawn, strict=True):
-            with atomic(path) as place:
-                place.write_bytes(made.read_bytes())
+    try:
+        with folder_aside(folder) as aside:
+            drawn = [aside / path.name for path in paths]
+            _draw([figure for _ in formats for figure in shown.values()], drawn)
+            for path, made in zip(paths, drawn, strict=True):
+                with atomic(path) as place:
+                    place.write_bytes(made.read_bytes())
+    except OSError as error:
+        raise cannot_write(folder, error) from None
     return paths
 
 

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dnsearch.arch.checkpoint import write_whole
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import ErrorName, TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
-from dnsearch.errors import CheckpointError, MachineError
+from dnsearch.errors import CheckpointError
 from dnsearch.files import atomic, require_sound_zip
 from dnsearch.rundir import confusion_file
 from dnsearch.seeds import epoch_seed, weights_seed
@@ -353,10 +355,7 @@ class Trainer:
             "within": within,
         }
         with atomic(self.checkpoint) as aside:
-            try:
-                torch.save(state, aside)
-            except RuntimeError as error:  # what torch raises on a full disk
-                raise MachineError(f"{self.checkpoint}: cannot be written: {error}") from None
+            write_whole(aside, partial(torch.save, state))
 
     def resume(self, epochs: int) -> None:
         """Loads the checkpoint's state; not if there is none, it is another training's, or it has

@@ -33,8 +33,8 @@ device = "cpu"
 def start(
     words: Sequence[object], folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    """The command in a session of its own, which a signal to its group does not leave. Ctrl-C
-    reaches it although a shell may let what it runs in the background ignore that."""
+    """The command in a session of its own, which a signal to its group does not leave. Signals
+    reach it although a shell, or nohup, may let what it runs in the background ignore them."""
     return subprocess.Popen(
         [sys.executable, "-m", "dnsearch", *map(str, words)],
         cwd=folder,
@@ -48,8 +48,13 @@ def start(
             "OMP_NUM_THREADS": "1",
             **(environment or {}),
         },
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_heed,
     )
+
+
+def _heed() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def ended(process: subprocess.Popen[str], seconds: float = 300) -> tuple[int, str, str]:

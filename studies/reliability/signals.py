@@ -49,6 +49,7 @@ LONG = (
     Verb(("train", "whole", "--epochs", "60", "--name", "net"), goes_on=True),
     Verb(("replay", "bench:fashion14", "--samplers", "frontier,random", "--seeds", "4")),
     Verb(("scale", "bench-like")),
+    Verb(("profile", "s.toml")),
 )
 SHORT = (
     Verb(("check", "s.toml")),
@@ -90,7 +91,7 @@ def prepare(folder: Path) -> None:
     Image.new("L", (8, 8), 90).save(folder / "picture.png")
     for command in (
         ("run", "s.toml", "--name", "whole"),
-        ("run", "bench-like.toml", "--scaling", "--trials", "12", "--name", "bench-like"),
+        ("run", "bench-like.toml", "--scaling", "--trials", "24", "--name", "bench-like"),
     ):
         code, out, err = run(command, folder)
         if code:
@@ -174,9 +175,11 @@ def once(
     over = process.poll() is not None
     sent = time.monotonic()
     send(process, number, to_group)
-    code, _, err = ended(process, 60)
+    code, out, err = ended(process, 60)
     took = time.monotonic() - sent
-    if over or (code == 0 and took < 1.0):
+    done = code == 0 or (code == -number and moment == "later" and out)  # Python itself was ending
+    if over or (done and took < 1.0):
+        code = 0 if done else code
         tally.note(f"{what} (had ended)", [] if code in (0, 1) else [f"exit code {code}"])
         return
     wrong = faults(process.pid, code, err, number, took, WITHIN)

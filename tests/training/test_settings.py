@@ -132,7 +132,7 @@ class ByHand:
         """One over how often the training images show each class, 0 where they never do."""
         if self.recipe.class_weights == "none":
             return torch.ones(ARCH.num_classes)
-        labels = self.data._train[1].tolist()
+        labels = self.data._train.labels.tolist()
         return torch.tensor([1 / labels.count(c) if c in labels else 0.0 for c in range(3)])
 
     def clipped(self, gradients: tuple[Tensor, ...]) -> list[Tensor]:

@@ -1,11 +1,13 @@
 import math
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from dnsearch.arch import ArchConfig
-from dnsearch.arch.checkpoint import read_weights
+from dnsearch.arch.checkpoint import read_weights, write_whole
 from dnsearch.config import TrainingConfig
 from dnsearch.data import DeviceData
 from dnsearch.errors import CheckpointError
@@ -313,3 +315,9 @@ def test_a_rung_below_does_not_take_a_place_above_it(prepared, tmp_path):
     assert torch.load(file, weights_only=True)["within"] is not None
     again = Trainer(ARCH, data, recipe, 3, file).train(1)
     assert same(again, Trainer(ARCH, data, recipe, 3).train(1))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_is_told_as_one():
+    with pytest.raises(OSError, match="No space left on device"):
+        write_whole(Path("/dev/full"), partial(torch.save, {"w": torch.zeros(9)}))

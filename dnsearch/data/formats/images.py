@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
 from dnsearch.errors import DataError, MachineError
+from dnsearch.files import require_regular
 
 GREY_MODES = ("1", "L", "LA", "La")
 EIGHT_BIT_MODES = (*GREY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
@@ -129,7 +130,10 @@ ORIENTATION = 0x0112
 def _opened(picture: Encoded) -> Image.Image:
     if picture.data is None:
         raise DataError(f"{picture.name}: must hold the picture's bytes; a path is not followed")
-    return Image.open(io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data)
+    if isinstance(picture.data, bytes):
+        return Image.open(io.BytesIO(picture.data))
+    require_regular(picture.data)
+    return Image.open(picture.data)
 
 
 def _shrink_jpeg(image: Image.Image, side: int) -> None:

@@ -24,6 +24,7 @@ from dnsearch.data.formats.source import (
 )
 from dnsearch.data.formats.spellings import SPELLINGS, unused
 from dnsearch.errors import DataError
+from dnsearch.files import require_regular
 
 PAIRS = (
     ("x", "y"), ("images", "labels"), ("image", "label"), ("imgs", "labels"), ("img", "label"),
@@ -68,6 +69,7 @@ def _pair(known: set[str], splits: tuple[str, ...]) -> tuple[str, str] | None:
 
 def _names(path: Path) -> set[str]:
     try:
+        require_regular(path)
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:

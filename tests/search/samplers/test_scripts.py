@@ -244,7 +244,7 @@ def test_constraints_of_a_script_keep_a_trial_from_being_what_others_must_beat()
     study.optimize(objective, n_trials=3)
     outcomes = sampler.history.of(study)
     assert [outcome.feasible for outcome in outcomes] == [False, True, True]
-    assert sampler._rivals(outcomes, []) == outcomes[1:]
+    assert sampler._rivals(outcomes) == outcomes[1:]
 
 
 def test_other_attributes_and_parameters_of_a_script_do_no_harm():
