@@ -16,6 +16,7 @@ import secrets
 import select
 import shutil
 import stat
+import tempfile
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -64,16 +65,24 @@ def make_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yields a path to write to; at the end the file is synced and renamed to ``path``. After an
-    exception it is removed, and ``path`` stays as it was.
+    """Yields a path to write to; at the end the file is synced and renamed to ``path``, or, where
+    that ``is_stream``, copied into it. After an exception it is removed, and ``path`` stays as it
+    was.
 
     Raises RunError naming the file where it cannot be written, MachineError on a full disk.
     """
-    aside = _aside(path)
+    streams = is_stream(path)
+    aside = (
+        Path(tempfile.gettempdir(), f"{secrets.token_hex(8)}{ASIDE}") if streams else _aside(path)
+    )
     try:
         make_folder(path.parent)
         remove_abandoned(path)
         yield aside
+        if streams:
+            with aside.open("rb") as written, path.open("wb") as stream:
+                shutil.copyfileobj(written, stream)
+            return
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
@@ -82,6 +91,15 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written here goes on to somewhere else, as with a pipe, /dev/stdout or
+    /dev/null, which must not be replaced by a file."""
+    if path.is_fifo() or path.is_char_device() or path.is_block_device() or path.is_socket():
+        return True
+    folder = Path(os.path.abspath(path)).parent
+    return folder in (Path("/dev"), Path("/dev/fd")) or folder.is_relative_to("/proc")
 
 
 @contextlib.contextmanager

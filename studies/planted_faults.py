@@ -33,6 +33,13 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "a pipe is replaced by a file",
+        "dnsearch/files.py",
+        "    if path.is_fifo() or",
+        "    if",
+        "tests/test_files.py -k pipe_is_written",
+    ),
+    Fault(
         "pictures of several sizes are not resized",
         "dnsearch/cli/init.py",
         "if len(set(sizes)) == 1:",

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -13,12 +14,14 @@ from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, DamagedError, DataError, RunError
 from dnsearch.files import (
     SCHEMA,
+    is_stream,
     read_json,
     require_as_listed,
     require_ours,
     require_sound_zip,
     sha256,
     write_json,
+    write_text,
 )
 from dnsearch.rundir import PAGE_SIGN, RunDir
 from dnsearch.text import as_cell
@@ -170,8 +173,44 @@ def test_a_file_without_end_is_refused(monkeypatch):
 def test_pipes_among_images_are_refused_at_once(tmp_path, kind):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        os.mkfifo(tmp_path / name / "1.png")
+        for number in range(5):
+            os.mkfifo(tmp_path / name / f"{number}.png")
     os.mkfifo(tmp_path / "x.npz")
     path = tmp_path / "x.npz" if kind == "npz" else tmp_path
     with pytest.raises(DataError, match="is no regular file"):
         prepare(DataConfig(format=kind, path=path), cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_a_pipe_is_written_into_and_stays(tmp_path, through_a_link):
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / "pipe"
+    if through_a_link:
+        path = tmp_path / "link"
+        path.symlink_to("pipe")
+    with subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE) as reader:
+        write_text(path, "told")
+        written = path.is_fifo()  # else the reader waits for ever
+        if not written:
+            reader.kill()
+        assert written
+        assert reader.communicate(timeout=60)[0] == b"told"
+    assert (tmp_path / "pipe").is_fifo()
+    assert path.is_symlink() == through_a_link
+    assert len(list(tmp_path.iterdir())) == 1 + through_a_link
+
+
+@pytest.mark.parametrize(
+    ("path", "streams"),
+    [
+        ("/dev/null", True),
+        ("/dev/stdout", True),  # also where that leads to a file
+        ("/dev/fd/1", True),
+        ("/proc/self/fd/1", True),
+        ("/dev/shm/reports/candidates.csv", False),
+        ("reports/candidates.csv", False),
+    ],
+)
+def test_devices_are_streams(path, streams):
+    """They are not written to here: who may would replace them if this were wrong."""
+    assert is_stream(Path(path)) == streams

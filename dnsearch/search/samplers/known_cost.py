@@ -269,8 +269,7 @@ class KnownCostSampler(RungSampler):
 
     def _rivals(self, finished: list[Outcome]) -> list[Outcome]:
         """What others must beat, each at its predicted error, since a lucky score is no harder to
-        beat than the architecture is good: what was trained to the top within the limits; and what
-        is pending, too."""
+        beat than the architecture is good: what was trained to the top within the limits."""
         most, top = self.model.limits.max_latency_ms or np.inf, self.rungs[-1]
         return [o for o in finished if o.rung == top and (o.latency_ms or 0) <= most and o.feasible]
 
