@@ -41,6 +41,8 @@ ENDS = {
 }
 """Files that are none, as an argument."""
 
+EMPTY = "/dev/stdin, closed", "/dev/null"
+
 FILES = (
     ("check", "{}"),
     ("run", "{}", "--trials", "1"),
@@ -105,6 +107,8 @@ def cases() -> Iterator[Case]:
     for words in FILES:
         own = ENDS.items() if "{}" in words else (("a pipe in it", ""),)
         for what, end in own:
+            if words[0] in ("profile", "train") and what in EMPTY:
+                continue  # an empty study is one, and takes minutes
             said = " ".join(words).replace("{}", what)
             yield Case(said, tuple(end if word == "{}" else word for word in words))
     for words in PLAIN:
@@ -161,8 +165,6 @@ def tried(case: Case, folder: Path) -> tuple[list[str], str]:
         wrong.append(f"last line: {last_line(said)[:200]!r}")
     if "Traceback" in said:
         wrong.append("a traceback")
-    if case.environment is ASCII and not (done.stdout + done.stderr).isascii():
-        wrong.append("not ASCII")
     if (case.environment or case.streams) and done.returncode:
         wrong.append(f"exit code {done.returncode}: {last_line(said)[:200]}")
     return wrong, f"{done.returncode} in {time.monotonic() - began:.1f} s"
