@@ -67,8 +67,10 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yields a path to write to; at the end the file is synced and renamed to ``path``. After an
     exception it is removed, and ``path`` stays as it was.
 
-    Raises RunError naming the file where it cannot be written, MachineError on a full disk.
+    Raises RunError naming the file where it cannot be written, or is a device or a pipe, which
+    would be replaced; MachineError on a full disk.
     """
+    _require_replaceable(path)
     aside = _aside(path)
     try:
         make_folder(path.parent)
@@ -82,6 +84,17 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+def _require_replaceable(path: Path) -> None:
+    """Raises RunError for what a rename must not take the place of: of root's, /dev/null would be a
+    file from then on, for everybody."""
+    is_systems = os.path.realpath(path.parent) in ("/dev", "/proc")  # /dev/stdin may be closed
+    with contextlib.suppress(OSError):  # it is not there, or its folder says more later
+        kind = os.stat(path).st_mode
+        is_systems |= not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))
+    if is_systems:
+        raise RunError(f"{path}: is a device or a pipe, not a file to write; choose another")
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from dnsearch.files import (
     require_sound_zip,
     sha256,
     write_json,
+    write_text,
 )
 from dnsearch.rundir import PAGE_SIGN, RunDir
 from dnsearch.text import as_cell
@@ -175,3 +177,20 @@ def test_pipes_among_images_are_refused_at_once(tmp_path, kind):
     path = tmp_path / "x.npz" if kind == "npz" else tmp_path
     with pytest.raises(DataError, match="is no regular file"):
         prepare(DataConfig(format=kind, path=path), cache=tmp_path / "cache")
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path, monkeypatch):
+    """Renamed over by root, /dev/null would be a file for everybody on the machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link"):
+        with pytest.raises(RunError, match=rf"{path.name}: is a device or a pipe"):
+            write_text(path, "x")
+    assert pipe.is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    assert len([*tmp_path.iterdir()]) == 2
+    monkeypatch.setattr("dnsearch.files._aside", None)  # of the real one nothing may come near
+    for device in ("/dev/null", "/dev/stdin"):
+        with pytest.raises(RunError, match=f"{device}: is a device or a pipe"):
+            write_text(Path(device), "x")
