@@ -41,6 +41,11 @@ ENDS = {
 }
 """Files that are none, as an argument."""
 
+WRITES = "init", "--to", "--csv"
+"""Before a name that is written to: the pipe stands for all that must not be replaced."""
+
+EMPTY = "/dev/stdin, closed", "/dev/null"
+
 FILES = (
     ("check", "{}"),
     ("run", "{}", "--trials", "1"),
@@ -105,6 +110,10 @@ def cases() -> Iterator[Case]:
     for words in FILES:
         own = ENDS.items() if "{}" in words else (("a pipe in it", ""),)
         for what, end in own:
+            if words[0] in ("profile", "train") and what in EMPTY:
+                continue  # an empty study is one, and takes minutes
+            if words[-1] == "{}" and words[-2] in WRITES and end.startswith("/dev/"):
+                continue  # lest a fault here replace the machine's own
             said = " ".join(words).replace("{}", what)
             yield Case(said, tuple(end if word == "{}" else word for word in words))
     for words in PLAIN:
@@ -161,8 +170,6 @@ def tried(case: Case, folder: Path) -> tuple[list[str], str]:
         wrong.append(f"last line: {last_line(said)[:200]!r}")
     if "Traceback" in said:
         wrong.append("a traceback")
-    if case.environment is ASCII and not (done.stdout + done.stderr).isascii():
-        wrong.append("not ASCII")
     if (case.environment or case.streams) and done.returncode:
         wrong.append(f"exit code {done.returncode}: {last_line(said)[:200]}")
     return wrong, f"{done.returncode} in {time.monotonic() - began:.1f} s"
@@ -177,6 +184,10 @@ def main(words: Sequence[str]) -> int:
         for case in cases():
             if all(word in case.name for word in words):
                 wrong, figures = tried(case, folder)
+                if not (folder / "pipe").is_fifo():
+                    wrong.append("replaced the pipe")
+                    os.remove(folder / "pipe")
+                    os.mkfifo(folder / "pipe")
                 tally.note(case.name, wrong, figures)
                 tidy(folder)
     return tally.total()
