@@ -69,8 +69,7 @@ def atomic(path: Path) -> Iterator[Path]:
     that ``is_stream``, copied into it. After an exception it is removed, and ``path`` stays as it
     was.
 
-    Raises RunError naming the file where it cannot be written, or is a device or a pipe, which
-    would be replaced; MachineError on a full disk.
+    Raises RunError naming the file where it cannot be written, MachineError on a full disk.
     """
     streams = is_stream(path)
     aside = (

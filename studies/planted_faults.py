@@ -1050,13 +1050,6 @@ FAULTS = (
         'if part == b"":',
         "tests/test_files.py -k pipe_is_read",
     ),
-    Fault(
-        "a pipe is replaced by a file",
-        "dnsearch/files.py",
-        "is_systems |= not (stat.S_ISREG(kind) or stat.S_ISDIR(kind))",
-        "is_systems |= False",
-        "tests/test_files.py -k replaced_by_a_file",
-    ),
 )
 
 
