@@ -96,8 +96,10 @@ def atomic(path: Path) -> Iterator[Path]:
 def is_stream(path: Path) -> bool:
     """Whether what is written here goes on to somewhere else, as with a pipe, /dev/stdout or
     /dev/null, which must not be replaced by a file."""
-    if path.is_fifo() or path.is_char_device() or path.is_block_device() or path.is_socket():
-        return True
+    with contextlib.suppress(OSError):  # there is nothing yet, or no such name can be
+        kind = os.stat(path).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            return True
     folder = Path(os.path.abspath(path)).parent
     return folder in (Path("/dev"), Path("/dev/fd")) or folder.is_relative_to("/proc")
 
