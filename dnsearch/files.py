@@ -12,6 +12,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import secrets
 import select
 import shutil
@@ -21,7 +22,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dnsearch import machine
 from dnsearch.errors import DamagedError, RunError, cannot_write
@@ -80,7 +81,7 @@ def atomic(path: Path) -> Iterator[Path]:
         remove_abandoned(path)
         yield aside
         if streams:
-            with aside.open("rb") as written, path.open("wb") as stream:
+            with aside.open("rb") as written, _opened_stream(path) as stream:
                 shutil.copyfileobj(written, stream)
             return
         with aside.open("rb+") as file:
@@ -91,6 +92,15 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+def _opened_stream(path: Path) -> BinaryIO:
+    """A stream to write to. One that is open already goes on where it is: opened again, a file that
+    a shell has put behind /dev/stdout would be written over from its start."""
+    name = {"/dev/stdout": "/dev/fd/1", "/dev/stderr": "/dev/fd/2"}.get(str(path), str(path))
+    if known := re.fullmatch(r"/(?:dev|proc/self)/fd/(\d+)", name):
+        return os.fdopen(os.dup(int(known[1])), "wb")
+    return path.open("wb")
 
 
 def is_stream(path: Path) -> bool:

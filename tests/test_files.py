@@ -200,6 +200,16 @@ def test_a_pipe_is_written_into_and_stays(tmp_path, through_a_link):
     assert len(list(tmp_path.iterdir())) == 1 + through_a_link
 
 
+def test_what_is_open_goes_on_where_it_is(tmp_path):
+    """As where a shell has put a file behind /dev/fd/N, with something in it already."""
+    file = os.open(tmp_path / "told.txt", os.O_WRONLY | os.O_CREAT)
+    os.write(file, b"first ")
+    write_text(Path(f"/dev/fd/{file}"), "second ")
+    os.write(file, b"third")
+    os.close(file)
+    assert (tmp_path / "told.txt").read_bytes() == b"first second third"
+
+
 @pytest.mark.parametrize(
     ("path", "streams"),
     [

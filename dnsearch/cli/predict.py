@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.cli.completion import complete_network
-from dnsearch.files import atomic
+from dnsearch.files import atomic, is_stream
 from dnsearch.rundir import NETWORK_FOLDER, RUNS, RunDir
 from dnsearch.text import as_cell, as_unicode, counted
 
@@ -58,7 +58,8 @@ def command(network: str, pictures: tuple[Path, ...], table: Path | None, as_jso
             click.echo(tell(each, predictor.classes))
     else:
         _write(table, found, predictor.classes)
-        click.echo(f"{counted(len(files) - len(failures), 'picture')} in {table}", err=as_json)
+        told = f"{counted(len(files) - len(failures), 'picture')} in {table}"
+        click.echo(told, err=as_json or is_stream(table))
     return 1 if failures else 0
 
 
