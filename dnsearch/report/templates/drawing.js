@@ -1,6 +1,6 @@
 // Drawings of networks: to scale, where their costs lie, how they trained.
 
-const PARTS = [["MACs", "macs"], ["params", "params"], ["activations", "activations"], ["latency (ms)", "latency"]];
+const PARTS = [["MACs", "macs"], ["params", "params"], ["activations", "activations"], ["latency (ms), estimated", "latency"]];
 
 // The costs that are known of every stage of these networks: latency only where it was measured.
 function partsOf(networks) {
