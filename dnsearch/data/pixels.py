@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 from dnsearch.arrays import release
 from dnsearch.data.cache import used
 from dnsearch.errors import MachineError
+from dnsearch.files import folder_aside
 from dnsearch.machine import free_memory
 
 IMAGES, ROWS, BAD_ROWS = "images.npy", "rows.npy", "bad.json"
@@ -88,9 +88,8 @@ class OnDisk:
     @classmethod
     def make(cls, folder: Path, count: int, shape: tuple[int, int, int]) -> OnDisk:
         """An empty one, which appears whole; if there is one by then, that one. Raises OSError."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        try:
+        with folder_aside(folder) as aside:
+            aside.chmod(0o700)  # somebody's images
             np.lib.format.open_memmap(aside / IMAGES, "w+", np.uint8, (count, *shape))
             np.save(aside / ROWS, np.zeros(count, ROW))
             (aside / BAD_ROWS).write_text("{}", encoding="utf-8")
@@ -101,8 +100,6 @@ class OnDisk:
                     return there
                 shutil.rmtree(folder, ignore_errors=True)
                 aside.replace(folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
         return cls(folder)
 
     @classmethod

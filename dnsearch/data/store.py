@@ -34,6 +34,7 @@ from dnsearch.data.formats import (
     BadPictures,
     Options,
     Source,
+    Split,
     SplitName,
     open_source,
     require_every_class,
@@ -224,14 +225,11 @@ class _DataSet:
         that is asked for."""
         config, where = self.config, f"{_name(self.config)}, train"
         held = self._pixels("train")
-        split, rows = held.split, np.arange(len(held.split))
-        if config.skip_bad and split.shape is None:
-            rows = np.flatnonzero(held.readable())
+        split, rows = held.split, self._usable(held)
+        if len(rows) < len(split):
             require_every_class(split, split.labels[rows])
-        there = replace(split, labels=split.labels[rows])
-        classes = Classes.of(where, there)
-        labels = np.full(len(split), -1, np.int64)
-        labels[rows] = classes.positions(where, there)
+        classes = Classes.of(where, replace(split, labels=split.labels[rows]))
+        labels = _positions(where, split, rows, classes)
         test, splits = None, 1 + ("validation" not in self.source.files)
         share = None if "test" in self.source.files else config.test
         least = splits + (share is not None)
@@ -290,6 +288,12 @@ class _DataSet:
         }
         return Entry(arrays, facts)
 
+    def _usable(self, held: SplitPixels) -> np.ndarray:
+        """The rows of a split whose pictures can be read; all, unless bad ones are left out."""
+        if self.config.skip_bad and held.split.shape is None:
+            return np.flatnonzero(held.readable())
+        return np.arange(len(held.split))
+
     def _validation_subset(
         self, labels: np.ndarray, rows: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
@@ -307,11 +311,8 @@ class _DataSet:
         labels of all. With ``rng`` those of a validation split may be some."""
         where = f"{_name(self.config)}, {name}"
         held = self._pixels(name, like)
-        split, rows = held.split, np.arange(len(held.split))
-        if self.config.skip_bad and split.shape is None:
-            rows = np.flatnonzero(held.readable())
-        labels = np.full(len(split), -1, np.int64)
-        labels[rows] = classes.positions(where, replace(split, labels=split.labels[rows]))
+        rows = self._usable(held)
+        labels = _positions(where, held.split, rows, classes)
         if rng is not None:
             rows = self._validation_subset(labels, rows, rng)
         held.of(rows)
@@ -352,6 +353,13 @@ class _Training(NamedTuple):
     rows: np.ndarray
     test: np.ndarray | None
     total: int
+
+
+def _positions(where: str, split: Split, rows: np.ndarray, classes: Classes) -> np.ndarray:
+    """Labels of all of a split, (n,), as positions among the classes; -1 but for these rows."""
+    labels = np.full(len(split), -1, np.int64)
+    labels[rows] = classes.positions(where, replace(split, labels=split.labels[rows]))
+    return labels
 
 
 def _labelled(
