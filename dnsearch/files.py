@@ -107,8 +107,7 @@ def is_stream(path: Path) -> bool:
     """Whether what is written here goes on to somewhere else, as with a pipe, /dev/stdout or
     /dev/null, which must not be replaced by a file."""
     with contextlib.suppress(OSError):  # there is nothing yet, or no such name can be
-        kind = os.stat(path).st_mode
-        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        if not (is_regular(path) or path.is_dir()):
             return True
     folder = Path(os.path.abspath(path)).parent
     return folder in (Path("/dev"), Path("/dev/fd")) or folder.is_relative_to("/proc")

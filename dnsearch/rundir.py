@@ -40,7 +40,6 @@ import filelock
 from dnsearch import machine
 from dnsearch.errors import RunError, cannot_write, nearest
 from dnsearch.files import ASIDE, make_folder, read_json, remove, write_json
-from dnsearch.machine import cpu_cores
 
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
@@ -316,7 +315,7 @@ def environment() -> dict[str, Any]:
         "packages": versions,
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cpu_cores": cpu_cores(),
+        "cpu_cores": machine.cpu_cores(),
     }
 
 

@@ -35,7 +35,7 @@ FAULTS = (
     Fault(
         "a pipe is replaced by a file",
         "dnsearch/files.py",
-        "        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):",
+        "        if not (is_regular(path) or path.is_dir()):",
         "        if False:",
         "tests/test_files.py -k pipe_is_written",
     ),

@@ -114,39 +114,36 @@ def stage_work(
 ) -> Iterator[tuple[str, Floats]]:
     """Stage by stage, with its name, as ``cost.formula.stage_costs`` has them, what adds up to
     ``work``."""
-    before = pixels = np.zeros(len(archs), np.int64)
+    before = pixels = zeros = np.zeros(len(archs), np.int64)
     for stage in stage_costs(archs, height, width):
         after, old = stage.channels, pixels
         pixels = batch_size * stage.height * stage.width
-        done: dict[str, Floats] = dict.fromkeys(WORK, np.zeros(len(archs)))
-
-        def add(done: dict[str, Floats] = done, **amounts: Any) -> None:
-            for name, amount in amounts.items():
-                done[name] = done[name] + amount
-
-        add(weights=stage.params)
+        done: dict[str, Any] = {"weights": stage.params}
         if stage.name == "stem":
             pooled = stage.params > stage.macs // np.maximum(stage.activations // after, 1)
-            add(macs_3x3=batch_size * stage.macs / after * _padded(after))
-            add(norms=pooled, moved=pooled * batch_size * stage.activations)
+            done.update(macs_3x3=batch_size * stage.macs / after * _padded(after))
+            done.update(norms=pooled, moved=pooled * batch_size * stage.activations)
         elif stage.name == "classifier":
-            add(norms=1, moved=before * old, macs_1x1=batch_size * stage.macs)
+            done.update(norms=1, moved=before * old, macs_1x1=batch_size * stage.macs)
         elif stage.name.startswith("transition"):
             there = stage.params > 0
-            add(norms=there, moved=there * before * old)
-            add(macs_1x1=there * before * _padded(after) * old)
+            done.update(norms=there, moved=there * before * old)
+            done.update(macs_1x1=there * before * _padded(after) * old)
         else:
             block = int(stage.name.removeprefix("denseblock")) - 1
             layers, k = archs.block_config[:, block], archs.growth_rate[:, block]
             bottleneck = archs.bn_size[:, block] * k
             inputs = layers * before + k * layers * (layers - 1) // 2
             wide, there = bottleneck > 0, layers > 0
-            add(norms=layers * (1 + wide), joins=there * (layers + 1))
-            add(moved=there * (2 * inputs + layers * bottleneck + after) * pixels)
-            add(macs_1x1=inputs * _padded(bottleneck) * pixels)
-            add(macs_3x3=9 * np.where(wide, layers * bottleneck, inputs) * _padded(k) * pixels)
+            done.update(norms=layers * (1 + wide), joins=there * (layers + 1))
+            done.update(moved=there * (2 * inputs + layers * bottleneck + after) * pixels)
+            done.update(macs_1x1=inputs * _padded(bottleneck) * pixels)
+            done.update(
+                macs_3x3=9 * np.where(wide, layers * bottleneck, inputs) * _padded(k) * pixels
+            )
         before = after
-        yield stage.name, np.column_stack([done[name] / _UNITS.get(name, 1) for name in WORK])
+        amounts = [(zeros + done.get(name, 0)) / _UNITS.get(name, 1) for name in WORK]
+        yield stage.name, np.column_stack(amounts)
 
 
 _UNITS = {"moved": 1e6, "macs_1x1": 1e9, "macs_3x3": 1e9, "weights": 1e6}

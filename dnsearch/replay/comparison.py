@@ -91,22 +91,12 @@ class Comparison:
     @cached_property
     def needed(self) -> Mapping[tuple[str, Axis, float], Needed]:
         """Compute to reach a level, by strategy, axis and level."""
-        return {
-            (sampler, axis, level): measures.needed(own, axis, level)
-            for sampler, own in self.replays.items()
-            for axis in AXES
-            for level in LEVELS
-        }
+        return _needed(self.replays)
 
     @cached_property
     def needed_seconds(self) -> Mapping[tuple[str, Axis, float], Needed]:
         """Simulated seconds to reach a level, by strategy, axis and level."""
-        return {
-            (sampler, axis, level): measures.needed(own, axis, level)
-            for sampler, own in self._by_time.items()
-            for axis in AXES
-            for level in LEVELS
-        }
+        return _needed(self._by_time)
 
     @cached_property
     def _by_time(self) -> Replays:
@@ -164,6 +154,15 @@ class Comparison:
             spent=sum(replay.spent for replay in self.replays[sampler]) / count,
             busy=float(own.groupby("seed")["busy"].last().median()),
         )
+
+
+def _needed(replays: Replays) -> Mapping[tuple[str, Axis, float], Needed]:
+    return {
+        (sampler, axis, level): measures.needed(own, axis, level)
+        for sampler, own in replays.items()
+        for axis in AXES
+        for level in LEVELS
+    }
 
 
 def compare(
