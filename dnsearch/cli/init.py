@@ -11,9 +11,27 @@ from typing import Any
 
 import click
 
-from dnsearch.config import AUTO_RUNGS, DataConfig, LimitsConfig, study_of, suited_space, to_toml
+from dnsearch.config import (
+    AUTO_RUNGS,
+    USUAL_SIDE,
+    DataConfig,
+    LimitsConfig,
+    study_of,
+    suited_space,
+    to_toml,
+)
 from dnsearch.errors import DnsearchError, RunError
 from dnsearch.files import write_text
+
+EXAMPLES = {
+    "max_params": ", such as 500k",
+    "max_macs": ", such as 3M",
+    "max_train_bytes": ", such as 2GB",
+    "max_latency_ms": ", such as 5ms",
+}
+
+SIDES = (16, 32, 48, 64)
+"""Of pictures that have to be resized: what a search can afford on any machine."""
 
 
 def _limits(command: Callable[..., None]) -> Callable[..., None]:
@@ -22,14 +40,6 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
         flag, about = f"--{name.replace('_', '-')}", f"For limits.{name}{EXAMPLES.get(name, '')}."
         command = click.option(flag, name, metavar="AMOUNT", help=about)(command)
     return command
-
-
-EXAMPLES = {
-    "max_params": ", such as 500k",
-    "max_macs": ", such as 3M",
-    "max_train_bytes": ", such as 2GB",
-    "max_latency_ms": ", such as 5ms",
-}
 
 
 def _images(file: Path, data: Path | None, form: str | None) -> dict[str, Any]:
@@ -59,12 +69,6 @@ def _size(config: DataConfig, path: Path) -> tuple[int | None, int]:
     short = statistics.median(min(size) for size in sizes)
     side = max((each for each in SIDES if each <= short), default=SIDES[0])
     return side, side
-
-
-SIDES = (16, 32, 48, 64)
-"""Of pictures that have to be resized: what a search can afford on any machine."""
-
-USUAL_SIDE = 32
 
 
 def _seen_from(file: Path, data: Path) -> Path:

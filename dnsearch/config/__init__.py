@@ -33,7 +33,7 @@ from dnsearch.config.study import (
     TrainingConfig,
     UntilConfig,
 )
-from dnsearch.config.suited import CIFAR_SIDE, suited_space
+from dnsearch.config.suited import CIFAR_SIDE, USUAL_SIDE, suited_space
 from dnsearch.config.values import AUTO_RUNGS, Aim, ErrorName, Format
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "LONGER",
     "SCREENING",
     "SIGN",
+    "USUAL_SIDE",
     "Aim",
     "DataConfig",
     "ErrorName",

@@ -12,7 +12,11 @@ FOUR_BLOCKS = 24
 """From images of this side on a fourth block sees more than 2x2 pixels."""
 
 
-def suited_space(side: int = 32) -> SpaceConfig:
+USUAL_SIDE = 32
+"""Where nothing is known of the images."""
+
+
+def suited_space(side: int = USUAL_SIDE) -> SpaceConfig:
     """Choices for images whose shorter side has so many pixels. They are many on purpose: whatever
     the limits, networks of every shape come close to them.
 

@@ -69,8 +69,8 @@ class Plan:
         so that no worker has to. Where that fails, or bf16 does without them, a note says so."""
         if self.kind == "cpu" and recipe.precision == "bf16":
             return [
-                "bf16 on a CPU trains without the C++ kernels: 1.5 to 1.7 times slower, with twice "
-                'the memory, where it was measured; training.precision = "auto" is fp32 on CPUs'
+                "bf16 on a CPU trains without the C++ kernels, more slowly and with more memory; "
+                'training.precision = "auto" is fp32 on CPUs'
             ]
         if self.kind == "cpu" and recipe.kernels in ("auto", "cpu"):
             try:
