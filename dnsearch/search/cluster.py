@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ from dnsearch.search.workers import settings_of
 
 WAIT_SECONDS = 120.0
 """For which the first node of a cluster may be awaited, to learn what it has."""
+
+
+ANSWER_SECONDS = 5.0
+"""In which a cluster's head must answer at all."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +59,16 @@ class RayWorkers:
 
     def plan(self, study: StudyConfig, alone: bool = False) -> Plan:
         """See ``Workers``. Raises ConfigError where latency counts: it is that of one machine."""
-        config = study.cluster
+        self.refuse_latency(study, alone)
+        connect(study.cluster.address)
+        return plan_of(study, dict(imported().cluster_resources()))
+
+    @staticmethod
+    def refuse_latency(study: StudyConfig, alone: bool) -> None:
+        """Raises ConfigError where latency counts: it is that of one machine."""
         if alone:
             rule = "must be local where latency counts, which is measured on one machine"
-            raise ConfigError("cluster.engine", rule, config.engine)
-        connect(config.address)
-        return plan_of(study, resources())
+            raise ConfigError("cluster.engine", rule, study.cluster.engine)
 
     @contextlib.contextmanager
     def evaluator(
@@ -71,12 +80,29 @@ class RayWorkers:
         test: bool = False,
     ) -> Iterator[Evaluator]:
         """See ``Workers``."""
+        with self.connected(study, data, run, plan, test) as evaluator:
+            yield evaluator
+
+    @contextlib.contextmanager
+    def connected(
+        self,
+        study: StudyConfig,
+        data: PreparedData,
+        run: RunDir,
+        plan: Plan,
+        test: bool,
+        look: Callable[[], list[str]] = list,
+    ) -> Iterator[Evaluator]:
+        """The evaluator of the cluster that ``plan`` has joined, which it leaves at its end.
+        ``look``: called now and then, returns what is to be told of the nodes."""
         from dnsearch.search.evaluators.cluster import ClusterEvaluator
 
         settings = settings_of(study, data, plan, test)
         images = images_of(settings) if study.cluster.images == "store" else None
         most, timeout = study.search.workers, study.search.timeout
-        evaluator = ClusterEvaluator(run, settings, study.cluster, plan.kind, images, most, timeout)
+        evaluator = ClusterEvaluator(
+            run, settings, study.cluster, plan.kind, images, most, timeout, look
+        )
         try:
             yield evaluator
         finally:
@@ -108,6 +134,8 @@ def connect(address: str) -> None:
     ray = imported()
     if ray.is_initialized():
         return
+    if address != "local":
+        _require_there(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
@@ -125,6 +153,22 @@ def connect(address: str) -> None:
     _silence(ray)
 
 
+def _require_there(address: str) -> None:
+    """Raises ConfigError where nothing answers at the address: Ray would try for minutes."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    hint = "start one with `ray start --head`, or name the address of one that runs"
+    try:
+        found = canonicalize_bootstrap_address(address)
+        host, _, port = (found or "").rpartition(":")
+        with socket.create_connection((host, int(port)), ANSWER_SECONDS):
+            pass
+    except (OSError, ValueError):
+        raise ConfigError(
+            "cluster.address", "must be that of a Ray cluster", address, hint
+        ) from None
+
+
 def disconnect() -> None:
     """Leaves the cluster, which goes on."""
     imported().shutdown()
@@ -140,9 +184,9 @@ def imported() -> Any:
     return ray
 
 
-def resources() -> dict[str, float]:
-    """CPUs and GPUs of all nodes that are there now."""
-    return dict(imported().cluster_resources())
+def nodes() -> list[dict[str, Any]]:
+    """What Ray tells of each node that has ever joined the cluster."""
+    return imported().nodes()
 
 
 def has_bf16() -> bool:

@@ -13,7 +13,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ class ClusterEvaluator:
     ``kind``: ``cuda`` to use nodes with GPUs alone, else ``cpu``. ``most``: trainings at a time;
     None is as many as there is room for. ``timeout``: the most seconds of a training. Images are
     put into Ray's object store unless the nodes read them by themselves (``images`` is None).
+    ``look``: called now and then, returns what is to be told of the nodes.
     """
 
     def __init__(
@@ -95,14 +96,15 @@ class ClusterEvaluator:
         images: Images | None,
         most: int | None,
         timeout: float,
+        look: Callable[[], list[str]] = list,
     ) -> None:
         self.run, self.settings, self.config, self.kind = run, settings, config, kind
-        self.most, self.timeout = most or math.inf, timeout
+        self.most, self.timeout, self._look = most or math.inf, timeout, look
         self._images = None if images is None else ray.put(_in_memory(images))
         self._sign, self._storage = secrets.token_hex(16), self._shared_folder()
         needs = {"num_cpus": config.cpus, "num_gpus": config.gpus if kind == "cuda" else 0}
-        remote: Any = ray.remote(concurrency_groups=_GROUPS, max_restarts=0, **needs)
-        self._new = remote(Trainee)
+        remote: Any = ray.remote  # its types know no concurrency groups
+        self._new = remote(concurrency_groups=_GROUPS, max_restarts=0, **needs)(Trainee)
         self._nodes: dict[str, _Node] = {}
         self._places: list[_Place] = []
         self._notes: list[str] = []
@@ -174,6 +176,7 @@ class ClusterEvaluator:
     def _look_around(self) -> None:
         """Takes note of nodes that came and went, starts actors where there is room, and asks the
         others how far they are."""
+        self._notes += self._look()
         for told in ray.nodes():
             self._note_node(told)
         for node in self._nodes.values():
@@ -272,6 +275,8 @@ class ClusterEvaluator:
         """The actor is gone, with its node or by itself."""
         job, reason = place.job, _reason(error)
         self._drop(place)
+        again = "" if job is None else "; its training run goes to another"
+        self._notes.append(f"a worker on node {place.node.name} was lost{again}: {reason}")
         self._count(place, reason)
         if job is not None and isinstance(error, OutOfMemoryError):
             yield job, Unexplained(f"{OUT_OF_MEMORY} on node {place.node.name}")
@@ -362,7 +367,8 @@ def _in_memory(images: Images) -> Images:
 
 def _reason(error: RayError) -> str:
     """Ray's many lines in one."""
+    told = str(error)
     for sign in ("Worker exit detail: ", "The actor is dead because ", "unavailable: "):
-        if sign in str(error):
-            return str(error).partition(sign)[2].partition(". ")[0].splitlines()[0][:200]
-    return one_line(error)[:200]
+        if sign in told:
+            told = told.partition(sign)[2]
+    return told.strip().partition("\n")[0].partition(". ")[0][:200]

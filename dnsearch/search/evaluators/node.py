@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from dnsearch import __version__
 from dnsearch.config import TrainingConfig
 from dnsearch.errors import MachineError
+from dnsearch.machine import lives
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import worker
 from dnsearch.search.evaluators.base import Job
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 Files = Mapping[str, bytes]
 """By name, what lies beside each other as the checkpoint of one training."""
+
+_FOLDER = "dnsearch-training-"
+"""How the names of folders for trainings under way begin, before the number of their process."""
 
 PROBE = "dnsearch-storage"
 """The file in ``cluster.storage_path`` by which nodes tell that they see the same folder."""
@@ -111,11 +115,20 @@ def _folder(storage: Path | None) -> Iterator[Path]:
     if storage is not None:
         yield storage
         return
-    folder = Path(tempfile.mkdtemp(prefix="dnsearch-"))
+    _remove_abandoned()
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned() -> None:
+    """Removes the folders of actors that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        number = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if number.isdecimal() and not lives(int(number)):
+            shutil.rmtree(folder, ignore_errors=True)  # another user's stays
 
 
 def _require_shared(storage: Path, sign: str) -> None:
