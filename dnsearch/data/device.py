@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from dnsearch.data.augment import Augment
+from dnsearch.data.augment import Augment, Part
 from dnsearch.data.dataset import LabelledImages, PreparedData
 from dnsearch.data.split import draw
 from dnsearch.errors import ConfigError
@@ -32,7 +32,8 @@ class DeviceData:
 
     If not, ``resident`` is false: they stay in host memory, where processes share them through the
     cache, and each batch is pinned and moved on its own. The batches are the same either way.
-    ``limit`` is the number of images given to ``limited``; None means all.
+    ``limit`` is the number of images given to ``limited``; None means all. ``rank``: of this one
+    among the ``processes`` that share each batch (``shared``).
     """
 
     def __init__(self, data: PreparedData, device: torch.device | str = "cpu") -> None:
@@ -41,6 +42,7 @@ class DeviceData:
         self.resident = fits(sum(part.nbytes for part in sets), self.device)
         self._train, self._validation = (self._place(part, self.resident) for part in sets)
         self.limit: int | None = None
+        self.rank, self.processes = 0, 1
         self._seen: Tensor | None = None
         statistics = torch.tensor([data.mean, data.std], device=self.device) * 255
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1)
@@ -59,6 +61,16 @@ class DeviceData:
         other = copy.copy(self)
         other.limit = images
         other._seen = torch.from_numpy(np.resize(seen, len(labels))).to(self.device)
+        return other
+
+    def shared(self, rank: int, processes: int) -> DeviceData:
+        """The same data for one of several processes: its rows of each batch, in the order of
+        ranks, and its part of the validation images. What is drawn is what one process would draw.
+
+        Batches must have a multiple of ``processes`` images. The tensors are shared.
+        """
+        other = copy.copy(self)
+        other.rank, other.processes = rank, processes
         return other
 
     def class_counts(self, classes: int) -> Tensor:
@@ -101,25 +113,35 @@ class DeviceData:
         self, order: Tensor, batch_size: int, first: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for step in range(first, self.steps(batch_size)):
-            rows = order[step * batch_size : (step + 1) * batch_size]
+            rows = self._own(order[step * batch_size : (step + 1) * batch_size])
             rows = rows if self._seen is None else self._seen[rows]
             yield self._pick(self._train, rows), self._train.labels[rows]
 
+    def _own(self, rows: Tensor) -> Tensor:
+        """The part of this process, among them all."""
+        return rows if self.processes == 1 else rows.tensor_split(self.processes)[self.rank]
+
     def prepared(self, images: Tensor, generator: Generator, augment: Augment) -> Tensor:
         """Drawn images, augmented and normalised: (n, c, h, w) uint8 -> float32."""
-        batch = self._normalise(augment.move(images, generator))
-        return _channels_last(augment.blank(batch, generator))
+        count = len(images)
+        part = Part(self.rank * count, count, self.processes * count)
+        batch = self._normalise(augment.move(images, generator, part))
+        return _channels_last(augment.blank(batch, generator, part))
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All validation images once, in order, without augmentation; else as ``batches``."""
-        return self._in_order(self._validation, batch_size)
+        rows = torch.arange(len(self._validation.labels), device=self.device)
+        return self._in_order(self._validation, self._own(rows), batch_size)
 
     def batches_of(self, part: LabelledImages, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """These images, which stay in host memory, in batches like ``validation_batches``."""
-        return self._in_order(self._place(part, resident=False), batch_size)
+        all_rows = torch.arange(len(part), device=self.device)
+        return self._in_order(self._place(part, resident=False), all_rows, batch_size)
 
-    def _in_order(self, part: _Placed, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in torch.arange(len(part.labels), device=self.device).split(batch_size):
+    def _in_order(
+        self, part: _Placed, own: Tensor, batch_size: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in own.split(batch_size) if len(own) else ():
             yield _channels_last(self._normalise(self._pick(part, rows))), part.labels[rows]
 
     def _place(self, part: LabelledImages, resident: bool) -> _Placed:
