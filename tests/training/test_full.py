@@ -215,7 +215,7 @@ def test_a_folder_is_this_trainings_own(training, run):
 
 
 def test_a_training_from_before_a_setting_goes_on_with_its_default(training, run):
-    record(training, run, "cpu", 1)
+    record(training, run, ("cpu",), 1)
     run.checkpoint(training.arch.key, 0).parent.mkdir(parents=True)
     run.checkpoint(training.arch.key, 0).touch()
     old = run.read_json("training.json")

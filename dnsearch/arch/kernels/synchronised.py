@@ -68,9 +68,9 @@ class Synchronised(Operations):
 
     def pooled(self, statistics: Tensor) -> Tensor:
         """Mean and biased variance, (2, c), of all processes' images, from each one's."""
-        every = statistics.new_empty(self.processes, *statistics.shape)
-        distributed.all_gather_into_tensor(every, statistics[None].contiguous())
-        means, variances = every.unbind(1)  # (processes, c) each
+        every = [torch.empty_like(statistics) for _ in range(self.processes)]
+        distributed.all_gather(every, statistics.contiguous())
+        means, variances = torch.stack(every).unbind(1)  # (processes, c) each
         return torch.stack([means.mean(0), variances.mean(0) + means.var(0, correction=0)])
 
 
