@@ -18,10 +18,13 @@ from dnsearch.cli.run import BUNDLED, bundled_study
 from dnsearch.config import LONGER, StudyConfig, load_study, override
 from dnsearch.errors import ConfigError, DnsearchError, NothingFound
 from dnsearch.rundir import RUNS, RunDir
+from dnsearch.text import counted
 
 if TYPE_CHECKING:
     from dnsearch.data import PreparedData
+    from dnsearch.export.elsewhere import Training
     from dnsearch.export.trained import Result
+    from dnsearch.search.devices import Plan
     from dnsearch.training.full import FullTraining
 
 
@@ -38,7 +41,13 @@ class _Options:
     name: str | None
     to: Path
     cluster: dict[str, Any]
-    silent: bool
+    quiet: bool
+    as_json: bool
+
+    @property
+    def silent(self) -> bool:
+        """Whether the last lines alone are shown, or nothing."""
+        return self.quiet or self.as_json
 
 
 class _Wanted(NamedTuple):
@@ -92,7 +101,7 @@ class _Wanted(NamedTuple):
 )
 @quiet_option
 @last_json_option
-def command(networks: tuple[str, ...], quiet: bool, as_json: bool, **typed: Any) -> None:
+def command(networks: tuple[str, ...], **typed: Any) -> None:
     """Train each NETWORK in full, measure it on the test images, and write it into reports/NAME.
 
     NETWORK is a preset, a config.json, the folder of an export, RUN for the answer of a search, or
@@ -110,7 +119,7 @@ def command(networks: tuple[str, ...], quiet: bool, as_json: bool, **typed: Any)
     dnsearch train densenet-bc-100-12 --study flowers.toml --gpus 4
     dnsearch train example:knee example:least-error --engine ray --to /shared/reports
     """
-    options = _Options(**typed, silent=quiet or as_json)
+    options = _Options(**typed)
     wanted = _wanted(networks, options)
     if wanted[0].config.cluster.engine != "local":
         found = _train_on_cluster(wanted, options)
@@ -120,7 +129,7 @@ def command(networks: tuple[str, ...], quiet: bool, as_json: bool, **typed: Any)
     failed = [f"{record['path']}: {record['failure']}" for record in records if "failure" in record]
     if len(wanted) == 1 and failed:
         raise NothingFound(failed[0])
-    if as_json:
+    if options.as_json:
         print_json(records if len(wanted) > 1 else records[0])
     elif failed:
         click.echo("\nnot trained:")
@@ -178,8 +187,7 @@ def _train_here(wanted: Sequence[_Wanted], options: _Options) -> list[Result | s
                 raise
             result = str(error)
         found.append(result)
-        if not options.silent:
-            _tell(each, result, options, alone=len(wanted) == 1)
+        _tell(each, result, options, alone=len(wanted) == 1)
     return found
 
 
@@ -208,15 +216,69 @@ def _train_one(wanted: _Wanted, options: _Options) -> Result:
         return train_network(training, wanted.run, plan.devices, threads, watch)
 
 
+def _train_on_cluster(wanted: Sequence[_Wanted], options: _Options) -> list[Result | str]:
+    """What became of each network, side by side on a cluster."""
+    from dnsearch.cli.decoding import decoding_shown
+    from dnsearch.data import prepare
+    from dnsearch.export.elsewhere import require_alone, train_elsewhere
+
+    study, alone = wanted[0].config, len(wanted) == 1
+    require_alone(study, options.gpus)
+    if any(each.config.cluster != study.cluster for each in wanted):
+        rule = "must be the same for all networks of a command"
+        raise ConfigError("cluster", rule, hint="set --engine, or train them one by one")
+    found: dict[int, Result | str] = {}
+    trainings: dict[int, Training] = {}
+
+    def ended(place: int, result: Result | str) -> None:
+        found[place] = result
+        _tell(wanted[place], result, options, alone)
+
+    for place, each in enumerate(wanted):
+        try:
+            with decoding_shown(options.silent):
+                images = prepare(each.config.data)
+            trainings[place] = _training(each, options, images), each.run
+        except DnsearchError as error:
+            if alone:
+                raise
+            ended(place, str(error))
+            continue
+        for note in () if options.silent else (*each.notes, *images.notes):
+            click.echo(f"note: {each.run.name}: {note}")
+
+    def begun(plan: Plan) -> None:
+        if not options.silent:
+            count, room = counted(len(trainings), "network"), len(plan.devices)
+            click.echo(f"training {count} on a {study.cluster.engine} cluster, {room} at a time")
+
+    if trainings:
+        train_elsewhere(trainings, study, begun, ended, options.threads)
+    return [found[place] for place in range(len(wanted))]
+
+
 def _tell(wanted: _Wanted, result: Result | str, options: _Options, alone: bool) -> None:
-    """The last lines of one training; ``alone``: what to type next, too."""
-    if isinstance(result, str) or result.failure is not None:
-        if not alone:
-            click.echo(f"failed:    {wanted.run.path}: {_record(wanted.run, result)['failure']}")
+    """The last lines of one training: all there is to say where it is ``alone``, else one."""
+    if options.as_json:
         return
-    _print(result.values, wanted.run, result.again)
+    failure = _record(wanted.run, result).get("failure")
     if not alone:
-        return
+        click.echo(f"{wanted.run.path}: {failure or _in_short(result)}")
+    elif failure is None and not isinstance(result, str):
+        _print(result.values, wanted.run, result.again)
+        _print_next(wanted, result, options)
+
+
+def _in_short(result: Result | str) -> str:
+    from dnsearch.export.trained import error_labels, figures
+
+    assert not isinstance(result, str)
+    shown = figures(result.values)
+    errors = [f"{shown[n]} {n}" for n in error_labels(result.values).values() if n in shown]
+    return f"finished{' before' * result.again}, {', '.join(errors)}"
+
+
+def _print_next(wanted: _Wanted, result: Result, options: _Options) -> None:
     seed, epochs = options.seed + 1, result.values["epochs"]
     other: dict[str, object] = {
         "--name": f"{wanted.run.name.removesuffix(f'-seed{options.seed}')}-seed{seed}",
@@ -237,6 +299,8 @@ def _record(run: RunDir, result: Result | str) -> dict[str, Any]:
     """What --json prints of one training; of one that failed, why."""
     failure = result if isinstance(result, str) else result.failure
     if failure is not None or isinstance(result, str):
+        for path in (run.path, run.path.resolve()):  # nodes name it as a whole
+            failure = (failure or "").removeprefix(f"{path}: ")
         return {"path": str(run.path), "failure": failure}
     return {"path": str(run.path), "again": result.again} | result.values
 

@@ -16,16 +16,16 @@ from dnsearch.errors import ConfigError
 
 
 class Part(NamedTuple):
-    """The images of a batch that one process has: ``count`` of them, from ``first`` on, of ``all``
+    """The images of a batch that one process has: ``own`` of them, from ``first`` on, of ``all``
     that there are."""
 
     first: int
-    count: int
+    own: int
     all: int
 
     def of(self, drawn: Tensor) -> Tensor:
         """Its rows of what was drawn for all images, (all, ...)."""
-        return drawn[self.first : self.first + self.count]
+        return drawn[self.first : self.first + self.own]
 
 
 @dataclass(frozen=True)

@@ -54,28 +54,36 @@ def train_network(
 ) -> Result:
     """Trains a network to the end, measures it on the test images and exports it.
 
-    Each of the devices has its part of every batch, and so many CPU threads. Raises a DnsearchError for what a user can correct, and KeyboardInterrupt; a call with the same
-    arguments continues the training.
+    Each of the devices has its part of every batch, and so many CPU threads. Raises a DnsearchError
+    for what a user can correct, and KeyboardInterrupt; a call with the same arguments continues the
+    training.
     """
     with run.lock():
-        require_same(training, run, devices[0])
-        if (run.path / RESULT_FILE).is_file() and (run.path / NETWORK_FOLDER).is_dir():
-            values = run.read_json(RESULT_FILE, "validation", "test", "cost")
-            if values["test"] is not None or not _can_test(training):
-                return Result(values, again=True)
-        if len(devices) == 1:
-            trained = train_fully(training, run, devices[0], threads, watch)
-        else:
-            trained = train_together(training, run, devices, threads, watch)
-        if isinstance(trained, str):
-            return Result({}, failure=trained)
-        values = _values(training, trained, run)
-        for name, found in (("validation", trained.validation), ("test", trained.test)):
-            if found is not None:
-                write_confusion(found, run.path / f"confusion-{name}.npy")
-        _export(training, run, values)
-        write_json(run.path / RESULT_FILE, values)
-        return Result(values)
+        return train_locked(training, run, devices, threads, watch)
+
+
+def train_locked(
+    training: FullTraining, run: RunDir, devices: Sequence[str], threads: int, watch: Watch
+) -> Result:
+    """The same for who holds the folder's lock, or trains for who does."""
+    require_same(training, run, devices[0])
+    if (run.path / RESULT_FILE).is_file() and (run.path / NETWORK_FOLDER).is_dir():
+        values = run.read_json(RESULT_FILE, "validation", "test", "cost")
+        if values["test"] is not None or not _can_test(training):
+            return Result(values, again=True)
+    if len(devices) == 1:
+        trained = train_fully(training, run, devices[0], threads, watch)
+    else:
+        trained = train_together(training, run, devices, threads, watch)
+    if isinstance(trained, str):
+        return Result({}, failure=trained)
+    values = _values(training, trained, run)
+    for name, found in (("validation", trained.validation), ("test", trained.test)):
+        if found is not None:
+            write_confusion(found, run.path / f"confusion-{name}.npy")
+    _export(training, run, values)
+    write_json(run.path / RESULT_FILE, values)
+    return Result(values)
 
 
 def _can_test(training: FullTraining) -> bool:

@@ -39,16 +39,18 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "passive",
     "GOMP_SPINCOUNT": "0",
     "TORCH_CPP_LOG_LEVEL": "ERROR",  # what DistributedDataParallel warns of is meant
-    # They talk within this machine alone (gloo, for CPUs).
-    **({"GLOO_SOCKET_IFNAME": "lo"} if "lo" in dict(map(reversed, socket.if_nameindex())) else {}),
 }
 """Of the processes, before they import torch."""
+
+if "lo" in {name for _, name in socket.if_nameindex()}:
+    ENVIRONMENT["GLOO_SOCKET_IFNAME"] = "lo"  # on CPUs they talk within this machine alone
 
 CAUSE_SECONDS = 5.0
 """For which, where one process has failed, it is awaited whether another one died: that is why."""
 
 TELL_SECONDS = 0.2
 """From one note of how far the training is to the next."""
+
 
 def require_shares(training: FullTraining, devices: Sequence[str]) -> None:
     """Raises ConfigError where these devices, one a process, cannot train together."""
@@ -223,7 +225,9 @@ class _Task:
 def _join(place: _Place, backend: str, progress: c_double) -> tuple[_Place, c_double]:
     """Waits until all are there."""
     for told in ("Grad strides do not match", "`broadcast_buffers` is deprecated"):
-        warnings.filterwarnings("ignore", message=told)  # by DistributedDataParallel; both are meant
+        warnings.filterwarnings(
+            "ignore", message=told
+        )  # by DistributedDataParallel; both are meant
     if place.device != "cpu":
         torch.cuda.set_device(place.device)
     meeting = f"file://{place.meeting}"

@@ -96,9 +96,9 @@ class Trained:
 class Opened:
     """A training about to start, for its display.
 
-    devices: one a process; threads: of each. images_an_epoch: those that an epoch trains on. progress: epochs done, with the fraction of the
-    present one; may be called from any thread. tested: whether there are test images that can be
-    used; notes: what there is to say of them.
+    devices: one a process; threads: of each. images_an_epoch: those that an epoch trains on.
+    progress: epochs done, with the fraction of the present one; may be called from any thread.
+    tested: whether there are test images that can be used; notes: what there is to say of them.
     """
 
     training: FullTraining

@@ -31,8 +31,8 @@ from dnsearch.errors import CheckpointError
 from dnsearch.files import atomic, require_sound_zip
 from dnsearch.rundir import confusion_file
 from dnsearch.seeds import epoch_seed, weights_seed
-from dnsearch.training.collective import gathered, mean_over_processes, together
 from dnsearch.training.captured import Captured, Record, cuda_graph
+from dnsearch.training.collective import gathered, mean_over_processes, together
 from dnsearch.training.device import is_out_of_memory, release_memory, uses_bf16
 from dnsearch.training.measured import Measured, measured, write_confusion
 from dnsearch.training.recipe import (

@@ -35,7 +35,7 @@ CASES = {
     "group norm": (ARCH.replace(norm="group"), {"class_weights": "balanced"}),
     "in parts": (ARCH.replace(norm="group"), {"class_weights": "balanced"}),
 }
-EXACT = dict(rel=2e-5, abs=2e-6)
+EXACT = {"rel": 2e-5, "abs": 2e-6}
 
 
 class Stopped(Exception):
@@ -51,7 +51,9 @@ def data(rank: int, processes: int) -> DeviceData:
     return whole.shared(rank, processes) if processes > 1 else whole
 
 
-def trained(case: str, rank: int = 0, processes: int = 1, checkpoint: Path | None = None) -> Trainer:
+def trained(
+    case: str, rank: int = 0, processes: int = 1, checkpoint: Path | None = None
+) -> Trainer:
     arch, settings = CASES[case]
     recipe = TrainingConfig(rungs=(1, 2), batch_size=36, warmup=0, **settings)
     parts = 2 if case == "in parts" else 1
@@ -148,12 +150,12 @@ def training(prepared):
 
 def test_batches_that_cannot_be_shared_are_refused(training):
     require_shares(training, ["cpu"] * 4)
-    with pytest.raises(ConfigError, match="--gpus must divide training.batch_size, 32, got 3"):
+    with pytest.raises(ConfigError, match=r"--gpus must divide training\.batch_size, 32, got 3"):
         require_shares(training, ["cpu"] * 3)
-    with pytest.raises(ConfigError, match="--gpus must be at most 1, the GPUs there are, got 2"):
+    with pytest.raises(ConfigError, match=r"--gpus must be at most 1, the GPUs there are, got 2"):
         require_shares(training, ["cuda:0"] * 2)
     large = replace(training, recipe=training.recipe.model_copy(update={"batch_size": 256}))
-    with pytest.raises(ConfigError, match="must be 1 with fewer training images than .*256, got 2"):
+    with pytest.raises(ConfigError, match=r"must be 1 with fewer training images .*256, got 2"):
         require_shares(large, ["cpu"] * 2)
     group = replace(training, arch=ARCH.replace(norm="group", drop_rate=0.1))
     with pytest.raises(ConfigError, match="must be 1 for a network of group norms with dropout"):

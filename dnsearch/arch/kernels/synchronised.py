@@ -94,10 +94,9 @@ class _StemNorm(torch.autograd.Function):
         pixels = rows(x)
         statistics = operations.pooled(operations.statistics(pixels))
         weight, bias = (t.to(wide(x.dtype)) for t in (module.weight, module.bias))
-        norm = Norm(weight, bias, *statistics, module.eps, True)
+        norm = Norm(weight, bias, statistics[0], statistics[1], module.eps, True)
         learn([(module, norm)], len(pixels) * operations.processes)
-        n, _, height, width = x.shape
-        ctx.operations, ctx.eps, ctx.shape = operations, module.eps, (n, height, width)
+        ctx.operations, ctx.eps, ctx.shape = operations, module.eps, (len(x), *x.shape[2:])
         ctx.save_for_backward(x, *norm[:4])
         y = torch.empty_like(x, memory_format=torch.channels_last)  # no view: a ReLU writes into it
         rows(y).copy_(torch.addcmul(norm.shift, pixels, norm.scale))
@@ -105,8 +104,8 @@ class _StemNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        x, *values = ctx.saved_tensors
-        norm = Norm(*values, ctx.eps, True)
+        x, weight, bias, mean, var = ctx.saved_tensors
+        norm = Norm(weight, bias, mean, var, ctx.eps, True)
         g, expected = rows(grads[0]), torch.zeros_like(norm.mean).repeat(2, 1)
         sums = sums_of(g, rows(x), norm, expected)
         gradient = Gradient((g * norm.scale).to(x.dtype), expected)
