@@ -101,7 +101,8 @@ class ClusterEvaluator:
         self.run, self.settings, self.config, self.kind = run, settings, config, kind
         self.most, self.timeout, self._look = most or math.inf, timeout, look
         self._images = None if images is None else ray.put(_in_memory(images))
-        self._sign, self._storage = secrets.token_hex(16), self._shared_folder()
+        self._sign = secrets.token_hex(16)
+        self._storage = self._shared_folder()
         needs = {"num_cpus": config.cpus, "num_gpus": config.gpus if kind == "cuda" else 0}
         remote: Any = ray.remote  # its types know no concurrency groups
         self._new = remote(concurrency_groups=_GROUPS, max_restarts=0, **needs)(Trainee)
