@@ -59,9 +59,10 @@ def train_elsewhere(
     """Trains networks on the cluster of a study.
 
     The folders lie in one, which all nodes share, as they do the images. ``begun`` is told what
-    there is room for; ``ended`` the result of each as it ends, or why it has none. threads: CPU threads
-    of each, instead of ``cluster.cpus``. Raises a DnsearchError before anything begins where the
-    cluster cannot be used or does not see the folders, and MachineError where its head is gone.
+    there is room for; ``ended`` the result of each as it ends, or why it has none. threads: CPU
+    threads of each, instead of ``cluster.cpus``. Raises a DnsearchError before anything begins
+    where the cluster cannot be used or a node does not see the folders, and MachineError where the
+    cluster's head is gone.
     """
     config, left = study.cluster, dict(trainings)
     with _joined(config) as (resources, look), contextlib.ExitStack() as locks:
