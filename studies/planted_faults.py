@@ -33,6 +33,76 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "processes that share a batch: each normalises by its own images",
+        "dnsearch/arch/kernels/synchronised.py",
+        "return None if statistics is None else self.pooled(statistics)",
+        "return statistics",
+        "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "processes that share a batch: gradients through batch norms are their own",
+        "dnsearch/arch/kernels/synchronised.py",
+        "        distributed.all_reduce(expected)\n",
+        "        expected = expected * self.processes\n",
+        "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "processes that share a batch: all drop out alike",
+        "dnsearch/arch/kernels/synchronised.py",
+        "mask = mask[self.rank * count :][:count]",
+        "mask = mask[:count]",
+        "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "processes that share a batch: all augment alike",
+        "dnsearch/data/device.py",
+        "part = Part(self.rank * count, count, self.processes * count)",
+        "part = Part(0, count, self.processes * count)",
+        "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "processes that share a batch: classes are weighted within each part",
+        "dnsearch/training/trainer.py",
+        "            whole = self._mean(whole)\n",
+        "            pass\n",
+        "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "processes that share a batch: gradients are arranged anew after the first step",
+        "dnsearch/training/collective.py",
+        "find_unused_parameters=True",
+        "find_unused_parameters=False",
+        "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "a process that died is not told as the cause",
+        "dnsearch/training/distributed.py",
+        "    until = time.monotonic() + CAUSE_SECONDS\n",
+        "    until = 0.0\n",
+        "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "another number of processes is not told",
+        "dnsearch/training/full.py",
+        "if before and before[-1] != len(devices):",
+        "if False:",
+        "tests/training/test_full.py -k number_of_processes",
+    ),
+    Fault(
+        "one network that cannot be trained ends the others",
+        "dnsearch/cli/train.py",
+        "            if len(wanted) == 1:\n",
+        "            if True:\n",
+        "tests/cli/test_train.py -k keeps_no_other",
+    ),
+    Fault(
+        "a node trains into a folder of its own",
+        "dnsearch/export/elsewhere.py",
+        "if path.read_text() != path.name:",
+        "if not path.read_text():",
+        "tests/export/test_elsewhere.py",
+    ),
+    Fault(
         "a pipe is replaced by a file",
         "dnsearch/files.py",
         "        if not (is_regular(path) or path.is_dir()):",
@@ -70,7 +140,7 @@ FAULTS = (
     Fault(
         "parts of a batch each count as the whole",
         "dnsearch/training/trainer.py",
-        "loss = loss * (self._weight_of(own) / self._weight_of(labels))",
+        "loss = loss * (self._weight_of(own) / whole)",
         "loss = loss * 1.0",
         "tests/training/test_trainer.py",
     ),
@@ -252,8 +322,8 @@ FAULTS = (
     Fault(
         "a step's loss goes where no replay adds to it",
         "dnsearch/training/trainer.py",
-        "self._total_loss += loss.detach()",
-        "self._total_loss = self._total_loss + loss.detach()",
+        "self._total_loss += self._mean(loss.detach())",
+        "self._total_loss = self._total_loss + self._mean(loss.detach())",
         "tests/training/test_captured.py",
     ),
     Fault(
@@ -314,7 +384,7 @@ FAULTS = (
     ),
     Fault(
         "a search measures on the test images",
-        "dnsearch/search/session.py",
+        "dnsearch/search/workers.py",
         "        test=test,",
         "        test=True,",
         "tests/search/test_session.py tests/search/test_local.py",
