@@ -33,6 +33,20 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "processes that share a batch: the stem's norm is each process's own",
+        "dnsearch/arch/kernels/synchronised.py",
+        "statistics = operations.pooled(operations.statistics(pixels))",
+        "statistics = operations.statistics(pixels)",
+        "tests/arch/kernels/test_synchronised.py",
+    ),
+    Fault(
+        "processes that share a batch: running variances are of a part",
+        "dnsearch/arch/kernels/block.py",
+        "learn(self.learners, self.pixels * self.operations.processes)",
+        "learn(self.learners, self.pixels)",
+        "tests/arch/kernels/test_synchronised.py",
+    ),
+    Fault(
         "processes that share a batch: each normalises by its own images",
         "dnsearch/arch/kernels/synchronised.py",
         "return None if statistics is None else self.pooled(statistics)",
