@@ -152,7 +152,9 @@ def _wanted(networks: Sequence[str], options: _Options) -> list[_Wanted]:
         config = _study(asked, options.study, notes)
         run = RunDir.named(asked.folder if options.name is None else options.name, options.to)
         given = {} if options.device is None else {"device": options.device}
-        config = override(config, workers=options.gpus, **given, **options.cluster)
+        config = override(config, **given, **options.cluster)
+        here = config.cluster.engine == "local"
+        config = override(config, workers=options.gpus if here else None)
         if any(each.run == run for each in wanted):
             rule = f"must each have a folder of its own, and two are {run.name}"
             raise ConfigError("networks", rule, hint="train them in two commands, with --name")
@@ -288,6 +290,7 @@ def _print_next(wanted: _Wanted, result: Result, options: _Options) -> None:
         "--device": options.device,
         "--gpus": options.gpus if options.gpus > 1 else None,
         "--threads": options.threads,
+        **{f"--{name.replace('_', '-')}": value for name, value in options.cluster.items()},
         "--to": None if options.to == RUNS else options.to,
     }
     words = [str(part) for pair in other.items() if pair[1] is not None for part in pair]

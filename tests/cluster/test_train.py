@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,7 @@ def found(folder: str, name: str) -> tuple:
 def test_networks_on_a_cluster_are_those_of_this_machine(train):
     code, out = ended(train("--epochs", 3, "--to", "there"))
     assert code == 0, out
+    assert re.match(r"training 2 networks on a ray cluster, \d+ at a time\n", out)
     assert [line.partition(": finished, ")[0] for line in out.splitlines() if ": fin" in line] == [
         f"there/{name}" for name in sorted(NAMES)
     ]
