@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
+from collections.abc import Callable
 
 import pytest
 
@@ -15,12 +17,23 @@ def lacking(what: str) -> None:
     pytest.skip(f"needs {what}")
 
 
-@pytest.fixture
-def require_package():
+@pytest.fixture(scope="session")
+def require_package() -> Callable[[str], None]:
     """Asks for a package, see ``lacking``."""
 
     def require(name: str) -> None:
         if importlib.util.find_spec(name) is None:
             lacking(f"package {name}")
+
+    return require
+
+
+@pytest.fixture(scope="session")
+def require_program() -> Callable[[str], None]:
+    """Asks for a program; without it a test is skipped, even in CI."""
+
+    def require(name: str) -> None:
+        if shutil.which(name) is None:
+            pytest.skip(f"needs {name}")
 
     return require

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,63 +18,15 @@ from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, MachineError
 from dnsearch.rundir import RunDir
 from dnsearch.search.cluster import connect, disconnect
-from dnsearch.search.evaluators.base import SEARCH, Job, Lost
+from dnsearch.search.evaluators.base import Job, Lost
 from dnsearch.search.evaluators.worker import WorkerSettings, images_of
 from dnsearch.search.results import read_results
-from dnsearch.search.store import StudyStore
+from tests.cluster.commands import Command, trained, write_study
 
 pytestmark = pytest.mark.cluster
 
-STUDY = """
-[data]
-image_size = 8
-train_images = 600
-[space]
-growth_rate = [2, 4, 6]
-block_config = [[1, 2, 3], [1, 2]]
-bn_size = [0, 2]
-[training]
-rungs = [{rungs}]
-batch_size = 64
-[search]
-trials = {trials}
-"""
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 ARCH = ArchConfig(4, (1, 1), 8, 2, stem="cifar", in_channels=1, num_classes=10)
-
-
-class Command:
-    """``dnsearch`` in a process of its own, whose lines are read as they come."""
-
-    def __init__(self, *words: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "dnsearch", *words],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.lines: list[str] = []
-
-    def until(self, text: str) -> None:
-        """Returns once a line has this text."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append(line)
-            if text in line:
-                return
-        pytest.fail(f"no {text!r} in:\n{''.join(self.lines)}")
-
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
-
-    def ended(self) -> int:
-        """Its exit code."""
-        assert self._process.stdout is not None
-        self.lines += self._process.stdout
-        return self._process.wait()
-
-    def told(self, text: str) -> int:
-        return sum(text in line for line in self.lines)
 
 
 @pytest.fixture
@@ -92,21 +43,9 @@ def cluster(require_package):
 
 @pytest.fixture
 def study(tmp_path, monkeypatch):
-    """Writes one that trains for so many epochs; the working folder is the test's."""
+    """Writes one; the working folder is the test's."""
     monkeypatch.chdir(tmp_path)
-
-    def write(rungs: str = "1, 3", trials: int = 8, more: str = "") -> str:
-        Path("study.toml").write_text(STUDY.format(rungs=rungs, trials=trials) + more)
-        return "study.toml"
-
-    return write
-
-
-def trained(name: str) -> list[tuple]:
-    """Each training run, as it is stored."""
-    store = StudyStore(RunDir(Path("reports", name)), names=(SEARCH,), read_only=True)
-    told = [(record.job, record.score) for record in store.records()]
-    return [(job.arch.key, job.seed, job.rung, s.error, s.loss, s.failure) for job, s in told]
+    return write_study
 
 
 def test_the_same_study_gives_the_same_on_ray_as_on_this_machine(cluster, study):
@@ -146,7 +85,7 @@ def test_what_is_lost_is_trained_again(cluster, study, what):
         run.until("was lost; its training run goes to another")
     assert run.ended() == 0
     assert run.told("joined, for 1 training run") == 2 + (what == "node")
-    found = trained("study")
+    found = trained()
     assert len(found) == 8
     assert all(failure is None for *_, failure in found)
     assert len(set(found)) == 8  # none was stored twice
@@ -157,10 +96,10 @@ def test_a_search_ends_and_goes_on(cluster, study):
     words = "run", study("60, 180", trials=4), "--engine", "ray", "--address", cluster.address
     run = Command(*words)
     run.until(" 1/4 ")
-    run.signal(signal.SIGTERM)
+    run.process.send_signal(signal.SIGTERM)
     assert run.ended() == 143
     assert Command(*words).ended() == 0
-    assert len(trained("study")) == 4
+    assert len(trained()) == 4
 
 
 def test_a_cluster_without_its_head_ends_the_search_in_one_line(cluster, study):
