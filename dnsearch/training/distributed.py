@@ -28,7 +28,7 @@ from torch import distributed
 
 from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, DataError, DnsearchError, MachineError, one_line
-from dnsearch.processes import START_SECONDS, Died, Worker, wait_for
+from dnsearch.processes import Died, Worker, wait_for
 from dnsearch.rundir import RunDir
 from dnsearch.training.full import FullTraining, Trained, Watch, begin, train_on
 from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint
@@ -133,9 +133,6 @@ def _watched(
     while True:
         wait_for(workers, 1.0)
         for rank, worker in enumerate(workers):
-            if worker.is_late:
-                told = f"nothing was heard of one for {START_SECONDS:g} s"
-                raise MachineError(f"cannot start the processes of a training: {told}")
             for said in worker.heard():
                 if isinstance(said, Died):
                     raise _dead(rank, devices, said)

@@ -14,7 +14,8 @@ from dnsearch.config import StudyConfig, TrainingConfig
 from dnsearch.data import DeviceData
 from dnsearch.errors import ConfigError, DataError, MachineError
 from dnsearch.processes import Died, Said
-from dnsearch.training import distributed, trainer
+from dnsearch.rundir import RunDir
+from dnsearch.training import distributed, full, trainer
 from dnsearch.training.distributed import require_shares
 from dnsearch.training.full import FullTraining
 from dnsearch.training.trainer import Trainer
@@ -166,8 +167,6 @@ def test_batches_that_cannot_be_shared_are_refused(training):
 class Fake:
     """A worker that has said this."""
 
-    is_late = False
-
     def __init__(self, *said):
         self.said = [*said]
 
@@ -195,6 +194,26 @@ def test_the_first_process_tells_and_has_the_result(watched):
 def test_one_without_memory_is_not_waited_for(watched):
     ended, _ = watched(Fake(Said("ready")), Fake(Said("result", "out of memory at batch_size 8")))
     assert ended == "out of memory at batch_size 8"
+
+
+@pytest.mark.parametrize(("recipe", "parts"), [("split", [1, trainer.PARTS]), ("fail", [1])])
+def test_without_memory_all_begin_anew_in_parts(training, tmp_path, monkeypatch, recipe, parts):
+    asked = []
+
+    def attempt(*arguments):
+        asked.append(arguments[4])
+        arguments[6](None)
+        return "out of memory at batch_size 32 on cuda:1"
+
+    class Watch:
+        opened = epoch = staticmethod(lambda _: asked.append("opened"))
+
+    monkeypatch.setattr(distributed, "_attempt", attempt)
+    monkeypatch.setattr(full, "check_test", lambda _: None)
+    settings = training.recipe.model_copy(update={"out_of_memory": recipe})
+    own = replace(training, recipe=settings), RunDir(tmp_path), ["cuda:0", "cuda:1"], 1
+    assert distributed.train_together(*own, Watch()).startswith("out of memory at")
+    assert asked == [1, "opened", *parts[1:]]
 
 
 def test_a_death_is_the_cause_of_the_errors_that_it_brings(watched):
