@@ -16,6 +16,7 @@ from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.stopping import stopping_rule
 from dnsearch.search.store import StudyStore
+from dnsearch.search.workers import LocalWorkers
 from dnsearch.training.score import Score
 
 SPACE = """
@@ -54,8 +55,21 @@ class FakeEvaluator:
     def running(self) -> list[Running]:
         return [Running(job, 0, 0.0) for job in self.jobs]
 
+    def notes(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         self.jobs.clear()
+
+
+class FakeWorkers(LocalWorkers):
+    """Plans for this machine; trains with an evaluator that ``make`` makes, as a context."""
+
+    def __init__(self, make) -> None:
+        self.make = make
+
+    def evaluator(self, study, data, run, plan, test=False):
+        return self.make(study, data, run, plan)
 
 
 class Search:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dnsearch.analysis.metrics import duration
 from dnsearch.cli import last_json_option, print_json, quiet_option
+from dnsearch.cli.cluster import cluster_options
 from dnsearch.cli.completion import complete_run
 from dnsearch.cli.decoding import decoding_shown
 from dnsearch.cli.progress import make_display
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 )
 @click.option("--workers", type=click.IntRange(1), help="For the study's search.workers.")
 @click.option("--device", help="For the study's search.device: auto, cpu, cuda or cuda:N.")
+@cluster_options
 @quiet_option
 @last_json_option
 def command(
@@ -62,6 +64,7 @@ def command(
     rates: bool,
     workers: int | None,
     device: str | None,
+    cluster: dict[str, Any],
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -82,7 +85,7 @@ def command(
 
     results = read_results(folder)  # they decide whom it recommends
     given = {"workers": workers, "device": device}
-    study = override(results.study, **{k: v for k, v in given.items() if v is not None})
+    study = override(results.study, **{k: v for k, v in given.items() if v is not None}, **cluster)
     request = Request(top, sample, seeds, epochs or default_request(results).epochs, rates)
 
     silent = quiet or as_json

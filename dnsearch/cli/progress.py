@@ -127,7 +127,9 @@ class Lines:
         self._print(headline)
 
     def show(self, progress: Progress) -> None:
-        """Prints a line for each training run that has just finished."""
+        """Prints a line for each training run that has just finished, and for each note."""
+        for note in progress.notes:
+            self.note(note)
         first = progress.done - len(progress.finished) + 1
         for number, record in enumerate(progress.finished, start=first):
             line = record_line(record, self.costs)
@@ -155,6 +157,8 @@ class Screen:
 
     def show(self, progress: Progress) -> None:
         """Draws the display anew."""
+        for note in progress.notes:
+            self.note(note)
         self.records += progress.finished
         self.progress = progress
         parts = [Text(self.headline), _budget(progress), _running(progress), self._front()]

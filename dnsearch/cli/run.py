@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from dnsearch.cli import last_json_option, print_json, quiet_option
+from dnsearch.cli.cluster import cluster_options
 from dnsearch.cli.completion import complete_file
 from dnsearch.cli.decoding import decoding_shown
 from dnsearch.cli.ending import typed
@@ -36,6 +38,7 @@ MANY = 500
 @click.option("--restore", is_flag=True, help="Put its backup in place of a damaged study.db.")
 @click.option("--workers", type=click.IntRange(min=1), help="For search.workers.")
 @click.option("--device", help="For search.device: auto, cpu, cuda or cuda:N.")
+@cluster_options
 @click.option(
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder of runs [reports]."
 )
@@ -51,6 +54,7 @@ def command(
     retry_failed: bool,
     restore: bool,
     device: str | None,
+    cluster: dict[str, Any],
     to: Path,
     quiet: bool,
     as_json: bool,
@@ -67,7 +71,7 @@ def command(
     """
     file = bundled_study() if study is None else Path(study)
     given = {"trials": trials, "time": time, "workers": workers, "device": device}
-    given = {key: value for key, value in given.items() if value is not None}
+    given = {key: value for key, value in given.items() if value is not None} | cluster
     if scaling:
         given = {
             "sampler": "scaling",

@@ -3,7 +3,7 @@
 load_study(path), parse_study(text)   a study from its file or from text
 study_of({"data": {...}, ...})        a study from its values
 suited_space(side)                    what dnsearch init lets vary for images of that size
-override(study, time=..., ...)        with other values of [search]
+override(study, time=..., ...)        with other values of [search] and [cluster]
 to_toml(study), recorded(study)       back to TOML; with a checksum
 StudyConfig, DataConfig, ...          the study and its sections
 """
@@ -24,6 +24,7 @@ from dnsearch.config.study import (
     DESIGNS,
     LONGER,
     SCREENING,
+    ClusterConfig,
     DataConfig,
     LimitsConfig,
     ObjectivesConfig,
@@ -46,6 +47,7 @@ __all__ = [
     "SIGN",
     "USUAL_SIDE",
     "Aim",
+    "ClusterConfig",
     "DataConfig",
     "ErrorName",
     "Format",

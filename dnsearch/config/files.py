@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from dnsearch.config.study import SearchConfig, Section, StudyConfig
+from dnsearch.config.study import ClusterConfig, Section, StudyConfig
 from dnsearch.errors import ConfigError, nearest
 from dnsearch.files import read_bytes
 
@@ -92,17 +92,23 @@ def study_of(values: Mapping[str, Any]) -> StudyConfig:
         raise _readable(error) from None
 
 
-def override(study: StudyConfig, **search: Any) -> StudyConfig:
-    """The study with these keys of [search] replaced, validated as if they stood in its file.
+def override(study: StudyConfig, **values: Any) -> StudyConfig:
+    """The study with these keys of [search] and [cluster] replaced, validated as if they stood in
+    its file.
 
     Raises ConfigError naming the flag whose value breaks a rule, such as ``--time``.
     """
-    try:
-        changed = SearchConfig.model_validate({**dict(study.search), **search})
-    except ValidationError as error:
-        wrong = _readable(error)
-        raise ConfigError(f"--{wrong.field}", wrong.rule, wrong.got, wrong.hint) from None
-    return study.model_copy(update={"search": changed})
+    changed = {}
+    for name in ("search", "cluster"):
+        section = getattr(study, name)
+        given = {key: value for key, value in values.items() if key in type(section).model_fields}
+        try:
+            changed[name] = type(section).model_validate({**dict(section), **given})
+        except ValidationError as error:
+            wrong = _readable(error)
+            flag = f"--{wrong.field.replace('_', '-')}"
+            raise ConfigError(flag, wrong.rule, wrong.got, wrong.hint) from None
+    return study.model_copy(update=changed)
 
 
 _RULES = {
@@ -169,6 +175,7 @@ def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
     budgets = ("trials", "replicates", "time", "until")
     keys = (*budgets, "workers", "device", "timeout", "keep_checkpoints")
     free = {"data.path", *(f"search.{key}" for key in keys)}  # images have a fingerprint
+    free |= {f"cluster.{key}" for key in ClusterConfig.model_fields}
     return differences(old.model_dump(mode="json"), new.model_dump(mode="json"), free)
 
 

@@ -459,6 +459,64 @@ class SearchConfig(Section):
             raise ConfigError("until", rule, self.until.model_dump())
 
 
+class ClusterConfig(Section):
+    """Where training runs take place: on this machine, or on those of a cluster."""
+
+    engine: Literal["local", "ray", "slurm"] = Field(
+        default="local",
+        description="local: this machine; ray: the nodes of a Ray cluster; slurm: jobs that are "
+        "submitted to Slurm, and joined to a Ray cluster for as long as the command runs",
+    )
+    address: Annotated[str, Field(min_length=1)] = Field(
+        default="auto",
+        description="ray: address of the cluster's head, such as 10.0.0.1:6379; auto: the cluster "
+        "that this machine belongs to; local: a cluster of this machine alone, to try it out",
+    )
+    cpus: Count = Field(default=1, description="CPU cores of a training run on a cluster")
+    gpus: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="GPUs of a training run on a cluster that has any: 1, or a share such as 0.25 "
+        "where several small networks fit one",
+    )
+    images: Literal["store", "path"] = Field(
+        default="store",
+        description="how images reach the nodes: store, through Ray's object store, once a node; "
+        "path: each node reads data.path by itself, such as from a shared folder",
+    )
+    storage_path: Path | None = Field(
+        default=None,
+        strict=False,
+        description="folder that all nodes share, as an absolute path, for the weights of training "
+        "runs under way: of a node that is lost, a minute of training is then lost; if unset, all "
+        "since the last rung",
+    )
+    nodes: Count = Field(default=1, le=10_000, description="slurm: jobs to submit, one a node")
+    partition: str | None = Field(
+        default=None, description="slurm: partition of the jobs; Slurm's default if unset"
+    )
+    gres: str | None = Field(
+        default=None,
+        description='slurm: generic resources of a job, such as "gpu:4"; none if unset',
+    )
+    sbatch: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description='slurm: further options of each job, such as ["--time=2:00:00", "--mem=32G"]',
+    )
+
+    def model_post_init(self, _: Any) -> None:
+        """Raises ConfigError on a storage_path that means something else on another machine, and on
+        sbatch options that are none."""
+        if self.storage_path is not None and not self.storage_path.is_absolute():
+            rule = "must be an absolute path, the same on all nodes"
+            raise ConfigError("storage_path", rule, str(self.storage_path))
+        for option in self.sbatch:
+            if not option.startswith("--"):
+                raise ConfigError("sbatch", "must be options that begin with --", option)
+
+
 class StudyConfig(Section):
     """A whole study, as read from its file."""
 
@@ -468,6 +526,7 @@ class StudyConfig(Section):
     objectives: ObjectivesConfig = Field(default_factory=ObjectivesConfig)
     training: TrainingConfig = Field(default_factory=TrainingConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
 
     def model_post_init(self, _: Any) -> None:
         """Raises ConfigError on a design of ``search.start`` that cannot be, whatever the data."""

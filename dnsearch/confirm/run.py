@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
@@ -33,14 +32,15 @@ from dnsearch.data.assemble import fingerprint
 from dnsearch.errors import DataError, RunError
 from dnsearch.rundir import RunDir, confusion_file
 from dnsearch.search.confirmed import best_run
-from dnsearch.search.devices import Plan, plan_workers
+from dnsearch.search.devices import Plan
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import CONFIRM, RATES, Job
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.problem import Problem
 from dnsearch.search.results import Results
-from dnsearch.search.session import MakeEvaluator, local_workers, require_same_images
+from dnsearch.search.session import require_same_images
 from dnsearch.search.store import Record, StudyStore
+from dnsearch.search.workers import Workers, workers_of
 from dnsearch.seeds import derived_seed
 
 LONGER = 3
@@ -89,7 +89,7 @@ def confirm(
     request: Request,
     opened: Callable[[Opened], None],
     show: Callable[[Progress], None],
-    make_evaluator: MakeEvaluator | None = None,
+    workers: Workers | None = None,
 ) -> str:
     """Trains what is not trained yet of the request, or failed; returns why it ended.
 
@@ -104,7 +104,8 @@ def confirm(
     tests = check_test(study.data)
     if tests.reason is not None:
         raise DataError(f"cannot confirm without test images: {tests.reason}")
-    plan = plan_workers(study.search)
+    workers = workers or workers_of(study)
+    plan = workers.plan(study)
     archs, asked = chosen(results, request.top, request.sample), None
     if request.rates:
         asked = at_rates(results)
@@ -120,13 +121,12 @@ def confirm(
         error="test_error",
     )
     folder = RunDir(run.path / FOLDER)
-    make = make_evaluator or partial(local_workers, test=True)
     with run.lock():
         require_same_images(run, data)
         names = (CONFIRM, RATES) if asked else (CONFIRM,)
         store = StudyStore(run, problem.objectives, names)
         _require_same_tests(run, store, data, prepare_test(study.data))
-        with store.guarded(), make(study, data, folder, plan) as evaluator:
+        with store.guarded(), workers.evaluator(study, data, folder, plan, test=True) as evaluator:
             store.recover()
             jobs = list(_jobs(archs, request, study.search.seed))
             planned = None

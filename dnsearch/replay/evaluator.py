@@ -112,6 +112,10 @@ class TableEvaluator:
         """The jobs under way, the next to end first."""
         return [self._progress(underway) for _, _, underway in sorted(self._queue)]
 
+    def notes(self) -> list[str]:
+        """See ``Evaluator``: nothing ever happens to a table."""
+        return []
+
     def close(self) -> None:
         """Drops all jobs under way."""
         self._queue.clear()

@@ -42,7 +42,8 @@ TRIALS_ARE_DONE = "all trials finished"
 
 @dataclass(frozen=True)
 class Progress:
-    """How the search stands, for whoever shows it. ``finished`` are new since the last one."""
+    """How the search stands, for whoever shows it. ``finished`` and ``notes`` (of the evaluator)
+    are new since the last one."""
 
     finished: tuple[Record, ...]
     running: tuple[Running, ...]
@@ -50,6 +51,7 @@ class Progress:
     trials: int
     seconds: float
     time: float | None
+    notes: tuple[str, ...] = ()
 
 
 class Proposes(Protocol):
@@ -241,6 +243,7 @@ class Engine:
             trials=self.budget.trials,
             seconds=self.seconds,
             time=self.budget.time,
+            notes=tuple(self.evaluator.notes()),
         )
 
 

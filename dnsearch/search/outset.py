@@ -9,15 +9,16 @@ import numpy as np
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points, SearchSpace
-from dnsearch.config import SearchConfig, StudyConfig
+from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays
 from dnsearch.data import PreparedData, check_test, is_cheap_to_check, prepare
 from dnsearch.rundir import RunDir
 from dnsearch.search.boxes import Drawn
 from dnsearch.search.design import require_span
-from dnsearch.search.devices import Plan, plan_workers
+from dnsearch.search.devices import Plan
 from dnsearch.search.feasible import CostModel, require_within_limits, within_limits
 from dnsearch.search.latency import LatencyTable, table_to_begin_with
+from dnsearch.search.workers import workers_of
 from dnsearch.seeds import derived_seed
 
 
@@ -44,17 +45,17 @@ class Outset:
         cls,
         study: StudyConfig,
         run: RunDir | None = None,
-        plan_for: Callable[[SearchConfig, bool], Plan] = plan_workers,
+        plan_for: Callable[[StudyConfig, bool], Plan] | None = None,
     ) -> Outset:
-        """For a run that may have been begun before. ``plan_for`` finds the devices, those of this
-        machine unless given. Raises a DnsearchError for whatever a user can mend in study, images
-        and limits."""
+        """For a run that may have been begun before. ``plan_for`` finds the devices, those of
+        ``workers_of`` the study unless given. Raises a DnsearchError for whatever a user can mend
+        in study, images and limits."""
         data = _prepared(study)
         study.training.require_room(*data.shape[1:])
         study.training.require_images(len(data.train))
         study.objectives.require_classes(data.num_classes)
         study = study.sized(len(data.train))
-        plan = plan_for(study.search, study.measures_latency)
+        plan = (plan_for or workers_of(study).plan)(study, study.measures_latency)
         channels, *_ = data.shape
         space = study.space.build(channels, data.num_classes)
         start = study.start_configs(space)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from dnsearch.analysis.baseline import baseline
 from dnsearch.analysis.reference import reference_point
-from dnsearch.config import SIGN, SearchConfig, StudyConfig, changed_keys, load_study, recorded
+from dnsearch.config import SIGN, StudyConfig, changed_keys, load_study, recorded
 from dnsearch.data import PreparedData
 from dnsearch.errors import RunError
 from dnsearch.files import require_ours, write_json, write_text
 from dnsearch.rundir import PAGE_SIGN, RunDir, environment
 from dnsearch.search.database import set_failures_aside
-from dnsearch.search.devices import Plan, plan_workers
+from dnsearch.search.devices import Plan
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
-from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Evaluator, Running
-from dnsearch.search.evaluators.local import LocalEvaluator
-from dnsearch.search.evaluators.worker import WorkerSettings
-from dnsearch.search.latency import latency_setting
+from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Running
 from dnsearch.search.outset import Outset
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
@@ -27,36 +23,8 @@ from dnsearch.search.restore import restore
 from dnsearch.search.stopping import stopping_rule
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.weights import Keeper
+from dnsearch.search.workers import Workers, workers_of
 from dnsearch.training.measured import effective_images
-
-
-@contextlib.contextmanager
-def local_workers(
-    study: StudyConfig, data: PreparedData, run: RunDir, plan: Plan, test: bool = False
-) -> Iterator[Evaluator]:
-    """Worker processes on this machine, as planned; ``test``: to measure on the test images, and
-    not latency, instead."""
-    timed = study.measures_latency and not test
-    settings = WorkerSettings(
-        data=study.data,
-        fingerprint=data.fingerprint,
-        recipe=study.training,
-        threads=plan.threads,
-        latency=latency_setting(study, plan) if timed else None,
-        test=test,
-        zero_cost=study.search.zero_cost and not test,
-        error=study.objectives.error,
-    )
-    evaluator = LocalEvaluator(run, settings, list(plan.devices), study.search.timeout)
-    try:
-        yield evaluator
-    finally:
-        evaluator.close()
-
-
-MakeEvaluator = Callable[
-    [StudyConfig, PreparedData, RunDir, Plan], contextlib.AbstractContextManager[Evaluator]
-]
 
 
 @dataclass(frozen=True)
@@ -85,20 +53,20 @@ def search(
     run: RunDir,
     opened: Callable[[Opened], None],
     show: Callable[[Progress], None],
-    make_evaluator: MakeEvaluator = local_workers,
-    plan_for: Callable[[SearchConfig, bool], Plan] = plan_workers,
+    workers: Workers | None = None,
     retry_failed: bool = False,
     restored: bool = False,
 ) -> str:
     """Searches, or goes on searching, until a budget is spent; returns why it ended.
     ``retry_failed``: candidates whose training failed before are tried again, first. ``restored``:
-    a damaged storage is first replaced by its newest backup. ``plan_for`` says which devices
-    ``make_evaluator`` has, from the study's settings and whether one worker is to be alone.
+    a damaged storage is first replaced by its newest backup. ``workers`` are those of the study's
+    ``cluster.engine`` unless given.
 
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
     """
-    outset = Outset.of(study, run, plan_for)
+    workers = workers or workers_of(study)
+    outset = Outset.of(study, run, workers.plan)
     study, data, plan = outset.study, outset.data, outset.plan
     described = data.describe()
     least = baseline(described, study.objectives.error).error
@@ -119,7 +87,7 @@ def search(
         if retry_failed and run.database.is_file():
             set_failures_aside(run.database, (SEARCH, REFERENCES))
         store = StudyStore(run, problem.objectives)
-        with store.guarded(), make_evaluator(study, data, run, plan) as evaluator:
+        with store.guarded(), workers.evaluator(study, data, run, plan) as evaluator:
             store.recover()
             run.ended_file.unlink(missing_ok=True)
             proposer = Proposer(store, problem, study.search, outset.start)

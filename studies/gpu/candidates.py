@@ -32,7 +32,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.devices import Plan
 from dnsearch.search.evaluators import mps
 from dnsearch.search.evaluators.base import Job
-from dnsearch.search.session import local_workers
+from dnsearch.search.workers import LocalWorkers
 from dnsearch.training.trainer import Trainer
 
 STUDY = Path(__file__).parents[1] / "quickstart.toml"
@@ -108,7 +108,7 @@ def rate(
     started, warm = 0.0, 0
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(("cuda:0",) * workers, 1)
-        with local_workers(study, data, RunDir(Path(folder)), plan) as evaluator:
+        with LocalWorkers().evaluator(study, data, RunDir(Path(folder)), plan) as evaluator:
             while jobs or evaluator.running():
                 while jobs and len(evaluator.running()) < evaluator.capacity:
                     evaluator.submit(jobs.pop(0))

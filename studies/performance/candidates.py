@@ -30,7 +30,7 @@ from dnsearch.machine import cpu_cores
 from dnsearch.rundir import RunDir
 from dnsearch.search.devices import plan_workers
 from dnsearch.search.evaluators.base import Job
-from dnsearch.search.session import local_workers
+from dnsearch.search.workers import LocalWorkers
 from dnsearch.training.device import set_up
 
 COUNT, ROUNDS = 6, 2
@@ -70,7 +70,9 @@ def by_workers(study: StudyConfig) -> list[float]:
     plan, errors = plan_workers(study.search), dict.fromkeys(range(COUNT), 0.0)
     with (
         tempfile.TemporaryDirectory() as folder,
-        local_workers(study, prepare(study.data), RunDir(Path(folder)), plan) as evaluator,
+        LocalWorkers().evaluator(
+            study, prepare(study.data), RunDir(Path(folder)), plan
+        ) as evaluator,
     ):
         rung = study.training.rungs[-1]
         jobs = [Job(i, arch, rung, i) for i, arch in enumerate(networks(study, COUNT))]

@@ -12,7 +12,7 @@ from dnsearch.config import load_study, override
 from dnsearch.rundir import RunDir
 from dnsearch.search import check
 from dnsearch.search.session import search
-from tests.fakes import FakeEvaluator
+from tests.fakes import FakeEvaluator, FakeWorkers
 
 STUDY = """
 [data]
@@ -73,10 +73,10 @@ def test_auto_rungs_are_sized_and_recorded(dnsearch):
 
     def search_on(trials):
         """Without training: the run's folder is what counts."""
-        evaluators = contextlib.nullcontext(FakeEvaluator())
+        workers = FakeWorkers(lambda *_: contextlib.nullcontext(FakeEvaluator()))
         study = override(load_study("flowers.toml"), trials=trials)
         run, opened = RunDir(Path("reports/flowers")), []
-        search(study, run, opened.append, lambda _: None, lambda *_: evaluators)
+        search(study, run, opened.append, lambda _: None, workers)
         assert opened[0].study.training.rungs == (9, 27, 81)
         return opened[0].done, load_study(run.study_file).training.rungs
 

@@ -20,7 +20,7 @@ from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import CONFIRM, RATES, SEARCH
 from dnsearch.search.results import read_results
-from tests.fakes import FakeEvaluator
+from tests.fakes import FakeEvaluator, FakeWorkers
 
 from .invented import candidate, results
 from .test_run import Confirmation, copied, score
@@ -179,7 +179,8 @@ def test_weights_of_other_rates_are_never_kept(run):
 
         return contextlib.nullcontext(FakeEvaluator(score=trained))
 
-    confirm(run, read_results(run), REQUEST, lambda _: None, lambda _: None, make)
+    workers = FakeWorkers(make)
+    confirm(run, read_results(run), REQUEST, lambda _: None, lambda _: None, workers)
     kept = {(file.parent.name, int(file.stem)) for file in weights if file.exists()}
     best = {}
     for record in read_results(run).confirmed:

@@ -23,7 +23,7 @@ from dnsearch.search.evaluators.base import CONFIRM, REFERENCES, SEARCH, Job
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from dnsearch.training.score import CurvePoint, Score
-from tests.fakes import FakeEvaluator
+from tests.fakes import FakeEvaluator, FakeWorkers
 
 from .invented import candidate, fresh, results
 
@@ -57,7 +57,7 @@ def score(job: Job) -> Score:
 
 def searched(run: RunDir, study: str = STUDY) -> None:
     made = contextlib.nullcontext(FakeEvaluator(score=lambda j: replace(score(j), test_error=None)))
-    search(parse_study(study), run, lambda _: None, lambda _: None, lambda *_: made)
+    search(parse_study(study), run, lambda _: None, lambda _: None, FakeWorkers(lambda *_: made))
 
 
 class Confirmation:
@@ -66,10 +66,10 @@ class Confirmation:
     def __init__(self, run: RunDir, request: Request = REQUEST, most: int = 1000) -> None:
         self.evaluator = FakeEvaluator(score=self._score)
         self.left, self.opened, self.folders = most, [], []
-        self.reason = ""
+        self.reason, made = "", FakeWorkers(self._make)
         with contextlib.suppress(_Killed):
             self.reason = confirm(
-                run, read_results(run), request, self.opened.append, lambda _: None, self._make
+                run, read_results(run), request, self.opened.append, lambda _: None, made
             )
 
     def _make(self, study, data, folder, plan):
@@ -156,7 +156,8 @@ def test_trainings_are_read_in_the_order_they_ended(run):
     """Whatever their trials' numbers: so do the networks of the findings stand."""
     evaluator = LastFirst(capacity=2, score=score)
     made = contextlib.nullcontext(evaluator)
-    confirm(run, read_results(run), REQUEST, lambda _: None, lambda _: None, lambda *_: made)
+    workers = FakeWorkers(lambda *_: made)
+    confirm(run, read_results(run), REQUEST, lambda _: None, lambda _: None, workers)
     found = read_results(run).confirmed
     assert found[-1].job.seed == evaluator.submitted[0].seed
     assert [r.finished_after for r in found] == sorted(r.finished_after for r in found)
@@ -283,7 +284,8 @@ def test_what_failed_is_tried_again_and_has_time_for_its_length(run):
         return contextlib.nullcontext(FakeEvaluator(score=failing))
 
     request = Request(top=2, sample=1, seeds=2, epochs=4)
-    reason = confirm(run, read_results(run), request, lambda _: None, lambda _: None, make)
+    workers = FakeWorkers(make)
+    reason = confirm(run, read_results(run), request, lambda _: None, lambda _: None, workers)
     assert reason == "the first 5 candidates all failed"
     assert seen == [2 * read_results(run).study.search.timeout]  # 4 epochs for 2
     again = Confirmation(run, request)

@@ -82,6 +82,11 @@ class Evaluator(Protocol):
         """Jobs under way."""
         ...
 
+    def notes(self) -> list[str]:
+        """What befell the workers since the last call, for the user: machines that came, were lost
+        or are left out."""
+        ...
+
     def close(self) -> None:
         """Stops at once; jobs under way are dropped."""
         ...

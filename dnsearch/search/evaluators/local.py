@@ -11,15 +11,9 @@ from dnsearch.processes import START_SECONDS, Died, Said, Worker, wait_for
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import mps
 from dnsearch.search.evaluators.base import Job, Running, Unexplained
-from dnsearch.search.evaluators.worker import WorkerSettings, train, warm_up
+from dnsearch.search.evaluators.worker import ENVIRONMENT, WorkerSettings, train, warm_up
 from dnsearch.search.faults import MOST_STARTS, blame, cannot_start, failed
 from dnsearch.training.score import OUT_OF_MEMORY, Score
-
-_WORKER_ENVIRONMENT = {
-    # Two spinning OpenMP threads on two busy cores can be many times slower than one.
-    "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "0",
-}
 
 
 @dataclass
@@ -51,7 +45,7 @@ class LocalEvaluator:
     ) -> None:
         self.run, self.settings, self.timeout = run, settings, timeout
         self._before = dict(os.environ)
-        for name, value in _WORKER_ENVIRONMENT.items():
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)  # inherited by workers, replaced ones included
         self._service = mps.Service(devices)
         self._service.start()
@@ -160,13 +154,17 @@ class LocalEvaluator:
             if place.job is not None
         ]
 
+    def notes(self) -> list[str]:
+        """See ``Evaluator``: nothing, as all are on this machine."""
+        return []
+
     def close(self) -> None:
         """See ``Evaluator``: ends all workers."""
         for place in self._places:
             place.job = None
             self._stop(place)
         self._service.stop()
-        for name in _WORKER_ENVIRONMENT.keys() - self._before.keys():
+        for name in ENVIRONMENT.keys() - self._before.keys():
             os.environ.pop(name, None)
 
     @staticmethod

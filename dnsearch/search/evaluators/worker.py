@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,15 @@ from dnsearch.search.evaluators.base import Job
 from dnsearch.training.score import CurvePoint, Score
 
 if TYPE_CHECKING:  # torch, which the coordinator does without
-    from dnsearch.data import DeviceData, LabelledImages
+    from dnsearch.data import DeviceData, LabelledImages, PreparedData
+
+
+ENVIRONMENT = {
+    # Two spinning OpenMP threads on two busy cores can be many times slower than one.
+    "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "0",
+}
+"""Of a worker process, before it imports torch."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +63,36 @@ class Ready:
     test: LabelledImages | None
 
 
-def warm_up(settings: WorkerSettings, device: str) -> Ready:
-    """Imports torch, compiles the kernels where this machine has none yet, and loads the data, once
-    in each new process, before the time of its first job begins."""
+class Images(NamedTuple):
+    """All that a worker is shown: images to train and validate on, and to test on if it is to."""
+
+    prepared: PreparedData
+    test: LabelledImages | None
+
+
+def images_of(settings: WorkerSettings) -> Images:
+    """Those of the settings, from the cache or from their files. Raises DataError where they have
+    changed since the search began."""
+    from dnsearch.data import prepare, prepare_test
+
+    prepared = prepare(settings.data)
+    if prepared.fingerprint != settings.fingerprint:
+        raise DataError(f"{prepared.name}: the images changed while the search was under way")
+    return Images(prepared, prepare_test(settings.data) if settings.test else None)
+
+
+def warm_up(settings: WorkerSettings, device: str, images: Images | None = None) -> Ready:
+    """Imports torch, compiles the kernels where this machine has none yet, and loads the data,
+    unless it is given ``images``, once in each new process, before the time of its first job
+    begins."""
     import dnsearch.cost.device
     import dnsearch.training.trainer  # noqa: F401  (both take seconds the first time)
-    from dnsearch.data import DeviceData, prepare, prepare_test
+    from dnsearch.data import DeviceData
     from dnsearch.training.device import set_up
 
     set_up(device, settings.threads)
     Plan((device,), settings.threads).compile_kernels(settings.recipe)
-    prepared = prepare(settings.data)
-    if prepared.fingerprint != settings.fingerprint:
-        raise DataError(f"{prepared.name}: the images changed while the search was under way")
-    test = prepare_test(settings.data) if settings.test else None
+    prepared, test = images or images_of(settings)
     return Ready(settings, DeviceData(prepared, device), prepared.shape, test)
 
 

@@ -1,0 +1,212 @@
+"""Training on the nodes of a Ray cluster: the connection to it, and what there is room for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dnsearch.config import StudyConfig, TrainingConfig
+from dnsearch.data import PreparedData
+from dnsearch.errors import ConfigError, MachineError, one_line
+from dnsearch.interrupts import SIGNALS
+from dnsearch.rundir import RunDir
+from dnsearch.search.devices import Plan
+from dnsearch.search.evaluators.base import Evaluator
+from dnsearch.search.evaluators.node import gpu_has_bf16
+from dnsearch.search.evaluators.worker import images_of
+from dnsearch.search.workers import settings_of
+
+WAIT_SECONDS = 120.0
+"""For which the first node of a cluster may be awaited, to learn what it has."""
+
+
+ANSWER_SECONDS = 5.0
+"""In which a cluster's head must answer at all."""
+
+
+@dataclass(frozen=True)
+class ClusterPlan(Plan):
+    """The trainings that a cluster had room for when it was joined. Where they run is found later:
+    nodes come and go. ``bf16``: whether its GPUs have it."""
+
+    bf16: bool = False
+
+    def within_memory(self, train_bytes: int) -> Plan:
+        """As it is: ``cluster.gpus`` says how many trainings share a GPU."""
+        return self
+
+    def activation_bytes(self, recipe: TrainingConfig) -> int:
+        """See ``Plan``; the GPUs are asked, not this machine's."""
+        auto = recipe.precision == "auto" and self.kind == "cuda" and self.bf16
+        return 2 if auto or recipe.precision == "bf16" else 4
+
+    def notes(self) -> list[str]:
+        """Nothing: other machines have their own cores."""
+        return []
+
+    def compile_kernels(self, recipe: TrainingConfig) -> list[str]:
+        """Nothing here: each node does, before its first training."""
+        return []
+
+
+class RayWorkers:
+    """Those of the Ray cluster at ``cluster.address``."""
+
+    def plan(self, study: StudyConfig, alone: bool = False) -> Plan:
+        """See ``Workers``. Raises ConfigError where latency counts: it is that of one machine."""
+        self.refuse_latency(study, alone)
+        connect(study.cluster.address)
+        return plan_of(study, dict(imported().cluster_resources()))
+
+    @staticmethod
+    def refuse_latency(study: StudyConfig, alone: bool) -> None:
+        """Raises ConfigError where latency counts: it is that of one machine."""
+        if alone:
+            rule = "must be local where latency counts, which is measured on one machine"
+            raise ConfigError("cluster.engine", rule, study.cluster.engine)
+
+    @contextlib.contextmanager
+    def evaluator(
+        self,
+        study: StudyConfig,
+        data: PreparedData,
+        run: RunDir,
+        plan: Plan,
+        test: bool = False,
+    ) -> Iterator[Evaluator]:
+        """See ``Workers``."""
+        with self.connected(study, data, run, plan, test) as evaluator:
+            yield evaluator
+
+    @contextlib.contextmanager
+    def connected(
+        self,
+        study: StudyConfig,
+        data: PreparedData,
+        run: RunDir,
+        plan: Plan,
+        test: bool,
+        look: Callable[[], list[str]] = list,
+    ) -> Iterator[Evaluator]:
+        """The evaluator of the cluster that ``plan`` has joined, which it leaves at its end.
+        ``look``: called now and then, returns what is to be told of the nodes."""
+        from dnsearch.search.evaluators.cluster import ClusterEvaluator
+
+        settings = settings_of(study, data, plan, test)
+        images = images_of(settings) if study.cluster.images == "store" else None
+        most, timeout = study.search.workers, study.search.timeout
+        evaluator = ClusterEvaluator(
+            run, settings, study.cluster, plan.kind, images, most, timeout, look
+        )
+        try:
+            yield evaluator
+        finally:
+            evaluator.close()
+            disconnect()
+
+
+def plan_of(study: StudyConfig, there: dict[str, float]) -> ClusterPlan:
+    """What a cluster with these resources is used for. Raises ConfigError where it lacks them."""
+    config, device = study.cluster, study.search.device
+    if ":" in device:
+        raise ConfigError("search.device", "must be auto, cpu or cuda on a cluster", device)
+    gpus = int(there.get("GPU", 0)) if device != "cpu" else 0
+    if device == "cuda" and not gpus:
+        raise ConfigError(
+            "search.device", "must be a device of the cluster, which has no GPU", device
+        )
+    cpus = int(there.get("CPU", 0)) // config.cpus
+    room = min(cpus, int(gpus / config.gpus)) if gpus else cpus
+    count = max(1, min(room, study.search.workers or room))
+    return ClusterPlan(
+        ("cuda:0" if gpus else "cpu",) * count, config.cpus, bool(gpus) and has_bf16()
+    )
+
+
+def connect(address: str) -> None:
+    """Joins the cluster, unless that is done already. Raises ConfigError where Ray is not installed
+    or is not there, MachineError where it does not let us in."""
+    ray = imported()
+    if ray.is_initialized():
+        return
+    if address != "local":
+        _require_there(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+    except (ConnectionError, ValueError) as error:
+        hint = "start one with `ray start --head`, or name its address"
+        raise ConfigError(
+            "cluster.address", f"must be a Ray cluster: {_first(error)}", address, hint
+        ) from None
+    except Exception as error:  # of Ray's many own ones
+        raise MachineError(f"cannot join the Ray cluster at {address}: {_first(error)}") from error
+    finally:
+        for number, handler in handlers.items():  # Ray puts its own in place of some
+            signal.signal(number, handler)
+    _silence(ray)
+
+
+def _require_there(address: str) -> None:
+    """Raises ConfigError where nothing answers at the address: Ray would try for minutes."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    hint = "start one with `ray start --head`, or name the address of one that runs"
+    try:
+        found = canonicalize_bootstrap_address(address)
+        host, _, port = (found or "").rpartition(":")
+        with socket.create_connection((host, int(port)), ANSWER_SECONDS):
+            pass
+    except (OSError, ValueError):
+        raise ConfigError(
+            "cluster.address", "must be that of a Ray cluster", address, hint
+        ) from None
+
+
+def disconnect() -> None:
+    """Leaves the cluster, which goes on."""
+    imported().shutdown()
+
+
+def imported() -> Any:
+    """Ray, which takes seconds to import and need not be installed. Raises ConfigError."""
+    try:
+        import ray
+    except ImportError:
+        hint = "pip install 'densenet-search[ray]'"
+        raise ConfigError("cluster.engine", "needs the package ray", "ray", hint) from None
+    return ray
+
+
+def nodes() -> list[dict[str, Any]]:
+    """What Ray tells of each node that has ever joined the cluster."""
+    return imported().nodes()
+
+
+def has_bf16() -> bool:
+    """Whether the GPUs of the cluster can compute in bf16, which one of its nodes is asked."""
+    ray = imported()
+    try:
+        return bool(ray.get(ray.remote(num_gpus=0.01)(gpu_has_bf16).remote(), timeout=WAIT_SECONDS))
+    except Exception as error:
+        raise MachineError(
+            f"the GPUs of the Ray cluster cannot be used: {_first(error)}"
+        ) from error
+
+
+def _silence(ray: Any) -> None:
+    """Keeps Ray from printing what happens to nodes, which is told in our own words, among what
+    this process prints (Ray 2.60 has no setting for it)."""
+    inside: Any = getattr(ray._private, "worker", None)
+    if hasattr(inside, "_worker_logs_enabled"):
+        inside._worker_logs_enabled = False
+
+
+def _first(error: Exception) -> str:
+    return one_line(error).partition(". ")[0][:200]
