@@ -37,6 +37,9 @@ MANY = 500
 @click.option("--workers", type=click.IntRange(min=1), help="For search.workers.")
 @click.option("--device", help="For search.device: auto, cpu, cuda or cuda:N.")
 @click.option(
+    "--storage", metavar="URL", help="For search.storage: a PostgreSQL server for the results."
+)
+@click.option(
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder of runs [reports]."
 )
 @quiet_option
@@ -51,6 +54,7 @@ def command(
     retry_failed: bool,
     restore: bool,
     device: str | None,
+    storage: str | None,
     to: Path,
     quiet: bool,
     as_json: bool,
@@ -66,7 +70,8 @@ def command(
     then of those believed best, on all images and on parts of them, into reports/NAME-scaling.
     """
     file = bundled_study() if study is None else Path(study)
-    given = {"trials": trials, "time": time, "workers": workers, "device": device}
+    given: dict[str, object] = {"trials": trials, "time": time, "workers": workers}
+    given |= {"device": device, "storage": storage}
     given = {key: value for key, value in given.items() if value is not None}
     if scaling:
         given = {
@@ -93,7 +98,15 @@ def command(
             display.show(progress)
             refresh(progress)
 
-        reason = search(config, run, opened, show, retry_failed=retry_failed, restored=restore)
+        reason = search(
+            config,
+            run,
+            opened,
+            show,
+            retry_failed=retry_failed,
+            restored=restore,
+            note=display.note,
+        )
 
     from dnsearch.cli.summary import print_summary, require_found, search_record
     from dnsearch.search.answers import answers, change
