@@ -40,23 +40,23 @@ class Patience:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.server, self.note, self.clock, self.sleep = server, note, clock, sleep
-        self.left = SECONDS
+        self.given_up: ConnectionLost | None = None
 
     def __call__(self, once: Callable[[], _T], again: Callable[[], _T] | None = None) -> _T:
         """What ``once`` returns, or ``again`` where the connection was lost meanwhile. Raises
         ConnectionLost where it stays so, and KeyboardInterrupt where a signal comes first."""
+        if self.given_up:
+            raise self.given_up
         try:
             return once()
         except ConnectionLost as error:
-            if self.left <= 0:
-                raise
             return self._waited(again or once, error)
 
     def _waited(self, again: Callable[[], _T], lost: ConnectionLost) -> _T:
-        until, pause = self.clock() + self.left, 0.1
+        until, pause = self.clock() + SECONDS, 0.1
         self.note(
-            f"{lost}; trying again for up to {self.left / 60:g} minutes, "
-            "trainings under way go on meanwhile"
+            f"{lost}; trying again for up to {SECONDS / 60:g} minutes, trainings under way go on "
+            "meanwhile"
         )
         while True:
             self.sleep(pause)
@@ -65,11 +65,11 @@ class Patience:
                 found = again()
             except ConnectionLost as error:
                 if self.clock() >= until:
-                    self.left = 0.0
-                    raise ConnectionLost(
-                        f"{error}; so it has been for {SECONDS / 60:g} minutes: once it is back, "
-                        "the same command goes on"
-                    ) from None
+                    self.given_up = ConnectionLost(
+                        f"{error}; so it has been for {SECONDS / 60:g} minutes: once the server is "
+                        "back, the same command goes on"
+                    )
+                    raise self.given_up from None
                 pause = min(2 * pause, LONGEST_PAUSE)
                 continue
             self.note(f"the connection to {self.server} is back; going on")

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of its own for the tests: started, killed and started again at will."""
+"""A PostgreSQL server of the tests' own: started, killed and started again at will."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from pathlib import Path
 
 import psycopg
 
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin")) if os.name == "posix" else []
-
 
 class PostgresServer:
-    """Data below ``folder``; listens on a free loopback port; asks everybody for ``password``."""
+    """``binaries`` are PostgreSQL's; data are below ``folder``. It listens on a free loopback port,
+    and asks everybody for ``password``."""
 
     user = "searcher"
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.bin = folder, BINARIES[-1]
+    def __init__(self, folder: Path, binaries: Path) -> None:
+        self.folder, self.bin = folder, binaries
         self.password = f"canary-{secrets.token_hex(8)}"
         with contextlib.closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
@@ -87,10 +86,10 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[PostgresServer]:
+def running_server(binaries: Path) -> Iterator[PostgresServer]:
     """In a folder that its account can reach, which those of pytest are not."""
     with tempfile.TemporaryDirectory(prefix="dnsearch-postgres-") as folder:
-        server = PostgresServer(Path(folder))
+        server = PostgresServer(Path(folder), binaries)
         server.start()
         try:
             yield server
