@@ -12,13 +12,13 @@ import hashlib
 import os
 import secrets
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy import event
+from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -57,13 +57,14 @@ class Server(Storage):
         self.run, self.place = run, place
         name = f"dnsearch process {os.getpid()} on {machine.host()} {secrets.token_hex(2)}"
         self._name = name.encode("ascii", "replace").decode()[-63:]
+        self._again: Callable[[Callable[[], Any]], Any] = lambda once: once()
         if read_only:
             storage = self._opened(RDBStorage, read_only=True)
         else:
             prepare(place)
             storage = self._opened(PatientStorage, read_only=False)
-            storage.patience = Patience(place.address, note)
-        self.optuna = storage
+            self._again = storage.patience = Patience(place.address, note)
+        self.optuna, self._engine = storage, storage.engine
         self._close = weakref.finalize(self, storage.engine.dispose)
         self.schema = self._known_schema()
 
@@ -73,7 +74,9 @@ class Server(Storage):
     def _opened(self, kind: type[_Rdb], read_only: bool) -> _Rdb:
         creator = partial(connect, self.place.address, self._name, read_only)
         # A writer has one connection: where that is lost, so is the lock.
-        pool: dict[str, Any] = {"pool_size": 1, "max_overflow": int(read_only)}
+        pool: dict[str, Any] = {"pool_size": 1, "max_overflow": 0}
+        if read_only:  # one that was read from before a restart need not be told of it
+            pool = {"pool_size": 1, "max_overflow": 1, "pool_pre_ping": True}
         with _checked(self.place):
             storage = kind(
                 _URL,
@@ -85,7 +88,7 @@ class Server(Storage):
         return storage
 
     def _notice_loss(self, context: Any) -> None:
-        if context.is_disconnect:
+        if context.is_disconnect and not context.is_pre_ping:
             reason = " ".join(str(context.original_exception).split())
             raise ConnectionLost(f"{self.place.address}: the connection is lost: {reason}")
 
@@ -109,8 +112,7 @@ class Server(Storage):
         return connection
 
     def _known_schema(self) -> int:
-        found = [each.user_attrs.get(SCHEMA_ATTRIBUTE, SCHEMA) for each in self._own()]
-        newest = max(found, default=SCHEMA)
+        newest = max((schema or SCHEMA for schema in self._own().values()), default=SCHEMA)
         if newest > SCHEMA:
             raise RunError(
                 f"{self.place}: was written by a newer dnsearch (schema {newest}, this one knows "
@@ -118,12 +120,14 @@ class Server(Storage):
             )
         return newest
 
-    def _own(self) -> list[Any]:
-        """The run's studies as Optuna has them."""
+    def _own(self) -> dict[str, int | None]:
+        """The schema of each of the run's studies by our names, None before it is noted. Optuna
+        would read those of all runs."""
+        prefix = self.optuna_name("")
         with self.readable():
-            studies = self.optuna.get_all_studies()
-        own = [each for each in studies if each.study_name.startswith(f"{self.place.run}/")]
-        if self.place.begun and self.optuna_name(SEARCH) not in {each.study_name for each in own}:
+            rows = self._again(partial(_rows, self._engine, prefix))
+            own = {name.removeprefix(prefix): told and int(told) for name, told in rows}
+        if self.place.begun and SEARCH not in own:
             raise _gone(self.place)
         return own
 
@@ -133,13 +137,14 @@ class Server(Storage):
 
     def studies(self) -> list[str]:
         """See ``Storage``."""
-        return [each.study_name.partition("/")[2] for each in self._own()]
+        return [*self._own()]
 
     def begun(self) -> None:
         """Notes the schema there, and in the folder that there are results."""
-        for study in self._own():
-            if SCHEMA_ATTRIBUTE not in study.user_attrs:
-                self.optuna.set_study_user_attr(study._study_id, SCHEMA_ATTRIBUTE, SCHEMA)
+        for study, schema in self._own().items():
+            if schema is None:
+                number = self.optuna.get_study_id_from_name(self.optuna_name(study))
+                self.optuna.set_study_user_attr(number, SCHEMA_ATTRIBUTE, SCHEMA)
         if not self.place.begun:
             self.place = self.place._replace(begun=True)
             self.run.note_place(self.place)
@@ -194,9 +199,21 @@ def prepare(place: Place) -> None:
         connection.commit()
         creator = partial(connect, place.address, name)
         storage = RDBStorage(_URL, engine_kwargs={"creator": creator, "poolclass": NullPool})
-        names = {study.study_name for study in storage.get_all_studies()} if place.begun else set()
-    if place.begun and f"{place.run}/{SEARCH}" not in names:
-        raise _gone(place)
+        if place.begun and not _rows(storage.engine, f"{place.run}/{SEARCH}"):
+            raise _gone(place)
+
+
+def _rows(engine: Engine, prefix: str) -> Sequence[Any]:
+    """Name and schema, as JSON, of the studies whose names begin so."""
+    with engine.connect() as connection:
+        return connection.execute(_STUDIES, {"prefix": prefix, "key": SCHEMA_ATTRIBUTE}).all()
+
+
+_STUDIES = text(
+    "SELECT study_name, value_json FROM studies LEFT JOIN study_user_attributes AS told "
+    "ON told.study_id = studies.study_id AND key = :key "
+    "WHERE left(study_name, length(:prefix)) = :prefix ORDER BY studies.study_id"
+)
 
 
 def _gone(place: Place) -> DamagedError:
