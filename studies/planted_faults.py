@@ -65,7 +65,7 @@ FAULTS = (
         "dnsearch/search/server.py",
         "creator if read_only else self._locked",
         "creator",
-        "tests/cluster/test_postgres.py -k 'only_one or took_over'",
+        "tests/cluster/test_postgres.py -k only_one",
     ),
     Fault(
         "PostgreSQL: its own old connection keeps a coordinator out",
