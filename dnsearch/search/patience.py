@@ -41,16 +41,23 @@ class Patience:
     ) -> None:
         self.server, self.note, self.clock, self.sleep = server, note, clock, sleep
         self.given_up: ConnectionLost | None = None
+        self.waiting = False
 
     def __call__(self, once: Callable[[], _T], again: Callable[[], _T] | None = None) -> _T:
         """What ``once`` returns, or ``again`` where the connection was lost meanwhile. Raises
         ConnectionLost where it stays so, and KeyboardInterrupt where a signal comes first."""
         if self.given_up:
             raise self.given_up
+        if self.waiting:  # one call within another that is being made again
+            return once()
         try:
             return once()
         except ConnectionLost as error:
-            return self._waited(again or once, error)
+            self.waiting = True
+            try:
+                return self._waited(again or once, error)
+            finally:
+                self.waiting = False
 
     def _waited(self, again: Callable[[], _T], lost: ConnectionLost) -> _T:
         until, pause = self.clock() + SECONDS, 0.1
