@@ -33,7 +33,10 @@ REFUSED = [
     ("growth_rate = 3", r"growth_rate is no known key here; put it in \[space\]"),
     ("seed = 3", r"seed is no known key here; put it in \[data\] or \[search\]"),
     ("[serch]", r"serch is no known key; did you mean 'search'\?"),
-    ("[xyz]", r"xyz is no known key; known are data, limits, objectives, search, space, training"),
+    (
+        "[xyz]",
+        r"xyz is no known key; known are cluster, data, limits, objectives, search, space, training",
+    ),
     (
         "[space]\ngrowht_rate = 4",
         r"space.growht_rate is no known key; did you mean 'growth_rate'\?",

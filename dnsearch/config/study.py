@@ -18,6 +18,7 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
 from dnsearch.config.values import (
     AUTO_RUNGS,
+    Address,
     Aim,
     Amount,
     Bytes,
@@ -445,6 +446,12 @@ class SearchConfig(Section):
     keep_checkpoints: Literal["front", "all"] = Field(
         default="front",
         description="weights kept on disk: of the Pareto front, or of every candidate",
+    )
+    storage: Address | None = Field(
+        default=None,
+        description="PostgreSQL server for the results, without a password, such as "
+        "postgresql+psycopg://me@db/dnsearch (docs/postgres.md); study.db in the run's folder if "
+        "unset",
     )
 
     def model_post_init(self, _: Any) -> None:

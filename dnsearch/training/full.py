@@ -193,7 +193,7 @@ def record(training: FullTraining, run: RunDir, device: str, threads: int) -> No
 
 def require_same(training: FullTraining, run: RunDir, device: str) -> None:
     """Raises RunError where the folder has a search, or another training that has begun."""
-    if run.database.is_file():
+    if run.is_search:
         raise RunError(f"{run.path}: holds a search; choose another --name")
     if not any(run.path.glob("checkpoints/*/*.pt")):
         return  # it has no result yet

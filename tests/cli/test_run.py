@@ -217,3 +217,10 @@ def test_scaling_trains_a_grid_of_its_own_beside_the_search(dnsearch, tmp_path):
     assert refused.code == 2
     assert "a scaling design takes networks over 16 times in MACs" in refused.err
     assert not (tmp_path / "reports/narrow-scaling").exists()  # its study may be mended
+
+
+def test_a_run_stays_in_the_storage_where_it_began(refused, run):
+    told = refused("run", "small.toml", "--storage", "postgresql://me@db/runs")
+    assert told.startswith("reports/small: has its results in study.db, and a run stays where it ")
+    told = refused("run", "small.toml", "--storage", "postgresql://me:sesame@db/runs")
+    assert told.startswith("--storage must not hold a password; give it by PGPASSWORD, ~/.pgpass ")
