@@ -34,7 +34,7 @@ from dnsearch.config.study import (
     UntilConfig,
 )
 from dnsearch.config.suited import CIFAR_SIDE, USUAL_SIDE, suited_space
-from dnsearch.config.values import AUTO_RUNGS, Aim, ErrorName, Format
+from dnsearch.config.values import AUTO_RUNGS, Aim, ErrorName, Fit, Format, Keep
 
 __all__ = [
     "AUTO_RUNGS",
@@ -48,7 +48,9 @@ __all__ = [
     "Aim",
     "DataConfig",
     "ErrorName",
+    "Fit",
     "Format",
+    "Keep",
     "LimitsConfig",
     "ObjectivesConfig",
     "SearchConfig",

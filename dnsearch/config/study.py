@@ -29,8 +29,10 @@ from dnsearch.config.values import (
     Design,
     Device,
     ErrorName,
+    Fit,
     Format,
     InitFeatures,
+    Keep,
     Milliseconds,
     Norms,
     Number,
@@ -69,6 +71,12 @@ class DataConfig(Section):
         le=4096,
         description="side in pixels that images are resized to; not resized if unset",
     )
+    fit: Fit = Field(
+        default="crop",
+        description="how a picture that is not square becomes image_size x image_size: crop takes "
+        "its largest centred square, pad shows all of it with background beside it, squash all of "
+        "it, distorted",
+    )
     label: str | None = Field(
         default=None, description="parquet: column of labels; found by its name and type if unset"
     )
@@ -77,7 +85,8 @@ class DataConfig(Section):
     )
     background: Colour = Field(
         default="white",
-        description='colour behind transparent parts of pictures, such as "black" or "#808080"',
+        description="colour behind transparent parts of pictures and beside padded ones, such as "
+        '"black" or "#808080"',
     )
     skip_bad: bool = Field(
         default=False,
@@ -108,6 +117,12 @@ class DataConfig(Section):
         description="number of validation images to use, each class in proportion; all if unset",
     )
     seed: Seed = Field(default=0, description="seed of the split")
+    keep: Keep = Field(
+        default="auto",
+        description="where decoded images are while training: memory is for those that the free "
+        "memory holds, disk reads each batch from the cache ahead of its step, device copies all "
+        "to the GPU; auto takes device, memory or disk by what is free. Results are the same",
+    )
 
     def model_post_init(self, _: Any) -> None:
         """Raises ConfigError where nothing is left to train on, or format has no such key."""

@@ -12,7 +12,7 @@ import numpy as np
 from dnsearch.analysis.confidence import LEVEL, binomial_interval
 from dnsearch.analysis.metrics import MISSING, format_value
 from dnsearch.config import DataConfig, ErrorName, TrainingConfig
-from dnsearch.export.preprocessing import Preprocessing
+from dnsearch.export.preprocessing import FITS, Preprocessing
 from dnsearch.training.measured import effective_images
 
 LICENCES: Mapping[str, str] = MappingProxyType(
@@ -68,7 +68,7 @@ class Card(NamedTuple):
     @property
     def images(self) -> Preprocessing:
         """How its images are prepared."""
-        return Preprocessing.of(self.data, self.source.background)
+        return Preprocessing.of(self.data, self.source)
 
     def text(self) -> str:
         """The card as Markdown."""
@@ -128,6 +128,7 @@ def _data(data: Mapping[str, Any], source: DataConfig) -> Iterable[str]:
             f"{data['name']}: {images['train']:,} training and {images['validation']:,} validation "
             f"images of {len(data['classes']):,} classes, {colours}, {height}x{width} pixels",
             _licence(source),
+            f"pictures of other sizes: {FITS[source.fit]}",
             f"fingerprint of the images: `{data.get('fingerprint', 'not recorded')}`",
             *data.get("notes", ()),
         ]
