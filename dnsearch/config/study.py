@@ -121,7 +121,7 @@ class DataConfig(Section):
         default="auto",
         description="where decoded images are while training: memory is for those that the free "
         "memory holds, disk reads each batch from the cache ahead of its step, device copies all "
-        "to the GPU; auto takes device, memory or disk by what is free. Results are the same",
+        "to the GPU; auto takes device, memory or disk by what is free; results are the same",
     )
 
     def model_post_init(self, _: Any) -> None:

@@ -26,6 +26,7 @@ from dnsearch.data import (
     PreparedData,
     check_test,
     has_test,
+    kept,
     prepare,
     prepare_test,
 )
@@ -105,6 +106,7 @@ def confirm(
     if tests.reason is not None:
         raise DataError(f"cannot confirm without test images: {tests.reason}")
     plan = plan_workers(study.search)
+    images = kept(study.data.keep, data, plan.devices)
     archs, asked = chosen(results, request.top, request.sample), None
     if request.rates:
         asked = at_rates(results)
@@ -141,7 +143,7 @@ def confirm(
             left = [job for job in jobs if _identity(job) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
             notes = (*plan.notes(), *plan.compile_kernels(study.training)) if left else ()
-            notes = (*tests.notes, *notes)
+            notes = (*tests.notes, *notes, *images.notes())
             counts = len(archs), len(jobs), len(left)
             opened(Opened(request, data, plan, *counts, seconds, notes, planned))
             trials = {"trials": len(done) + len(left), "time": None}

@@ -81,7 +81,8 @@ def time_steps(outset: Outset, arch: ArchConfig) -> float | None:
 
     plan = outset.plan
     recipe = outset.study.training
-    return seconds_a_step(arch, outset.data, recipe, plan.devices[0], plan.threads)
+    data, keep = outset.data, outset.kept.of_workers
+    return seconds_a_step(arch, data, recipe, plan.devices[0], plan.threads, keep)
 
 
 def memory_of(device: str) -> int:
@@ -101,6 +102,7 @@ def check(
     Raises a DnsearchError for what would keep ``search`` from starting.
     """
     outset = Outset.of(study)
+    kept = outset.kept
     notes = outset.plan.compile_kernels(outset.study.training)
     study, data = outset.study, outset.data
     test = check_test(study.data) if has_test(study.data) else None
@@ -135,7 +137,7 @@ def check(
         seconds=_whole_study(outset, seconds) if seconds else None,
         mean_seconds=seconds(macs.mean()) if seconds else None,
         memory=memory(outset.plan.devices[0]),
-        notes=(*known, *outset.plan.notes(), *notes, *outset.latency_notes()),
+        notes=(*known, *outset.plan.notes(), *notes, *outset.latency_notes(), *kept.notes()),
         warnings=(),
     )
     return replace(found, warnings=tuple(_warnings(found)))

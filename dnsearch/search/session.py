@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dnsearch.analysis.baseline import baseline
 from dnsearch.analysis.reference import reference_point
 from dnsearch.config import SIGN, SearchConfig, StudyConfig, changed_keys, load_study, recorded
-from dnsearch.data import PreparedData
+from dnsearch.data import PreparedData, kept
 from dnsearch.errors import RunError
 from dnsearch.files import require_ours, write_json, write_text
 from dnsearch.rundir import PAGE_SIGN, RunDir, environment
@@ -36,9 +36,10 @@ def local_workers(
 ) -> Iterator[Evaluator]:
     """Worker processes on this machine, as planned; ``test``: to measure on the test images, and
     not latency, instead."""
+    images = kept(study.data.keep, data, plan.devices)
     timed = study.measures_latency and not test
     settings = WorkerSettings(
-        data=study.data,
+        data=study.data.model_copy(update={"keep": images.of_workers}),
         fingerprint=data.fingerprint,
         recipe=study.training,
         threads=plan.threads,
@@ -129,7 +130,7 @@ def search(
             enough = stopping_rule(store, problem, study.search, images)
             engine = Engine(store, proposer, evaluator, problem, study.search, enough=enough)
             notes = (*told, *data.notes, *plan.notes(), *plan.compile_kernels(study.training))
-            notes = (*notes, *outset.latency_notes())
+            notes = (*notes, *outset.latency_notes(), *outset.kept.notes())
             records = tuple(store.records())
             counts = outset.space.size, outset.within.number
             opened(Opened(run, study, data, plan, *counts, records, notes))

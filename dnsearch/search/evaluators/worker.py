@@ -69,7 +69,7 @@ def warm_up(settings: WorkerSettings, device: str) -> Ready:
     if prepared.fingerprint != settings.fingerprint:
         raise DataError(f"{prepared.name}: the images changed while the search was under way")
     test = prepare_test(settings.data) if settings.test else None
-    return Ready(settings, DeviceData(prepared, device), prepared.shape, test)
+    return Ready(settings, DeviceData(prepared, device, settings.data.keep), prepared.shape, test)
 
 
 def train(ready: Ready, job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
