@@ -146,7 +146,9 @@ def _licence(source: DataConfig) -> str:
 
 
 def _recipe(recipe: TrainingConfig, epochs: int, seed: int) -> Iterable[str]:
-    yield f"{epochs} epochs in batches of {recipe.batch_size}, seed {seed}, from random weights"
+    at_once = "" if recipe.micro_batch is None else f" ({recipe.at_once} at a time, by micro_batch)"
+    batches = f"batches of {recipe.batch_size}{at_once}"
+    yield f"{epochs} epochs in {batches}, seed {seed}, from random weights"
     yield (
         f"SGD with Nesterov momentum {recipe.momentum:g} and a learning rate of "
         f"{recipe.learning_rate:g}: {recipe.warmup:g} epochs of warm-up, constant, falling to 0 in "

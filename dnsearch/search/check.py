@@ -204,7 +204,7 @@ def _on_training(found: Check) -> Iterator[str]:
         yield (
             f"the largest network takes {format_value('train_bytes', taken)} to train, more than "
             f"{agreeing(sharing, 'there is', 'each of the workers has')} here; set "
-            "limits.max_train_bytes, search.workers or a smaller training.batch_size"
+            "limits.max_train_bytes, search.workers or training.micro_batch"
         )
 
 
@@ -214,7 +214,7 @@ def _memory_taken(found: Check) -> int:
     arch, recipe = found.dearest.arch, found.outset.study.training
     by_cpp = recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16"
     if by_cpp and found.outset.plan.kind == "cpu" and arch.norm == "batch" and not arch.drop_rate:
-        size, batch = found.outset.data.shape[1:], recipe.batch_size
+        size, batch = found.outset.data.shape[1:], recipe.at_once
         return int(peak_train_bytes(ArchArrays.of([arch]), *size, batch)[0])
     return found.dearest.cost.train_bytes
 
