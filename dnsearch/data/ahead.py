@@ -38,6 +38,7 @@ def ahead(
     wanted = _Wanted(images if from_disk else None)
 
     def copied(rows: np.ndarray, place: np.ndarray) -> None:
+        assert not len(rows) or 0 <= rows.min() <= rows.max() < len(plain)
         wanted.tell(rows)
         np.take(plain, rows, axis=0, out=place, mode="clip")  # "raise" would copy once more
         if from_disk:
