@@ -24,12 +24,15 @@ def release(array: Any) -> None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def read_at_random(array: Any) -> None:
-    """Tells the system that a mapped file is read here and there: what lies beside a page that is
-    read need not be read with it. Nothing for other arrays."""
-    mapping = _mapping(array)
-    if mapping is not None and hasattr(mmap, "MADV_RANDOM"):
-        mapping.madvise(mmap.MADV_RANDOM)
+def mapped_from(array: Any) -> tuple[str, int] | None:
+    """The file that an array is mapped from, and the byte in it at which the array begins; None for
+    an array in memory of its own."""
+    whole = array
+    while isinstance(getattr(whole, "base", None), np.ndarray):
+        whole = whole.base
+    if not isinstance(whole, np.memmap) or not whole.filename:
+        return None
+    return str(whole.filename), whole.offset + array.ctypes.data - whole.ctypes.data
 
 
 def is_mapped(array: Any) -> bool:

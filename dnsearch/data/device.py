@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from dnsearch.arrays import read_at_random
 from dnsearch.config import Keep
 from dnsearch.data.ahead import ahead
 from dnsearch.data.augment import Augment
@@ -148,9 +147,7 @@ class DeviceData:
                 start += len(chunk)
             return _Placed(images, None, labels)
         rows = None if part.rows is None else torch.from_numpy(part.rows).to(self.device)
-        if self.keep == "disk":
-            read_at_random(part.pixels)
-        elif self.device.type == "cpu":
+        if self.keep == "memory" and self.device.type == "cpu":
             return _Placed(torch.from_numpy(part.pixels), rows, labels)
         return _Placed(part.pixels, rows, labels)
 
