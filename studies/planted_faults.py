@@ -91,7 +91,7 @@ FAULTS = (
     Fault(
         "an epoch is made ready at once",
         "dnsearch/data/ahead.py",
-        "if len(waiting) > AHEAD:",
+        "if len(waiting) > max(1, min(AHEAD, BYTES_AHEAD // max(1, place.nbytes))):",
         "if len(waiting) > 10**9:",
         "tests/data/test_ahead.py",
     ),

@@ -24,8 +24,9 @@ from dnsearch.errors import MachineError
 THREADS = 2
 """While one waits for the disk, the other copies."""
 
-AHEAD = 3
-"""Batches under way or ready, beside the one that was handed out."""
+AHEAD, BYTES_AHEAD = 3, 1 << 26
+"""Batches under way or ready, beside the one that was handed out; fewer, but one, where they take
+more bytes."""
 
 
 def ahead(
@@ -50,7 +51,7 @@ def ahead(
                 size = len(rows), *images.shape[1:]
                 place = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
                 waiting.append((pool.submit(read, rows, place.numpy()), place))
-                if len(waiting) > AHEAD:
+                if len(waiting) > max(1, min(AHEAD, BYTES_AHEAD // max(1, place.nbytes))):
                     yield _moved(*waiting.popleft(), device)
             while waiting:
                 yield _moved(*waiting.popleft(), device)

@@ -127,6 +127,8 @@ class DeviceData:
 
     def _of(self, part: _Placed, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The images, still uint8, and labels of the part in this order (n,), on the device."""
+        if not len(order):  # torch would split nothing into one batch of nothing
+            return iter(())
         labels = part.labels[order].split(batch_size)
         return zip(self._images(part, order, batch_size), labels, strict=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dnsearch.data.pixels import IMAGES
 from dnsearch.errors import MachineError
 
 CPU = torch.device("cpu")
+ahead_module = sys.modules["dnsearch.data.ahead"]
 
 
 needs_advice = pytest.mark.skipif(
@@ -42,13 +44,16 @@ def test_batches_are_the_rows_picked(images, random, from_disk):
         np.testing.assert_array_equal(batch.numpy(), np.array(images)[rows])
 
 
-def test_no_more_is_made_ready_than_asked_for(images):
+@pytest.mark.parametrize(("room", "most"), [(1 << 26, AHEAD), (99, 2), (79, 1), (9, 1)])
+def test_no_more_is_made_ready_than_asked_for(images, monkeypatch, room, most):
+    """In number and in bytes; an image has 40."""
+    monkeypatch.setattr(ahead_module, "BYTES_AHEAD", room)
     taken = []
     picks = (taken.append(i) or np.array([i]) for i in range(40))
     batches = ahead(images, picks, CPU, from_disk=True)
     for count in range(1, 10):
         next(batches)
-        assert len(taken) == count + AHEAD
+        assert len(taken) == count + most
     assert [each.name for each in threading.enumerate() if each.name.startswith("images")]
     batches.close()
     assert not [each for each in threading.enumerate() if each.name.startswith("images")]
