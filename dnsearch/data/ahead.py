@@ -93,8 +93,7 @@ def _take(images: np.ndarray, rows: np.ndarray, place: np.ndarray) -> None:
 
 def _read(file: int, start: int, apart: int, rows: np.ndarray, place: np.ndarray) -> None:
     """Reads from an open file, whose images begin so many bytes apart. All of a batch is asked for
-    before the first is waited for. (With two threads, mapped pages that are given back again took
-    eight times as long.)"""
+    before the first is waited for. (A mapped file that was cut off would end the process.)"""
     each = place[:1].nbytes
     places = [start + row * apart for row in rows.tolist()]
     for at in places:

@@ -268,9 +268,23 @@ def forget(cache: Path, mapped: Iterable[PreparedData]) -> None:
         release(data.train.pixels)
         release(data.validation.pixels)
     for file in cache.glob("pixels/*/images.npy"):
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
-            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        uncached(file)
+
+
+def uncached(file: Path) -> None:
+    """Puts a file that nobody has mapped pages of out of the page cache."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+        os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def random_images(file: Path, count: int) -> None:
+    """Random images in the cache's form."""
+    array = np.lib.format.open_memmap(file, "w+", np.uint8, (count, 3, SIDE, SIDE))
+    for start in range(0, count, 1000):
+        rng = np.random.default_rng(start)
+        array[start : start + 1000] = rng.integers(0, 256, (1000, 3, SIDE, SIDE), np.uint8)
+    array.flush()
 
 
 if __name__ == "__main__":
