@@ -4,8 +4,8 @@
 
 Trains a small network on one thread, for 20 seconds of an epoch of 100,000 images of 64x64 (1.2
 GB), in a control group that may use LIMIT_MB of memory (700), the file's pages included; with
-data.keep as memory and as disk, and without a limit. Needs root and the control groups of Linux. Writes
-reports/scale/limited.txt.
+data.keep as memory and as disk, and without a limit. Needs root and Linux's control groups.
+Writes reports/scale/limited.txt.
 """
 
 from __future__ import annotations
