@@ -81,7 +81,7 @@ def command(
     config = override(config, workers=1, **({} if device is None else {"device": device}))
 
     from dnsearch.cli.decoding import decoding_shown
-    from dnsearch.data import prepare
+    from dnsearch.data import kept, prepare
     from dnsearch.search.devices import plan_workers
 
     plan = plan_workers(config.search)
@@ -100,6 +100,7 @@ def command(
 
     training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
     notes += [*images.notes, *plan.notes(), *plan.compile_kernels(config.training)]
+    notes += kept(config.data.keep, images, plan.devices).notes()
     with make_watch(run.name, notes, silent) as watch, decoding_shown(silent):
         result = train_network(training, run, plan.devices[0], threads or plan.threads, watch)
     if result.failure is not None:

@@ -171,10 +171,11 @@ def _section_of(annotation: Any) -> type[Section] | None:
 
 def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Keys whose values differ, as ``section.key: old -> new``, except for those that a search may
-    change between its sessions: budgets, and where it runs."""
+    change between its sessions: budgets, where it runs, and where its images are."""
     budgets = ("trials", "replicates", "time", "until")
     keys = (*budgets, "workers", "device", "timeout", "keep_checkpoints", "storage")
-    free = {"data.path", *(f"search.{key}" for key in keys)}  # images have a fingerprint
+    own = ("data.path", "data.keep")  # images have a fingerprint
+    free = {*own, *(f"search.{key}" for key in keys)}
     free |= {f"cluster.{key}" for key in ClusterConfig.model_fields}
     return differences(old.model_dump(mode="json"), new.model_dump(mode="json"), free)
 

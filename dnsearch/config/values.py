@@ -249,6 +249,8 @@ CostName = Literal["params", "macs", "activations", "latency_ms"]
 Aim = Literal["front", "least-error"]
 
 ErrorName = Literal["top1", "balanced", "top5"]
+Fit = Literal["crop", "pad", "squash"]
+Keep = Literal["auto", "memory", "disk", "device"]
 
 Format = Literal[
     "fashion-mnist-16k",

@@ -108,6 +108,7 @@ def confirm(
         raise DataError(f"cannot confirm without test images: {tests.reason}")
     workers = workers or workers_of(study)
     plan = workers.plan(study)
+    images = plan.kept(study.data.keep, data)
     archs, asked = chosen(results, request.top, request.sample), None
     if request.rates:
         asked = at_rates(results)
@@ -146,7 +147,7 @@ def confirm(
             left = [job for job in jobs if _identity(job) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
             notes = (*plan.notes(), *plan.compile_kernels(study.training)) if left else ()
-            notes = (*tests.notes, *notes)
+            notes = (*tests.notes, *notes, *images.notes())
             counts = len(archs), len(jobs), len(left)
             opened(Opened(request, data, plan, *counts, seconds, notes, planned))
             trials = {"trials": len(done) + len(left), "time": None}

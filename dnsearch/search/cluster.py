@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dnsearch.config import StudyConfig, TrainingConfig
-from dnsearch.data import PreparedData
+from dnsearch.config import Keep, StudyConfig, TrainingConfig
+from dnsearch.data import Kept, PreparedData
 from dnsearch.errors import ConfigError, MachineError, one_line
 from dnsearch.interrupts import SIGNALS
 from dnsearch.rundir import RunDir
@@ -39,6 +39,10 @@ class ClusterPlan(Plan):
     def within_memory(self, train_bytes: int) -> Plan:
         """As it is: ``cluster.gpus`` says how many trainings share a GPU."""
         return self
+
+    def kept(self, keep: Keep, data: PreparedData) -> Kept:
+        """As it is asked: where that is ``auto``, each node goes by its own memory."""
+        return Kept(keep, keep, data.nbytes, None)
 
     def activation_bytes(self, recipe: TrainingConfig) -> int:
         """See ``Plan``; the GPUs are asked, not this machine's."""
@@ -113,6 +117,9 @@ class RayWorkers:
 def plan_of(study: StudyConfig, there: dict[str, float]) -> ClusterPlan:
     """What a cluster with these resources is used for. Raises ConfigError where it lacks them."""
     config, device = study.cluster, study.search.device
+    if config.images == "store" and study.data.keep == "disk":
+        rule = 'must be "path" with data.keep = "disk": the store is memory'
+        raise ConfigError("cluster.images", rule, config.images)
     if ":" in device:
         raise ConfigError("search.device", "must be auto, cpu or cuda on a cluster", device)
     gpus = int(there.get("GPU", 0)) if device != "cpu" else 0

@@ -11,7 +11,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays
-from dnsearch.data import PreparedData, check_test, is_cheap_to_check, prepare
+from dnsearch.data import Kept, PreparedData, check_test, is_cheap_to_check, prepare
 from dnsearch.rundir import RunDir
 from dnsearch.search.boxes import Drawn
 from dnsearch.search.design import require_span
@@ -27,8 +27,8 @@ class Outset:
     """A study on its images and on this machine; rungs that were left open are sized in ``study``.
 
     start: the designs of ``search.start``. within: the architectures within the limits, or a sample
-    of them, and what each costs. latencies: by which latencies are predicted; None where none are
-    asked for.
+    of them, and what each costs. kept: where workers keep the decoded images. latencies: by which
+    latencies are predicted; None where none are asked for.
     """
 
     study: StudyConfig
@@ -38,6 +38,7 @@ class Outset:
     start: list[ArchConfig]
     model: CostModel
     within: Drawn
+    kept: Kept
     latencies: LatencyTable | None = None
 
     @classmethod
@@ -70,7 +71,8 @@ class Outset:
             plan = plan.within_memory(int(costs.train_bytes.max()))
         if study.search.sampler == "scaling":
             require_span(costs.macs)
-        return cls(study, data, plan, space, start, model, within, latencies)
+        images = plan.kept(study.data.keep, data)
+        return cls(study, data, plan, space, start, model, within, images, latencies)
 
     @property
     def points(self) -> Points:

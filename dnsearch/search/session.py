@@ -110,7 +110,7 @@ def search(
             enough = stopping_rule(store, problem, study.search, images)
             engine = Engine(store, proposer, evaluator, problem, study.search, enough=enough)
             notes = (*told, *data.notes, *plan.notes(), *plan.compile_kernels(study.training))
-            notes = (*notes, *outset.latency_notes())
+            notes = (*notes, *outset.latency_notes(), *outset.kept.notes())
             records = tuple(store.records())
             counts = outset.space.size, outset.within.number
             opened(Opened(run, study, data, plan, *counts, records, notes))

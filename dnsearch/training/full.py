@@ -134,7 +134,7 @@ def train_fully(
     tests = check_test(training.data) if training.images.test_split else None
     set_up(device, threads)
     try:
-        data = DeviceData(training.images, device)
+        data = DeviceData(training.images, device, training.data.keep)
         checkpoint = run.checkpoint(training.arch.key, training.seed)
         own = training.arch, data, training.recipe, training.seed, checkpoint, training.error
         trainer = Trainer(*own)
@@ -237,5 +237,6 @@ def _kind(device: str) -> str:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
-    free = ("name", "data.path")  # neither changes the result: images are told by fingerprint
+    # None of these changes the result: images are told by fingerprint.
+    free = ("name", "data.path", "data.keep")
     return differences(before, now, free)

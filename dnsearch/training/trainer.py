@@ -55,7 +55,7 @@ SAVE_WITHIN_SECONDS = 60
 """It also does within an epoch if this long ago it last did."""
 
 PARTS = 4
-"""Of a batch for all of which memory does not suffice."""
+"""Of what was trained at once, where memory does not suffice for that."""
 
 Step = Callable[[Tensor, Tensor, float], None]
 """Trains on a batch: images (n, c, h, w) uint8, labels (n,), the learning rate."""
@@ -87,8 +87,9 @@ class Trainer:
     ``checkpoint`` is the file that the state is saved in, and continued from if it is there and of
     the same architecture, seed, recipe and images. With None nothing is saved. ``error`` is the
     kind that is measured. ``measured`` is what was last found on the validation images. ``parts``:
-    in how many each batch is trained. Their gradients add up to the batch's but for rounding; batch
-    norms take their statistics from a part, and dropout draws anew. ``clock`` tells seconds.
+    in how many each batch is trained, those of the recipe's ``micro_batch`` unless given. Their
+    gradients add up to the batch's but for rounding; batch norms take their statistics from a part,
+    and dropout draws anew. ``clock`` tells seconds.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Trainer:
         seed: int,
         checkpoint: Path | None = None,
         error: ErrorName = "top1",
-        parts: int = 1,
+        parts: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._clock = clock
@@ -112,7 +113,7 @@ class Trainer:
         self._weight = class_weights(data.class_counts(arch.num_classes)) if balanced else None
         self._augment = Augment(recipe.flip, recipe.shift, recipe.cutout)
         self._generator = torch.Generator(self.device)
-        self._begin(parts)
+        self._begin(recipe.parts if parts is None else parts)
 
     def _begin(self, parts: int) -> None:
         """From the initial weights, with each batch in so many parts."""
@@ -137,15 +138,16 @@ class Trainer:
         """Trains until ``epochs`` are done in all, those of the checkpoint included.
 
         ``on_epoch`` is called after each. Where memory does not suffice, it goes on from the
-        checkpoint, or begins anew, with each batch in ``PARTS``, unless the recipe says otherwise.
+        checkpoint, or begins anew, with each batch in ``PARTS`` times as many parts, unless the
+        recipe says otherwise.
         Divergence, losses that are not finite and lack of memory become the score's ``failure``.
         Raises CheckpointError for a checkpoint that cannot be read, RunError for one that cannot be
         written, and MachineError where the disk is full.
         """
         failure = self._attempt(epochs, on_epoch)
-        splits = self.recipe.out_of_memory == "split" and self.parts == 1
+        splits = self.recipe.out_of_memory == "split" and self.parts == self.recipe.parts
         if splits and failure is not None and failure.startswith(OUT_OF_MEMORY):
-            self._begin(PARTS)
+            self._begin(PARTS * self.parts)
             release_memory(self.device)
             failure = self._attempt(epochs, on_epoch)
         last = self.curve[-1] if self.curve else None
@@ -266,12 +268,13 @@ class Trainer:
     ) -> None:
         batch = self.data.prepared(images, self._generator, self._augment)
         self.optimiser.zero_grad()
-        for part, own in zip(batch.chunk(self.parts), labels.chunk(self.parts), strict=True):
+        parts = self._parts_of(len(labels))
+        for part, own in zip(batch.tensor_split(parts), labels.tensor_split(parts), strict=True):
             with self._autocast():
                 logits = self.model(part)
             smoothing = self.recipe.label_smoothing
             loss = cross_entropy(logits.float(), own, self._weight, smoothing)
-            if self.parts > 1:
+            if parts > 1:
                 loss = loss * (self._weight_of(own) / self._weight_of(labels))
             loss.backward()
             self._total_loss += loss.detach()
@@ -282,6 +285,10 @@ class Trainer:
         self.optimiser.step()
         self.averaged.update(share)
 
+    def _parts_of(self, images: int) -> int:
+        """In how many a batch of so many images is trained: batch norms need two images in each."""
+        return max(1, min(self.parts, images // 2))
+
     def _weight_of(self, labels: Tensor) -> Tensor | int:
         """What images of these labels (n,) weigh together in a mean loss."""
         return len(labels) if self._weight is None else self._weight[labels].sum()
@@ -291,10 +298,11 @@ class Trainer:
         """What the averaged weights get wrong on these images, or on the validation images."""
         loss = torch.zeros((), device=self.device)
         answers: list[tuple[Tensor, Tensor, Tensor]] = []
+        size = max(2, VALIDATION_BATCH // self.parts)
         if images is None:
-            batches = self.data.validation_batches(VALIDATION_BATCH // self.parts)
+            batches = self.data.validation_batches(size)
         else:
-            batches = self.data.batches_of(images, VALIDATION_BATCH // self.parts)
+            batches = self.data.batches_of(images, size)
         for batch, labels in batches:
             with self._autocast():
                 logits = self.averaged.model(batch)

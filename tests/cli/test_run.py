@@ -11,6 +11,7 @@ import pytest
 
 from dnsearch.cli.ending import typed
 from dnsearch.rundir import RunDir
+from dnsearch.search.results import read_results
 
 from .conftest import SMALL, snapshot
 
@@ -155,6 +156,18 @@ def test_budgets_may_change(dnsearch, run, study):
     code, out, _ = dnsearch("run", study, "--trials", 2)
     assert code == 0
     assert "2 candidates trained" in out
+
+
+def test_where_images_are_kept_may_change(dnsearch, run, study):
+    """Workers find the same, whatever they are told."""
+    assert dnsearch("run", study, "--trials", 2, "--name", "other").code == 0
+    study.write_text(SMALL.replace("[data]", '[data]\nkeep = "disk"'))
+    code, out, err = dnsearch("run", study, "--trials", 2)
+    assert code == 0
+    note = "are read from the disk batch by batch, ahead of each step ("
+    assert note in out + err
+    wanted, found = (read_results(RunDir(Path("reports", name))) for name in ("other", "small"))
+    assert [each.error for each in found.measured] == [each.error for each in wanted.measured]
 
 
 @pytest.mark.parametrize(

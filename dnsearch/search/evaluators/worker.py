@@ -93,7 +93,7 @@ def warm_up(settings: WorkerSettings, device: str, images: Images | None = None)
     set_up(device, settings.threads)
     Plan((device,), settings.threads).compile_kernels(settings.recipe)
     prepared, test = images or images_of(settings)
-    return Ready(settings, DeviceData(prepared, device), prepared.shape, test)
+    return Ready(settings, DeviceData(prepared, device, settings.data.keep), prepared.shape, test)
 
 
 def train(ready: Ready, job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:
