@@ -69,10 +69,7 @@ class Surrogate:
         cross = between(features, 0, self.rows, p)
         mean = self.centre + trend.expected(features) + cross @ self.weights
         known = solve_factor(self.root, cross.T)
-        scaled = features / p.scale
-        smooth = matern(np.sqrt(squared_distances(scaled, scaled)))
-        prior = trend.covariance(features, features) + p.deviation**2 * smooth
-        return mean, prior - known.T @ known
+        return mean, self._prior_covariance(features, features) - known.T @ known
 
     def explained(self, features: Floats, level: int) -> Floats:
         """Share of the remaining variance of log error that a result at this level would explain,
@@ -85,15 +82,6 @@ class Surrogate:
         shared = self._prior_variance(features, 0, level) - np.einsum("ij,ij->j", top, low)
         share = shared**2 / np.maximum(variance * of_low, 1e-12)
         return np.clip(share, 0.0, 1.0)
-
-    def believing(self, features: Floats) -> Surrogate:
-        """As if the top rung of these had come out as predicted (the kriging believer of
-        Ginsbourger et al. 2010, doi:10.1007/978-3-642-10701-6_6): means stay as they are, and
-        standard deviations fall."""
-        if not len(features):
-            return self
-        rows = self.rows.and_also(features, self.mean(features))
-        return Surrogate(rows, self.parameters, self.growing, self.centre)
 
     def _mean(self, features: Floats, cross: Floats) -> Floats:
         return self.centre + self.rows.trend.expected(features) + cross @ self.weights
@@ -109,10 +97,76 @@ class Surrogate:
         matrix[np.diag_indices_from(matrix)] += JITTER
         return matrix
 
+    def _prior_covariance(self, a: Floats, b: Floats) -> Floats:
+        """Of the top rung, without noise, at points (n, d) and (m, d): (n, m)."""
+        p = self.parameters
+        smooth = matern(np.sqrt(squared_distances(a / p.scale, b / p.scale)))
+        return self.rows.trend.covariance(a, b) + p.deviation**2 * smooth
+
     def _prior_variance(self, features: Floats, a: int, b: int) -> Floats:
         p, trend = self.parameters, self.rows.trend.variance(features)
         variance = p.rho[a] * p.rho[b] * (trend + p.deviation**2)
         return variance + (trend + p.offset[a] ** 2 if a == b > 0 else 0.0)
+
+
+class Narrowing:
+    """The standard deviations of some points, as results at the top rung are believed to come out
+    as a surrogate predicts them (the kriging believer of Ginsbourger et al. 2010,
+    doi:10.1007/978-3-642-10701-6_6): means stay as they are, and standard deviations fall.
+
+    The rows of the believed are appended to the surrogate's factor, but only what they add is kept:
+    so each further one takes time in the points and the rows, not in the square of the rows.
+    """
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        rows, features = surrogate.rows.features.shape
+        self._surrogate = surrogate
+        self._believed, self._points = np.empty((0, features)), np.empty((0, features))
+        self._known_believed, self._known = np.empty((rows, 0)), np.empty((rows, 0))
+        self._root, self._shared = np.empty((0, 0)), np.empty((0, 0))
+        self._before = np.empty(0)
+
+    @property
+    def sd(self) -> Floats:
+        """Of log error at the top rung, without noise, of the points so far: (n,)."""
+        variance = self._before - np.einsum("ij,ij->j", self._shared, self._shared)
+        return np.sqrt(np.maximum(variance, 1e-12))
+
+    def look_at(self, features: Floats) -> None:
+        """More points, (n, d)."""
+        known = self._surrogate._known(features, 0)
+        shared = self._posterior(self._believed, self._known_believed, features, known)
+        if len(shared):
+            shared = solve_factor(self._root, shared)
+        before = self._surrogate._prior_variance(features, 0, 0)
+        before -= np.einsum("ij,ij->j", known, known)
+        self._points = np.vstack([self._points, features])
+        self._known = np.hstack([self._known, known])
+        self._shared = np.hstack([self._shared, shared])
+        self._before = np.concatenate([self._before, before])
+
+    def believe(self, features: Floats) -> None:
+        """Results for these, (k, d)."""
+        count, known = len(self._believed), self._surrogate._known(features, 0)
+        own = self._posterior(features, known, features, known)
+        own[np.diag_indices_from(own)] += self._surrogate.parameters.noise[0] ** 2 + JITTER
+        new = self._posterior(features, known, self._points, self._known)
+        root = np.zeros((count + len(features),) * 2)
+        if count:
+            across = self._posterior(self._believed, self._known_believed, features, known)
+            across = solve_factor(self._root, across)
+            own -= across.T @ across
+            new -= across.T @ self._shared
+            root[:count, :count], root[count:, :count] = self._root, across.T
+        corner = sure_factor(lambda _: own, np.dtype(np.float64))
+        root[count:, count:] = np.tril(corner)
+        self._shared = np.vstack([self._shared, solve_factor(corner, new)])
+        self._believed = np.vstack([self._believed, features])
+        self._known_believed, self._root = np.hstack([self._known_believed, known]), root
+
+    def _posterior(self, a: Floats, known_a: Floats, b: Floats, known_b: Floats) -> Floats:
+        """Covariance of points given the surrogate's rows alone, (n, m)."""
+        return self._surrogate._prior_covariance(a, b) - known_a.T @ known_b
 
 
 def _parts(count: int) -> Iterator[slice]:
