@@ -17,6 +17,7 @@ from dnsearch.search.stopping import Enough, scheduled
 from dnsearch.search.store import Record
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator
+from tests.search.rows import joined
 
 SPACE = """
 [space]
@@ -75,7 +76,7 @@ def test_regrets_are_those_of_a_dense_normal_of_all_points(known_setting):
     # By one covariance of everything that is known or asked for, from the code that makes the rows'
     # own; what is asked for are trainings of their own, whose noise is taken off again.
     rows = feasible.learner.error_rows(outcomes)
-    joint = rows.and_also(features, np.zeros(len(features)))
+    joint = joined(rows, features, np.zeros(len(features)))
     matrix = Covariance(joint, 2).matrix(p)
     old, new = slice(0, len(rows)), slice(len(rows), None)
     weights = np.linalg.solve(matrix[old, old], matrix[old, new])

@@ -26,22 +26,21 @@ _CHUNK = 1000
 
 class Surrogate:
     """The posterior, given rows and hyper-parameters. ``growing``: of these parameters, which keeps
-    most of the factor for the next surrogate. ``centre``: that of the rows unless given."""
+    most of the factor for the next surrogate."""
 
     def __init__(
         self,
         rows: Rows,
         parameters: Parameters,
         growing: GrowingFactor | None = None,
-        centre: float | None = None,
     ) -> None:
         self.rows, self.parameters = rows.take(np.argsort(rows.level, kind="stable")), parameters
-        self.growing, self.centre = growing, rows.centre if centre is None else centre
+        self.centre = rows.centre
         if growing is None:
             self.root = sure_factor(self._matrix, np.dtype(np.float64))
         else:
             self.root = growing.of(self.rows)
-        known = solve_factor(self.root, self.rows.surprise_about(self.centre))
+        known = solve_factor(self.root, self.rows.surprise)
         self.weights = solve_factor(self.root, known, transposed=True)
 
     def mean(self, features: Floats) -> Floats:
