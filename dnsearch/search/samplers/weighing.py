@@ -26,6 +26,9 @@ at again at a time, before there are more."""
 _CHUNK = 1000
 """Points whose expected gains are computed at a time."""
 
+_SOLVED = 100
+"""The same for their exact standard deviations, each of which takes the square of the rows."""
+
 CAUTION = 1.1
 """A lower rung must promise so many times the gain per compute of training straight to the top,
 since what it is worth is itself only estimated."""
@@ -91,14 +94,22 @@ class Weighed:
 class Screening:
     """What training points to a lower rung first promises, as long as they keep their places.
 
-    lower: the rungs by the levels of the surrogate, below ``top``. What is computed once is kept:
-    what share of what is unknown a result would tell, and what is promised at most, since more
-    beliefs lower gains. Those that promise too little are not looked at again.
+    lower: the rungs by the levels of the surrogate, below ``top``. known: what its rows tell of
+    points with these features. What is computed once is kept: what share of what is unknown a
+    result would tell, and what is promised at most, since more beliefs lower gains. Those that
+    promise too little are not looked at again.
     """
 
-    def __init__(self, errors: Surrogate, lower: Mapping[int, int], top: int) -> None:
-        self.lower, self.top, self._errors = lower, top, errors
-        self._explained: dict[tuple[int, int], float] = {}
+    def __init__(
+        self,
+        errors: Surrogate,
+        lower: Mapping[int, int],
+        top: int,
+        known: Callable[[Floats], Floats] | None = None,
+    ) -> None:
+        self.lower, self.top = lower, top
+        self._errors, self._known = errors, known or errors.known
+        self._explained: dict[int, dict[int, float]] = {}
         self._most: dict[tuple[int, int], float] = {}
 
     def rates(
@@ -128,12 +139,17 @@ class Screening:
         return some, rates
 
     def _share_explained(self, features: Floats, places: Indices, level: int) -> Floats:
-        known = self._explained
-        new = [place for place in places.tolist() if (place, level) not in known]
+        """Of several points at once, as that hardly takes longer: if need be also of others."""
+        new = [place for place in places.tolist() if place not in self._explained.get(level, {})]
         if new:
-            found = self._errors.explained(features[new], level).tolist()
-            known |= {(place, level): share for place, share in zip(new, found, strict=True)}
-        return np.array([known[place, level] for place in places.tolist()])
+            others = set(range(len(features))) - {*new, *self._explained.get(level, {})}
+            new += sorted(others)[: max(0, SCREENED_AGAIN - len(new))]
+            top = self._known(features[new])
+            for each in self.lower:
+                found = self._errors.explained(features[new], each, top).tolist()
+                shares = self._explained.setdefault(each, {})
+                shares |= dict(zip(new, found, strict=True))
+        return np.array([self._explained[level][place] for place in places.tolist()])
 
 
 @dataclass(frozen=True)
@@ -152,14 +168,22 @@ class Beliefs:
         """``trained`` are the epochs that each point has behind it, ``top`` those of a full
         training."""
         behind = trained.astype(np.float64)
-        mean, sd = self.errors.predict(pool.features)
+        mean, sd = self.errors.roughly(pool.features)
         costs, fits = self.costs(pool)
         costs = on_axis(np.column_stack([mean, costs]), self.axis)[:, 1:]
         weight = fits / (pool.macs * (top - behind))
-        rate, bound = greatest(self.staircase, mean, sd, costs, weight)
-        # With less doubt a sure gain may be greater, never than that of no doubt.
-        sure = self.staircase.bound(mean, np.zeros_like(sd), costs) * weight
-        return Weighed(pool, behind, mean, sd, costs, fits, rate, np.maximum(bound, sure))
+        rate, bound = greatest(self.staircase, mean, sd, costs, weight, SCREENED)
+        bound, rate = bound * slack(sd), np.zeros(len(pool))
+        order = np.argsort(-bound, kind="stable")
+        for start in range(0, len(order), _SOLVED):
+            part = order[start : start + _SOLVED]
+            if bound[part[0]] <= largest(rate, SCREENED) and rate.max() > 0:
+                break
+            _, sd[part] = self.errors.predict(pool.features[part])
+            gain = self.staircase.improvement(mean[part], sd[part], costs[part])
+            rate[part] = gain * weight[part]
+            bound[part] = rate[part] * slack(sd[part])
+        return Weighed(pool, behind, mean, sd, costs, fits, rate, bound)
 
 
 class Further:
@@ -169,8 +193,7 @@ class Further:
     Only the points that may be the best are looked at again: in the order of their bounds, until
     none exceeds what was found, as lazy greedy algorithms do (Minoux 1978, doi:10.1007/BFb0006528).
     For a belief leaves the expected errors as they are and lowers gains, so that what was at most
-    to be gained before still is; but for a share of the standard deviation, as the mean of an error
-    whose logarithm is normal falls with that.
+    to be gained before still is (but for ``slack``).
     """
 
     def __init__(self, beliefs: Beliefs, weighed: Weighed, lower: Mapping[int, int], top: int):
@@ -179,7 +202,7 @@ class Further:
         self._free = np.ones(len(weighed.pool), bool)
         self._seen = weighed.take(self._order[:0])
         self._narrowing = Narrowing(beliefs.errors)
-        self._screening = Screening(beliefs.errors, lower, top)
+        self._screening = Screening(beliefs.errors, lower, top, self._narrowing.known)
 
     @property
     def is_left(self) -> bool:
@@ -215,9 +238,9 @@ class Further:
         weight = free * seen.fits / (seen.pool.macs * (self._screening.top - seen.trained))
         bound = np.where(free, seen.bound, 0.0)
         rate, bound = greatest(
-            self._staircase, seen.mean, sd, seen.costs, weight, bound, SCREENED_AGAIN
+            self._staircase, seen.mean, sd, seen.costs, weight, 1, bound, SCREENED_AGAIN
         )
-        bound = np.where(rate > 0, rate * (1 + sd), bound)
+        bound = np.where(rate > 0, rate * slack(sd), bound)
         self._seen = replace(seen, bound=bound)
         return replace(seen, mean=mean, sd=sd, rate=rate, bound=bound)
 
@@ -228,11 +251,12 @@ def greatest(
     sd: Floats,
     costs: Floats,
     weight: Floats,
+    count: int,
     bound: Floats | None = None,
     at_once: int = _CHUNK,
 ) -> tuple[Floats, Floats]:
-    """Expected improvement times weight, (n,), for as many as may be the greatest, 0 for others;
-    and an upper bound of it, (n,), which is itself where it is known.
+    """Expected improvement times weight, (n,), for as many as may be among the ``count`` greatest,
+    0 for others; and an upper bound of it, (n,), which is itself where it is known.
 
     In order of the bound, until none exceeds what was found: with many points or several costs a
     small part is enough. Where one is known it is given as ``bound``.
@@ -242,8 +266,19 @@ def greatest(
     rate = np.zeros(len(mean))
     for start in range(0, len(order), at_once):
         part = order[start : start + at_once]
-        if bound[part[0]] <= rate.max():
+        if bound[part[0]] <= largest(rate, count):
             break
         rate[part] = staircase.improvement(mean[part], sd[part], costs[part]) * weight[part]
         bound[part] = rate[part]
     return rate, bound
+
+
+def largest(values: Floats, count: int) -> float:
+    """The one of this rank, the greatest being the first; 0 where there are fewer."""
+    return float(np.partition(values, -count)[-count]) if count <= len(values) else 0.0
+
+
+def slack(sd: Floats) -> Floats:
+    """How many times an expected improvement may rise when the standard deviation of a log error
+    falls from this one, at most. It falls, but for what the mean of the error falls with it."""
+    return 1 + sd
