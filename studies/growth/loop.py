@@ -115,7 +115,7 @@ def main(seeds: int = SEEDS) -> None:
             for name, policy in policies.items():
                 found = [searched(table, levels, workers, seed, policy) for seed in range(seeds)]
                 busy, *each = np.median(np.array(found), axis=0)
-                told = " ".join(f"{s:>10.1f} {c:>8.2f}" for s, c in zip(*[iter(each)] * 2))
+                told = " ".join(f"{s:>10.1f} {c:>8.2f}" for s, c in np.reshape(each, (-1, 2)))
                 print(f"{name:>12} {workers:>8} {100 * busy:>4.0f} % {told}", flush=True)
 
 
@@ -157,12 +157,11 @@ def searched(
     engine = engine_of(table, problem, "known-cost", seed, machine=machine)
     recorder = Until(table, problem, engine)
     recorder.levels = levels
-    with clock.running(), patch.object(known_cost, "STALE", policy.stale):
-        with contextlib.suppress(Enough):
-            engine.run(recorder.show)
-    rows = recorder.trajectory("known-cost", seed)
-    reached = [figure for level in levels for figure in recorder.reached[level]]
-    return [float(rows["busy"].iloc[-1]), *reached]
+    rule = patch.object(known_cost, "STALE", policy.stale)
+    with clock.running(), rule, contextlib.suppress(Enough):
+        engine.run(recorder.show)
+    busy = recorder.trajectory("known-cost", seed)["busy"].tolist()[-1]
+    return [busy, *(figure for level in levels for figure in recorder.reached[level])]
 
 
 def weighing(watch: Watch, further: bool) -> None:

@@ -16,7 +16,7 @@ from dnsearch.search.samplers.acquisition import Staircase, screening_rate
 from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.surrogate import Narrowing, Surrogate
 
-SCREENED = 300
+SCREENED = 100
 """Points, of those with the greatest gain per compute, for which lower rungs are weighed."""
 
 SCREENED_AGAIN = 50
