@@ -27,7 +27,7 @@ from proposal import COSTS, POINTS, RUNGS, outcome, space_of
 
 from dnsearch.analysis.pareto import hypervolume
 from dnsearch.config import parse_study
-from dnsearch.replay.evaluator import Machine
+from dnsearch.replay.evaluator import Machine, TableEvaluator
 from dnsearch.replay.files import read_table
 from dnsearch.replay.run import Enough, Recorder, engine_of, problem_of
 from dnsearch.replay.table import COLUMNS, Table
@@ -38,7 +38,7 @@ from dnsearch.search.samplers import known_cost
 from dnsearch.search.samplers.history import Outcome
 
 LEVELS, WORKERS, SEEDS = {"invented": (0.95, 0.98), "fashion14": (0.95, 0.99)}, (1, 16, 64, 256), 5
-NETWORKS, SECONDS = 1_000, 10.0
+NETWORKS, LONG, SECONDS = 1_000, 5_000, 10.0
 TRIALS, PENDING = 1_000, 256
 SECOND, BEFORE = 1.0, 0.267
 
@@ -106,6 +106,11 @@ def main(seeds: int = SEEDS) -> None:
         "each result": Policy(SECOND, BEFORE, 0.0),
         "now": Policy(SECOND, part * SECOND),
     }
+    measured = Policy(anew, further)
+    print(f"\n{LONG // 2:,} trainings of {SECONDS:g} s, proposals take what they took above")
+    for workers in WORKERS[1:]:
+        share, pace = steady(workers, measured)
+        print(f"{workers:>8} workers {100 * share:.0f} % busy, {pace:.1f} trainings a second")
     for table in (invented(), read_table("bench:fashion14")):
         levels = LEVELS[table.name.removeprefix("bench:")]
         print(f"\n{table.name}, {seeds} seeds, 1 s to weigh anew")
@@ -119,11 +124,11 @@ def main(seeds: int = SEEDS) -> None:
                 print(f"{name:>12} {workers:>8} {100 * busy:>4.0f} % {told}", flush=True)
 
 
-def invented() -> Table:
+def invented(networks: int = NETWORKS, rungs: tuple[int, ...] = RUNGS) -> Table:
     """Some points of a large space, trained by two seeds each."""
     space, model, rng = space_of(), CostModel((3, 32, 32)), np.random.default_rng(1)
     points = space.points(rng)
-    points = points.take(np.sort(rng.permutation(len(points))[:NETWORKS]))
+    points = points.take(np.sort(rng.permutation(len(points))[:networks]))
     archs = list(points)
     macs = model.of_points(points).macs
     rows = []
@@ -136,15 +141,31 @@ def invented() -> Table:
                 | {"key": arch.key, "seed": seed, "rung": rung, "failure": ""}
                 | {"seconds": SECONDS * (1 + macs[at] / macs.mean()) * rung / RUNGS[-1]}
                 for rung, signals in truth.items()
+                if rung in rungs
             ]
     study = parse_study(
         f"[space]\ngrowth_rate = {list(space.growth_rate)}\n"
         f"block_config = {[list(choices) for choices in space.block_config]}\nbn_size = 0\n"
-        f"[training]\nrungs = {list(RUNGS)}"
+        f"[training]\nrungs = {list(rungs)}"
     )
     trainings = pd.DataFrame(rows, columns=list(COLUMNS))
     named = {arch.key: arch for arch in archs}
-    return Table("invented", study, (3, 32, 32), 10, 40_000, RUNGS, named, trainings)
+    return Table("invented", study, (3, 32, 32), 10, 40_000, rungs, named, trainings)
+
+
+def steady(workers: int, policy: Policy) -> tuple[float, float]:
+    """Of a long search whose networks all take about ten seconds to train, and none is screened,
+    the share of time spent training; and how many trainings ended in a second."""
+    table, clock = invented(LONG, RUNGS[-1:]), Clock(policy.anew, policy.further)
+    table.trainings["seconds"] = SECONDS * np.random.default_rng(0).uniform(
+        0.8, 1.2, len(table.trainings)
+    )
+    machine = Machine(workers, charged=True, timer=clock)
+    engine = engine_of(table, problem_of(table), "known-cost", 0, LONG // 2, machine=machine)
+    with clock.running(), patch.object(known_cost, "STALE", policy.stale):
+        engine.run(lambda progress: None)
+    assert isinstance(engine.evaluator, TableEvaluator)
+    return engine.evaluator.busy, LONG // 2 / engine.seconds
 
 
 def searched(

@@ -280,5 +280,6 @@ def largest(values: Floats, count: int) -> float:
 
 def slack(sd: Floats) -> Floats:
     """How many times an expected improvement may rise when the standard deviation of a log error
-    falls from this one, at most. It falls, but for what the mean of the error falls with it."""
-    return 1 + sd
+    falls from this one, at most: it falls, but the mean of the error falls, too. Over all means
+    and standard deviations up to 3 it rises by .191 of the standard deviation or less."""
+    return 1 + 0.2 * sd

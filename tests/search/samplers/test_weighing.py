@@ -10,10 +10,12 @@ from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import LimitsConfig
 from dnsearch.search import CostModel, KnownCostSampler
 from dnsearch.search.parameters import distributions
-from dnsearch.search.samplers import known_cost
+from dnsearch.search.samplers import known_cost, weighing
+from dnsearch.search.samplers.acquisition import expected_improvement
 from dnsearch.search.samplers.history import Outcome
 from dnsearch.search.samplers.pool import neighbours
 from dnsearch.search.samplers.surrogate import Surrogate
+from dnsearch.search.samplers.weighing import slack
 from tests.search.rows import joined
 
 SPACE = SearchSpace(
@@ -185,6 +187,33 @@ def test_points_beyond_the_kept_ones_are_proposed_and_never_twice(monkeypatch):
     sharp = sampler._sharpened(beliefs, part, front, outcomes, 10**6)
     assert len(sharp.pool) > len(part.pool)
     assert set(sharp.pool.places([o.params for o in outcomes])) == {None}
+
+
+def test_an_expected_improvement_rises_by_no_more_than_the_slack_with_less_doubt():
+    sd, mean = np.geomspace(1e-3, 3, 40), np.linspace(-8, 6, 300)[:, None]
+    doubtful = expected_improvement(mean * sd, sd, 1.0)
+    for share in np.linspace(0, 0.99, 25):
+        surer = expected_improvement(mean * sd, share * sd, 1.0)
+        assert (surer <= doubtful * slack(sd) + 1e-14).all()
+    rises = expected_improvement(mean * sd, 0.0, 1.0) / np.maximum(doubtful, 1e-9)
+    assert rises.max() > 1.1  # there is something to allow for
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_what_is_weighed_roughly_first_is_weighed_as_if_all_had_been_exactly(count, monkeypatch):
+    """The greatest gains are exact, and no bound lies below what it bounds."""
+    monkeypatch.setattr(weighing, "SCREENED", count)
+    monkeypatch.setattr(weighing, "_SOLVED", 16)
+    sampler = KnownCostSampler(SPACE, MODEL)
+    beliefs, found = weighed(sampler, trained(sampler, 60))
+    mean, sd = beliefs.errors.predict(found.pool.features)
+    gains = beliefs.staircase.improvement(mean, sd, found.costs) / found.pool.macs
+    best = np.argsort(-gains)[:count]
+    assert found.mean == pytest.approx(mean)
+    assert found.rate[best] == pytest.approx(gains[best], rel=1e-9)
+    assert (found.bound >= gains * (1 - 1e-9)).all()
+    assert (found.sd >= sd * (1 - 1e-9)).all()
+    assert np.count_nonzero(found.rate) < len(found.pool) / 4  # few were worth the work
 
 
 @pytest.mark.parametrize("aim", ["front", "least-error"])
