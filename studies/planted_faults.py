@@ -650,7 +650,7 @@ FAULTS = (
         "dnsearch/search/samplers/known_cost.py",
         "late > STALE * pending or",
         "late > 1 + STALE * pending or",
-        "tests/search/test_engine.py -k single_worker",
+        "tests/search/samplers/test_weighing.py -k single_worker",
     ),
     Fault(
         "what is under way is chosen again",

@@ -284,6 +284,16 @@ def test_what_ended_since_points_were_weighed_is_believed_to_be_as_predicted(
     )
 
 
+def test_a_single_worker_s_proposals_know_every_result():
+    used = KnownCostSampler(SPACE, MODEL, seed=3)
+    outcomes = trained(used, 20)
+    for number in range(len(outcomes), 30):
+        chosen = used.choose(outcomes)
+        assert chosen == KnownCostSampler(SPACE, MODEL, seed=3).choose(outcomes)
+        place = used.pool.places([{name: chosen[name] for name in distributions(SPACE)}])
+        outcomes.append(replace(outcomes_of(used, place)[0], number=number))
+
+
 def test_a_proposal_is_the_same_whatever_was_proposed_before(monkeypatch):
     """What is kept between proposals is a cache, where points are weighed after each result."""
     monkeypatch.setattr(known_cost, "STALE", 0.0)
