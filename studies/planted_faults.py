@@ -657,7 +657,7 @@ FAULTS = (
         "dnsearch/search/samplers/weighing.py",
         "for place in places if place is not None]] = False",
         "for place in places if place is not None]] = True",
-        "tests/search/samplers/test_weighing.py -k further",
+        "tests/search/samplers/test_weighing.py -k each_once",
     ),
     Fault(
         "points are weighed by rough standard deviations",
