@@ -33,6 +33,62 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "cluster: what a lost node had saved is written over",
+        "dnsearch/search/evaluators/node.py",
+        "if not checkpoint.is_file():",
+        "if True:",
+        "tests/cluster/test_ray.py -k shared_folder",
+    ),
+    Fault(
+        "cluster: what a training left in the shared folder stays there",
+        "dnsearch/search/evaluators/cluster.py",
+        "                file.unlink(missing_ok=True)",
+        "                pass",
+        "tests/cluster/test_ray.py -k shared_folder",
+    ),
+    Fault(
+        "cluster: a node of other versions takes part",
+        "dnsearch/search/evaluators/node.py",
+        "            if there[name] != version:",
+        "            if False:",
+        "tests/search/test_cluster.py -k other_versions",
+    ),
+    Fault(
+        "cluster: what died with its worker is the candidate's failure",
+        "dnsearch/search/evaluators/cluster.py",
+        '            yield job, Lost(f"lost with its worker',
+        '            yield job, failed(job, f"lost with its worker',
+        "tests/cluster/test_ray.py -k lost_is_trained_again",
+    ),
+    Fault(
+        "cluster: a node may lose workers for ever",
+        "dnsearch/search/evaluators/cluster.py",
+        "            node.lost.add(place.job)",
+        "            pass",
+        "tests/cluster/test_ray.py -k one_worker_after_the_other",
+    ),
+    Fault(
+        "cluster: weights do not come back",
+        "dnsearch/search/evaluators/cluster.py",
+        "        for name, content in files.items():\n            with atomic",
+        "        for name, content in {}.items():\n            with atomic",
+        "tests/cluster/test_ray.py -k come_back",
+    ),
+    Fault(
+        "cluster: GPUs of a node are not shared",
+        "dnsearch/search/cluster.py",
+        "int(gpus / config.gpus)",
+        "gpus",
+        "tests/search/test_cluster.py -k fits_what_there_is",
+    ),
+    Fault(
+        "Slurm: jobs that have ended are not submitted again",
+        "dnsearch/search/slurm.py",
+        "        self._submit(missing)\n",
+        "",
+        "tests/cluster/test_slurm.py -k takes_away",
+    ),
+    Fault(
         "PostgreSQL: a trial is made twice where the first was not heard of",
         "dnsearch/search/patience.py",
         "self._made(study_id) or make()",
@@ -101,6 +157,8 @@ FAULTS = (
         "click.echo(without_passwords(line), err=True)",
         "click.echo(line, err=True)",
         "tests/cluster/test_postgres.py -k no_password",
+    ),
+    Fault(
         "padded pictures stand on black",
         "dnsearch/data/formats/images.py",
         "return ImageOps.pad(image, size, method, colour)",
