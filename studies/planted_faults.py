@@ -552,7 +552,7 @@ FAULTS = (
     ),
     Fault(
         "a search measures on the test images",
-        "dnsearch/search/session.py",
+        "dnsearch/search/workers.py",
         "        test=test,",
         "        test=True,",
         "tests/search/test_session.py tests/search/test_local.py",
