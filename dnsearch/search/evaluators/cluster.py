@@ -109,7 +109,7 @@ class ClusterEvaluator:
         self._nodes: dict[str, _Node] = {}
         self._places: list[_Place] = []
         self._notes: list[str] = []
-        self._looked, self._last = -math.inf, ""
+        self._looked, self._last, self._waits = -math.inf, "", False
         self._answered = time.monotonic()
         self._head = str(ray.get_runtime_context().gcs_address)
 
@@ -153,8 +153,7 @@ class ClusterEvaluator:
         done, _ = ray.wait([*busy], num_returns=len(busy), timeout=0)
         ended = [each for result in done for each in self._ended(busy[result])]
         ended += [each for place in [*self._places] for each in self._late(place)]
-        if self._nodes and all(node.left_out for node in self._nodes.values() if node.alive):
-            self._require_any()
+        self._require_any()
         return ended
 
     # ------------------------------------------------------------------------ the cluster
@@ -187,6 +186,9 @@ class ClusterEvaluator:
                         self._places.append(self._start(node))
         for place in self._places:
             self._ask(place)
+        if not (self._places or self._waits):
+            self._notes.append("no node has room for a training run; waiting for one")
+        self._waits = not self._places
 
     def _note_node(self, told: dict[str, Any]) -> None:
         id, alive = told["NodeID"], told["Alive"]
@@ -314,7 +316,8 @@ class ClusterEvaluator:
 
     def _require_any(self) -> None:
         """Raises MachineError where all nodes are left out, and what ran there has ended."""
-        if not self._places and any(node.left_out for node in self._nodes.values()):
+        alive = [node for node in self._nodes.values() if node.alive]
+        if alive and not self._places and all(node.left_out for node in alive):
             raise MachineError(
                 f"no node of the cluster can be used, the last left out {self._last}"
             )
