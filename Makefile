@@ -1,17 +1,21 @@
-# run, test, check, proofs, docs: each installs what it needs into .venv first.
+# run, test, test-cluster, check, proofs, docs: each installs what it needs into .venv first.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test check proofs docs format clean
+.PHONY: run test test-cluster check proofs docs format clean
 
 run: $(INSTALLED)  ## search DenseNets on the bundled images and write a report
 	$(BIN)/dnsearch run
 
-test: $(INSTALLED)  ## every test, a process for every core
-	$(BIN)/pytest --numprocesses logical --dist worksteal
+test: $(INSTALLED)  ## every test that needs no server, a process for every core
+	$(BIN)/pytest --numprocesses logical --dist worksteal -m 'not cluster'
+
+test-cluster: $(INSTALLED)  ## those with servers of their own, which are skipped where there are none
+	$(BIN)/pip install --quiet --constraint constraints.txt 'psycopg[binary]'
+	$(BIN)/pytest -m cluster tests/cluster
 
 check: $(INSTALLED)  ## style, types, and the one way imports go
 	$(BIN)/ruff check .

@@ -19,7 +19,29 @@ def release(array: Any) -> None:
 
     Its pages come back from the file when they are read again, without what was written to them.
     """
+    mapping = _mapping(array)
+    if mapping is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def mapped_from(array: Any) -> tuple[str, int] | None:
+    """The file that an array is mapped from, and the byte in it at which the array begins; None for
+    an array in memory of its own."""
+    whole = array
+    while isinstance(getattr(whole, "base", None), np.ndarray):
+        whole = whole.base
+    if not isinstance(whole, np.memmap) or not whole.filename:
+        return None
+    return str(whole.filename), whole.offset + array.ctypes.data - whole.ctypes.data
+
+
+def is_mapped(array: Any) -> bool:
+    """Whether the array is in a mapped file, which processes share, and not in memory of its
+    own."""
+    return _mapping(array) is not None
+
+
+def _mapping(array: Any) -> mmap.mmap | None:
     while array is not None and not isinstance(array, mmap.mmap):
         array = array.base
-    if isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array.madvise(mmap.MADV_DONTNEED)
+    return array

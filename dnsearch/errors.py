@@ -3,6 +3,7 @@
     DnsearchError            caught by the command line: one line, exit code 2
       MachineError           the machine is at fault: exit code 3; once repaired, the same command
                              goes on
+        ConnectionLost       a database server cannot be reached, or not any more
       ConfigError            a field of a study file, a config file or a flag breaks a rule
       SpaceError             no architecture of the space is within the limits
       DataError              an image file or folder cannot be used
@@ -74,6 +75,10 @@ class DamagedError(RunError):
 
 class MachineError(DnsearchError):
     """Something of this machine is broken or full; neither study nor candidate is at fault."""
+
+
+class ConnectionLost(MachineError):
+    """A database server cannot be reached, or the connection to it has broken."""
 
 
 class NothingFound(DnsearchError):

@@ -45,6 +45,9 @@ MOST_BYTES = 256 * 2**20
 MANIFEST = "manifest.json"
 """Lists the files beside it with their SHA-256."""
 
+STORAGES = "study.db", "storage.json"
+"""A folder with one of these files holds a search; the second tells of a ``postgres.Place``."""
+
 PIPE_SECONDS = 10.0
 """For which nothing may come out of a pipe that is read."""
 

@@ -2,6 +2,7 @@
 
 study.toml          the study as it was run
 study.db            Optuna's storage: the only place where scores are kept
+storage.json        in its place: where in a PostgreSQL server they are (``--storage``)
 backups/N/study.db  its last backups; study-damaged-N.db is what one was put in the place of
 environment.json    versions, machine, devices
 data.json           the data set: name, classes, shape, numbers of images
@@ -38,8 +39,9 @@ from typing import Any, NamedTuple
 import filelock
 
 from dnsearch import machine
-from dnsearch.errors import RunError, cannot_write, nearest
-from dnsearch.files import ASIDE, make_folder, read_json, remove, write_json
+from dnsearch.errors import ConfigError, RunError, cannot_write, nearest
+from dnsearch.files import ASIDE, STORAGES, make_folder, read_json, remove, write_json
+from dnsearch.postgres import Place, parse_address
 
 RUNS = Path("reports")
 """The folder for runs, relative to the working directory."""
@@ -130,7 +132,7 @@ class RunDir:
                     f"{path}: is the training of one network, not a search; its network is in "
                     f"{path / NETWORK_FOLDER}"
                 )
-        found = [p.parent.name for p in parent.glob("*/study.db")]
+        found = [path.parent.name for name in STORAGES for path in parent.glob(f"*/{name}")]
         hint = nearest(run, found) if found else f"there are no runs in {parent}/ yet"
         raise RunError(f"there is no run {run!r}; {hint}")
 
@@ -138,7 +140,7 @@ class RunDir:
     def known(cls, run: str, parent: Path = RUNS) -> RunDir | None:
         """The search that ``find`` gives, None where there is none."""
         for path in (parent / run, Path(run)):
-            if os.path.isfile(path / "study.db"):  # Path.is_file raises on a name that is too long
+            if cls(path).is_search:
                 return cls(path)
         return None
 
@@ -164,8 +166,30 @@ class RunDir:
 
     @property
     def database(self) -> Path:
-        """Optuna's storage; a folder with one holds a search."""
-        return self.path / "study.db"
+        """Optuna's storage, unless there is a ``place``."""
+        return self.path / STORAGES[0]
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the folder holds a search."""
+        # Path.is_file raises on a name that is too long
+        return any(os.path.isfile(self.path / name) for name in STORAGES)
+
+    @property
+    def place(self) -> Place | None:
+        """Where in a server its results are; None where they are in ``database``. Raises
+        RunError."""
+        if not (self.path / STORAGES[1]).is_file():
+            return None
+        told = self.read_json(STORAGES[1], *Place._fields)
+        try:
+            return Place(parse_address(told["address"]), str(told["run"]), bool(told["begun"]))
+        except ConfigError as error:
+            raise error.within(f"{self.path / STORAGES[1]}: address") from None
+
+    def note_place(self, place: Place) -> None:
+        """Writes where in a server its results are. Raises RunError."""
+        write_json(self.path / STORAGES[1], place._asdict())
 
     @property
     def training_file(self) -> Path:

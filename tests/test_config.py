@@ -33,7 +33,10 @@ REFUSED = [
     ("growth_rate = 3", r"growth_rate is no known key here; put it in \[space\]"),
     ("seed = 3", r"seed is no known key here; put it in \[data\] or \[search\]"),
     ("[serch]", r"serch is no known key; did you mean 'search'\?"),
-    ("[xyz]", r"xyz is no known key; known are data, limits, objectives, search, space, training"),
+    (
+        "[xyz]",
+        r"xyz is no known key; known are cluster, data, limits, .*, space, training",
+    ),
     (
         "[space]\ngrowht_rate = 4",
         r"space.growht_rate is no known key; did you mean 'growth_rate'\?",
@@ -65,6 +68,10 @@ REFUSED = [
     ("[data]\nimage_size = 1e6", r"data.image_size must be at most 4096, got 1000000.0"),
     ("[data]\nvalidation = 1", r"data.validation must be less than 1, got 1"),
     ("[data]\nvalidation = 0", r"data.validation must be greater than 0, got 0"),
+    (
+        "[training]\nbatch_size = 16\nmicro_batch = 17",
+        r"training.micro_batch must be at most batch_size, 16, got 17",
+    ),
     ("[training]\nbatch_size = 1", r"training.batch_size must be at least 2, got 1"),
     ("[training]\nlearning_rate = nan", r"training.learning_rate must be a finite number, got nan"),
     ("[training]\nwarmup = inf", r"training.warmup must be a finite number, got inf"),
@@ -514,7 +521,7 @@ def test_changed_keys_are_named_budgets_aside():
     new = parse_study(
         '[limits]\nmax_macs = 1e6\n[search]\ntrials = 9\ntime = "1h"\nseed = 2\nworkers = 3\n'
         'device = "cpu"\ntimeout = 9\nkeep_checkpoints = "all"\nuntil = {regret = 1}\n'
-        "[space]\ngrowth_rate = [4, 8]"
+        '[space]\ngrowth_rate = [4, 8]\n[data]\nkeep = "disk"'
     )
     assert changed_keys(old, new) == [
         "space.growth_rate: [4] -> [4, 8]",

@@ -95,7 +95,8 @@ def command(
         def opened(ready: Opened) -> None:
             display.opened(headline(folder.name, ready))
 
-        reason = confirm(folder, replace(results, study=study), request, opened, display.show)
+        asked = replace(results, study=study)
+        reason = confirm(folder, asked, request, opened, display.show, note=display.note)
 
     from dnsearch.cli.pages import write_page
     from dnsearch.cli.summary import failures_record, print_answer, print_failures

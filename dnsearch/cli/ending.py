@@ -24,6 +24,7 @@ import click
 
 from dnsearch import interrupts
 from dnsearch.errors import DnsearchError, MachineError, NothingFound, is_machines, one_line
+from dnsearch.postgres import without_password, without_passwords
 
 NOTHING_FOUND, USER, MACHINE, DEFECT = 1, 2, 3, 4
 
@@ -69,8 +70,9 @@ def stopped(number: int) -> str:
 def _tell(line: str, error: BaseException | None, debug: bool) -> None:
     with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
         if debug and error is not None:
-            traceback.print_exception(error)
-        click.echo(line, err=True)
+            told = "".join(traceback.format_exception(error))
+            click.echo(without_passwords(told), err=True, nl=False)
+        click.echo(without_passwords(line), err=True)
 
 
 def _blame(error: Exception) -> tuple[int, str]:
@@ -118,4 +120,4 @@ def typed(**options: object) -> str:
             words.append(word)
     for name, value in options.items():
         words += [f"--{name}", str(value)]
-    return shlex.join(words)
+    return shlex.join(map(without_password, words))

@@ -144,7 +144,7 @@ def _try_import(path: str) -> None:
 def _folder(name: str, to: Path) -> RunDir:
     """Where the report goes. Raises RunError where a run lies already."""
     folder = RunDir.named(name, to)
-    if folder.database.exists():
+    if folder.is_search:
         raise RunError(f"{folder.path}: is a run; choose another --name")
     try:
         make_folder(folder.path)

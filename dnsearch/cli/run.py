@@ -40,6 +40,9 @@ MANY = 500
 @click.option("--device", help="For search.device: auto, cpu, cuda or cuda:N.")
 @cluster_options
 @click.option(
+    "--storage", metavar="URL", help="For search.storage: a PostgreSQL server for the results."
+)
+@click.option(
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder of runs [reports]."
 )
 @quiet_option
@@ -55,6 +58,7 @@ def command(
     restore: bool,
     device: str | None,
     cluster: dict[str, Any],
+    storage: str | None,
     to: Path,
     quiet: bool,
     as_json: bool,
@@ -70,7 +74,8 @@ def command(
     then of those believed best, on all images and on parts of them, into reports/NAME-scaling.
     """
     file = bundled_study() if study is None else Path(study)
-    given = {"trials": trials, "time": time, "workers": workers, "device": device}
+    given: dict[str, Any] = {"trials": trials, "time": time, "workers": workers}
+    given |= {"device": device, "storage": storage}
     given = {key: value for key, value in given.items() if value is not None} | cluster
     if scaling:
         given = {
@@ -97,7 +102,15 @@ def command(
             display.show(progress)
             refresh(progress)
 
-        reason = search(config, run, opened, show, retry_failed=retry_failed, restored=restore)
+        reason = search(
+            config,
+            run,
+            opened,
+            show,
+            retry_failed=retry_failed,
+            restored=restore,
+            note=display.note,
+        )
 
     from dnsearch.cli.summary import print_summary, require_found, search_record
     from dnsearch.search.answers import answers, change

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import math
 import sqlite3
+import time
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,7 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dnsearch.errors import DnsearchError
+from dnsearch.errors import ConnectionLost, DnsearchError
+from dnsearch.postgres import connect, refused
 from dnsearch.rundir import RESULT_FILE, RunDir
 
 LEAST_ERROR = "least-error"
@@ -24,6 +27,9 @@ LEAST_ERROR = "least-error"
 
 INTERRUPTED = "interrupted"
 """As ``search.engine`` has it, which imports Optuna."""
+
+OUT_OF_REACH_SECONDS = 10.0
+"""For which a server that could not be reached is not asked again."""
 
 REPLAY_FILE = "trajectories.parquet"
 
@@ -83,7 +89,7 @@ class Listed(NamedTuple):
 def kind_of(folder: Path) -> Kind | None:
     """What a folder holds, None where it holds no run; a scaling design is a search here."""
     run = RunDir(folder)
-    if run.database.is_file():
+    if run.is_search:
         return Kind.SEARCH
     if run.training_file.is_file():
         return Kind.TRAINING
@@ -122,7 +128,7 @@ def _reason(error: Exception) -> str:
 
 def _search(run: RunDir, changed: float) -> Listed:
     study = tomllib.loads(run.study_file.read_text(encoding="utf-8"))["search"]
-    done, seconds = _trained(run.database)
+    done, seconds = _trained(run)
     kind = Kind.SCALING if study["sampler"] == "scaling" else Kind.SEARCH
     reason = run.end_reason()
     state = RunState.INTERRUPTED if reason in ("", INTERRUPTED) else RunState.DONE
@@ -134,24 +140,56 @@ def _search(run: RunDir, changed: float) -> Listed:
     return Listed(run.path, kind, state, changed, done, int(study["trials"]), reason, answer)
 
 
-def _trained(database: Path) -> tuple[int, float]:
+_STUDIES = "SELECT study_id FROM studies WHERE study_name IN ({0}, {0})"
+_TRAINED = (
+    "SELECT count(*) FROM trials JOIN trial_user_attributes USING (trial_id) "
+    f"WHERE key = 'score' AND state != 'RUNNING' AND study_id IN ({_STUDIES})"
+)
+_NOTED = (
+    "SELECT value_json FROM study_user_attributes WHERE key = 'seconds' "
+    f"AND study_id IN ({_STUDIES})"
+)
+
+
+def _trained(run: RunDir) -> tuple[int, float]:
     """How many training runs of the search Optuna's storage holds, and the noted seconds.
 
-    Raises sqlite3.Error where it is no such storage.
+    Raises sqlite3.Error where it is no such storage, and a DnsearchError of a server.
     """
-    address = f"{database.resolve().as_uri()}?mode=ro"
-    searches = "SELECT study_id FROM studies WHERE study_name IN ('search', 'references')"
-    with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
-        (count,) = connection.execute(
-            "SELECT count(*) FROM trials JOIN trial_user_attributes USING (trial_id) "
-            f"WHERE key = 'score' AND state != 'RUNNING' AND study_id IN ({searches})"
-        ).fetchone()
-        noted = connection.execute(
-            "SELECT value_json FROM study_user_attributes WHERE key = 'seconds' "
-            f"AND study_id IN ({searches})"
-        ).fetchall()
+    names: tuple[str, ...] = "search", "references"
+    place = run.place
+    if place is None:
+        sign, address = "?", f"{run.database.resolve().as_uri()}?mode=ro"
+        opened: Any = sqlite3.connect(address, uri=True)
+    else:
+        sign, opened = "%s", _connected(place.address)
+        names = tuple(f"{place.run}/{name}" for name in names)
+    with contextlib.closing(opened) as connection:
+        try:
+            (count,) = connection.execute(_TRAINED.format(sign), names).fetchone()
+            noted = connection.execute(_NOTED.format(sign), names).fetchall()
+        except Exception as error:
+            if place is None:
+                raise
+            raise refused(place.address, error) from None
     seconds = (json.loads(value) for (value,) in noted)
     return count, max((_seconds(each) for each in seconds), default=0.0)
+
+
+_unreachable: dict[str, tuple[float, ConnectionLost]] = {}
+
+
+def _connected(address: str) -> Any:
+    """A connection that reads; a server that was just found out of reach is not waited for with
+    every run anew."""
+    since, error = _unreachable.get(address, (-math.inf, None))
+    if error is not None and time.monotonic() - since < OUT_OF_REACH_SECONDS:
+        raise error
+    try:
+        return connect(address, "dnsearch list", read_only=True, connect_timeout=3)
+    except ConnectionLost as error:
+        _unreachable[address] = time.monotonic(), error
+        raise
 
 
 def _seconds(stored: Any) -> float:

@@ -210,6 +210,7 @@ def _train_one(wanted: _Wanted, options: _Options) -> Result:
 
     require_shares(training, plan.devices)
     notes = [*wanted.notes, *images.notes, *plan.notes()]
+    notes += plan.kept(config.data.keep, images).notes()
     if options.gpus == 1:
         notes += plan.compile_kernels(training.recipe)
     threads = options.threads or plan.threads

@@ -42,7 +42,7 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     training = opened.training
     arch, images = training.arch, training.images
     channels, height, width = images.shape
-    cost = cost_of(arch, height, width, training.recipe.batch_size)
+    cost = cost_of(arch, height, width, training.recipe.at_once)
     costs = ", ".join(format_value(n, getattr(cost, n)) for n in ("macs", "params"))
     count, where = len(opened.devices), opened.devices[0]
     if where == "cpu":

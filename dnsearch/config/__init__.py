@@ -35,7 +35,7 @@ from dnsearch.config.study import (
     UntilConfig,
 )
 from dnsearch.config.suited import CIFAR_SIDE, USUAL_SIDE, suited_space
-from dnsearch.config.values import AUTO_RUNGS, Aim, ErrorName, Format
+from dnsearch.config.values import AUTO_RUNGS, Aim, ErrorName, Fit, Format, Keep
 
 __all__ = [
     "AUTO_RUNGS",
@@ -50,7 +50,9 @@ __all__ = [
     "ClusterConfig",
     "DataConfig",
     "ErrorName",
+    "Fit",
     "Format",
+    "Keep",
     "LimitsConfig",
     "ObjectivesConfig",
     "SearchConfig",

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dnsearch.config.study import ClusterConfig, Section, StudyConfig
 from dnsearch.errors import ConfigError, nearest
-from dnsearch.files import read_bytes
+from dnsearch.files import STORAGES, read_bytes
 
 SIGN = "# What was run. SHA-256 of the lines below: "
 """How the study file in a run's folder begins."""
@@ -59,7 +59,7 @@ def load_study(path: Path | str) -> StudyConfig:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"{path}:", f"must be a readable study file: {reason}") from None
     study = parse_study(text, source=str(path))
-    if path.with_name("study.db").is_file():
+    if any(path.with_name(name).is_file() for name in STORAGES):
         _require_as_recorded(path, text)
     if study.data.path is None or study.data.path.is_absolute():
         return study
@@ -171,10 +171,11 @@ def _section_of(annotation: Any) -> type[Section] | None:
 
 def changed_keys(old: StudyConfig, new: StudyConfig) -> list[str]:
     """Keys whose values differ, as ``section.key: old -> new``, except for those that a search may
-    change between its sessions: budgets, and where it runs."""
+    change between its sessions: budgets, where it runs, and where its images are."""
     budgets = ("trials", "replicates", "time", "until")
-    keys = (*budgets, "workers", "device", "timeout", "keep_checkpoints")
-    free = {"data.path", *(f"search.{key}" for key in keys)}  # images have a fingerprint
+    keys = (*budgets, "workers", "device", "timeout", "keep_checkpoints", "storage")
+    own = ("data.path", "data.keep")  # images have a fingerprint
+    free = {*own, *(f"search.{key}" for key in keys)}
     free |= {f"cluster.{key}" for key in ClusterConfig.model_fields}
     return differences(old.model_dump(mode="json"), new.model_dump(mode="json"), free)
 

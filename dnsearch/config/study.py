@@ -18,6 +18,7 @@ from dnsearch.arch.presets import PRESETS
 from dnsearch.arch.space import TWICE_GROWTH, SearchSpace
 from dnsearch.config.values import (
     AUTO_RUNGS,
+    Address,
     Aim,
     Amount,
     Bytes,
@@ -29,8 +30,10 @@ from dnsearch.config.values import (
     Design,
     Device,
     ErrorName,
+    Fit,
     Format,
     InitFeatures,
+    Keep,
     Milliseconds,
     Norms,
     Number,
@@ -69,6 +72,12 @@ class DataConfig(Section):
         le=4096,
         description="side in pixels that images are resized to; not resized if unset",
     )
+    fit: Fit = Field(
+        default="crop",
+        description="how a picture that is not square becomes image_size x image_size: crop takes "
+        "its largest centred square, pad shows all of it with background beside it, squash all of "
+        "it, distorted",
+    )
     label: str | None = Field(
         default=None, description="parquet: column of labels; found by its name and type if unset"
     )
@@ -77,7 +86,8 @@ class DataConfig(Section):
     )
     background: Colour = Field(
         default="white",
-        description='colour behind transparent parts of pictures, such as "black" or "#808080"',
+        description="colour behind transparent parts of pictures and beside padded ones, such as "
+        '"black" or "#808080"',
     )
     skip_bad: bool = Field(
         default=False,
@@ -108,6 +118,12 @@ class DataConfig(Section):
         description="number of validation images to use, each class in proportion; all if unset",
     )
     seed: Seed = Field(default=0, description="seed of the split")
+    keep: Keep = Field(
+        default="auto",
+        description="where decoded images are while training: memory is for those that the free "
+        "memory holds, disk reads each batch from the cache ahead of its step, device copies all "
+        "to the GPU; auto takes device, memory or disk by what is free; results are the same",
+    )
 
     def model_post_init(self, _: Any) -> None:
         """Raises ConfigError where nothing is left to train on, or format has no such key."""
@@ -185,7 +201,8 @@ class LimitsConfig(Section):
     )
     max_train_bytes: Bytes | None = Field(
         default=None,
-        description='memory of a training step at training.batch_size, bytes or such as "2 GB"',
+        description="memory of a training step at training.batch_size, or at micro_batch where "
+        'that is set, bytes or such as "2 GB"',
     )
     max_latency_ms: Milliseconds | None = Field(
         default=None,
@@ -277,6 +294,13 @@ class TrainingConfig(Section):
         "lower rung, the other samplers train all to the last",
     )
     batch_size: Count = Field(default=128, ge=2, description="images in a step, at least 2")
+    micro_batch: Count | None = Field(
+        default=None,
+        ge=2,
+        description="images of a batch that are trained on at a time, to save memory, their "
+        "gradients added up to the batch's; batch norms take their statistics from these alone, so "
+        "it is not the training of the batch at once; all if unset",
+    )
     learning_rate: float = Field(
         default=0.1, gt=0, description="peak rate of SGD with Nesterov momentum"
     )
@@ -326,9 +350,22 @@ class TrainingConfig(Section):
     )
 
     def model_post_init(self, _: Any) -> None:
-        """Raises ConfigError where the rungs do not increase."""
+        """Raises ConfigError where the rungs do not increase, or a part is more than the whole."""
         if list(self.rungs) != sorted(set(self.rungs)):
             raise ConfigError("rungs", "must increase", list(self.rungs))
+        if self.micro_batch is not None and self.micro_batch > self.batch_size:
+            rule = f"must be at most batch_size, {self.batch_size}"
+            raise ConfigError("micro_batch", rule, self.micro_batch)
+
+    @property
+    def parts(self) -> int:
+        """In how many each batch is trained."""
+        return math.ceil(self.batch_size / (self.micro_batch or self.batch_size))
+
+    @property
+    def at_once(self) -> int:
+        """Images that are trained on at a time: those that a training step keeps activations of."""
+        return math.ceil(self.batch_size / self.parts)
 
     def sized(self, images: int) -> TrainingConfig:
         """With rungs for so many training images, where they were left open."""
@@ -445,6 +482,12 @@ class SearchConfig(Section):
     keep_checkpoints: Literal["front", "all"] = Field(
         default="front",
         description="weights kept on disk: of the Pareto front, or of every candidate",
+    )
+    storage: Address | None = Field(
+        default=None,
+        description="PostgreSQL server for the results, without a password, such as "
+        "postgresql+psycopg://me@db/dnsearch (docs/postgres.md); study.db in the run's folder if "
+        "unset",
     )
 
     def model_post_init(self, _: Any) -> None:

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 
 from dnsearch.arch.config import Norm, Stem
 from dnsearch.arch.space import TWICE_GROWTH
+from dnsearch.postgres import parse_address
 
 MOST_CHOICES = 10_000
 """The most choices of one dimension: a longer range is a typing error."""
@@ -216,6 +217,7 @@ def parse_device(value: Any) -> Any:
     raise ValueError("must be auto, cpu, cuda or cuda:N")
 
 
+Address = Annotated[str, BeforeValidator(parse_address)]
 Whole = Annotated[int, BeforeValidator(parse_whole)]
 Count = Annotated[Whole, Field(gt=0)]
 Amount = Annotated[Count, BeforeValidator(parse_amount)]
@@ -247,6 +249,8 @@ CostName = Literal["params", "macs", "activations", "latency_ms"]
 Aim = Literal["front", "least-error"]
 
 ErrorName = Literal["top1", "balanced", "top5"]
+Fit = Literal["crop", "pad", "squash"]
+Keep = Literal["auto", "memory", "disk", "device"]
 
 Format = Literal[
     "fashion-mnist-16k",

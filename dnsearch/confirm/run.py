@@ -7,6 +7,7 @@ run's storage.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -90,12 +91,13 @@ def confirm(
     opened: Callable[[Opened], None],
     show: Callable[[Progress], None],
     workers: Workers | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Trains what is not trained yet of the request, or failed; returns why it ended.
 
     ``results`` are the run's, with the workers and device to use in its study. Ctrl-C ends it;
     calling again goes on. The same request asks for the same trainings, unless the search went on
-    in between. Raises a DnsearchError for what a user can mend.
+    in between. ``note``: as ``search`` has it. Raises a DnsearchError for what a user can mend.
     """
     study = _in_full(results.study, request.epochs)
     data = prepare(study.data)
@@ -106,6 +108,7 @@ def confirm(
         raise DataError(f"cannot confirm without test images: {tests.reason}")
     workers = workers or workers_of(study)
     plan = workers.plan(study)
+    images = plan.kept(study.data.keep, data)
     archs, asked = chosen(results, request.top, request.sample), None
     if request.rates:
         asked = at_rates(results)
@@ -124,9 +127,12 @@ def confirm(
     with run.lock():
         require_same_images(run, data)
         names = (CONFIRM, RATES) if asked else (CONFIRM,)
-        store = StudyStore(run, problem.objectives, names)
-        _require_same_tests(run, store, data, prepare_test(study.data))
-        with store.guarded(), workers.evaluator(study, data, folder, plan, test=True) as evaluator:
+        with (
+            contextlib.closing(StudyStore(run, problem.objectives, names, note=note)) as store,
+            store.guarded(),
+            workers.evaluator(study, data, folder, plan, test=True) as evaluator,
+        ):
+            _require_same_tests(run, store, data, prepare_test(study.data))
             store.recover()
             jobs = list(_jobs(archs, request, study.search.seed))
             planned = None
@@ -141,7 +147,7 @@ def confirm(
             left = [job for job in jobs if _identity(job) not in done]
             seconds = expected_seconds(results, left, len(plan.devices))
             notes = (*plan.notes(), *plan.compile_kernels(study.training)) if left else ()
-            notes = (*tests.notes, *notes)
+            notes = (*tests.notes, *notes, *images.notes())
             counts = len(archs), len(jobs), len(left)
             opened(Opened(request, data, plan, *counts, seconds, notes, planned))
             trials = {"trials": len(done) + len(left), "time": None}

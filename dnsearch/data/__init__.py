@@ -5,6 +5,7 @@
     check_test(config)    whether that can be used, without its images
     has_test(config)      whether there is one
     had_test(facts, ...)  whether there was one, by a run's data.json
+    kept(keep, data, ds)  where the decoded images are while workers on these devices train
     DeviceData(data, d)   the arrays on a device, in batches
     Augment(flip, ...)    the augmentation of training batches
 
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from dnsearch._lazy import lazily
 from dnsearch.data.dataset import LabelledImages, PreparedData
+from dnsearch.data.keeping import Kept, kept
 from dnsearch.data.store import (
     SplitCheck,
     check_test,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Augment",
     "DeviceData",
+    "Kept",
     "LabelledImages",
     "PreparedData",
     "SplitCheck",
@@ -41,6 +44,7 @@ __all__ = [
     "had_test",
     "has_test",
     "is_cheap_to_check",
+    "kept",
     "prepare",
     "prepare_test",
 ]

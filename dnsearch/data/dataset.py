@@ -90,6 +90,11 @@ class PreparedData:
         return self.train.shape
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that all images take, decoded."""
+        return self.train.nbytes + self.validation.nbytes
+
+    @property
     def num_classes(self) -> int:
         """How many classes there are."""
         return len(self.classes)

@@ -356,7 +356,7 @@ def _pieces(batch: Batch, size: int) -> Iterator[Batch]:
 
 def _decode(batch: Batch, options: Options, shape: tuple[int, int, int]) -> _Part:
     if isinstance(batch.pictures, np.ndarray):
-        fitted = resize_all(batch.pictures, options.size).transpose(0, 3, 1, 2)
+        fitted = resize_all(batch.pictures, options).transpose(0, 3, 1, 2)
         flags = THERE | COLOUR if fitted.shape[1] == 3 else THERE
         pixels = np.empty((len(fitted), *shape), np.uint8)
         pixels[:] = fitted  # grey ones broadcast over the channels

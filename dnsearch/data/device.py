@@ -10,37 +10,45 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from dnsearch.config import Keep
+from dnsearch.data.ahead import ahead
 from dnsearch.data.augment import Augment, Part
 from dnsearch.data.dataset import LabelledImages, PreparedData
+from dnsearch.data.keeping import chosen
 from dnsearch.data.split import draw
 from dnsearch.errors import ConfigError
 
-FREE_SHARE = 0.4  # of a GPU's free memory, for images; the rest is for training
-
 
 class _Placed(NamedTuple):
-    """images: (m, c, h, w) uint8; rows: (n,), which of them are meant, None for all, in the memory
-    that they are in; labels: (n,) on the device."""
+    """images: (m, c, h, w) uint8, on the device, or mapped in host memory and then read ``ahead``
+    where that pays; rows: (n,), which of them are meant, None for all; labels: (n,) on the
+    device."""
 
-    images: Tensor
+    images: Tensor | np.ndarray
     rows: Tensor | None
     labels: Tensor
 
 
 class DeviceData:
-    """Training and validation images, as uint8 on the device if they fit.
+    """Training and validation images, as uint8, on the device or on the way to it.
 
-    If not, ``resident`` is false: they stay in host memory, where processes share them through the
-    cache, and each batch is pinned and moved on its own. The batches are the same either way.
-    ``limit`` is the number of images given to ``limited``; None means all. ``rank``: of this one
-    among the ``processes`` that share each batch (``shared``).
+    ``keep`` says where: ``device`` copies them all there. Otherwise they stay in the file that all
+    processes map: with ``memory`` a CPU takes each batch from there as it is needed, with ``disk``,
+    and on a GPU always, batches are made ``ahead``. ``auto`` chooses (``data.keeping``). The
+    batches are the same in any case. ``limit`` is the number of images given to ``limited``; None
+    means all. ``rank``: of this one among the ``processes`` that share each batch (``shared``).
+    Raises ConfigError where there is no such way to keep them here.
     """
 
-    def __init__(self, data: PreparedData, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, data: PreparedData, device: torch.device | str = "cpu", keep: Keep = "auto"
+    ) -> None:
         self.device = torch.device(device)
-        sets = (data.train, data.validation)
-        self.resident = fits(sum(part.nbytes for part in sets), self.device)
-        self._train, self._validation = (self._place(part, self.resident) for part in sets)
+        self.keep = chosen(keep, data, [str(self.device)], free_gpu_bytes).where
+        on_device = self.keep == "device"
+        self._train, self._validation = (
+            self._place(part, on_device) for part in (data.train, data.validation)
+        )
         self.limit: int | None = None
         self.rank, self.processes = 0, 1
         self._seen: Tensor | None = None
@@ -107,15 +115,12 @@ class DeviceData:
         The order is drawn now, not with the first batch; batches before ``first`` are left out.
         """
         order = torch.randperm(len(self._train.labels), generator=generator, device=self.device)
-        return self._in_drawn(order, batch_size, first)
-
-    def _in_drawn(
-        self, order: Tensor, batch_size: int, first: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        for step in range(first, self.steps(batch_size)):
-            rows = self._own(order[step * batch_size : (step + 1) * batch_size])
-            rows = rows if self._seen is None else self._seen[rows]
-            yield self._pick(self._train, rows), self._train.labels[rows]
+        order = order if self._seen is None else self._seen[order]
+        used = order[first * batch_size : self.steps(batch_size) * batch_size]
+        if self.processes == 1:
+            return self._of(self._train, used, batch_size)
+        own = [self._own(rows) for rows in used.split(batch_size)] if len(used) else [used]
+        return self._of(self._train, torch.cat(own), batch_size // self.processes)
 
     def _own(self, rows: Tensor) -> Tensor:
         """The part of this process, among them all."""
@@ -135,36 +140,42 @@ class DeviceData:
 
     def batches_of(self, part: LabelledImages, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """These images, which stay in host memory, in batches like ``validation_batches``."""
-        all_rows = torch.arange(len(part), device=self.device)
-        return self._in_order(self._place(part, resident=False), all_rows, batch_size)
+        own = torch.arange(len(part), device=self.device)
+        return self._in_order(self._place(part, on_device=False), own, batch_size)
 
     def _in_order(
         self, part: _Placed, own: Tensor, batch_size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in own.split(batch_size) if len(own) else ():
-            yield _channels_last(self._normalise(self._pick(part, rows))), part.labels[rows]
+        for images, labels in self._of(part, own, batch_size):
+            yield _channels_last(self._normalise(images)), labels
 
-    def _place(self, part: LabelledImages, resident: bool) -> _Placed:
+    def _of(self, part: _Placed, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images, still uint8, and labels of the part in this order (n,), on the device."""
+        if not len(order):  # torch would split nothing into one batch of nothing
+            return iter(())
+        labels = part.labels[order].split(batch_size)
+        return zip(self._images(part, order, batch_size), labels, strict=True)
+
+    def _images(self, part: _Placed, order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        rows = order if part.rows is None else part.rows[order]
+        if isinstance(part.images, Tensor):
+            return (part.images.index_select(0, some) for some in rows.split(batch_size))
+        picks = [some.numpy() for some in rows.cpu().split(batch_size)]
+        return ahead(part.images, picks, self.device, self.keep == "disk")
+
+    def _place(self, part: LabelledImages, on_device: bool) -> _Placed:
         labels = torch.from_numpy(part.labels).to(self.device)
-        if resident and self.device.type != "cpu":
+        if on_device:
             images = torch.empty((len(part), *part.shape), dtype=torch.uint8, device=self.device)
             start = 0
             for chunk in part.chunks():
                 images[start : start + len(chunk)] = torch.from_numpy(chunk)
                 start += len(chunk)
             return _Placed(images, None, labels)
-        rows = None if part.rows is None else torch.from_numpy(part.rows)
-        return _Placed(torch.from_numpy(part.pixels), rows, labels)
-
-    def _pick(self, part: _Placed, rows: Tensor) -> Tensor:
-        """These images of the part on the device, still uint8."""
-        if part.images.device.type == self.device.type:
-            return part.images.index_select(0, rows if part.rows is None else part.rows[rows])
-        rows = rows.cpu()
-        batch = part.images.index_select(0, rows if part.rows is None else part.rows[rows])
-        if self.device.type == "cuda":
-            batch = batch.pin_memory()  # only pinned memory is moved during computation
-        return batch.to(self.device, non_blocking=True)
+        rows = None if part.rows is None else torch.from_numpy(part.rows).to(self.device)
+        if self.keep == "memory" and self.device.type == "cpu":
+            return _Placed(torch.from_numpy(part.pixels), rows, labels)
+        return _Placed(part.pixels, rows, labels)
 
     def _normalise(self, images: Tensor) -> Tensor:
         return images.float().sub_(self._mean).div_(self._std)
@@ -175,9 +186,7 @@ def _channels_last(images: Tensor) -> Tensor:
     return images.contiguous(memory_format=torch.channels_last)
 
 
-def fits(image_bytes: int, device: torch.device) -> bool:
-    """Whether so many bytes of images may be kept on the device."""
-    if device.type != "cuda":
-        return True
+def free_gpu_bytes(device: str) -> int:
+    """Memory of a GPU that is free now."""
     free, _ = torch.cuda.mem_get_info(device)
-    return image_bytes <= FREE_SHARE * free
+    return free

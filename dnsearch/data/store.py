@@ -194,10 +194,10 @@ class _DataSet:
         training images."""
         if (found := self._decoded.get((split, like))) is None:
             config = self.config
-            options = Options(config.image_size, config.background, config.draft)
+            options = Options(config.image_size, config.background, config.draft, config.fit)
             folder = None
             if self.root is not None:
-                settings = [LAYOUT, split, config.format, config.image, *options, like]
+                settings = [LAYOUT, split, config.format, config.image, *_keyed(options), like]
                 folder = self.root / "pixels" / cache_key([settings, self._content(split)], ())
             what = f"{_name(config)}, {split}"
             found = SplitPixels(what, lambda: self.source.open(split), folder, options, like)
@@ -209,7 +209,9 @@ class _DataSet:
         if self.root is None:
             return None
         contents = [self._content(split) for split in splits if split in self.source.files]
-        settings = self.config.model_dump(mode="json", exclude={"path"})
+        settings = self.config.model_dump(mode="json", exclude={"path", "keep"})
+        if self.config.fit == "crop":  # as before there was the setting
+            del settings["fit"]
         return self.root / "data" / cache_key([LAYOUT, settings, *more, contents], ())
 
     def _content(self, split: SplitName) -> str:
@@ -340,6 +342,11 @@ class _DataSet:
             "channels": channels,
         }
         return Entry({"test_rows": rows, "test_labels": test.labels}, facts)
+
+
+def _keyed(options: Options) -> tuple[object, ...]:
+    """Options as they are in a key; a setting that is newer than the cache only where it is set."""
+    return options if options.fit != "crop" else options[:-1]
 
 
 class _Training(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from dnsearch.analysis.confidence import LEVEL, binomial_interval
 from dnsearch.analysis.metrics import MISSING, format_value
 from dnsearch.config import DataConfig, ErrorName, TrainingConfig
-from dnsearch.export.preprocessing import Preprocessing
+from dnsearch.export.preprocessing import FITS, Preprocessing
 from dnsearch.training.measured import effective_images
 
 LICENCES: Mapping[str, str] = MappingProxyType(
@@ -68,7 +68,7 @@ class Card(NamedTuple):
     @property
     def images(self) -> Preprocessing:
         """How its images are prepared."""
-        return Preprocessing.of(self.data, self.source.background)
+        return Preprocessing.of(self.data, self.source)
 
     def text(self) -> str:
         """The card as Markdown."""
@@ -128,6 +128,7 @@ def _data(data: Mapping[str, Any], source: DataConfig) -> Iterable[str]:
             f"{data['name']}: {images['train']:,} training and {images['validation']:,} validation "
             f"images of {len(data['classes']):,} classes, {colours}, {height}x{width} pixels",
             _licence(source),
+            f"pictures of other sizes: {FITS[source.fit]}",
             f"fingerprint of the images: `{data.get('fingerprint', 'not recorded')}`",
             *data.get("notes", ()),
         ]
@@ -145,7 +146,9 @@ def _licence(source: DataConfig) -> str:
 
 
 def _recipe(recipe: TrainingConfig, epochs: int, seed: int) -> Iterable[str]:
-    yield f"{epochs} epochs in batches of {recipe.batch_size}, seed {seed}, from random weights"
+    at_once = "" if recipe.micro_batch is None else f" ({recipe.at_once} at a time, by micro_batch)"
+    batches = f"batches of {recipe.batch_size}{at_once}"
+    yield f"{epochs} epochs in {batches}, seed {seed}, from random weights"
     yield (
         f"SGD with Nesterov momentum {recipe.momentum:g} and a learning rate of "
         f"{recipe.learning_rate:g}: {recipe.warmup:g} epochs of warm-up, constant, falling to 0 in "

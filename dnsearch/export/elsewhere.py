@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,19 +22,16 @@ from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, DataError, DnsearchError, MachineError, RunError, one_line
 from dnsearch.export.trained import Result, train_locked
 from dnsearch.files import make_folder, write_text
+from dnsearch.processes import ENVIRONMENT
 from dnsearch.rundir import RunDir
-from dnsearch.search.cluster import connect, disconnect, imported, nodes, plan_of
+from dnsearch.search.cluster import Head, connect, disconnect, imported, nodes, plan_of
 from dnsearch.search.devices import Plan
 from dnsearch.search.evaluators.node import versions
-from dnsearch.search.evaluators.worker import ENVIRONMENT
 from dnsearch.training.full import FullTraining, Opened
 from dnsearch.training.score import CurvePoint
 
 MOST_LOST = 5
 """Times that a training goes on elsewhere after its node or its process was lost."""
-
-HEAD_SECONDS = 20.0
-"""For which the cluster's head may not answer. Ray itself would end the process after 60 s."""
 
 CHECK_SECONDS = 120.0
 """In which every node must have said whether it sees the folders."""
@@ -77,7 +73,7 @@ def train_elsewhere(
                 ended(place, str(error))
         own = threads or config.cpus
         pending = {_submitted(each, plan, config, own): place for place, each in left.items()}
-        head = _Head()
+        head = Head()
         while pending:
             head.require()
             look()
@@ -156,7 +152,7 @@ def _seen(probe: str, images: Sequence[str], needed: Mapping[str, str]) -> str:
 
 
 def _submitted(training: Training, plan: Plan, config: ClusterConfig, threads: int) -> Any:
-    """The task. A process of its own is left by none of them anything of its memory."""
+    """The task, in a process of its own, so that none finds memory that another has left."""
     (what, run), gpus = training, config.gpus if plan.kind == "cuda" else 0
     task = imported().remote(
         num_cpus=config.cpus, num_gpus=gpus, max_retries=MOST_LOST, max_calls=1
@@ -200,28 +196,6 @@ class _Silence(NamedTuple):
 
     def epoch(self, point: CurvePoint) -> None:
         """Nothing."""
-
-
-class _Head:
-    """The head of the cluster, which Ray's own calls would wait for and then end this process."""
-
-    def __init__(self) -> None:
-        self.address = str(imported().get_runtime_context().gcs_address)
-        self.answered = time.monotonic()
-
-    def require(self) -> None:
-        """Raises MachineError where it has not answered for some time."""
-        host, _, port = self.address.rpartition(":")
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 2.0):
-                self.answered = time.monotonic()
-                return
-            if time.monotonic() - self.answered > HEAD_SECONDS:
-                raise MachineError(
-                    f"the head of the Ray cluster, {self.address}, has not answered for "
-                    f"{HEAD_SECONDS:g} s; once there is one, the same command goes on"
-                )
-            time.sleep(0.5)
 
 
 def require_alone(study: StudyConfig, gpus: int) -> None:

@@ -51,7 +51,7 @@ class Predictor(NamedTuple):
         """Of the network of a search that ``query`` picks. Raises RunError as an export does."""
         network = results.pick(query)
         model = scored_network(network.arch, kept_weights(results, run, network).file)
-        return cls(model, Preprocessing.of(results.data, results.study.data.background))
+        return cls(model, Preprocessing.of(results.data, results.study.data))
 
     @property
     def classes(self) -> Sequence[str]:

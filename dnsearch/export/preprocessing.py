@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, get_args
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from dnsearch.data.formats.images import Decoded, Encoded, Options, decode
+from dnsearch.config import DataConfig, Fit
+from dnsearch.data.formats.images import Decoded, Encoded, Options, decode, fitted
 from dnsearch.errors import CheckpointError, RunError
 from dnsearch.files import read_json, require_as_listed, write_json
 
 PREPROCESSING_FILE = "preprocessing.json"
 
-_STEPS = {
-    "resize": "largest centred square, to this size with Pillow's BILINEAR filter",
-    "normalise": "(pixels / 255 - mean) / std, by channel",
-}
-"""What a reader of the file has to do; only for people."""
+FITS: Mapping[Fit, str] = MappingProxyType(
+    {
+        "crop": "the largest centred part of these proportions, resized",
+        "pad": "resized as a whole, with the background beside it",
+        "squash": "resized as a whole, distorted to these proportions",
+    }
+)
+"""What becomes of a picture of other proportions, in words."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,8 @@ class Preprocessing:
     """How the images of a network are prepared.
 
     shape: channels, height, width. mean, std: of each channel, on a scale from 0 to 1. classes: in
-    the order of the logits. background: the colour (CSS) behind transparent parts.
+    the order of the logits. background: the colour (CSS) behind transparent parts and beside padded
+    pictures. fit: how a picture of other proportions gets those of ``shape``.
     """
 
     shape: tuple[int, int, int]
@@ -38,14 +44,19 @@ class Preprocessing:
     std: tuple[float, ...]
     classes: tuple[str, ...]
     background: str = "white"
+    fit: Fit = "crop"
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], background: str) -> Preprocessing:
-        """Of the images that ``data`` (``data.json``) describes, read with this background."""
+    def of(cls, data: Mapping[str, Any], source: DataConfig) -> Preprocessing:
+        """Of the images that ``data`` (``data.json``) describes, read by these settings."""
+        return cls._of(data, source.background, source.fit)
+
+    @classmethod
+    def _of(cls, data: Mapping[str, Any], background: str, fit: Fit) -> Preprocessing:
         channels, height, width = data["shape"]
         classes = tuple(map(str, data["classes"]))
         mean, std = tuple(data["mean"]), tuple(data["std"])
-        return cls((channels, height, width), mean, std, classes, background)
+        return cls((channels, height, width), mean, std, classes, background, fit)
 
     @classmethod
     def read(cls, folder: Path) -> Preprocessing:
@@ -54,7 +65,10 @@ class Preprocessing:
         try:
             held = read_json(path)
             require_as_listed(path)
-            return cls.of(held, held.get("background", cls.background))
+            fit = held.get("fit", cls.fit)
+            if fit not in get_args(Fit):
+                raise ValueError(f"fit must be one of {', '.join(get_args(Fit))}, got {fit!r}")
+            return cls._of(held, held.get("background", cls.background), fit)
         except RunError as error:
             raise CheckpointError(str(error)) from None
         except KeyError as error:
@@ -64,19 +78,27 @@ class Preprocessing:
 
     def write(self, folder: Path) -> None:
         """Writes ``preprocessing.json``. Raises RunError."""
-        write_json(folder / PREPROCESSING_FILE, asdict(self) | _STEPS)
+        steps = {  # what a reader of the file has to do; only for people
+            "resize": f"{FITS[self.fit]}, with Pillow's BILINEAR filter",
+            "normalise": "(pixels / 255 - mean) / std, by channel",
+        }
+        write_json(folder / PREPROCESSING_FILE, asdict(self) | steps)
 
     def image(self, path: Path) -> Tensor:
         """The picture in a file as the network is shown it: (c, h, w) float32.
 
-        Of another size, its largest centred part of the network's proportions is resized. Colour
-        becomes grey, or grey colour, where the network has the other. Raises DataError.
+        Of another size, it is fitted as the training images were. Colour becomes grey, or grey
+        colour, where the network has the other. Raises DataError.
         """
         channels, height, width = self.shape
         decoded = decode(Encoded(str(path), path), Options(background=self.background))
-        picture = _picture(decoded).convert("L" if channels == 1 else "RGB")
-        fitted = ImageOps.fit(picture, (width, height), method=Image.Resampling.BILINEAR)
-        pixels = np.array(fitted).reshape(height, width, channels)
+        picture = _picture(decoded)
+        if channels == 1:
+            picture = picture.convert("L")
+        picture = fitted(picture, (width, height), self.fit, self.background)
+        if channels == 3:  # after fitting: a grey picture is padded with grey, as in training
+            picture = picture.convert("RGB")
+        pixels = np.array(picture).reshape(height, width, channels)
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return (torch.from_numpy(pixels).permute(2, 0, 1) / 255 - mean) / std
 

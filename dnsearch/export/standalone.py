@@ -16,7 +16,7 @@ from dnsearch import __version__
 from dnsearch.arch.checkpoint import WEIGHTS_FILE
 from dnsearch.arch.config import STEMS, ArchConfig
 from dnsearch.arch.plain import LEAST_CHANNELS_A_GROUP
-from dnsearch.export.preprocessing import Preprocessing
+from dnsearch.export.preprocessing import FITS, Preprocessing
 from dnsearch.files import write_text
 
 NETWORK_FILE = "network.py"
@@ -73,6 +73,8 @@ def _values(arch: ArchConfig, images: Preprocessing) -> dict[str, Any]:
         "mean": _literal(images.mean),
         "std": _literal(images.std),
         "background": _literal(images.background),
+        "fit": images.fit,
+        "fitted": FITS[images.fit],
         "group_norm": arch.norm == "group",
         "least_channels": LEAST_CHANNELS_A_GROUP,
         "drop_rate": arch.drop_rate,

@@ -109,7 +109,7 @@ def error_labels(values: dict[str, Any]) -> dict[str, str]:
 def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, Any]:
     score = trained.score
     _, height, width = training.images.shape
-    cost = asdict(cost_of(training.arch, height, width, training.recipe.batch_size))
+    cost = asdict(cost_of(training.arch, height, width, training.recipe.at_once))
     return {
         "key": training.arch.key,
         **training.record(),

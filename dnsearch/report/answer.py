@@ -161,7 +161,8 @@ def sureness_of(digest: Digest) -> str:
 
 def split_batches(digest: Digest) -> list[str]:
     """How many training runs had their batches in parts, for lack of memory; empty for none."""
-    split = [each.parts for each in digest.candidates if each.parts > 1]
+    asked = digest.results.study.training.parts
+    split = [each.parts for each in digest.candidates if each.parts > asked]
     if not split:
         return []
     return [f"{len(split)} with each batch in {split[0]} parts, for lack of memory"]

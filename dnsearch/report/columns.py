@@ -27,7 +27,7 @@ COLUMNS = {
     "params": "parameters",
     "macs": "multiply-adds of one image",
     "activations": "elements convolutions write for one image",
-    "train_bytes": "bytes a training step holds at training.batch_size",
+    "train_bytes": "bytes a training step holds at training.batch_size or micro_batch",
     "latency_ms": "measured milliseconds of one forward pass, empty where not asked for",
     "rung": "epochs trained",
     "images": "training images it was given",
@@ -45,7 +45,7 @@ COLUMNS = {
     "images_per_second": "training images a second",
     "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
     "finished_after": "seconds of search time, over all sittings, when this candidate was told",
-    "parts": "in how many each batch was trained, more than 1 where memory did not suffice",
+    "parts": "in how many each batch was trained: for training.micro_batch, or lack of memory",
     "failure": "reason, empty where there is none",
     "predicted_error": "predicted error in the mean over seeds; empty for what did not finish",
     "basis": "what it follows from: measured (the network's own training runs), search (all of the "

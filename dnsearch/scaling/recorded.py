@@ -110,7 +110,7 @@ def _asked(run: RunDir) -> Asked | None:
 def _found(run: RunDir, path: str) -> RunDir:
     """Another run by its path. Raises RunError naming it where it is gone."""
     other = RunDir(Path(os.path.relpath(run.path.resolve().parent / path)))
-    if not other.database.is_file():
+    if not other.is_search:
         raise RunError(
             f"the run {other.name}, which was fitted with it, is not at {other.path}; put it back, "
             f"or type dnsearch scale {run.name} to fit without it"

@@ -81,7 +81,8 @@ def time_steps(outset: Outset, arch: ArchConfig) -> float | None:
 
     plan = outset.plan
     recipe = outset.study.training
-    return seconds_a_step(arch, outset.data, recipe, plan.devices[0], plan.threads)
+    data, keep = outset.data, outset.kept.of_workers
+    return seconds_a_step(arch, data, recipe, plan.devices[0], plan.threads, keep)
 
 
 def memory_of(device: str) -> int:
@@ -101,6 +102,7 @@ def check(
     Raises a DnsearchError for what would keep ``search`` from starting.
     """
     outset = Outset.of(study)
+    kept = outset.kept
     notes = outset.plan.compile_kernels(outset.study.training)
     study, data = outset.study, outset.data
     test = check_test(study.data) if has_test(study.data) else None
@@ -109,6 +111,8 @@ def check(
         known = tuple(note for note in known if test.reason not in note)
     elif test is not None:
         known = tuple(dict.fromkeys((*known, *test.notes)))
+    engine = study.cluster.engine
+    where = () if engine == "local" else (f"devices and times are this machine's, not of {engine}",)
     each = max(1, len(data.train) // study.training.batch_size)
     kind = study.objectives.error
     shown = effective_images(kind, data.class_counts["validation"])
@@ -135,7 +139,14 @@ def check(
         seconds=_whole_study(outset, seconds) if seconds else None,
         mean_seconds=seconds(macs.mean()) if seconds else None,
         memory=memory(outset.plan.devices[0]),
-        notes=(*known, *outset.plan.notes(), *notes, *outset.latency_notes()),
+        notes=(
+            *where,
+            *known,
+            *outset.plan.notes(),
+            *notes,
+            *outset.latency_notes(),
+            *kept.notes(),
+        ),
         warnings=(),
     )
     return replace(found, warnings=tuple(_warnings(found)))
@@ -202,7 +213,7 @@ def _on_training(found: Check) -> Iterator[str]:
         yield (
             f"the largest network takes {format_value('train_bytes', taken)} to train, more than "
             f"{agreeing(sharing, 'there is', 'each of the workers has')} here; set "
-            "limits.max_train_bytes, search.workers or a smaller training.batch_size"
+            "limits.max_train_bytes, search.workers or training.micro_batch"
         )
 
 
@@ -212,7 +223,7 @@ def _memory_taken(found: Check) -> int:
     arch, recipe = found.dearest.arch, found.outset.study.training
     by_cpp = recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16"
     if by_cpp and found.outset.plan.kind == "cpu" and arch.norm == "batch" and not arch.drop_rate:
-        size, batch = found.outset.data.shape[1:], recipe.batch_size
+        size, batch = found.outset.data.shape[1:], recipe.at_once
         return int(peak_train_bytes(ArchArrays.of([arch]), *size, batch)[0])
     return found.dearest.cost.train_bytes
 

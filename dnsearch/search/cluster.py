@@ -6,12 +6,13 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dnsearch.config import StudyConfig, TrainingConfig
-from dnsearch.data import PreparedData
+from dnsearch.config import Keep, StudyConfig, TrainingConfig
+from dnsearch.data import Kept, PreparedData
 from dnsearch.errors import ConfigError, MachineError, one_line
 from dnsearch.interrupts import SIGNALS
 from dnsearch.rundir import RunDir
@@ -20,6 +21,9 @@ from dnsearch.search.evaluators.base import Evaluator
 from dnsearch.search.evaluators.node import gpu_has_bf16
 from dnsearch.search.evaluators.worker import images_of
 from dnsearch.search.workers import settings_of
+
+HEAD_SECONDS = 20.0
+"""For which the cluster's head may not answer. Ray itself would end the process after 60 s."""
 
 WAIT_SECONDS = 120.0
 """For which the first node of a cluster may be awaited, to learn what it has."""
@@ -39,6 +43,10 @@ class ClusterPlan(Plan):
     def within_memory(self, train_bytes: int) -> Plan:
         """As it is: ``cluster.gpus`` says how many trainings share a GPU."""
         return self
+
+    def kept(self, keep: Keep, data: PreparedData) -> Kept:
+        """As it is asked: where that is ``auto``, each node goes by its own memory."""
+        return Kept(keep, keep, data.nbytes, None)
 
     def activation_bytes(self, recipe: TrainingConfig) -> int:
         """See ``Plan``; the GPUs are asked, not this machine's."""
@@ -113,6 +121,9 @@ class RayWorkers:
 def plan_of(study: StudyConfig, there: dict[str, float]) -> ClusterPlan:
     """What a cluster with these resources is used for. Raises ConfigError where it lacks them."""
     config, device = study.cluster, study.search.device
+    if config.images == "store" and study.data.keep == "disk":
+        rule = 'must be "path" with data.keep = "disk": the store is memory'
+        raise ConfigError("cluster.images", rule, config.images)
     if ":" in device:
         raise ConfigError("search.device", "must be auto, cpu or cuda on a cluster", device)
     gpus = int(there.get("GPU", 0)) if device != "cpu" else 0
@@ -167,6 +178,28 @@ def _require_there(address: str) -> None:
         raise ConfigError(
             "cluster.address", "must be that of a Ray cluster", address, hint
         ) from None
+
+
+class Head:
+    """The head of the cluster, which Ray's own calls would wait for and then end this process."""
+
+    def __init__(self) -> None:
+        self.address = str(imported().get_runtime_context().gcs_address)
+        self.answered = time.monotonic()
+
+    def require(self) -> None:
+        """Raises MachineError where it has not answered for some time."""
+        host, _, port = self.address.rpartition(":")
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 2.0):
+                self.answered = time.monotonic()
+                return
+            if time.monotonic() - self.answered > HEAD_SECONDS:
+                raise MachineError(
+                    f"the head of the Ray cluster, {self.address}, has not answered for "
+                    f"{HEAD_SECONDS:g} s; once there is one, the same command goes on"
+                )
+            time.sleep(0.5)
 
 
 def disconnect() -> None:

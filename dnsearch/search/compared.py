@@ -130,7 +130,7 @@ def compare_networks(subjects: Sequence[Subject]) -> Compared:
     batch_size, size, kernels = 1, BYTES_FP32, "auto"
     if runs:
         recipe = runs[0].study.training
-        batch_size, kernels = recipe.batch_size, recipe.kernels
+        batch_size, kernels = recipe.at_once, recipe.kernels
         size = int(runs[0].environment.get("activation_bytes", BYTES_FP32))
     costs = [cost_of(s.arch, *s.shape[1:], batch_size, size, kernels) for s in subjects]
     found = _Errors.of(subjects, runs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,11 +15,7 @@ from sqlalchemy.exc import DatabaseError
 
 from dnsearch.errors import DamagedError, MachineError, RunError, one_line
 from dnsearch.rundir import BACKUPS
-from dnsearch.search.layout import FAILED_BEFORE, SCORE
-
-SCHEMA = 2
-"""What a run's storage holds, and how (``search.layout``); SQLite's user_version. Raised by
-whatever changes it, so that no version takes it for what it is not. 0 is a storage of before."""
+from dnsearch.search.layout import SCHEMA
 
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
@@ -139,22 +135,6 @@ def readable(path: Path) -> Iterator[None]:
             yield
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise damaged(path, f"holds what cannot be read ({one_line(error)})") from None
-
-
-def set_failures_aside(file: Path, studies: Sequence[str]) -> None:
-    """Moves the scores of the failed trials of these Optuna studies from one attribute to another,
-    so that they count for nothing; in one transaction. Optuna itself changes no finished trial.
-
-    Raises RunError where the file is no storage, and MachineError on a full disk.
-    """
-    names = ", ".join("?" * len(studies))
-    with guarded(file), contextlib.closing(connect(file, "rw")) as connection, connection:
-        connection.execute(
-            "UPDATE trial_user_attributes SET key = ? WHERE key = ? AND trial_id IN "
-            "(SELECT trial_id FROM trials JOIN studies USING (study_id) "
-            f"WHERE state = 'FAIL' AND study_name IN ({names}))",
-            (FAILED_BEFORE, SCORE, *studies),
-        )
 
 
 def connect(file: Path, mode: Literal["ro", "rw", "rwc"]) -> sqlite3.Connection:

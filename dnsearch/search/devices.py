@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnsearch.arch.kernels.build import build
-from dnsearch.config import SearchConfig, TrainingConfig
+from dnsearch.config import Keep, SearchConfig, TrainingConfig
+from dnsearch.data import Kept, PreparedData, kept
 from dnsearch.errors import ConfigError, KernelError
 from dnsearch.machine import cpu_cores
 from dnsearch.search.evaluators import mps
@@ -48,6 +49,11 @@ class Plan:
         place = [(gpu, self.devices[:i].count(gpu)) for i, gpu in enumerate(self.devices)]
         kept = [gpu for gpu, before in place if before < room[gpu]]
         return Plan(tuple(kept), max(1, cpu_cores() // len(kept)))
+
+    def kept(self, keep: Keep, data: PreparedData) -> Kept:
+        """Where the workers keep the images. Raises ConfigError where ``keep`` is not possible
+        here, MachineError where there is no memory for them."""
+        return kept(keep, data, self.devices)
 
     def activation_bytes(self, recipe: TrainingConfig) -> int:
         """Size of a saved activation: 2 where training runs in bf16."""

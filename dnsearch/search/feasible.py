@@ -29,8 +29,9 @@ else a sample."""
 class CostModel:
     """The exact cost of any architecture on this study's images, and its limits.
 
-    ``shape`` is (channels, height, width) of an image; batch size, bytes of a saved activation and
-    the kernels that train matter to training memory alone. ``latency`` predicts what is not exact.
+    ``shape`` is (channels, height, width) of an image; batch size (of images trained at once),
+    bytes of a saved activation and the kernels that train matter to training memory alone.
+    ``latency`` predicts what is not exact.
     """
 
     shape: tuple[int, int, int]
@@ -51,7 +52,7 @@ class CostModel:
         """For a study's images of this shape, as its recipe trains on them; latencies by a guess
         unless they are given."""
         recipe = study.training
-        model = cls(shape, recipe.batch_size, activation_bytes, study.limits, recipe.kernels)
+        model = cls(shape, recipe.at_once, activation_bytes, study.limits, recipe.kernels)
         return model if latency is None else replace(model, latency=latency)
 
     @property

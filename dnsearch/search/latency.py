@@ -182,7 +182,7 @@ def table_to_begin_with(study: StudyConfig, plan: Plan, run: RunDir | None) -> L
     what is known of this machine so far. None where the study asks for no latency."""
     if not study.measures_latency:
         return None
-    if run is not None and run.database.is_file():
+    if run is not None and run.is_search:
         return table_of_run(run) or LatencyTable(latency_setting(study, plan))
     return kept_table(latency_setting(study, plan), plan.devices[0])
 

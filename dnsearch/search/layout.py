@@ -9,7 +9,7 @@
     rejected, interrupted
            in place of score: why a finished trial has none
 
-Before ``database.SCHEMA`` 2 the checksum, ``sha256``, was that of the four alone; at first there
+Before ``SCHEMA`` 2 the checksum, ``sha256``, was that of the four alone; at first there
 was an attribute a figure instead: arch, key, seed, rung and images; score (as JSON text),
 score_sha256, values and finished_after. These are read, and written anew by ``search.upgrade``.
 """
@@ -28,6 +28,11 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.files import checksum
 from dnsearch.search.evaluators.base import Job
 from dnsearch.training.score import Score
+
+SCHEMA = 2
+"""How a storage holds what it holds: SQLite's user_version, in a server an attribute of each study.
+Raised by whatever changes it, so that no version takes it for what it is not. 0 is a storage of
+before."""
 
 JOB, SCORE, FAILED_BEFORE, REJECTED = "job", "score", "failed_before", "rejected"
 INTERRUPTED, CHECKSUM, OLD_CHECKSUM = "interrupted", "checksum", "sha256"

@@ -11,14 +11,14 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays
-from dnsearch.data import PreparedData, check_test, is_cheap_to_check, prepare
+from dnsearch.data import Kept, PreparedData, check_test, is_cheap_to_check, prepare
 from dnsearch.rundir import RunDir
 from dnsearch.search.boxes import Drawn
 from dnsearch.search.design import require_span
 from dnsearch.search.devices import Plan
 from dnsearch.search.feasible import CostModel, require_within_limits, within_limits
 from dnsearch.search.latency import LatencyTable, table_to_begin_with
-from dnsearch.search.workers import workers_of
+from dnsearch.search.workers import LocalWorkers
 from dnsearch.seeds import derived_seed
 
 
@@ -27,8 +27,8 @@ class Outset:
     """A study on its images and on this machine; rungs that were left open are sized in ``study``.
 
     start: the designs of ``search.start``. within: the architectures within the limits, or a sample
-    of them, and what each costs. latencies: by which latencies are predicted; None where none are
-    asked for.
+    of them, and what each costs. kept: where workers keep the decoded images. latencies: by which
+    latencies are predicted; None where none are asked for.
     """
 
     study: StudyConfig
@@ -38,6 +38,7 @@ class Outset:
     start: list[ArchConfig]
     model: CostModel
     within: Drawn
+    kept: Kept
     latencies: LatencyTable | None = None
 
     @classmethod
@@ -47,15 +48,15 @@ class Outset:
         run: RunDir | None = None,
         plan_for: Callable[[StudyConfig, bool], Plan] | None = None,
     ) -> Outset:
-        """For a run that may have been begun before. ``plan_for`` finds the devices, those of
-        ``workers_of`` the study unless given. Raises a DnsearchError for whatever a user can mend
-        in study, images and limits."""
+        """For a run that may have been begun before. ``plan_for`` finds the devices, those of this
+        machine unless given. Raises a DnsearchError for whatever a user can mend in study, images
+        and limits."""
         data = _prepared(study)
         study.training.require_room(*data.shape[1:])
         study.training.require_images(len(data.train))
         study.objectives.require_classes(data.num_classes)
         study = study.sized(len(data.train))
-        plan = (plan_for or workers_of(study).plan)(study, study.measures_latency)
+        plan = (plan_for or LocalWorkers().plan)(study, study.measures_latency)
         channels, *_ = data.shape
         space = study.space.build(channels, data.num_classes)
         start = study.start_configs(space)
@@ -70,7 +71,8 @@ class Outset:
             plan = plan.within_memory(int(costs.train_bytes.max()))
         if study.search.sampler == "scaling":
             require_span(costs.macs)
-        return cls(study, data, plan, space, start, model, within, latencies)
+        images = plan.kept(study.data.keep, data)
+        return cls(study, data, plan, space, start, model, within, images, latencies)
 
     @property
     def points(self) -> Points:

@@ -44,6 +44,7 @@ from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.search.samplers.triangle import sure_factor, times_factor
+from dnsearch.search.samplers.weighing import largest, slack
 from dnsearch.search.store import Record, StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
@@ -188,7 +189,7 @@ class Feasible:
 
         def promise(of: Pool) -> Floats:
             found = [
-                expected_improvement(*each.predict(of.features), least)
+                greatest_improvements(each, of.features, least)
                 for each, least in zip(weighing, to_beat, strict=True)
             ]
             return np.mean(found, axis=0)
@@ -295,6 +296,22 @@ def draws_at(
     root = sure_factor(lambda _: covariance, np.dtype(np.float64))
     normal = rng.standard_normal((len(features), count))
     return mean + times_factor(root, normal).T
+
+
+def greatest_improvements(
+    surrogate: Surrogate, features: Floats, least: float, count: int = MOST_DRAWN
+) -> Floats:
+    """Expected improvements on the error ``least`` of points (n, d), (n,): the ``count`` greatest
+    exact, and of others at most as much as they may be, which is less."""
+    mean, sd = surrogate.roughly(features)
+    found = expected_improvement(mean, sd, least) * slack(sd)
+    order, exact = np.argsort(-found, kind="stable"), np.zeros(len(features))
+    for start in range(0, len(order), count):
+        part = order[start : start + count]
+        if found[part[0]] <= largest(exact, count):
+            break
+        found[part] = exact[part] = expected_improvement(*surrogate.predict(features[part]), least)
+    return found
 
 
 def _greatest(values: Floats, count: int) -> Indices:

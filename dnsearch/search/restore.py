@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from dnsearch.errors import DamagedError
+from dnsearch.errors import DamagedError, RunError
 from dnsearch.files import atomic
 from dnsearch.rundir import RunDir
 from dnsearch.search.database import backups
@@ -22,6 +22,11 @@ def restore(run: RunDir) -> str:
     The damaged file is kept beside it. A storage that can be read stays as it is. Raises RunError
     where there is no such backup.
     """
+    if run.place is not None:
+        raise RunError(
+            f"--restore: the results of this run are in a server, {run.place}, and so are its "
+            "backups; ask who keeps it"
+        )
     wrong = _damage(run)
     if wrong is None:
         return f"{run.database} can be read, so no backup was taken"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,14 +13,14 @@ from dnsearch.data import PreparedData
 from dnsearch.errors import RunError
 from dnsearch.files import require_ours, write_json, write_text
 from dnsearch.rundir import PAGE_SIGN, RunDir, environment
-from dnsearch.search.database import set_failures_aside
 from dnsearch.search.devices import Plan
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
-from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Running
+from dnsearch.search.evaluators.base import Running
 from dnsearch.search.outset import Outset
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.restore import restore
+from dnsearch.search.server import place_for, prepare
 from dnsearch.search.stopping import stopping_rule
 from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.weights import Keeper
@@ -56,11 +57,13 @@ def search(
     workers: Workers | None = None,
     retry_failed: bool = False,
     restored: bool = False,
+    note: Callable[[str], None] = lambda text: None,
 ) -> str:
     """Searches, or goes on searching, until a budget is spent; returns why it ended.
     ``retry_failed``: candidates whose training failed before are tried again, first. ``restored``:
     a damaged storage is first replaced by its newest backup. ``workers`` are those of the study's
-    ``cluster.engine`` unless given.
+    ``cluster.engine`` unless given. ``note`` hears when the connection to a server that has the
+    results is lost, and is back.
 
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
     the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
@@ -80,14 +83,24 @@ def search(
         data.counts["train"],
         aim=study.objectives.aim,
     )
+    place = place_for(run, study.search.storage)
+    if place is not None:
+        prepare(place)
     with run.lock():
         told = (restore(run),) if restored else ()
         _require_same_study(run, study, data, plan)
+        place = place_for(run, study.search.storage)
         _record(run, outset)  # before the storage: what has one has all of these
-        if retry_failed and run.database.is_file():
-            set_failures_aside(run.database, (SEARCH, REFERENCES))
-        store = StudyStore(run, problem.objectives)
-        with store.guarded(), workers.evaluator(study, data, run, plan) as evaluator:
+        if place is not None:
+            run.note_place(place)
+            told = (*told, f"results go to {place}")
+        with (
+            contextlib.closing(StudyStore(run, problem.objectives, note=note)) as store,
+            store.guarded(),
+            workers.evaluator(study, data, run, plan) as evaluator,
+        ):
+            if retry_failed:
+                store.set_failures_aside()
             store.recover()
             run.ended_file.unlink(missing_ok=True)
             proposer = Proposer(store, problem, study.search, outset.start)
@@ -97,7 +110,7 @@ def search(
             enough = stopping_rule(store, problem, study.search, images)
             engine = Engine(store, proposer, evaluator, problem, study.search, enough=enough)
             notes = (*told, *data.notes, *plan.notes(), *plan.compile_kernels(study.training))
-            notes = (*notes, *outset.latency_notes())
+            notes = (*notes, *outset.latency_notes(), *outset.kept.notes())
             records = tuple(store.records())
             counts = outset.space.size, outset.within.number
             opened(Opened(run, study, data, plan, *counts, records, notes))
@@ -126,7 +139,7 @@ def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, pla
     if run.training_file.is_file():
         raise RunError(f"{run.path}: holds the training of one network; choose another --name")
     require_ours(run.report, PAGE_SIGN)
-    if not run.database.is_file():
+    if not run.is_search:
         require_ours(run.study_file, SIGN)
         return
     if not run.study_file.is_file():

@@ -123,7 +123,7 @@ def _running(logs: Sequence[TrialLog]) -> tuple[UnderWay, ...]:
     """In the order they were handed out."""
     now = datetime.now()
     found = [
-        (trial, job_of(trial, log.study.study_name))
+        (trial, job_of(trial, log.name))
         for log in logs
         for trial in log.trials(TrialState.RUNNING)
         if JOB in trial.user_attrs

@@ -18,28 +18,17 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from dnsearch.rundir import RunDir
-from dnsearch.search.backups import Backups
-from dnsearch.search.database import (
-    SCHEMA,
-    damaged,
-    guarded,
-    has_no_study,
-    mark_schema,
-    open_storage,
-    readable,
-    schema_of,
-)
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH, STUDIES, Job
 from dnsearch.search.layout import (
     FAILED_BEFORE,
@@ -47,6 +36,7 @@ from dnsearch.search.layout import (
     JOB,
     REJECTED,
     REJECTED_AS,
+    SCHEMA,
     SCORE,
     SECONDS,
     damage,
@@ -60,7 +50,8 @@ from dnsearch.search.layout import (
     sealed,
 )
 from dnsearch.search.parameters import RUNG
-from dnsearch.search.upgrade import upgrade
+from dnsearch.search.sqlite import SQLiteFile
+from dnsearch.search.storage import Storage
 from dnsearch.training.score import Score
 
 LEAST_FOR_IMPORTANCE = 10
@@ -96,71 +87,79 @@ class StudyStore:
         objectives: Sequence[str] = ("error",),
         names: Sequence[str] = (SEARCH, REFERENCES),
         read_only: bool = False,
+        note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.path = run.database if run else Path("memory")
         self._objectives, self._read_only = tuple(objectives), read_only
         optuna.logging.set_verbosity(optuna.logging.ERROR)  # damage is told in one line
-        self._storage, self._backups = self._opened(run)
-        self._schema = schema_of(run.database) if run else None
+        self.storage = _storage_of(run, read_only, note)
         self._require_known_studies()
-        self.logs = {name: self.log(name) for name in names}
-        self._clock = self.logs[names[0]].study
+        self._names = tuple(names)
+        self.logs = self._opened()
+        if not read_only:
+            self.storage.begun()
 
-    def _opened(self, run: RunDir | None) -> tuple[BaseStorage, Backups | None]:
-        """Its storage, of today's schema where it may be written. Only then it has backups."""
-        if run is None:
-            return InMemoryStorage(), None
-        if self._read_only:
-            return open_storage(run.database, read_only=True), None
-        backups = Backups(run)
-        if has_no_study(run.database):
-            storage = open_storage(run.database, read_only=False)
-            mark_schema(run.database)
-            return storage, backups
-        if schema_of(run.database) < SCHEMA:
-            backups.take()
-            upgrade(run.database)
-        return open_storage(run.database, read_only=False), backups
+    def _opened(self) -> dict[str, TrialLog]:
+        return {name: self.log(name) for name in self._names}
+
+    @property
+    def path(self) -> Path | None:
+        """The file it is, None where it is none."""
+        return self.storage.path
+
+    @property
+    def _clock(self) -> TrialLog:
+        return self.logs[self._names[0]]
 
     def _require_known_studies(self) -> None:
-        with readable(self.path):
-            names = optuna.get_all_study_names(self._storage)
-        for name in names:
+        for name in self.storage.studies():
             if name not in STUDIES:
-                raise damaged(self.path, f"holds the study {name!r}, which is none of dnsearch's")
+                raise self.storage.damaged(f"holds the study {name!r}, which is none of dnsearch's")
 
     def guarded(self) -> contextlib.AbstractContextManager[None]:
-        """Turns the errors of a damaged file or a full disk into a RunError that names it."""
-        return guarded(self.path)
+        """Turns the errors of a damaged database or a full disk into one line that names it."""
+        return self.storage.guarded()
+
+    def close(self) -> None:
+        """Lets others write it; nothing is read or written any more."""
+        self.storage.close()
 
     def log(self, name: str) -> TrialLog:
         """The log of the study of this name, created where it is missing and may be written."""
-        with readable(self.path):
-            if name in optuna.get_all_study_names(self._storage):
-                study = optuna.load_study(study_name=name, storage=self._storage)
+        known = self.storage.optuna_name(name)
+        with self.storage.readable():
+            if name in self.storage.studies():
+                study = optuna.load_study(study_name=known, storage=self.storage.optuna)
             else:
-                storage = InMemoryStorage() if self._read_only else self._storage
+                storage = InMemoryStorage() if self._read_only else self.storage.optuna
                 directions = [StudyDirection.MINIMIZE] * len(self._objectives)
-                study = optuna.create_study(study_name=name, storage=storage, directions=directions)
-                study.set_user_attr(SECONDS, noted(name, 0.0))
+                study = optuna.create_study(
+                    study_name=known, storage=storage, directions=directions
+                )
+                study.set_user_attr(SECONDS, noted(known, 0.0))
             if study.metric_names is None and not self._read_only:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                     study.set_metric_names(list(self._objectives))
             if any(each != StudyDirection.MINIMIZE for each in study.directions):
-                raise damaged(self.path, f"has to minimise all values of the study {name!r}")
-            return TrialLog(study, self.path, self._schema)
+                raise self.storage.damaged(f"has to minimise all values of the study {name!r}")
+            return TrialLog(study, name, self.storage)
+
+    def set_failures_aside(self) -> None:
+        """Has the failed trainings of the logs count for nothing (``set_aside``)."""
+        self.storage.set_failures_aside(self._names)
+        self.logs = self._opened()  # Optuna keeps what it has read
 
     @property
     def seconds(self) -> float:
         """Time spent so far, over all sittings: what was noted last, or the end of the training
         that finished last where that is later."""
-        with readable(self.path):
-            is_old = self._schema is not None and self._schema < SCHEMA
-            stored = self._clock.user_attrs.get(SECONDS)
+        with self.storage.readable():
+            study, schema = self._clock.study, self.storage.schema
+            is_old = schema is not None and schema < SCHEMA
+            stored = study.user_attrs.get(SECONDS)
             if stored is None and not is_old and self.asked():
-                raise damaged(self.path, "lacks the time spent")
-            spent = 0.0 if stored is None else read_noted(self._clock.study_name, stored, is_old)
+                raise self.storage.damaged("lacks the time spent")
+            spent = 0.0 if stored is None else read_noted(study.study_name, stored, is_old)
         return max([spent, *(record.finished_after for record in self.records())])
 
     def set_aside(self) -> list[Job]:
@@ -169,7 +168,8 @@ class StudyStore:
 
     def note_seconds(self, seconds: float) -> None:
         """Stores the time spent so far."""
-        self._clock.set_user_attr(SECONDS, noted(self._clock.study_name, seconds))
+        study = self._clock.study
+        study.set_user_attr(SECONDS, noted(study.study_name, seconds))
 
     def asked(self) -> int:
         """Trials asked so far, interrupted ones aside. Every seed derives from this count, so that
@@ -185,14 +185,11 @@ class StudyStore:
         self.require_sound()
         for log in self.logs.values():
             log.recover()
-        if self._backups:
-            self._backups.take()
+        self.storage.back_up()
 
     def require_sound(self) -> None:
         """Raises RunError where any trial is damaged or missing, also of the other studies."""
-        with readable(self.path):
-            names = optuna.get_all_study_names(self._storage)
-        for name in names:
+        for name in self.storage.studies():
             (self.logs.get(name) or self.log(name)).records()
 
     def accept(self, trial: Trial, job: Job) -> None:
@@ -215,8 +212,7 @@ class StudyStore:
         training failed or stopped at a lower rung."""
         told = score_attribute(score, values, constraints, finished_after)
         self.logs[job.study].tell(job.trial, told)
-        if self._backups:
-            self._backups.take_where_due()
+        self.storage.back_up_where_due()
         return _record(job, told)
 
     def records(self) -> list[Record]:
@@ -230,18 +226,17 @@ class StudyStore:
 
 
 class TrialLog:
-    """The trials of one Optuna study, ``study``, in the storage at ``path``, of this schema; None
-    for one in memory, which nothing can damage."""
+    """The trials of one Optuna study, ``study``, in a storage; ``name`` is ours."""
 
-    def __init__(self, study: optuna.Study, path: Path, schema: int | None = None) -> None:
-        self.study, self.path, self.schema = study, path, schema
+    def __init__(self, study: optuna.Study, name: str, storage: Storage) -> None:
+        self.study, self.name, self.storage = study, name, storage
         self._sound: set[int] = set()
         self._open: dict[int, Trial] = {}
         self._read: dict[int, Record] = {}
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Its trials in these states, all where none is given, by their numbers."""
-        with readable(self.path):
+        with self.storage.readable():
             return self.study.get_trials(deepcopy=False, states=states or None)
 
     def asked(self) -> int:
@@ -310,9 +305,9 @@ class TrialLog:
     def set_aside(self) -> list[Job]:
         """The trainings that failed, and whose candidates got another chance since."""
         trials = self.trials(TrialState.FAIL)
-        with readable(self.path):
-            name = self.study.study_name
-            return [job_of(trial, name) for trial in trials if FAILED_BEFORE in trial.user_attrs]
+        with self.storage.readable():
+            aside = [trial for trial in trials if FAILED_BEFORE in trial.user_attrs]
+            return [job_of(trial, self.name) for trial in aside]
 
     def records(self) -> list[Record]:
         """All its trainings by their trials' numbers. Raises RunError as ``StudyStore`` does."""
@@ -320,8 +315,8 @@ class TrialLog:
         trained = [trial for trial in self.trials(*_TRAINED) if SCORE in trial.user_attrs]
         for trial in trained:
             if trial.number not in self._read:  # a finished trial never changes
-                with readable(self.path):
-                    job = job_of(trial, self.study.study_name)
+                with self.storage.readable():
+                    job = job_of(trial, self.name)
                     self._read[trial.number] = _record(job, self._told(trial))
         return [self._read[trial.number] for trial in trained]
 
@@ -332,18 +327,19 @@ class TrialLog:
 
     def _require_sound(self) -> None:
         """Raises RunError where a trial is damaged or missing."""
-        if self.schema is None:
+        schema = self.storage.schema
+        if schema is None:
             return
         trials, name = self.trials(), self.study.study_name
-        with readable(self.path):
+        with self.storage.readable():
             for place, trial in enumerate(trials):
                 if trial.number != place:
-                    raise damaged(self.path, f"lacks trial {place} of the study {name!r}")
+                    raise self.storage.damaged(f"lacks trial {place} of the study {name!r}")
                 if trial.number in self._sound:
                     continue
-                wrong = damage(trial, name, self.schema < SCHEMA)
+                wrong = damage(trial, name, schema < SCHEMA)
                 if wrong:
-                    raise damaged(self.path, wrong)
+                    raise self.storage.damaged(wrong)
                 if trial.state.is_finished():  # and never changes
                     self._sound.add(trial.number)
 
@@ -362,6 +358,17 @@ class TrialLog:
                 target=lambda trial: trial.values[0],
             )
         return {"error": dict(shares)}
+
+
+def _storage_of(run: RunDir | None, read_only: bool, note: Callable[[str], None]) -> Storage:
+    if run is None:
+        return Storage()
+    place = run.place
+    if place is None:
+        return SQLiteFile(run, read_only)
+    from dnsearch.search.server import Server
+
+    return Server(run, place, read_only, note)
 
 
 def _record(job: Job, told: Mapping[str, Any]) -> Record:

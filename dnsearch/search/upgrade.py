@@ -11,12 +11,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from dnsearch.search.database import SCHEMA, connect, damaged, guarded, open_storage, readable
+from dnsearch.search.database import connect, damaged, guarded, open_storage, readable
 from dnsearch.search.layout import (
     FAILED_BEFORE,
     INTERRUPTED,
     JOB,
     REJECTED,
+    SCHEMA,
     SCORE,
     SECONDS,
     damage,

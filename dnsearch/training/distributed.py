@@ -10,6 +10,7 @@ ever, so it ends them all. The same command goes on from the last checkpoint.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import tempfile
@@ -28,22 +29,18 @@ from torch import distributed
 
 from dnsearch.data import prepare
 from dnsearch.errors import ConfigError, DataError, DnsearchError, MachineError, one_line
-from dnsearch.processes import Died, Worker, wait_for
+from dnsearch.processes import ENVIRONMENT, Died, Worker, wait_for
 from dnsearch.rundir import RunDir
 from dnsearch.training.full import FullTraining, Trained, Watch, begin, train_on
 from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint
 from dnsearch.training.trainer import PARTS
 
-ENVIRONMENT = {
-    # Two spinning OpenMP threads on two busy cores can be many times slower than one.
-    "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "0",
+_ENVIRONMENT = {
+    **ENVIRONMENT,
     "TORCH_CPP_LOG_LEVEL": "ERROR",  # what DistributedDataParallel warns of is meant
 }
-"""Of the processes, before they import torch."""
-
 if "lo" in {name for _, name in socket.if_nameindex()}:
-    ENVIRONMENT["GLOO_SOCKET_IFNAME"] = "lo"  # on CPUs they talk within this machine alone
+    _ENVIRONMENT["GLOO_SOCKET_IFNAME"] = "lo"  # on CPUs they talk within this machine alone
 
 CAUSE_SECONDS = 5.0
 """For which, where one process has failed, it is awaited whether another one died: that is why."""
@@ -76,8 +73,8 @@ def train_together(
 ) -> Trained | str:
     """As ``train_fully``, by a process on each of the devices, with so many CPU threads each.
 
-    Where memory does not suffice, all begin anew with each batch in ``PARTS``, unless the recipe
-    says otherwise. Raises MachineError, too, where one of the processes dies.
+    Where memory does not suffice, all begin anew with each batch in ``PARTS`` times as many parts,
+    unless the recipe says otherwise. Raises MachineError, too, where one of the processes dies.
     """
     begun = begin(training, run, devices, threads)
     progress = RawValue(c_double, 0.0)
@@ -90,9 +87,10 @@ def train_together(
             next(once, lambda: None)()  # not again for the second attempt
 
     splits = training.recipe.out_of_memory == "split"
-    ended = _attempt(training, run, devices, threads, 1, progress, tell)
+    parts = math.ceil(training.recipe.parts / len(devices))
+    ended = _attempt(training, run, devices, threads, parts, progress, tell)
     if splits and _no_memory(ended):
-        ended = _attempt(training, run, devices, threads, PARTS, progress, tell)
+        ended = _attempt(training, run, devices, threads, PARTS * parts, progress, tell)
     return ended
 
 
@@ -178,8 +176,8 @@ def _backend(devices: Sequence[str]) -> str:
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """Within it processes are started with ``ENVIRONMENT``."""
-    added = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    """Within it processes are started with ``_ENVIRONMENT``."""
+    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
     os.environ |= added
     try:
         yield

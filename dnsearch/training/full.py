@@ -145,15 +145,16 @@ def train_on(
     opened: Callable[[Callable[[], float]], None],
     epoch: Callable[[CurvePoint], None],
     place: tuple[int, int] = (0, 1),
-    parts: int = 1,
+    parts: int | None = None,
 ) -> Trained | str:
     """The same in this process: all of it or, of several, what the one at this ``place`` does, its
     rank and their number. ``opened`` is given the progress, as ``Opened`` has it; ``parts``: in how
-    many each batch is trained. The first process alone is shown the test images."""
+    many its part of each batch is trained, those of the recipe's ``micro_batch`` unless given. The
+    first process alone is shown the test images."""
     set_up(device, threads)
     rank, processes = place
     try:
-        data = DeviceData(training.images, device)
+        data = DeviceData(training.images, device, training.data.keep)
         data = data.shared(rank, processes) if processes > 1 else data
         checkpoint = run.checkpoint(training.arch.key, training.seed)
         own = training.arch, data, training.recipe, training.seed, checkpoint, training.error, parts
@@ -242,7 +243,7 @@ def _has_begun(run: RunDir) -> bool:
 
 def require_same(training: FullTraining, run: RunDir, device: str) -> None:
     """Raises RunError where the folder has a search, or another training that has begun."""
-    if run.database.is_file():
+    if run.is_search:
         raise RunError(f"{run.path}: holds a search; choose another --name")
     if not _has_begun(run):
         return  # it has no result yet
@@ -287,5 +288,5 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     # None changes the result, the last but by rounding: images are told by fingerprint.
-    free = ("name", "data.path", "processes")
+    free = ("name", "data.path", "data.keep", "processes")
     return differences(before, now, free)

@@ -8,7 +8,7 @@ import time
 import torch
 
 from dnsearch.arch.config import ArchConfig
-from dnsearch.config import TrainingConfig
+from dnsearch.config import Keep, TrainingConfig
 from dnsearch.data import DeviceData, PreparedData
 from dnsearch.seeds import derived_seed
 from dnsearch.training.captured import PLAIN_CALLS
@@ -25,13 +25,15 @@ def seconds_a_step(
     recipe: TrainingConfig,
     device: str,
     threads: int,
+    keep: Keep = "auto",
     budget: float = 1.0,
 ) -> float | None:
-    """The duration of a training step, in seconds, from about ``budget`` seconds of them; None
-    where memory does not suffice. Sets this process up for training."""
+    """The duration of a training step, in seconds, from about ``budget`` seconds of them, with
+    images kept so (``data.keep``); None where memory does not suffice. Sets this process up for
+    training."""
     set_up(device, threads)
     try:
-        trainer = Trainer(arch, DeviceData(images, device), recipe, seed=0)
+        trainer = Trainer(arch, DeviceData(images, device, keep), recipe, seed=0)
         return _timed(trainer, budget)
     except RuntimeError as error:
         if not is_out_of_memory(error):

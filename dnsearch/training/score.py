@@ -40,7 +40,7 @@ class Score:
     test_error, test_error_se, test_top1_error, test_loss, test_class_errors: the same on so many
     test_images, of which test_class_images are of each class, in trainings of ``dnsearch confirm``.
     zero_cost: the scores of ``training.zerocost`` by name, if asked for. parts: in how many each
-    batch was trained, more than 1 where memory did not suffice for all of it.
+    batch was trained: for ``training.micro_batch``, or lack of memory.
     """
 
     rung: int

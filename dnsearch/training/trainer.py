@@ -59,7 +59,7 @@ SAVE_WITHIN_SECONDS = 60
 """It also does within an epoch if this long ago it last did."""
 
 PARTS = 4
-"""Of a batch for all of which memory does not suffice."""
+"""Of what was trained at once, where memory does not suffice for that."""
 
 Step = Callable[[Tensor, Tensor, float], None]
 """Trains on a batch: images (n, c, h, w) uint8, labels (n,), the learning rate."""
@@ -91,8 +91,9 @@ class Trainer:
     ``checkpoint`` is the file that the state is saved in, and continued from if it is there and of
     the same architecture, seed, recipe and images. With None nothing is saved. ``error`` is the
     kind that is measured. ``measured`` is what was last found on the validation images. ``parts``:
-    in how many each batch is trained. Their gradients add up to the batch's but for rounding; batch
-    norms take their statistics from a part, and dropout draws anew. ``clock`` tells seconds.
+    in how many each batch is trained, those of the recipe's ``micro_batch`` unless given. Their
+    gradients add up to the batch's but for rounding; batch norms take their statistics from a part,
+    and dropout draws anew. ``clock`` tells seconds.
 
     Where the data are those of one process of several (``DeviceData.shared``), all of torch's
     default group train the same network together, each on its part of every batch: gradients,
@@ -108,7 +109,7 @@ class Trainer:
         seed: int,
         checkpoint: Path | None = None,
         error: ErrorName = "top1",
-        parts: int = 1,
+        parts: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._clock = clock
@@ -122,7 +123,7 @@ class Trainer:
         self._weight = class_weights(data.class_counts(arch.num_classes)) if balanced else None
         self._augment = Augment(recipe.flip, recipe.shift, recipe.cutout)
         self._generator = torch.Generator(self.device)
-        self._begin(parts)
+        self._begin(recipe.parts if parts is None else parts)
 
     def _begin(self, parts: int) -> None:
         """From the initial weights, with each batch in so many parts."""
@@ -148,16 +149,17 @@ class Trainer:
         """Trains until ``epochs`` are done in all, those of the checkpoint included.
 
         ``on_epoch`` is called after each. Where memory does not suffice, it goes on from the
-        checkpoint, or begins anew, with each batch in ``PARTS``, unless the recipe says otherwise.
+        checkpoint, or begins anew, with each batch in ``PARTS`` times as many parts, unless the
+        recipe says otherwise.
         Divergence, losses that are not finite and lack of memory become the score's ``failure``.
         Raises CheckpointError for a checkpoint that cannot be read, RunError for one that cannot be
         written, and MachineError where the disk is full.
         """
         failure = self._attempt(epochs, on_epoch)
-        alone = self.parts == 1 and not self._shared  # else all processes have to begin anew
+        alone = self.parts == self.recipe.parts and not self._shared  # else all have to begin anew
         splits = self.recipe.out_of_memory == "split" and alone
         if splits and failure is not None and failure.startswith(OUT_OF_MEMORY):
-            self._begin(PARTS)
+            self._begin(PARTS * self.parts)
             release_memory(self.device)
             failure = self._attempt(epochs, on_epoch)
         last = self.curve[-1] if self.curve else None
@@ -279,13 +281,14 @@ class Trainer:
     ) -> None:
         batch = self.data.prepared(images, self._generator, self._augment)
         self.optimiser.zero_grad()
-        parts = [*zip(batch.chunk(self.parts), labels.chunk(self.parts), strict=True)]
-        weighs = self.parts > 1 or (self._shared and self._weight is not None)
+        parts = self._parts_of(len(labels))
+        pieces = [*zip(batch.tensor_split(parts), labels.tensor_split(parts), strict=True)]
+        weighs = parts > 1 or (self._shared and self._weight is not None)
         whole = self._weight_of(labels) if weighs else None
         if isinstance(whole, Tensor):
             whole = self._mean(whole)
-        for position, (part, own) in enumerate(parts, start=1):
-            with self._exchanged(last=position == len(parts)):
+        for position, (part, own) in enumerate(pieces, start=1):
+            with self._exchanged(last=position == parts):
                 with self._autocast():
                     logits = self._forward(part)
                 smoothing = self.recipe.label_smoothing
@@ -312,6 +315,10 @@ class Trainer:
         """Over all processes."""
         return mean_over_processes(value) if self._shared else value
 
+    def _parts_of(self, images: int) -> int:
+        """In how many a batch of so many images is trained: batch norms need two images in each."""
+        return max(1, min(self.parts, images // 2))
+
     def _weight_of(self, labels: Tensor) -> Tensor | int:
         """What images of these labels (n,) weigh together in a mean loss."""
         return len(labels) if self._weight is None else self._weight[labels].sum()
@@ -323,10 +330,11 @@ class Trainer:
         loss = torch.zeros((), device=self.device)
         none = torch.empty(0, dtype=torch.int64, device=self.device)
         answers: list[tuple[Tensor, Tensor, Tensor]] = [(none, none, none.bool())]
+        size = max(2, VALIDATION_BATCH // self.parts)
         if images is None:
-            batches = self.data.validation_batches(VALIDATION_BATCH // self.parts)
+            batches = self.data.validation_batches(size)
         else:
-            batches = self.data.batches_of(images, VALIDATION_BATCH // self.parts)
+            batches = self.data.batches_of(images, size)
         for batch, labels in batches:
             with self._autocast():
                 logits = self.averaged.model(batch)

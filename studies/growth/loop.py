@@ -1,20 +1,22 @@
 """How busy the loop of a search keeps its workers, and how soon that finds the front.
 
 First what a proposal of known-cost takes at 50,000 points (CPU seconds): the first one after a
-result, for which all points are weighed anew, and each further one until more is known. Then
-searches of 1,000 invented networks, each of which takes 10 s and more to train, simulated with 1,
-4, 16 and 64 workers until they have found 98 % of the best hypervolume on the log axis. Their clock
-takes a second for weighing anew, and that measured part of a second for a further proposal.
-``before``: every free worker gets a job before one result is collected, and every proposal takes a
-second. Medians over seeds; ``times 1`` is how many times as soon as with one worker.
+result, for which all points are weighed anew, and each further one from the same weighing. Then
+searches simulated with 1 to 256 workers: of 1,000 invented networks, each of which takes 10 s and
+more to train, and of the recorded ones of ``bench:fashion14``. Their clock takes a second for
+weighing anew, and that measured part of a second for a further proposal. ``free``: proposals take
+no time. ``each result``: points are weighed anew after each result, and a further proposal takes
+the .267 of a second that it did before. Until so many percent of the best hypervolume on the log
+axis are found: medians over seeds of simulated seconds and of compute in full trainings.
 
-    OMP_NUM_THREADS=1 python studies/growth/loop.py
+    OMP_NUM_THREADS=1 python studies/growth/loop.py [SEEDS]
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -25,39 +27,28 @@ from proposal import COSTS, POINTS, RUNGS, outcome, space_of
 
 from dnsearch.analysis.pareto import hypervolume
 from dnsearch.config import parse_study
-from dnsearch.replay.evaluator import Machine
+from dnsearch.replay.evaluator import Machine, TableEvaluator
+from dnsearch.replay.files import read_table
 from dnsearch.replay.run import Enough, Recorder, engine_of, problem_of
 from dnsearch.replay.table import COLUMNS, Table
 from dnsearch.search import CostModel, KnownCostSampler
-from dnsearch.search.engine import POLL_SECONDS, Engine, Progress
+from dnsearch.search.engine import Engine, Progress
+from dnsearch.search.problem import Problem
+from dnsearch.search.samplers import known_cost
 from dnsearch.search.samplers.history import Outcome
 
-LEVEL, WORKERS, SEEDS = 0.98, (1, 64, 16, 4), 2
-NETWORKS, SECONDS = 1_000, 10.0
-TRIALS, PENDING = 1_000, 16
-SECOND = 1.0
+LEVELS, WORKERS, SEEDS = {"invented": (0.95, 0.98), "fashion14": (0.95, 0.99)}, (1, 16, 64, 256), 5
+NETWORKS, LONG, SECONDS = 1_000, 3_000, 10.0
+TRIALS, PENDING = 1_000, 256
+SECOND, BEFORE = 1.0, 0.267
 
 
-class Before(Engine):
-    """The loop as it was: all free workers get jobs, then what has ended is collected."""
+class Policy(NamedTuple):
+    """Seconds that a proposal takes, from a new weighing and further ones, and when one is due."""
 
-    def _step(self, show: Callable[[Progress], None]) -> str | None:
-        while len(self.evaluator.running()) < self.evaluator.capacity:
-            job = self._next(len(self.evaluator.running()))
-            if job is None:
-                break
-            self.evaluator.submit(job)
-        ended = self.evaluator.completed(POLL_SECONDS)
-        self._exhausted &= not ended
-        finished = [self._judged(job, score) for job, score in ended]
-        show(self._progress(tuple(record for record in finished if record)))
-        return self._end()
-
-
-class NothingAhead(Engine):
-    """The loop without proposals ahead of need."""
-
-    _ahead = 0
+    anew: float
+    further: float
+    stale: float = known_cost.STALE
 
 
 class Clock:
@@ -85,61 +76,61 @@ class Clock:
 
 
 class Until(Recorder):
-    """Ends a replay that has found the level."""
+    """Ends a replay that has found the highest level; ``reached``: simulated seconds and compute,
+    in full trainings, at which each was."""
+
+    levels: tuple[float, ...] = ()
+
+    def __init__(self, table: Table, problem: Problem, engine: Engine) -> None:
+        super().__init__(table, problem, None, engine)
+        self.unit = 3 * table.truth["macs"].mean() * table.images * table.rungs[-1]
+        self.engine, self.reached = engine, dict[float, tuple[float, float]]()
 
     def _found_all(self) -> bool:
         found = list(self.found.values())
-        return bool(found) and (
-            hypervolume(found, self.reference, "log") >= LEVEL * self.best["log"]
-        )
+        share = hypervolume(found, self.reference, "log") / self.best["log"] if found else 0.0
+        for level in self.levels:
+            if share >= level:
+                self.reached.setdefault(level, (self.engine.seconds, self.spent / self.unit))
+        return len(self.reached) == len(self.levels)
 
 
-class Found(NamedTuple):
-    """Of one search: simulated seconds, compute in full trainings, share of time spent training,
-    trainings."""
-
-    seconds: float
-    compute: float
-    busy: float
-    trained: float
-
-
-def main() -> None:
+def main(seeds: int = SEEDS) -> None:
     """Measures and prints."""
     anew, further = fresh(weighing, False).seconds, fresh(weighing, True).seconds / PENDING
-    print(f"a proposal at {POINTS:,} points, {TRIALS} trials: {anew:.3f} s anew, {further:.3f} s")
     part = further / anew
-    print(f"each of {PENDING} further ones: {100 * part:.1f} % of it\n")
-    table = invented()
+    print(f"a proposal at {POINTS:,} points, {TRIALS} trials: {anew:.3f} s anew, {further:.3f} s")
+    print(f"each of {PENDING} further ones: {100 * part:.1f} % of it")
     policies = {
-        "free": (Engine, 0.0, 0.0),
-        "before": (Before, SECOND, SECOND),
-        "now": (Engine, SECOND, part * SECOND),
-        "nothing ahead": (NothingAhead, SECOND, part * SECOND),
+        "free": Policy(0.0, 0.0, 0.0),
+        "each result": Policy(SECOND, BEFORE, 0.0),
+        "now": Policy(SECOND, part * SECOND),
     }
-    print(f"known-cost to {100 * LEVEL:.0f} %, {SEEDS} seeds, 1 s to weigh anew")
-    print(f"{'loop':>14} {'workers':>8} {'busy':>6} {'seconds':>9} {'times 1':>8} {'compute':>8}")
-    alone: dict[str, float] = {}
-    for workers in WORKERS:
-        for name, policy in policies.items():
-            if name == "nothing ahead" and workers != 16:
-                alone[name] = alone.get("now", 0.0)
-                continue
-            each = [searched(table, workers, seed, *policy) for seed in range(SEEDS)]
-            found = Found(*np.median(np.array(each), axis=0))
-            one = alone.setdefault(name, found.seconds)
-            print(
-                f"{name:>14} {workers:>8} {100 * found.busy:>4.0f} % {found.seconds:>9.1f} "
-                f"{one / found.seconds:>8.1f} {found.compute:>8.2f}",
-                flush=True,
-            )
+    measured = Policy(anew, further)
+    print(f"\n{LONG // 2:,} trainings of {SECONDS:g} s, proposals take what they took above")
+    for workers in WORKERS[1:]:
+        share, pace = steady(workers, measured)
+        print(f"{workers:>8} workers {100 * share:.0f} % busy, {pace:.1f} trainings a second")
+    for table in (invented(), read_table("bench:fashion14")):
+        levels = LEVELS[table.name.removeprefix("bench:")]
+        print(f"\n{table.name}, {seeds} seeds, 1 s to weigh anew")
+        heads = " ".join(f"{f's to {100 * level:.0f} %':>10} {'compute':>8}" for level in levels)
+        print(f"{'proposals':>12} {'workers':>8} {'busy':>6} {heads}")
+        for workers in WORKERS:
+            for name, policy in policies.items():
+                if workers == 1 and name == "each result":
+                    continue  # as now
+                found = [searched(table, levels, workers, seed, policy) for seed in range(seeds)]
+                busy, *each = np.median(np.array(found), axis=0)
+                told = " ".join(f"{s:>10.1f} {c:>8.2f}" for s, c in np.reshape(each, (-1, 2)))
+                print(f"{name:>12} {workers:>8} {100 * busy:>4.0f} % {told}", flush=True)
 
 
-def invented() -> Table:
+def invented(networks: int = NETWORKS, rungs: tuple[int, ...] = RUNGS) -> Table:
     """Some points of a large space, trained by two seeds each."""
     space, model, rng = space_of(), CostModel((3, 32, 32)), np.random.default_rng(1)
     points = space.points(rng)
-    points = points.take(np.sort(rng.permutation(len(points))[:NETWORKS]))
+    points = points.take(np.sort(rng.permutation(len(points))[:networks]))
     archs = list(points)
     macs = model.of_points(points).macs
     rows = []
@@ -152,35 +143,56 @@ def invented() -> Table:
                 | {"key": arch.key, "seed": seed, "rung": rung, "failure": ""}
                 | {"seconds": SECONDS * (1 + macs[at] / macs.mean()) * rung / RUNGS[-1]}
                 for rung, signals in truth.items()
+                if rung in rungs
             ]
     study = parse_study(
         f"[space]\ngrowth_rate = {list(space.growth_rate)}\n"
         f"block_config = {[list(choices) for choices in space.block_config]}\nbn_size = 0\n"
-        f"[training]\nrungs = {list(RUNGS)}"
+        f"[training]\nrungs = {list(rungs)}"
     )
     trainings = pd.DataFrame(rows, columns=list(COLUMNS))
     named = {arch.key: arch for arch in archs}
-    return Table("invented", study, (3, 32, 32), 10, 40_000, RUNGS, named, trainings)
+    return Table("invented", study, (3, 32, 32), 10, 40_000, rungs, named, trainings)
+
+
+def steady(workers: int, policy: Policy) -> tuple[float, float]:
+    """Of a long search whose networks all take about ten seconds to train, and none is screened,
+    the share of time spent training, and how many trainings ended in a second, from its start until
+    there is nothing more to hand out."""
+    table, clock = invented(LONG, RUNGS[-1:]), Clock(policy.anew, policy.further)
+    table.trainings["seconds"] = SECONDS * np.random.default_rng(0).uniform(
+        0.8, 1.2, len(table.trainings)
+    )
+    machine = Machine(workers, charged=True, timer=clock)
+    engine = engine_of(table, problem_of(table), "known-cost", 0, LONG // 2, machine=machine)
+    found = 0.0, 0.0
+
+    def show(progress: Progress) -> None:
+        nonlocal found
+        assert isinstance(engine.evaluator, TableEvaluator)
+        if progress.done <= LONG // 2 - workers:  # the end has fewer and fewer
+            found = engine.evaluator.busy, progress.done / progress.seconds
+
+    with clock.running():
+        engine.run(show)
+    return found
 
 
 def searched(
-    table: Table, workers: int, seed: int, kind: type[Engine], anew: float, further: float
-) -> Found:
-    """One simulated search."""
-    problem, clock = problem_of(table), Clock(anew, further)
+    table: Table, levels: tuple[float, ...], workers: int, seed: int, policy: Policy
+) -> list[float]:
+    """Of one simulated search the share of time spent training, and seconds and compute to each of
+    the levels."""
+    problem, clock = problem_of(table), Clock(policy.anew, policy.further)
     machine = Machine(workers, charged=True, timer=clock)
-    engine = engine_of(table, problem, "known-cost", seed, kind=kind, machine=machine)
-    recorder = Until(table, problem, None, engine)
-    with clock.running(), contextlib.suppress(Enough):
+    engine = engine_of(table, problem, "known-cost", seed, machine=machine)
+    recorder = Until(table, problem, engine)
+    recorder.levels = levels
+    rule = patch.object(known_cost, "STALE", policy.stale)
+    with clock.running(), rule, contextlib.suppress(Enough):
         engine.run(recorder.show)
-    rows = recorder.trajectory("known-cost", seed)
-    unit = 3 * table.truth["macs"].mean() * table.images * table.rungs[-1]
-    return Found(
-        seconds=float(rows["seconds"].iloc[-1]),
-        compute=recorder.spent / unit,
-        busy=float(rows["busy"].iloc[-1]),
-        trained=len(rows),
-    )
+    busy = recorder.trajectory("known-cost", seed)["busy"].tolist()[-1]
+    return [busy, *(figure for level in levels for figure in recorder.reached[level])]
 
 
 def weighing(watch: Watch, further: bool) -> None:
@@ -208,4 +220,4 @@ def weighing(watch: Watch, further: bool) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

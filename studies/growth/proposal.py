@@ -52,7 +52,7 @@ def proposed(watch: Watch, count: int, costs: tuple[str, ...], tops: bool) -> st
         outcome(model, at, sampler.pool.points.values(int(place)), tops)
         for at, place in enumerate(chosen)
     ]
-    sampler.choose(outcomes)
+    sampler.choose(outcomes[:-1])
     found = []
     for at in range(count, count + PROPOSALS):
         with watch:

@@ -39,6 +39,7 @@ from dnsearch.files import write_json, write_text
 from dnsearch.rundir import RESULT_FILE, RunDir
 from dnsearch.search.evaluators import mps
 from dnsearch.search.results import read_results
+from dnsearch.training.full import with_defaults
 
 HERE = Path(__file__).parent
 PROOF = Path("reports/proof")
@@ -89,7 +90,7 @@ class Kept:
         known = self.trainings
         for path in sorted(self.path.parent.glob("*M*.json")):
             kept = json.loads(path.read_text(encoding="utf-8"))
-            if kept["recipe"] == self.recipe:
+            if with_defaults(kept["recipe"]) == with_defaults(self.recipe):
                 known = known + kept["trainings"]
         return next((each for each in known if same.items() <= each.items()), None)
 

@@ -11,6 +11,7 @@ import pytest
 
 from dnsearch.cli.ending import typed
 from dnsearch.rundir import RunDir
+from dnsearch.search.results import read_results
 
 from .conftest import SMALL, snapshot
 
@@ -157,6 +158,18 @@ def test_budgets_may_change(dnsearch, run, study):
     assert "2 candidates trained" in out
 
 
+def test_where_images_are_kept_may_change(dnsearch, run, study):
+    """Workers find the same, whatever they are told."""
+    assert dnsearch("run", study, "--trials", 2, "--name", "other").code == 0
+    study.write_text(SMALL.replace("[data]", '[data]\nkeep = "disk"'))
+    code, out, err = dnsearch("run", study, "--trials", 2)
+    assert code == 0
+    note = "are read from the disk batch by batch, ahead of each step ("
+    assert note in out + err
+    wanted, found = (read_results(RunDir(Path("reports", name))) for name in ("other", "small"))
+    assert [each.error for each in found.measured] == [each.error for each in wanted.measured]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
@@ -217,3 +230,10 @@ def test_scaling_trains_a_grid_of_its_own_beside_the_search(dnsearch, tmp_path):
     assert refused.code == 2
     assert "a scaling design takes networks over 16 times in MACs" in refused.err
     assert not (tmp_path / "reports/narrow-scaling").exists()  # its study may be mended
+
+
+def test_a_run_stays_in_the_storage_where_it_began(refused, run):
+    told = refused("run", "small.toml", "--storage", "postgresql://me@db/runs")
+    assert told.startswith("reports/small: has its results in study.db, and a run stays where it ")
+    told = refused("run", "small.toml", "--storage", "postgresql://me:sesame@db/runs")
+    assert told.startswith("--storage must not hold a password; give it by PGPASSWORD, ~/.pgpass ")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+_numbers = itertools.count(1)
 
 
 def lacking(what: str) -> None:
@@ -37,3 +42,38 @@ def require_program() -> Callable[[str], None]:
             pytest.skip(f"needs {name}")
 
     return require
+
+
+@pytest.fixture(scope="session")
+def server(require_package) -> Iterator:
+    """Runs between tests; one that kills it starts it again."""
+    require_package("psycopg")
+    if not BINARIES:
+        lacking("PostgreSQL (on Debian: apt-get install postgresql)")
+    from tests.cluster.postgres_server import running_server  # imports psycopg
+
+    with running_server(BINARIES[-1]) as started:
+        yield started
+
+
+@pytest.fixture
+def address(server, monkeypatch) -> str:
+    """Of a new database, whose password is in the environment."""
+    monkeypatch.setenv("PGPASSWORD", server.password)
+    return server.make_database(f"runs{next(_numbers)}")
+
+
+@pytest.fixture
+def make_run(address, tmp_path) -> Callable:
+    """A folder of this name whose results are in that database."""
+    from dnsearch.rundir import RunDir
+    from dnsearch.search.server import place_for
+
+    def make(name: str = "run") -> RunDir:
+        run = RunDir(tmp_path / name)
+        place = place_for(run, address)
+        assert place is not None
+        run.note_place(place)
+        return run
+
+    return make

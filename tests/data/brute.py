@@ -26,7 +26,7 @@ def read(source: Source, name: SplitName, size: int | None = None) -> Images:
     found = {}
     for batch in split.batches(np.arange(len(split))):
         if isinstance(batch.pictures, np.ndarray):
-            pixels = list(resize_all(batch.pictures, size))
+            pixels = list(resize_all(batch.pictures, Options(size)))
         else:
             pixels = [decode(each, Options(size)).pixels for each in batch.pictures]
         found |= dict(zip(batch.rows.tolist(), pixels, strict=True))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dnsearch.config import DataConfig
-from dnsearch.data.formats import open_source
+from dnsearch.data.formats import cifar, open_source
 from dnsearch.data.formats.cifar import ArrayUnpickler
 from dnsearch.errors import DataError
 
@@ -75,6 +75,31 @@ def test_reads_the_folder(folder, batches):
     check(read(folder), batches)
     check(read(folder.parent), batches)
     assert len(read(folder, "test").images) == 20
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_are_read_once_for_labels_and_pixels(folder, batches, packed, monkeypatch, tmp_path):
+    """And again, with the same result, where pixels are asked for once more."""
+    path, read_files, load = folder, [], cifar._load
+    if packed:
+        path = tmp_path / "cifar-10-python.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(folder, folder.name)
+
+    def noting(where, content):
+        read_files.append(where.name)
+        return load(where, content)
+
+    monkeypatch.setattr(cifar, "_load", noting)
+    split = open_source(DataConfig(format="cifar10", path=path)).open("train")
+    for times, rows in ((1, np.arange(100)), (2, np.array([3, 25, 26, 99]))):
+        read = {int(row): np.array(image) for batch in split.batches(rows)
+                for row, image in zip(batch.rows, batch.pictures, strict=True)}  # fmt: skip
+        assert sorted(read) == rows.tolist()
+        for row, image in read.items():
+            plane = batches[f"data_batch_{row // 20 + 1}"][b"data"][row % 20]
+            np.testing.assert_array_equal(image, plane.reshape(3, 32, 32).transpose(1, 2, 0))
+        assert [read_files.count(f"data_batch_{i}") for i in range(1, 6)] == [times] * 5
 
 
 def test_reads_the_archive(folder, batches):

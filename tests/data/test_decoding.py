@@ -341,7 +341,7 @@ def test_drafts_are_nearly_the_same_and_kept_apart(tmp_path, random):
 def test_a_draft_has_twice_the_side_that_is_wanted(tmp_path, random, side, decoded):
     photo(random, side).save(tmp_path / "x.jpg")
     with Image.open(tmp_path / "x.jpg") as picture:
-        images._shrink_jpeg(picture, images.DRAFT * 32)
+        images._shrink_jpeg(picture, images.DRAFT * 32, "crop")
         picture.load()
         assert min(picture.size) == decoded
     full = decode(Encoded("x", tmp_path / "x.jpg"), Options(32)).pixels

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from dnsearch.data import Augment, DeviceData, LabelledImages, PreparedData, device
+from dnsearch.data import Augment, DeviceData, LabelledImages, PreparedData
 from dnsearch.errors import ConfigError
 
 
@@ -28,16 +30,37 @@ def reference(data, part, rows):
     return (part.images[rows] / 255 - mean) / std
 
 
-@pytest.fixture(params=["on the device", "in host memory"])
-def resident(request, monkeypatch):
-    monkeypatch.setattr(device, "fits", lambda *_: request.param == "on the device")
+@pytest.fixture(params=["memory", "disk"])
+def placed(request, tmp_path):
+    """(prepared data) -> its DeviceData, the images mapped from files."""
+
+    def place(data):
+        return DeviceData(mapped(data, tmp_path), keep=request.param)
+
+    return place
 
 
-@pytest.mark.usefixtures("resident")
+def mapped(data, folder):
+    """With images as the cache has them: mapped, in another order, among others, of which there
+    may be more channels."""
+
+    def part(name):
+        images = getattr(data, name).images
+        order = np.random.default_rng(7).permutation(2 * len(images))[: len(images)]
+        pixels = np.full((2 * len(images), 3, *images.shape[2:]), 99, np.uint8)
+        pixels[order, : images.shape[1]] = images
+        np.save(folder / f"{name}.npy", pixels)
+        there = np.load(folder / f"{name}.npy", mmap_mode="c")
+        labels = getattr(data, name).labels
+        return LabelledImages(there[:, : images.shape[1]], labels, order)
+
+    return replace(data, train=part("train"), validation=part("validation"))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
-def test_an_epoch(channels):
+def test_an_epoch(channels, placed):
     data = prepared(channels=channels)
-    batches = list(DeviceData(data).batches(16, generator()))
+    batches = list(placed(data).batches(16, generator()))
     labels = torch.cat([labels for _, labels in batches])
     assert [len(labels) for _, labels in batches] == [16, 16, 16]
     assert len(labels.unique()) == 48
@@ -48,35 +71,39 @@ def test_an_epoch(channels):
         np.testing.assert_allclose(images, reference(data, data.train, rows), atol=1e-5)
 
 
-@pytest.mark.usefixtures("resident")
-def test_validation_is_whole_and_in_order():
+def test_validation_is_whole_and_in_order(placed):
     data = prepared()
-    batches = list(DeviceData(data).validation_batches(10))
+    batches = list(placed(data).validation_batches(10))
     assert [len(labels) for _, labels in batches] == [10, 10, 3]
     assert torch.cat([labels for _, labels in batches]).tolist() == list(range(23))
     images = torch.cat([images for images, _ in batches])
     np.testing.assert_allclose(images, reference(data, data.validation, slice(None)), atol=1e-5)
 
 
-@pytest.mark.usefixtures("resident")
-def test_other_images_come_as_those_of_validation_do():
+def test_other_images_come_as_those_of_validation_do(placed):
     data = prepared()
-    there = DeviceData(data)
+    there = placed(data)
     pairs = zip(there.batches_of(data.validation, 10), there.validation_batches(10), strict=True)
     for (images, labels), (same_images, same_labels) in pairs:
         assert torch.equal(images, same_images)
         assert torch.equal(labels, same_labels)
 
 
-def test_where_images_lie_changes_nothing(monkeypatch):
+def test_where_images_lie_changes_nothing(placed):
     augment = Augment(flip=True, shift=1, cutout=2)
-    epochs = []
-    for answer in (True, False):
-        monkeypatch.setattr(device, "fits", lambda *_, answer=answer: answer)
-        epochs.append(list(DeviceData(prepared()).batches(16, generator(), augment)))
-    for (images, labels), (other_images, other_labels) in zip(*epochs, strict=True):
-        assert torch.equal(images, other_images)
-        assert torch.equal(labels, other_labels)
+    for first in (0, 2, 3):
+        epochs = [
+            [
+                (there.prepared(images, own, augment), labels)
+                for images, labels in there.drawn(16, own, first)
+            ]
+            for there in (DeviceData(prepared()), placed(prepared()))
+            for own in [generator()]
+        ]
+        assert len(epochs[0]) == 3 - first
+        for (images, labels), (other_images, other_labels) in zip(*epochs, strict=True):
+            assert torch.equal(images, other_images)
+            assert torch.equal(labels, other_labels)
 
 
 def test_padding_is_black_and_cutout_is_the_mean():
@@ -122,25 +149,17 @@ def test_batches_leave_the_data_alone():
     np.testing.assert_array_equal(data.train.images, before)
 
 
-def test_fits(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 9999))
-    assert device.fits(400, torch.device("cuda"))
-    assert not device.fits(401, torch.device("cuda"))
-    assert device.fits(10**15, torch.device("cpu"))
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("answer", [True, False])
-def test_on_cuda(monkeypatch, answer):
-    monkeypatch.setattr(device, "fits", lambda *_: answer)
+@pytest.mark.parametrize("keep", ["memory", "disk", "device"])
+def test_on_cuda(tmp_path, keep):
     data, augment = prepared(), Augment(flip=True, shift=1, cutout=2)
+    there = DeviceData(mapped(data, tmp_path), "cuda", keep)
     state = torch.Generator("cuda").manual_seed(0)
-    images, labels = next(DeviceData(data, "cuda").batches(16, state, augment))
+    images, labels = next(there.batches(16, state, augment))
     assert images.device.type == labels.device.type == "cuda"
-    plain, rows = next(DeviceData(data, "cuda").batches(16, state))
+    plain, rows = next(there.batches(16, state))
     (other, _), (validation, _) = (
         next(batches)
-        for there in [DeviceData(data, "cuda")]
         for batches in (there.batches_of(data.validation, 23), there.validation_batches(23))
     )
     assert torch.equal(other, validation)
@@ -148,14 +167,13 @@ def test_on_cuda(monkeypatch, answer):
     np.testing.assert_allclose(plain.cpu(), expected, atol=1e-5)
 
 
-@pytest.mark.usefixtures("resident")
-def test_fewer_images_are_repeated_to_epochs_of_the_same_length():
+def test_fewer_images_are_repeated_to_epochs_of_the_same_length(placed):
     data = prepared(train=48)
     data.train.labels[:] = np.arange(48) % 4
     own = {
         image.tobytes(): label for image, label in zip(data.train.images, range(48), strict=True)
     }
-    whole = DeviceData(data)
+    whole = placed(data)
     part = whole.limited(12, np.random.default_rng(1))
     again = whole.limited(12, np.random.default_rng(2))
     assert part.steps(16) == whole.steps(16) == 3

@@ -112,7 +112,7 @@ def test_resizing_keeps_proportions(tmp_path):
 
 def test_shrinking_does_not_alias():
     stripes = np.tile(np.array([0, 255], np.uint8), (1, 32, 16))[..., np.newaxis]
-    shrunk = resize_all(stripes, 8)[0, :, 1:-1, 0]
+    shrunk = resize_all(stripes, Options(8))[0, :, 1:-1, 0]
     assert np.abs(shrunk.astype(int) - 127).max() <= 16
 
 

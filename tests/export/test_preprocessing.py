@@ -69,11 +69,13 @@ def data(request, tmp_path):
     return DataConfig(format="folder", path=tmp_path / "data", image_size=8, background=BACKGROUND)
 
 
-def test_pictures_are_those_of_the_validation_split(data, tmp_path):
+@pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
+def test_pictures_are_those_of_the_validation_split(data, tmp_path, fit):
     """The way to the training loop is another one: numpy, a cache, the device's normalisation."""
+    data = data.model_copy(update={"fit": fit})
     prepared = prepare(data, tmp_path / "cache")
     ((wanted, _),) = DeviceData(prepared).validation_batches(100)
-    images = Preprocessing.of(prepared.describe(), BACKGROUND)
+    images = Preprocessing.of(prepared.describe(), data)
     files = sorted((data.path / "val").glob("*/*"))
     assert len(files) == len(wanted) == (10 if images.shape[0] == 1 else 22)
     found = torch.stack([images.image(file) for file in files])
@@ -113,24 +115,29 @@ def test_more_than_eight_bits_are_refused(tmp_path):
 
 
 def test_it_is_read_as_it_was_written(tmp_path):
-    images = Preprocessing((3, 8, 6), (0.1, 0.2, 0.3), (1, 2, 3), ("a", "ü"), "#102030")
+    images = Preprocessing((3, 8, 6), (0.1, 0.2, 0.3), (1, 2, 3), ("a", "ü"), "#102030", "pad")
     images.write(tmp_path)
     assert Preprocessing.read(tmp_path) == images
 
 
-def test_files_from_before_the_background_was_kept_had_a_white_one(tmp_path):
-    images = Preprocessing((1, 8, 8), (0.5,), (0.5,), ("a", "b"), "black")
+def test_files_from_before_background_and_fit_were_kept_had_the_defaults(tmp_path):
+    images = Preprocessing((1, 8, 8), (0.5,), (0.5,), ("a", "b"), "black", "squash")
     images.write(tmp_path)
     path = tmp_path / "preprocessing.json"
     held = read_json(path)
-    del held["background"]
+    del held["background"], held["fit"]
     write_json(path, held)
-    assert Preprocessing.read(tmp_path).background == "white"
+    found = Preprocessing.read(tmp_path)
+    assert (found.background, found.fit) == ("white", "crop")
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        (
+            '{"shape": [1, 8, 8], "classes": [], "mean": [], "std": [], "fit": "cut"}',
+            r".json: must be as dnsearch wrote it: fit must be one of crop, pad, squash, got 'cut'",
+        ),
         (None, r"preprocessing.json: cannot be read: No such file"),
         ("{", r"preprocessing.json: must be valid JSON: "),
         ("[]", r"preprocessing.json: must be a JSON object, got list"),

@@ -22,7 +22,7 @@ from dnsearch.search.samplers.known_cost import REACH, KnownCostSampler
 from dnsearch.search.session import search
 from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.search.weights import front as front_of_records
-from tests.fakes import FakeEvaluator, fake_score
+from tests.fakes import FakeEvaluator, FakeWorkers, fake_score
 
 STUDY = """
 [data]
@@ -42,7 +42,13 @@ device = "cpu"
 def searched(tmp_path, evaluator, study):
     run = RunDir(tmp_path / "run")
     made = contextlib.nullcontext(evaluator)
-    search(parse_study(STUDY + study), run, lambda _: None, lambda _: None, lambda *_: made)
+    search(
+        parse_study(STUDY + study),
+        run,
+        lambda _: None,
+        lambda _: None,
+        FakeWorkers(lambda *_: made),
+    )
     return run
 
 

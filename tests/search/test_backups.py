@@ -10,7 +10,8 @@ from dnsearch.cli import main
 from dnsearch.errors import DamagedError, RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.backups import EVERY_SECONDS, KEPT, Backups
-from dnsearch.search.database import SCHEMA, schema_of
+from dnsearch.search.database import schema_of
+from dnsearch.search.layout import SCHEMA
 from dnsearch.search.restore import restore
 from dnsearch.search.results import read_results
 from dnsearch.search.store import StudyStore

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 from dnsearch.arch import preset
 from dnsearch.errors import ConfigError, SpaceError
 from dnsearch.interrupts import Stopped, listening
+from dnsearch.search.engine import Engine
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH
 from dnsearch.search.samplers.history import History
 from dnsearch.training.score import Score
@@ -188,8 +189,10 @@ def test_proposals_ahead_are_withdrawn_when_a_search_ends(make_search):
     assert len(set(keys)) == len(keys) == 36
 
 
-def test_proposals_ahead_are_within_the_budget(make_search):
-    search, proposals = slow(make_search, 1.0, 4, lambda job: 4.0 + job.seed % 10 / 10, trials=23)
+def test_proposals_ahead_are_within_the_budget(make_search, monkeypatch):
+    """Also where several are wanted, of which the first are the last of the budget."""
+    monkeypatch.setattr(Engine, "_ahead", 3)
+    search, proposals = slow(make_search, 1.0, 4, lambda job: 6.0 + job.seed % 10 / 10, trials=23)
     assert search.run() == "all trials finished"
     assert len(search.records) == len(proposals.made) == 23
 

@@ -6,8 +6,7 @@ import pytest
 
 from dnsearch.errors import DataError, MachineError
 from dnsearch.processes import Died
-from dnsearch.search.database import set_failures_aside
-from dnsearch.search.evaluators.base import REFERENCES, SEARCH, Lost, Unexplained
+from dnsearch.search.evaluators.base import Lost, Unexplained
 from dnsearch.search.faults import blame, cannot_start
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator, fake_score
@@ -149,7 +148,7 @@ def test_failed_candidates_get_another_chance(make_search):
     assert failed
     assert make_search(trials=12).run() == "all trials finished"  # not unless it is asked for
     search = make_search(trials=12)
-    set_failures_aside(search.store.path, (SEARCH, REFERENCES))
+    search.store.set_failures_aside()
     search = make_search(trials=12)
     assert len(search.records) == 12 - len(failed)
     search.evaluator.score = lambda job: fake_score(job) if len(search.records) < 11 else stop()

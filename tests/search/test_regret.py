@@ -10,13 +10,15 @@ from dnsearch.config import LimitsConfig, UntilConfig, parse_study
 from dnsearch.search import regret, stopping
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel, feasible_points
-from dnsearch.search.regret import Feasible, Scope, look_ahead
+from dnsearch.search.regret import Feasible, Scope, greatest_improvements, look_ahead
+from dnsearch.search.samplers.acquisition import expected_improvement
 from dnsearch.search.samplers.covariance import Covariance, Parameters
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.stopping import Enough, scheduled
 from dnsearch.search.store import Record
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator
+from tests.search.rows import joined
 
 SPACE = """
 [space]
@@ -75,7 +77,7 @@ def test_regrets_are_those_of_a_dense_normal_of_all_points(known_setting):
     # By one covariance of everything that is known or asked for, from the code that makes the rows'
     # own; what is asked for are trainings of their own, whose noise is taken off again.
     rows = feasible.learner.error_rows(outcomes)
-    joint = rows.and_also(features, np.zeros(len(features)))
+    joint = joined(rows, features, np.zeros(len(features)))
     matrix = Covariance(joint, 2).matrix(p)
     old, new = slice(0, len(rows)), slice(len(rows), None)
     weights = np.linalg.solve(matrix[old, old], matrix[old, new])
@@ -93,6 +95,20 @@ def test_regrets_are_those_of_a_dense_normal_of_all_points(known_setting):
     for level in (0.5, 0.8, 0.9, 0.95):
         most = np.quantile(expected, level)
         assert (drawn <= most).mean() == pytest.approx(level, abs=0.02)
+
+
+def test_the_greatest_promises_are_exact_and_no_other_is_told_too_small():
+    feasible, rng = feasible_of(), np.random.default_rng(3)
+    points, features = feasible.pool.points, feasible.pool.features
+    outcomes = trained(points, rng.permutation(len(points))[:24], rng)
+    surrogate = feasible.learner.errors(outcomes)
+    least = np.exp(surrogate.mean(features).min())
+    exact = expected_improvement(*surrogate.predict(features), least)
+    found, best = greatest_improvements(surrogate, features, least, 5), np.argsort(-exact)[:5]
+    assert found[best] == pytest.approx(exact[best], rel=1e-9)
+    assert set(np.argsort(-found)[:5]) == set(best)
+    assert (found >= exact * (1 - 1e-9)).all()
+    assert (found > exact * 1.01).any()  # not all were worth the work
 
 
 def test_a_large_space_is_told_by_what_promises_most(monkeypatch):

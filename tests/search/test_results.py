@@ -17,7 +17,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from dnsearch.training.score import CurvePoint
-from tests.fakes import FakeEvaluator, fake_score
+from tests.fakes import FakeEvaluator, FakeWorkers, fake_score
 
 STUDY = """
 [data]
@@ -61,7 +61,9 @@ def searched(tmp_path):
     def run(evaluator):
         folder = RunDir(tmp_path / "run")
         made = contextlib.nullcontext(evaluator)
-        search(parse_study(STUDY), folder, lambda _: None, lambda _: None, lambda *_: made)
+        search(
+            parse_study(STUDY), folder, lambda _: None, lambda _: None, FakeWorkers(lambda *_: made)
+        )
         return read_results(folder)
 
     return run

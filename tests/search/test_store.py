@@ -264,8 +264,8 @@ def test_a_run_begun_with_an_attribute_for_each_figure_goes_on(make_search, monk
     with monkeypatch.context() as patch:
         patch.setattr(TrialLog, "accept", accept_as_at_first)
         patch.setattr(TrialLog, "tell", tell_as_at_first)
-        patch.setattr("dnsearch.search.store.mark_schema", lambda _: None)
-        patch.setattr("dnsearch.search.store.upgrade", lambda _: None)
+        patch.setattr("dnsearch.search.sqlite.mark_schema", lambda _: None)
+        patch.setattr("dnsearch.search.sqlite.upgrade", lambda _: None)
         make_search("old", trials=11, **options).run()
         make_search("old", trials=12, **options).proposer.propose()  # and its coordinator is killed
     resumed = make_search("old", trials=20, **options)

@@ -1,3 +1,6 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -28,3 +31,23 @@ def prepared() -> PreparedData:
 @pytest.fixture(scope="session")
 def data(prepared) -> DeviceData:
     return DeviceData(prepared)
+
+
+@pytest.fixture(scope="session")
+def mapped():
+    """(prepared, folder) -> the same images, mapped from files, in another order."""
+
+    def place(prepared: PreparedData, folder: Path) -> PreparedData:
+        def part(name: str) -> LabelledImages:
+            held = getattr(prepared, name)
+            order = np.random.default_rng(7).permutation(len(held))
+            pixels = np.empty_like(held.images)
+            pixels[order] = held.images
+            np.save(folder / f"{name}.npy", pixels)
+            return LabelledImages(
+                np.load(folder / f"{name}.npy", mmap_mode="c"), held.labels, order
+            )
+
+        return replace(prepared, train=part("train"), validation=part("validation"))
+
+    return place

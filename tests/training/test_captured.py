@@ -92,8 +92,11 @@ def host_reads_rates(monkeypatch):
     monkeypatch.setattr(torch.optim.SGD, "step", step)
 
 
-def test_replays_of_its_operations_train_as_the_step_itself(data, host_reads_rates):
-    torch.testing.assert_close(trained(data, by_tape), trained(data, plainly), rtol=0, atol=0)
+@pytest.mark.parametrize("micro_batch", [None, 12])
+def test_replays_of_its_operations_train_as_the_step_itself(data, host_reads_rates, micro_batch):
+    recipe = RECIPE.model_copy(update={"micro_batch": micro_batch})
+    one, other = (trained(data, record, recipe) for record in (by_tape, plainly))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_numbers_as_tensors_train_as_numbers(data):
@@ -117,9 +120,13 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 @needs_gpu
 @pytest.mark.parametrize("kernels", ["reference", "portable", "triton"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_graph_trains_as_the_plain_step(prepared, monkeypatch, kernels, precision):
+@pytest.mark.parametrize(("keep", "micro_batch"), [("device", None), ("memory", 12)])
+def test_a_graph_trains_as_the_plain_step(
+    prepared, monkeypatch, kernels, precision, keep, micro_batch
+):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    data = DeviceData(prepared, "cuda")
-    recipe = RECIPE.model_copy(update={"kernels": kernels, "precision": precision})
+    data = DeviceData(prepared, "cuda", keep)
+    changed = {"kernels": kernels, "precision": precision, "micro_batch": micro_batch}
+    recipe = RECIPE.model_copy(update=changed)
     one, other = (trained(data, record, recipe) for record in (cuda_graph, plainly))
     torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -99,7 +99,7 @@ def together(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("together")
     context = multiprocessing.get_context("spawn")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in distributed.ENVIRONMENT.items():
+        for name, value in distributed._ENVIRONMENT.items():
             patch.setenv(name, value)
         started = [
             context.Process(target=in_process, args=(rank, folder)) for rank in range(PROCESSES)

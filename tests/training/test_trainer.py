@@ -8,10 +8,13 @@ from torch.nn import functional as F
 
 from dnsearch.arch import ArchConfig
 from dnsearch.arch.checkpoint import read_weights, write_whole
-from dnsearch.config import TrainingConfig
+from dnsearch.config import StudyConfig, TrainingConfig
+from dnsearch.cost import cost_of
 from dnsearch.data import DeviceData
 from dnsearch.errors import CheckpointError
-from dnsearch.training.trainer import Trainer
+from dnsearch.search.feasible import CostModel
+from dnsearch.seeds import epoch_seed
+from dnsearch.training.trainer import Trainer, initial_network
 
 ARCH = ArchConfig(4, (1, 2), 8, 2, drop_rate=0.1, stem="cifar", in_channels=1, num_classes=3)
 RECIPE = TrainingConfig(rungs=(2, 4), batch_size=32, shift=1, cutout=2)
@@ -161,10 +164,96 @@ def test_gradients_of_parts_add_up_to_the_batchs(data, kernels, weights):
     assert other.train_loss == pytest.approx(one.train_loss, rel=1e-3)
 
 
+@pytest.mark.parametrize(("batch_size", "micro_batch"), [(32, 8), (32, 12), (20, 3)])
+@pytest.mark.parametrize("kernels", ["reference", "portable", "cpu"])
+def test_micro_batches_train_as_a_loop_written_by_hand(prepared, batch_size, micro_batch, kernels):
+    """With plain modules, whose batch norms see a micro batch at a time, and SGD by its formula."""
+    arch = ARCH.replace(drop_rate=0.0)
+    asked = {"batch_size": batch_size, "micro_batch": micro_batch, "kernels": kernels}
+    plain = {"flip": False, "shift": 0, "ema": 0.0, "warmup": 0.0}
+    recipe = TrainingConfig(rungs=(2,), **asked, **plain)
+    trainer = Trainer(arch, DeviceData(prepared), recipe, seed=1)
+    score = trainer.train(1)
+    assert score.parts == -(-batch_size // micro_batch)
+
+    model = initial_network(arch, 1).train()
+    images = (torch.from_numpy(prepared.train.images).float() / 255 - 0.35) / 0.25
+    labels = torch.from_numpy(prepared.train.labels)
+    order = torch.randperm(192, generator=torch.Generator().manual_seed(epoch_seed(1, 0)))
+    speeds = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    losses = []
+    for batch in order[: 192 // batch_size * batch_size].view(-1, batch_size):
+        gradients = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+        loss, start = 0.0, 0
+        for place in range(score.parts):  # as even as can be, the larger ones first
+            size = batch_size // score.parts + (place < batch_size % score.parts)
+            assert size <= micro_batch
+            rows = batch[start : start + size]
+            start += size
+            share = F.cross_entropy(model(images[rows]), labels[rows], reduction="sum") / batch_size
+            found = torch.autograd.grad(share, list(model.parameters()))
+            for (name, _), gradient in zip(model.named_parameters(), found, strict=True):
+                gradients[name] += gradient
+            loss += share.item()
+        losses.append(loss)
+        with torch.no_grad():
+            for name, p in model.named_parameters():
+                push = gradients[name] + (5e-4 * p if p.ndim > 1 else 0)
+                speeds[name] = 0.9 * speeds[name] + push
+                p -= 0.1 * (push + 0.9 * speeds[name])
+    assert score.train_loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
+    found = trainer.model.state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(found[name], value, rtol=2e-3, atol=2e-4, msg=name)
+
+
+def test_memory_is_that_of_a_micro_batch():
+    """By the formula for a batch of so many images."""
+    whole = TrainingConfig(batch_size=64)
+    for micro_batch, at_once in [(16, 16), (24, 22), (64, 64), (None, 64)]:
+        recipe = whole.model_copy(update={"micro_batch": micro_batch})
+        assert recipe.at_once == at_once
+        model = CostModel.of(StudyConfig(training=recipe), (1, 8, 8), 4)
+        assert model.cost(ARCH) == cost_of(ARCH, 8, 8, at_once)
+
+
+@pytest.mark.parametrize("micro_batch", [None, 16, 24])
+def test_a_step_keeps_activations_of_a_micro_batch_alone(prepared, micro_batch):
+    arch = ARCH.replace(drop_rate=0.0)
+    asked = {"batch_size": 64, "micro_batch": micro_batch, "kernels": "reference"}
+    recipe = TrainingConfig(rungs=(1,), **asked, shift=0, flip=False)
+    trainer = Trainer(arch, DeviceData(prepared), recipe, seed=1)
+    images, labels = next(trainer.data.drawn(64, torch.Generator().manual_seed(0)))
+    kept, most = {}, []
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if tensor.dim() == 4 and len(tensor) > 8:  # an activation: of images, not of weights
+            kept[storage.data_ptr()] = len(tensor)
+        return tensor
+
+    forward = trainer.model.forward
+
+    def watched(batch):
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            logits = forward(batch)
+        most.append(max(kept.values()))
+        return logits
+
+    trainer.model.forward = watched
+    trainer.stepper()(images, labels, 0.1)
+    assert max(most) == recipe.at_once
+    assert len(most) == recipe.parts
+
+
 @pytest.mark.parametrize("done", [0, 1])
-def test_what_lacks_memory_goes_on_in_parts(data, tmp_path, monkeypatch, done):
+@pytest.mark.parametrize(("micro_batch", "room", "parts"), [(None, 8, 4), (16, 4, 8)])
+def test_what_lacks_memory_goes_on_in_parts(
+    data, tmp_path, monkeypatch, done, micro_batch, room, parts
+):
     """With the result of a training in parts from there on."""
-    recipe = RECIPE.model_copy(update={"out_of_memory": "split"})
+    recipe = RECIPE.model_copy(update={"out_of_memory": "split", "micro_batch": micro_batch})
     for name in ("short", "whole"):
         if done:
             Trainer(ARCH, data, recipe, 0, tmp_path / name).train(done)
@@ -172,15 +261,15 @@ def test_what_lacks_memory_goes_on_in_parts(data, tmp_path, monkeypatch, done):
     forward = trainer.model.forward
 
     def short(images):
-        if len(images) > 8:
+        if len(images) > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return forward(images)
 
     monkeypatch.setattr(trainer.model, "forward", short)
     found = trainer.train(2)
-    expected = Trainer(ARCH, data, recipe, 0, tmp_path / "whole", parts=4).train(2)
+    expected = Trainer(ARCH, data, recipe, 0, tmp_path / "whole", parts=parts).train(2)
     assert found.failure is None
-    assert found.parts == 4
+    assert found.parts == parts
     assert found.curve == expected.curve
 
 
@@ -249,21 +338,41 @@ RANDOM = {"flip": True, "shift": 1, "cutout": 2, "clip_norm": 1.0}
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("keep", ["memory", "disk"])
+def test_where_images_are_kept_changes_no_bit(prepared, mapped, tmp_path, dropout, keep):
+    arch = ARCH.replace(drop_rate=dropout)
+    recipe = TrainingConfig(rungs=(3,), batch_size=16, **RANDOM)
+    expected, found = (
+        Trainer(arch, data, recipe, 3)
+        for data in (DeviceData(prepared), DeviceData(mapped(prepared, tmp_path), keep=keep))
+    )
+    assert same(found.train(3), expected.train(3))
+    for name, value in expected.model.state_dict().items():
+        assert torch.equal(value, found.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("dropout", "before", "after"),
+    [(0.0, "auto", "auto"), (0.3, "auto", "auto"), (0.3, "disk", "disk"), (0.3, "memory", "disk")],
+)
 @pytest.mark.parametrize("kill_at", [9, 13, 27])
 def test_a_training_killed_within_an_epoch_equals_one_that_was_not(
-    prepared, tmp_path, dropout, kill_at
+    prepared, mapped, tmp_path, dropout, before, after, kill_at
 ):
+    """Also where images are kept elsewhere in the second sitting."""
+    there = mapped(prepared, tmp_path)
     data = DeviceData(prepared)
     arch = ARCH.replace(drop_rate=dropout)
     recipe = TrainingConfig(rungs=(3,), batch_size=16, **RANDOM)  # 12 steps an epoch
     whole = Trainer(arch, data, recipe, 3)
     expected = whole.train(3)
     file = tmp_path / "a.pt"
+    first = DeviceData(there, keep=before)
     with pytest.raises(KeyboardInterrupt):
-        Trainer(arch, data, recipe, 3, file, clock=Clock(kill_at=kill_at)).train(3)
+        Trainer(arch, first, recipe, 3, file, clock=Clock(kill_at=kill_at)).train(3)
     saved = torch.load(file, weights_only=True)
     assert saved["within"]["steps"] % 12 > 0
-    resumed = Trainer(arch, data, recipe, 3, file)
+    resumed = Trainer(arch, DeviceData(there, keep=after), recipe, 3, file)
     torch.manual_seed(99)  # what others have drawn meanwhile
     steps_before = saved["averaged_steps"]
     score = resumed.train(3)

@@ -117,35 +117,46 @@ class Part(NamedTuple):
 
 
 def _open_split(path: Path, layout: Layout, split: SplitName) -> Split:
-    """Labels lie in one pickle with the pixels, so all are read once for them, one at a time."""
+    """Labels lie in one pickle with the pixels, so all are read for them, and kept until pixels are
+    asked for: 150 MB at most."""
     classes: tuple[str, ...] | None = None
-    labels: dict[str, np.ndarray] = {}
+    parts: dict[str, Part] = {}
     for name, content in _contents(path, (*layout.parts(split), layout.meta)):
         if name == layout.meta:
             meta = _load(path / name, content)
             names = _entry(path / name, meta, layout.class_names, (list,))
             classes = tuple(map(str, names))
         else:
-            labels[name] = _part(path / name, content, layout.labels).labels
-    sizes = [len(labels[name]) for name in layout.parts(split)]
+            parts[name] = _part(path / name, content, layout.labels)
+    labels = [parts[name].labels for name in layout.parts(split)]
+    sizes = [len(each) for each in labels]
     starts = dict(zip(layout.parts(split), np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
-    together = np.concatenate([labels[name] for name in layout.parts(split)])
+    together = np.concatenate(labels)
     held = np.dtype(np.uint8), (len(together), *SHAPE)
     return plain_split(
-        str(path), held, together, partial(_read_rows, path, layout, starts), classes
+        str(path), held, together, partial(_read_rows, path, layout, starts, parts), classes
     )
 
 
 def _read_rows(
-    path: Path, layout: Layout, starts: dict[str, int], rows: np.ndarray
+    path: Path, layout: Layout, starts: dict[str, int], kept: dict[str, Part], rows: np.ndarray
 ) -> Iterator[Batch]:
-    for name, content in _contents(path, tuple(starts)):
-        pixels = _part(path / name, content, layout.labels).pixels
-        start = starts[name]
-        wanted = rows[slice(*np.searchsorted(rows, [start, start + len(pixels)]))]
-        for begin in range(0, len(wanted), ROWS_AT_ONCE):
-            some = wanted[begin : begin + ROWS_AT_ONCE]
-            yield Batch(some, pixels[some - start])
+    """From the parts that are ``kept``, of which each is let go once it was read, or from the files
+    again."""
+    again = [name for name in starts if name not in kept]
+    for name in list(kept):
+        yield from _batches(kept.pop(name).pixels, starts[name], rows)
+    for name, content in _contents(path, tuple(again)) if again else ():
+        part = _part(path / name, content, layout.labels)
+        yield from _batches(part.pixels, starts[name], rows)
+
+
+def _batches(pixels: np.ndarray, start: int, rows: np.ndarray) -> Iterator[Batch]:
+    """Those of the rows that are in a part, which begins with row ``start``."""
+    wanted = rows[slice(*np.searchsorted(rows, [start, start + len(pixels)]))]
+    for begin in range(0, len(wanted), ROWS_AT_ONCE):
+        some = wanted[begin : begin + ROWS_AT_ONCE]
+        yield Batch(some, pixels[some - start])
 
 
 def _part(where: Path, content: bytes, labels_key: str) -> Part:

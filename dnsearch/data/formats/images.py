@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
+from dnsearch.config import Fit
 from dnsearch.errors import DataError, MachineError
 from dnsearch.files import require_regular
 
@@ -39,11 +40,13 @@ class Encoded(NamedTuple):
 
 class Options(NamedTuple):
     """How pictures are read: the side that they are resized to, the colour behind transparent parts
-    (CSS), and whether large JPEGs are decoded at a fraction of their size before that."""
+    and beside padded pictures (CSS), whether large JPEGs are decoded at a fraction of their size
+    before that, and how what is not square is made so (``data.fit``)."""
 
     size: int | None = None
     background: str = "white"
     draft: bool = False
+    fit: Fit = "crop"
 
 
 class Decoded(NamedTuple):
@@ -63,8 +66,8 @@ class BadPictures(DataError):
 
 
 def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: B008 (immutable)
-    """The picture, upright, without alpha channel; with a size, its largest centred square, resized
-    to that. Transparent parts show the background, on grey pictures as grey.
+    """The picture, upright, without alpha channel; with a size, fitted into a square of that side.
+    Transparent parts show the background, on grey pictures as grey.
 
     Raises DataError naming the picture if Pillow cannot read it or it has more than 8 bits, and
     MachineError if there is no memory for it.
@@ -80,13 +83,13 @@ def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: 
             mode = "L" if image.mode in GREY_MODES else "RGB"
             animated = bool(getattr(image, "is_animated", False))
             if options.draft and options.size is not None:
-                _shrink_jpeg(image, DRAFT * options.size)
+                _shrink_jpeg(image, DRAFT * options.size, options.fit)
             needed = 4 * image.width * image.height  # Pillow has four bytes a pixel of colour
             with _room.taken(needed):
                 ImageOps.exif_transpose(image, in_place=True)
                 opaque, transparent = _laid(image, options.background)
                 flat = opaque if opaque.mode == mode else opaque.convert(mode)
-                fitted = flat if options.size is None else _fit(flat, options.size)
+                fitted = flat if options.size is None else _squared(flat, options.size, options)
                 return Decoded(_to_array(fitted), transparent, animated)
     except DataError:
         raise
@@ -136,11 +139,12 @@ def _opened(picture: Encoded) -> Image.Image:
     return Image.open(picture.data)
 
 
-def _shrink_jpeg(image: Image.Image, side: int) -> None:
-    """Has a JPEG decoded at 1/2, 1/4 or 1/8, as long as its shorter side is at least this long."""
-    shorter = min(image.size)
-    if image.format == "JPEG" and shorter >= 2 * side:
-        width, height = (max(1, extent * side // shorter) for extent in image.size)
+def _shrink_jpeg(image: Image.Image, side: int, fit: Fit) -> None:
+    """Has a JPEG decoded at 1/2, 1/4 or 1/8, as long as its shorter side is at least this long; its
+    longer side where all of it is shown without distortion."""
+    decides = max(image.size) if fit == "pad" else min(image.size)
+    if image.format == "JPEG" and decides >= 2 * side:
+        width, height = (max(1, extent * side // decides) for extent in image.size)
         image.draft(None, (width, height))
 
 
@@ -184,24 +188,36 @@ def _laid(image: Image.Image, background: str) -> tuple[Image.Image, bool]:
     return behind, True
 
 
-def resize_all(images: np.ndarray, size: int | None) -> np.ndarray:
-    """Images (n, h, w, c) resized to (n, size, size, c); as they are if size is None."""
+def resize_all(images: np.ndarray, options: Options) -> np.ndarray:
+    """Images (n, h, w, c) fitted into (n, size, size, c); as they are where there is no size."""
+    size = options.size
     if size is None or images.shape[1:3] == (size, size):
         return images
     resized = np.empty((len(images), size, size, images.shape[3]), np.uint8)
     for index, image in enumerate(images):
         picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-        resized[index] = _to_array(_fit(picture, size))
+        resized[index] = _to_array(_squared(picture, size, options))
     return resized
 
 
-def _fit(image: Image.Image, size: int) -> Image.Image:
-    """The largest centred square of the image, resized.
+def _squared(image: Image.Image, size: int, options: Options) -> Image.Image:
+    return fitted(image, (size, size), options.fit, options.background)
+
+
+def fitted(image: Image.Image, size: tuple[int, int], fit: Fit, background: str) -> Image.Image:
+    """A grey or RGB image at this width and height: its largest centred part of these proportions
+    (crop), all of it with the background beside it (pad), or all of it, distorted (squash).
 
     Bilinear, because it is good both ways: when shrinking, Pillow widens the filter so that nothing
     aliases; when enlarging it is smooth, where a box filter would show blocks.
     """
-    return ImageOps.fit(image, (size, size), method=Image.Resampling.BILINEAR)
+    method = Image.Resampling.BILINEAR
+    if fit == "squash":
+        return image.resize(size, method)
+    if fit == "pad":
+        colour = ImageColor.getcolor(background, image.mode)
+        return ImageOps.pad(image, size, method, colour)
+    return ImageOps.fit(image, size, method)
 
 
 def _to_array(image: Image.Image) -> np.ndarray:

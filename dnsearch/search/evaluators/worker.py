@@ -25,14 +25,6 @@ if TYPE_CHECKING:  # torch, which the coordinator does without
     from dnsearch.data import DeviceData, LabelledImages, PreparedData
 
 
-ENVIRONMENT = {
-    # Two spinning OpenMP threads on two busy cores can be many times slower than one.
-    "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "0",
-}
-"""Of a worker process, before it imports torch."""
-
-
 @dataclass(frozen=True)
 class WorkerSettings:
     """All that a worker needs to train any job.
@@ -93,7 +85,7 @@ def warm_up(settings: WorkerSettings, device: str, images: Images | None = None)
     set_up(device, settings.threads)
     Plan((device,), settings.threads).compile_kernels(settings.recipe)
     prepared, test = images or images_of(settings)
-    return Ready(settings, DeviceData(prepared, device), prepared.shape, test)
+    return Ready(settings, DeviceData(prepared, device, settings.data.keep), prepared.shape, test)
 
 
 def train(ready: Ready, job: Job, checkpoint: Path, note: Callable[[float], None]) -> Score:

@@ -55,9 +55,15 @@ class Staircase:
     def bound(self, mean: Floats, sd: Floats, costs: Floats) -> Floats:
         """What ``improvement`` is at most, (n,), for far less work: as if the error to beat at the
         candidate's own cost, the highest it can beat, were that of all higher costs too."""
-        to_beat = np.full(len(costs), self.reference[0])
-        for error, *least in self.front[np.argsort(-self.front[:, 0], kind="stable")]:
-            to_beat[np.all([c >= most for c, most in zip(costs.T, least, strict=True)], 0)] = error
+        front = self.front[np.argsort(-self.front[:, 0], kind="stable")]
+        if costs.shape[1] == 1:
+            steps = np.append(self.reference[0], front[:, 0])
+            to_beat = steps[np.searchsorted(front[:, 1], costs[:, 0], side="right")]
+        else:
+            to_beat = np.full(len(costs), self.reference[0])
+            for error, *least in front:
+                beyond = [c >= most for c, most in zip(costs.T, least, strict=True)]
+                to_beat[np.all(beyond, axis=0)] = error
         volume = np.maximum(self.reference[1:] - costs, 0.0).prod(axis=1)
         return expected_improvement(mean, sd, to_beat) * volume
 
@@ -92,6 +98,10 @@ def _boxes(front: Floats, reference: Floats) -> tuple[Floats, Floats, Floats]:
     no less than those of a point of less error. So there are far fewer boxes than cells in a grid
     of all costs, whose number is a power of the front's.
     """
+    if len(reference) == 2:  # one cost: each step of the front goes on to the next
+        front = front[np.argsort(front[:, 1], kind="stable")]
+        ends = np.concatenate([[-np.inf], front[:, 1], reference[1:]])[:, None]
+        return ends[:-1], ends[1:], np.append(reference[0], front[:, 0])
     least, most = (-np.inf,) * (len(reference) - 1), tuple(reference[1:].tolist())
     front = front[np.argsort(front[:, 0], kind="stable")]
     found = [(*box, reference[0]) for box in _free(front[:, 1:], least, most)]

@@ -78,18 +78,6 @@ class Rows:
             self.trend,
         )
 
-    def and_also(self, features: Floats, value: Floats) -> Rows:
-        """These rows, and further ones at the top rung, each a training of its own."""
-        new = len(features)
-        after = 1 + self.training.max(initial=-1)
-        return Rows(
-            np.vstack([self.features, features]),
-            np.concatenate([self.level, np.zeros(new, np.intp)]),
-            np.concatenate([self.training, np.arange(after, after + new)]),
-            np.concatenate([self.value, value]),
-            self.trend,
-        )
-
     @property
     def centre(self) -> float:
         """A level for log error to vary about the mean slopes; the constant's prior is wide, so it
@@ -101,11 +89,7 @@ class Rows:
     def surprise(self) -> Floats:
         """What is left of the values once centre and mean slopes are taken off, (n,): what the
         covariance is of."""
-        return self.surprise_about(self.centre)
-
-    def surprise_about(self, centre: float) -> Floats:
-        """The same with another centre."""
-        return self.value - centre - self.trend.expected(self.features)
+        return self.value - self.centre - self.trend.expected(self.features)
 
 
 @dataclass(frozen=True)

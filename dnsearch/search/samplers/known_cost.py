@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -35,7 +34,7 @@ from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.rungs import RungSampler
 from dnsearch.search.samplers.scripts import ScriptHistory
 from dnsearch.search.samplers.surrogate import Surrogate
-from dnsearch.search.samplers.weighing import SCREENED, SCREENED_AGAIN, Beliefs, Weighed
+from dnsearch.search.samplers.weighing import Beliefs, Further, Screening, Weighed
 from dnsearch.seeds import derived_seed
 
 MOST_KEPT = 200_000
@@ -62,17 +61,42 @@ LATENCY = "latency_ms"
 COSTS = ("params", "macs", "activations", LATENCY)
 
 
-@dataclass(frozen=True)
+STALE, LEAST_KNOWN = 0.25, 0.9
+"""Points are weighed anew once more has ended than so large a part of what is under way, since a
+proposal lacks the results of all that anyway, or once they were weighed by less than so large a
+part of what has ended: of the first results each tells much."""
+
+
 class _Standing:
     """What the trials that had ended, of these ``numbers``, say with nothing pending: beliefs, the
-    rows that others must beat, and the points as they were weighed. Kept until more has ended:
-    until then further proposals are cheap."""
+    rows that others must beat, and the points as they were weighed. Kept for a while (``STALE``),
+    in which further proposals are cheap: what it was not weighed by, of the numbers ``believed``,
+    comes out as predicted there."""
 
-    numbers: tuple[int, ...]
-    beliefs: Beliefs
-    to_beat: Floats
-    latencies: Latencies | None
-    weighed: Weighed
+    def __init__(
+        self,
+        numbers: frozenset[int],
+        beliefs: Beliefs,
+        to_beat: Floats,
+        latencies: Latencies | None,
+        weighed: Weighed,
+        rungs: tuple[Mapping[int, int], int],
+    ) -> None:
+        self.numbers, self.beliefs, self.latencies = numbers, beliefs, latencies
+        self.weighed, self._own, self._rungs = weighed, to_beat, rungs
+        self.forget_beliefs()
+
+    def forget_beliefs(self) -> None:
+        """As it was at first."""
+        self.further = Further(self.beliefs, self.weighed, *self._rungs)
+        self.to_beat, self.believed = self._own, list[int]()
+
+    def choice(self) -> tuple[int, int]:
+        """The point to train next, by its place among those weighed, and the rung."""
+        if self.believed:
+            return self.further.choice()
+        beliefs = self.beliefs
+        return self.weighed.choice(beliefs.staircase, Screening(beliefs.errors, *self._rungs))
 
 
 class KnownCostSampler(RungSampler):
@@ -149,31 +173,45 @@ class KnownCostSampler(RungSampler):
     def _proposed(self, outcomes: Sequence[Outcome]) -> tuple[Pool, int, int]:
         """The point to train next, by its place in a pool, and the rung to train it to."""
         pool, top = self.pool, self.rungs[-1]
+        finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
+        unmeasured = all(o.latency_ms is None for o in finished if o.rung == top)
+        if finished and not (LATENCY in self.costs and unmeasured):
+            standing = self._standing_of(outcomes, finished)
+            if standing.further.is_left:
+                return standing.weighed.pool, *standing.choice()
         _, free = self._status(pool, outcomes)
         if not len(free):
             return pool, 0, top  # nothing is left: a repeat, for the caller to turn down
-        finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
-        unmeasured = all(o.latency_ms is None for o in finished if o.rung == top)
-        if not finished or (LATENCY in self.costs and unmeasured):
-            return pool, int(free[np.argmin(pool.macs[free])]), top
+        return pool, int(free[np.argmin(pool.macs[free])]), top
+
+    def _standing_of(self, outcomes: Sequence[Outcome], finished: list[Outcome]) -> _Standing:
+        """The one that is kept unless it is stale, with what it was not weighed by believed."""
         ended = [outcome for outcome in outcomes if not outcome.pending]
-        pending = [outcome for outcome in outcomes if outcome.pending]
-        numbers = tuple(outcome.number for outcome in ended)
-        if self._standing is None or self._standing.numbers != numbers:
-            self._standing = self._weighed_anew(numbers, ended, finished)
-        beliefs, weighed = self._standing.beliefs, self._standing.weighed
-        if not pending:
-            place, rung = weighed.choice(beliefs, self.learner.lower, top, SCREENED)
-            return weighed.pool, place, rung
-        beliefs = self._believing(self._standing, pending)
-        taken = weighed.pool.places([outcome.params for outcome in pending])
-        left = np.setdiff1d(np.arange(len(weighed.pool)), [i for i in taken if i is not None])
-        weighed = weighed.once_more(beliefs, left, top)
-        place, rung = weighed.choice(beliefs, self.learner.lower, top, SCREENED_AGAIN)
-        return weighed.pool, place, rung
+        numbers, kept = frozenset(outcome.number for outcome in ended), self._standing
+        if kept is None or _is_stale(kept.numbers, numbers, len(outcomes) - len(ended)):
+            kept = self._standing = self._weighed_anew(numbers, ended, finished)
+        others = [outcome for outcome in outcomes if outcome.number not in kept.numbers]
+        if [outcome.number for outcome in others[: len(kept.believed)]] != kept.believed:
+            kept.forget_beliefs()  # a proposal was withdrawn
+        self._believe(kept, others[len(kept.believed) :])
+        return kept
+
+    def _believe(self, standing: _Standing, others: list[Outcome]) -> None:
+        """As if these, too, had come out as predicted."""
+        if not others:
+            return
+        params, beliefs = [outcome.params for outcome in others], standing.beliefs
+        also = self._to_beat(beliefs.errors, others, standing.latencies)
+        standing.to_beat = np.vstack([standing.to_beat, also])
+        standing.further.believe(
+            self.learner.described(params)[0],
+            params,
+            Staircase(standing.to_beat, beliefs.staircase.reference),
+        )
+        standing.believed += [outcome.number for outcome in others]
 
     def _weighed_anew(
-        self, numbers: tuple[int, ...], ended: list[Outcome], finished: list[Outcome]
+        self, numbers: frozenset[int], ended: list[Outcome], finished: list[Outcome]
     ) -> _Standing:
         """From what has ended, of which ``finished`` did not fail."""
         pool, top = self.pool, self.rungs[-1]
@@ -183,7 +221,7 @@ class KnownCostSampler(RungSampler):
         to_beat = self._to_beat(errors, rivals, latencies)
         beliefs = self._beliefs(errors, to_beat, self._reference(finished), latencies)
         most = max(LEAST_WEIGHED, int(MOST_WORK / len(errors.rows) ** 2))
-        partly = len(free) > most or self.thinned
+        partly = len(free) > most or (self.thinned and len(free) > 0)
         if len(free) > most:
             rng = np.random.default_rng(derived_seed(self.seed, len(ended)))
             free = free[thinned(pool.macs[free], most // 2, rng)]
@@ -192,17 +230,8 @@ class KnownCostSampler(RungSampler):
             best = [o.params for o, on in zip(rivals, nondominated(to_beat), strict=True) if on]
             front = Points.at(self.space, best)
             weighed = self._sharpened(beliefs, weighed, front, ended, most)
-        return _Standing(numbers, beliefs, to_beat, latencies, weighed)
-
-    def _believing(self, standing: _Standing, pending: list[Outcome]) -> Beliefs:
-        """As if what is pending had come out as predicted."""
-        known, latencies = standing.beliefs, standing.latencies
-        also = self._to_beat(known.errors, pending, latencies)
-        errors = known.errors.believing(self.learner.described([o.params for o in pending])[0])
-        to_beat = np.vstack([standing.to_beat, also])
-        return replace(
-            known, errors=errors, staircase=Staircase(to_beat, known.staircase.reference)
-        )
+        rungs = self.learner.lower, top
+        return _Standing(numbers, beliefs, to_beat, latencies, weighed, rungs)
 
     def _sharpened(
         self,
@@ -313,6 +342,13 @@ class KnownCostSampler(RungSampler):
         point[LATENCY] = FIRST_LATENCIES * first_latency(tops)
         point |= {name: v for name, v in self.reference.items() if np.isfinite(v)}
         return [point["error"], *(self.reach * point[name] for name in self.costs)]
+
+
+def _is_stale(known: frozenset[int], ended: frozenset[int], pending: int) -> bool:
+    """Whether to weigh anew, of the trials that had ended and those that have by now."""
+    late = len(ended) - len(known)
+    few = len(known) < LEAST_KNOWN * len(ended)
+    return few or late > STALE * pending or not known <= ended
 
 
 def _require_sound(

@@ -22,8 +22,9 @@ from dnsearch.search.samplers.scripts import ScriptHistory
 class RungSampler(BaseSampler):
     """Chooses a point of the space and the rung to train it to, from the outcomes of all trials.
 
-    A choice is a function of the trials and the seed alone: nothing else is held in memory but, in
-    a script's study, what was chosen for trials under way. Threads ask one after another.
+    A choice is a function of the trials and the seed alone, where nothing else is under way; else
+    what was held in memory before may count, too, and, in a script's study, what was chosen for
+    trials under way. Threads ask one after another.
     """
 
     def __init__(

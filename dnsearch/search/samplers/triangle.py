@@ -8,8 +8,9 @@ Cholesky factor takes half the time, and so do the passes over memory that it is
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -34,25 +35,33 @@ class Triangle:
         self.rows = rows
         self._ends = np.searchsorted(rows.level, np.arange(1, rows.level.max(initial=0) + 2))
         self._pairs = _pairs(rows.training)
-        self._trend = None
-        if with_lines:
-            self._trend = rows.trend.covariance(rows.features, rows.features)
+        self._with_lines = with_lines
 
     def matrix(self, p: Parameters, dtype: DTypeLike = np.float64) -> Real:
         """(n, n)."""
-        level, lower = self.rows.level, np.diag(np.arange(len(p.rho)) > 0).astype(np.float64)
+        rows, level, lower = (
+            self.rows,
+            self.rows.level,
+            np.diag(np.arange(len(p.rho)) > 0).astype(np.float64),
+        )
         found = matern_triangle(self.rows.features / p.scale, np.dtype(dtype))
         lines = np.outer(p.rho, p.rho) + lower  # by two rows' levels, what multiplies the trend
         smooth = np.outer(p.rho, p.rho) * p.deviation**2 + lower * p.offset**2
-        start = 0
-        for each, end in enumerate(self._ends):
-            part = found[start:end, :end]
+        for start, end in self._parts():
+            each, part = level[start], found[start:end, :end]
             part *= smooth[each, level[:end]].astype(dtype)
-            if self._trend is not None:
-                part += lines[each, level[:end]] * self._trend[start:end, :end]
-            start = end
+            if self._with_lines:
+                trend = rows.trend.covariance(rows.features[start:end], rows.features[:end])
+                trend *= lines[each, level[:end]]
+                part += trend
         self._add_noise(found, p)
         return found
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        """Rows of one level, a few at a time."""
+        for first, last in itertools.pairwise([0, *self._ends.tolist()]):
+            for start in range(first, last, _PART):
+                yield start, min(start + _PART, last)
 
     def _add_noise(self, matrix: Real, p: Parameters) -> None:
         level, (later, earlier) = self.rows.level, self._pairs

@@ -6,8 +6,9 @@ from scipy.stats import multivariate_normal
 from dnsearch.search.samplers.covariance import JITTER, Covariance, Parameters, Rows, Trend
 from dnsearch.search.samplers.growing import BLOCK, GrowingFactor
 from dnsearch.search.samplers.hyperparameters import Normal, Posterior, State, fit, sample
-from dnsearch.search.samplers.surrogate import Surrogate
+from dnsearch.search.samplers.surrogate import Narrowing, Surrogate
 from dnsearch.search.samplers.triangle import factor
+from tests.search.rows import joined
 
 
 def planted(rng, trainings=40, dimensions=3, noise=0.02, lower=0.03, tells=True):
@@ -68,7 +69,7 @@ def test_the_posterior_is_that_of_textbook_conditioning():
     mean, sd = Surrogate(rows, parameters).predict(new)
     # One covariance of everything at once, from the code that the rows' own covariance uses; the
     # new rows are trainings of their own, so their noise is on the diagonal alone.
-    joint = rows.and_also(new, np.zeros(4))
+    joint = joined(rows, new, np.zeros(4))
     matrix = Covariance(joint, 2).matrix(parameters)
     old, fresh = slice(0, len(rows)), slice(len(rows), None)
     weights = np.linalg.solve(matrix[old, old], matrix[old, fresh])
@@ -163,15 +164,24 @@ def test_a_lower_rungs_result_narrows_the_top_as_announced():
     assert after**2 == pytest.approx(before**2 * (1 - share), rel=1e-3)
 
 
-def test_believing_narrows_but_does_not_move():
+@pytest.mark.parametrize("growing", [False, True])
+def test_believing_narrows_as_rows_of_the_same_features_do(growing):
+    """Whatever is believed or looked at first."""
     rng = np.random.default_rng(6)
-    rows, _ = planted(rng, trainings=15)
-    model = Surrogate(rows, fit(rows, rng, 2))
-    pending = np.array([[1.5, 1.0, 0.0]])
-    mean, sd = model.predict(pending)
-    believed_mean, believed_sd = model.believing(pending).predict(pending)
-    assert believed_mean == pytest.approx(mean, abs=1e-6)
-    assert believed_sd < sd
+    rows, _ = planted(rng, trainings=60)
+    p = fit(rows, rng, 2)
+    model = Surrogate(rows, p, GrowingFactor(p, 40) if growing else None)
+    points, pending = rng.normal(size=(9, 3)), rng.normal(size=(7, 3))
+    points[0] = pending[5]
+    narrowing, pieces = Narrowing(model), [(2, 1), (5, 4), (9, 7)]
+    for looked_at, believed in pieces:
+        narrowing.look_at(points[len(narrowing.sd) : looked_at])
+        narrowing.believe(pending[len(narrowing._believed) : believed])
+        seen = points[: len(narrowing.sd)]
+        known = pending[: len(narrowing._believed)]
+        _, expected = Surrogate(joined(rows, known, np.zeros(len(known))), p).predict(seen)
+        assert narrowing.sd == pytest.approx(expected, rel=1e-6)
+    assert narrowing.sd[0] < 0.9 * model.predict(points[:1])[1][0]
 
 
 @pytest.mark.parametrize("trainings", [1, 2])
@@ -227,10 +237,9 @@ def test_predictions_of_a_growing_surrogate_are_those_of_one_made_at_once():
     rng = np.random.default_rng(1)
     rows = grown_rows(rng, 120)
     p = Parameters.unpack(Posterior(rows, rng, 2).mean, 3)
-    features, pending = rng.normal(size=(30, 3)), rng.normal(size=(4, 3))
-    once, growing = Surrogate(rows, p), Surrogate(rows, p, GrowingFactor(p, 50))
-    for a, b in ((once, growing), (once.believing(pending), growing.believing(pending))):
-        for found, expected in zip(b.predict(features), a.predict(features), strict=True):
-            assert found == pytest.approx(expected, rel=1e-8)
-        assert np.array_equal(a.mean(features), a.predict(features)[0])
-        assert b.explained(features, 1) == pytest.approx(a.explained(features, 1), rel=1e-7)
+    features = rng.normal(size=(30, 3))
+    a, b = Surrogate(rows, p), Surrogate(rows, p, GrowingFactor(p, 50))
+    for found, expected in zip(b.predict(features), a.predict(features), strict=True):
+        assert found == pytest.approx(expected, rel=1e-8)
+    assert np.array_equal(a.mean(features), a.predict(features)[0])
+    assert b.explained(features, 1) == pytest.approx(a.explained(features, 1), rel=1e-7)
