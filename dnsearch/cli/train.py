@@ -37,6 +37,12 @@ from dnsearch.rundir import RUNS, RunDir
     type=click.IntRange(min=0),
     help="Seed of the first weights, the order of images, augmentation and dropout.",
 )
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    shell_complete=complete_file,
+    help="Weights to begin with: a file, an export, or the folder of another training.",
+)
 @click.option("--device", help="In place of search.device: auto, cpu, cuda or cuda:N.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; by default one a core.")
 @click.option("--name", help="Name of the folder; by default the network's.")
@@ -53,6 +59,7 @@ def command(
     study: Path | None,
     epochs: int | None,
     seed: int,
+    init: Path | None,
     device: str | None,
     threads: int | None,
     name: str | None,
@@ -68,11 +75,15 @@ def command(
     at the end of these epochs. The network is shown the test images once, when the last epoch is
     done.
 
+    With --init it begins with the weights of a file, such as torchvision's; a classifier for other
+    classes begins anew, and so does a stem for other channels.
+
     Ctrl-C stops it at any time; the same command continues it, with the same result bit for bit.
 
     \b
     dnsearch train example --epochs 30
     dnsearch train densenet-bc-100-12 --study flowers.toml
+    dnsearch train densenet121 --study flowers.toml --init densenet121.pth
     """
     asked = find_network(network)
     notes: list[str] = []
@@ -98,7 +109,9 @@ def command(
     from dnsearch.export import train_network
     from dnsearch.training.full import FullTraining
 
-    training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed)
+    training = FullTraining.of(asked.name, asked.arch, config, images, epochs, seed, init)
+    if training.init is not None:
+        notes.append(training.init.note(training.arch))
     notes += [*images.notes, *plan.notes(), *plan.compile_kernels(config.training)]
     notes += kept(config.data.keep, images, plan.devices).notes()
     with make_watch(run.name, notes, silent) as watch, decoding_shown(silent):
@@ -111,7 +124,8 @@ def command(
     _print(result.values, run, result.again)
     other = {"--name": f"{run.name.removesuffix(f'-seed{seed}')}-seed{seed + 1}"}
     other |= {"--study": study, "--epochs": epochs, "--seed": seed + 1}
-    other |= {"--device": device, "--threads": threads, "--to": None if to == RUNS else to}
+    other |= {"--init": init, "--device": device, "--threads": threads}
+    other |= {"--to": None if to == RUNS else to}
     options = [str(part) for pair in other.items() if pair[1] is not None for part in pair]
     click.echo(f"next:      {shlex.join(['dnsearch', 'train', network, *options])}")
     click.echo("           (with another seed: how far does the error vary?)")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from dnsearch.arch.config import ArchConfig
@@ -17,6 +18,7 @@ from dnsearch.errors import RunError
 from dnsearch.files import write_json
 from dnsearch.rundir import RunDir, environment
 from dnsearch.training.device import is_out_of_memory, set_up
+from dnsearch.training.initial import InitialWeights
 from dnsearch.training.measured import Measured
 from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint, Score
 from dnsearch.training.trainer import Trainer
@@ -28,7 +30,7 @@ class FullTraining:
 
     ``name`` is what the user calls the network. Its channels and classes are those of ``images``,
     which ``data`` describes. ``recipe`` has a single rung, the epochs. ``error`` is the kind that
-    is measured.
+    is measured. ``init``: the weights that it begins with, None for random ones.
     """
 
     name: str
@@ -38,6 +40,7 @@ class FullTraining:
     recipe: TrainingConfig
     seed: int
     error: ErrorName = "top1"
+    init: InitialWeights | None = None
 
     @classmethod
     def of(
@@ -48,11 +51,13 @@ class FullTraining:
         images: PreparedData,
         epochs: int,
         seed: int,
+        init: Path | None = None,
     ) -> FullTraining:
-        """The training of a network on a study's images, by its recipe stretched to these epochs.
+        """The training of a network on a study's images, by its recipe stretched to these epochs,
+        from random weights or those in ``init`` (see ``InitialWeights``).
 
         Raises ConfigError where the images are too small for the network or the recipe, or the
-        classes too few for the kind of error.
+        classes too few for the kind of error, and CheckpointError where the weights do not fit.
         """
         channels, height, width = images.shape
         arch = arch.replace(in_channels=channels, num_classes=images.num_classes)
@@ -60,7 +65,8 @@ class FullTraining:
         study.training.require_room(height, width)
         study.objectives.require_classes(images.num_classes)
         recipe = study.training.model_copy(update={"rungs": (epochs,)})
-        return cls(name, arch, study.data, images, recipe, seed, study.objectives.error)
+        weights = None if init is None else InitialWeights.read(init, arch)
+        return cls(name, arch, study.data, images, recipe, seed, study.objectives.error, weights)
 
     @property
     def epochs(self) -> int:
@@ -69,6 +75,7 @@ class FullTraining:
 
     def record(self) -> dict[str, Any]:
         """All that the result depends on except the images, in values that JSON can hold."""
+        init = {} if self.init is None else {"init": self.init.record()}
         return {
             "name": self.name,
             "epochs": self.epochs,
@@ -77,6 +84,7 @@ class FullTraining:
             "data": self.data.model_dump(mode="json"),
             "training": self.recipe.model_dump(mode="json", exclude={"rungs"}),
             "objectives": {"error": self.error},
+            **init,
         }
 
 
@@ -137,7 +145,7 @@ def train_fully(
         data = DeviceData(training.images, device, training.data.keep)
         checkpoint = run.checkpoint(training.arch.key, training.seed)
         own = training.arch, data, training.recipe, training.seed, checkpoint, training.error
-        trainer = Trainer(*own)
+        trainer = Trainer(*own, init=training.init)
         trainer.resume(training.epochs)
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -238,5 +246,5 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     # None of these changes the result: images are told by fingerprint.
-    free = ("name", "data.path", "data.keep")
+    free = ("name", "data.path", "data.keep", "init.file", "init.anew")
     return differences(before, now, free)

@@ -21,15 +21,15 @@ from torch.nn import functional as F
 
 from dnsearch.arch.checkpoint import write_whole
 from dnsearch.arch.config import ArchConfig
-from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import ErrorName, TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
 from dnsearch.errors import CheckpointError
 from dnsearch.files import atomic, require_sound_zip
 from dnsearch.rundir import confusion_file
-from dnsearch.seeds import epoch_seed, weights_seed
+from dnsearch.seeds import epoch_seed
 from dnsearch.training.captured import Captured, Record, cuda_graph
 from dnsearch.training.device import is_out_of_memory, release_memory, uses_bf16
+from dnsearch.training.initial import InitialWeights, initial_network
 from dnsearch.training.measured import Measured, measured, write_confusion
 from dnsearch.training.recipe import (
     AveragedWeights,
@@ -74,13 +74,6 @@ class _Spent:
     images: int = 0
 
 
-def initial_network(arch: ArchConfig, seed: int) -> DenseNet:
-    """The network as a training with this seed begins with it, on the CPU."""
-    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
-        torch.default_generator.manual_seed(weights_seed(seed))
-        return DenseNet(arch)
-
-
 class Trainer:
     """Trains one architecture with one seed, on the device of ``data``, and scores it.
 
@@ -89,7 +82,8 @@ class Trainer:
     kind that is measured. ``measured`` is what was last found on the validation images. ``parts``:
     in how many each batch is trained, those of the recipe's ``micro_batch`` unless given. Their
     gradients add up to the batch's but for rounding; batch norms take their statistics from a part,
-    and dropout draws anew. ``clock`` tells seconds.
+    and dropout draws anew. ``clock`` tells seconds. ``init``: what it begins with in place of
+    random weights.
     """
 
     def __init__(
@@ -102,8 +96,9 @@ class Trainer:
         error: ErrorName = "top1",
         parts: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        init: InitialWeights | None = None,
     ) -> None:
-        self._clock = clock
+        self._clock, self._init = clock, init
         self.arch, self.data, self.recipe, self.seed = arch, data, recipe, seed
         self.checkpoint = checkpoint
         self.error: ErrorName = error
@@ -120,7 +115,7 @@ class Trainer:
         self.parts = parts
         self.measured: Measured | None = None
         self.curve: list[CurvePoint] = []
-        model = initial_network(self.arch, self.seed)
+        model = initial_network(self.arch, self.seed, self._init)
         self.model = model.use_kernels(self.recipe.kernels, self.device, self._bf16)
         self.optimiser = make_optimiser(self.model, self.recipe)
         self.averaged = AveragedWeights(self.model, self.recipe.ema)
@@ -335,7 +330,8 @@ class Trainer:
         """What a checkpoint must have in common with this training to be continued."""
         recipe = self.recipe.model_dump(mode="json")
         own = {"arch": self.arch.to_dict(), "seed": self.seed, "recipe": recipe}
-        return {**own, "images": self.data.limit, "error": self.error}
+        init = None if self._init is None else self._init.sha256
+        return {**own, "images": self.data.limit, "error": self.error, "init": init}
 
     def _is_own(self, state: Mapping[str, Any]) -> bool:
         """Whether a checkpoint is this training's; settings that are newer than it had their

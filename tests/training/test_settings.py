@@ -16,7 +16,8 @@ from dnsearch.arch import ArchConfig
 from dnsearch.config import TrainingConfig
 from dnsearch.data import Augment, DeviceData, PreparedData
 from dnsearch.seeds import derived_seed
-from dnsearch.training.trainer import Trainer, initial_network
+from dnsearch.training.initial import initial_network
+from dnsearch.training.trainer import Trainer
 
 ARCH = ArchConfig(3, (1, 1), 4, 2, drop_rate=0.2, stem="cifar", in_channels=1, num_classes=3)
 SEED = 3

@@ -14,7 +14,8 @@ from dnsearch.data import DeviceData
 from dnsearch.errors import CheckpointError
 from dnsearch.search.feasible import CostModel
 from dnsearch.seeds import epoch_seed
-from dnsearch.training.trainer import Trainer, initial_network
+from dnsearch.training.initial import initial_network
+from dnsearch.training.trainer import Trainer
 
 ARCH = ArchConfig(4, (1, 2), 8, 2, drop_rate=0.1, stem="cifar", in_channels=1, num_classes=3)
 RECIPE = TrainingConfig(rungs=(2, 4), batch_size=32, shift=1, cutout=2)
