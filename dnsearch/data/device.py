@@ -109,7 +109,8 @@ class DeviceData:
 
     def prepared(self, images: Tensor, generator: Generator, augment: Augment) -> Tensor:
         """Drawn images, augmented and normalised: (n, c, h, w) uint8 -> float32."""
-        batch = self._normalise(augment.move(images, generator))
+        moved = augment.colour(augment.move(images, generator), generator)
+        batch = self._normalise(moved)
         return _channels_last(augment.blank(batch, generator))
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -167,10 +167,15 @@ def _recipe(card: Card) -> Iterable[str]:
         yield "classes weighted in inverse proportion to their images"
     if recipe.clip_norm:
         yield f"gradients clipped to a norm of {recipe.clip_norm:g}"
+    shifted = recipe.shift and recipe.crop == "shift"
     changes = [
         *(["mirrored at random"] if recipe.flip else []),
-        *([f"shifted by up to {recipe.shift} pixels"] if recipe.shift else []),
+        *([f"shifted by up to {recipe.shift} pixels"] if shifted else []),
+        *(["cropped at random and resized"] if recipe.crop == "resized" else []),
+        *([f"colours changed by up to {100 * recipe.jitter:g} %"] if recipe.jitter else []),
         *([f"a square of {recipe.cutout} pixels blanked"] if recipe.cutout else []),
+        *([f"mixed in pairs by mixup ({recipe.mixup:g})"] if recipe.mixup else []),
+        *([f"mixed in pairs by CutMix ({recipe.cutmix:g})"] if recipe.cutmix else []),
     ]
     yield f"images {', '.join(changes)}" if changes else "images as they are, without augmentation"
 

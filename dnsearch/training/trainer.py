@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,10 +24,11 @@ from dnsearch.arch.checkpoint import write_whole
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import ErrorName, TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
+from dnsearch.data.mixing import Mix, Mixing
 from dnsearch.errors import CheckpointError
 from dnsearch.files import atomic, require_sound_zip
 from dnsearch.rundir import confusion_file
-from dnsearch.seeds import epoch_seed
+from dnsearch.seeds import epoch_seed, mixing_seed
 from dnsearch.training.captured import Captured, Record, cuda_graph
 from dnsearch.training.device import is_out_of_memory, release_memory, uses_bf16
 from dnsearch.training.initial import InitialWeights, initial_network
@@ -106,7 +108,8 @@ class Trainer:
         self._bf16 = uses_bf16(recipe, self.device)
         balanced = recipe.class_weights == "balanced"
         self._weight = class_weights(data.class_counts(arch.num_classes)) if balanced else None
-        self._augment = Augment(recipe.flip, recipe.shift, recipe.cutout)
+        augment = recipe.flip, recipe.shift, recipe.cutout, recipe.crop, recipe.jitter
+        self._augment, self._mixing = Augment(*augment), Mixing(recipe.mixup, recipe.cutmix)
         self._generator = torch.Generator(self.device)
         self._begin(recipe.parts if parts is None else parts)
 
@@ -254,14 +257,29 @@ class Trainer:
         step = Captured(self._step, self._generator, record) if record else self._step
 
         def train_on(images: Tensor, labels: Tensor, rate: float) -> None:
-            step(images, labels, rate, self.averaged.next_share())
+            share = self.averaged.next_share()
+            step(images, labels, rate, share, *self._draw_mix(*images.shape[-2:]))
 
         return train_on
 
+    def _draw_mix(self, height: int, width: int) -> Mix | tuple[()]:
+        """How the batch of this step is mixed: drawn from seed and step alone."""
+        if not self._mixing:
+            return ()
+        rng = np.random.default_rng(mixing_seed(self.seed, self.averaged.steps))
+        return self._mixing.draw(height, width, rng)
+
     def _step(
-        self, images: Tensor, labels: Tensor, rate: float | Tensor, share: float | Tensor
+        self,
+        images: Tensor,
+        labels: Tensor,
+        rate: float | Tensor,
+        share: float | Tensor,
+        *mix: float | Tensor,
     ) -> None:
         batch = self.data.prepared(images, self._generator, self._augment)
+        if mix:
+            batch, labels = Mix(*mix).applied(batch, labels, self.arch.num_classes)
         self.optimiser.zero_grad()
         parts = self._parts_of(len(labels))
         for part, own in zip(batch.tensor_split(parts), labels.tensor_split(parts), strict=True):
@@ -285,8 +303,11 @@ class Trainer:
         return max(1, min(self.parts, images // 2))
 
     def _weight_of(self, labels: Tensor) -> Tensor | int:
-        """What images of these labels (n,) weigh together in a mean loss."""
-        return len(labels) if self._weight is None else self._weight[labels].sum()
+        """What images of these labels (n,), or probabilities of them, weigh together in a mean
+        loss."""
+        if self._weight is None:
+            return len(labels)
+        return (self._weight[labels] if labels.ndim == 1 else labels @ self._weight).sum()
 
     @torch.no_grad()
     def evaluate(self, images: LabelledImages | None = None) -> Measured:
