@@ -197,11 +197,11 @@ def _on_training(found: Check) -> Iterator[str]:
     plain = TrainingConfig()
     strong = [name for name in STRONGER if getattr(study.training, name) != getattr(plain, name)]
     if strong and top < SHORT:
+        what = listed([f"training.{name}" for name in strong])
         yield (
-            f"{listed([f'training.{name}' for name in strong])} "
-            f"{agreeing(len(strong), 'is', 'are')} for long trainings, and a search's of "
-            f"{counted(top, 'epoch')} may rank networks worse with {agreeing(len(strong), 'it', 'them')}; "
-            "set them in another study, for `dnsearch train --study`"
+            f"{what} {agreeing(len(strong), 'is', 'are')} for long trainings, and one of "
+            f"{counted(top, 'epoch')} may rank networks worse so; leave them off here, and set "
+            "them in a study for `dnsearch train`"
         )
     if study.training.batch_size > train:
         yield (
