@@ -26,6 +26,14 @@ START_SECONDS = 45.0
 """In which a new process must have said that it is there."""
 
 
+ENVIRONMENT = {
+    # Two spinning OpenMP threads on two busy cores can be many times slower than one.
+    "OMP_WAIT_POLICY": "passive",
+    "GOMP_SPINCOUNT": "0",
+}
+"""Of a process that trains, before it imports torch."""
+
+
 class Said(NamedTuple):
     """What a worker has sent: that it is ``ready``, a ``note`` on its task, or how that ended, a
     ``result`` or the ``error`` that it raised."""

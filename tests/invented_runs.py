@@ -12,7 +12,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.engine import Progress
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
-from tests.fakes import FakeEvaluator, fake_score
+from tests.fakes import FakeEvaluator, FakeWorkers, fake_score
 
 STUDY = """
 [data]
@@ -46,12 +46,13 @@ def invent(
     config = parsed.search.model_copy(update=search_keys)
     run = RunDir(parent / name)
     evaluator = contextlib.nullcontext(FakeEvaluator(score=score))
+    workers = FakeWorkers(lambda *_: evaluator)
     search(
         parsed.model_copy(update={"search": config}),
         run,
         lambda _: None,
         show,
-        lambda *_: evaluator,
+        workers,
     )
     if report:
         write_page(read_results(run), run)

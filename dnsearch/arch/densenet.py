@@ -32,15 +32,23 @@ class DenseNet(PlainDenseNet):
 
     def _fastest(self, images: Tensor) -> Tensor:
         fast = None if is_traced(images) else kernels.pooled_features(self, images, self.kernels)
+        if fast is None and self.synchronised and self.training and self.config.norm == "batch":
+            raise RuntimeError("modules do not synchronise their batch norms")
         return self._by_modules(images) if fast is None else fast
 
     def use_kernels(
-        self, name: kernels.Kernels, device: torch.device, bf16: bool = False
+        self,
+        name: kernels.Kernels,
+        device: torch.device,
+        bf16: bool = False,
+        synchronised: bool = False,
     ) -> DenseNet:
         """Moves the network to a device and makes it ready to train there with these kernels.
 
         ``auto`` is the fastest that supports network and device (see ``kernels.choose``).
-        ``bf16``: whether it will train under autocast. Returns the network itself.
+        ``bf16``: whether it will train under autocast. ``synchronised``: whether each batch is
+        shared by the processes of torch's default group. Returns the network itself.
         """
-        self.kernels, layout = kernels.choose(name, self.config, device, bf16)
+        self.synchronised = synchronised
+        self.kernels, layout = kernels.choose(name, self.config, device, bf16, synchronised)
         return self.to(device).to(memory_format=layout)  # pyright: ignore

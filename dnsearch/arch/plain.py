@@ -105,6 +105,10 @@ class PlainDenseNet(nn.Module):
     or compiled.
     """
 
+    synchronised = False
+    """Whether batch norms that train take their statistics from all processes of torch's default
+    group, which share each batch; only faster ways to compute it can (``arch.kernels``)."""
+
     def __init__(self, config: ArchConfig) -> None:
         super().__init__()
         self.config = config

@@ -73,6 +73,7 @@ def headline(name: str, study: StudyConfig, opened: Opened) -> str:
     if study.objectives.error != "top1":
         epochs += f"; {error_label(study.objectives.error)}"
     workers = f"{counted(len(opened.plan.devices), 'worker')} on {kind}"
+    workers += {"local": "", "ray": ", Ray", "slurm": ", Slurm"}[study.cluster.engine]
     again = f", going on from {opened.done} finished" if opened.done else ""
     notes = "".join(f"\nnote: {note}" for note in opened.notes)
     return (

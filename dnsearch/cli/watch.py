@@ -15,6 +15,7 @@ from rich.text import Text
 
 from dnsearch.analysis.metrics import duration, error_label, format_value
 from dnsearch.cost.formula import cost_of
+from dnsearch.text import counted
 from dnsearch.training.full import Opened, Watch
 from dnsearch.training.score import CurvePoint
 
@@ -43,8 +44,12 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     channels, height, width = images.shape
     cost = cost_of(arch, height, width, training.recipe.at_once)
     costs = ", ".join(format_value(n, getattr(cost, n)) for n in ("macs", "params"))
-    plural = "s" * (opened.threads > 1)
-    where = f"{opened.threads} CPU thread{plural}" if opened.device == "cpu" else opened.device
+    count, where = len(opened.devices), opened.devices[0]
+    if where == "cpu":
+        several = f"{count} processes with " if count > 1 else ""
+        where = f"{several}{counted(opened.threads, 'CPU thread')}{' each' if several else ''}"
+    elif count > 1:
+        where = f"{count} GPUs"
     done = opened.progress()
     place = "after" if done == round(done) else "in"
     again = f", continuing {place} epoch {math.ceil(done)}" if done else ""

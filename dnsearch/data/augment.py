@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,19 @@ TRIES = 10
 
 LUMINANCE = 0.2989, 0.587, 0.114
 """Of red, green and blue (ITU-R BT.601, as torchvision has it)."""
+
+
+class Part(NamedTuple):
+    """The images of a batch that one process has: ``own`` of them, from ``first`` on, of ``all``
+    that there are."""
+
+    first: int
+    own: int
+    all: int
+
+    def of(self, drawn: Tensor) -> Tensor:
+        """Its rows of what was drawn for all images, (all, ...)."""
+        return drawn[self.first : self.first + self.own]
 
 
 @dataclass(frozen=True)
@@ -49,58 +63,67 @@ class Augment:
             if getattr(self, field) < 0:
                 raise ConfigError(field, "must be 0 or more pixels", getattr(self, field))
 
-    def move(self, images: Tensor, generator: Generator) -> Tensor:
+    def move(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
         """Images (n, c, h, w), not yet normalised, mirrored, and shifted or cropped at random;
-        black is 0. A part that is resized is float32."""
+        black is 0. What was cropped and resized is float32.
+
+        part: which ones of a batch they are, for all of which is drawn; None is all.
+        """
+        count, channels, height, width = images.shape
+        part = part or Part(0, count, count)
         if self.crop == "resized":
-            return self._crop(images, generator)
+            return self._crop(images, generator, part)
         if not self.flip and not self.shift:
             return images
-        count, channels, height, width = images.shape
         padded = F.pad(images, (self.shift,) * 4).flatten(2)  # (n, c, pixels)
-        rows = _offsets(count, height, self.shift, generator)  # (n, h) of the padded image
-        columns = _offsets(count, width, self.shift, generator)  # (n, w)
-        columns = self._mirrored(columns, generator)
+        rows = _offsets(part, height, self.shift, generator)  # (n, h) of the padded image
+        columns = _offsets(part, width, self.shift, generator)  # (n, w)
+        columns = self._mirrored(columns, generator, part)
         pixels = rows[:, :, None] * (width + 2 * self.shift) + columns[:, None, :]
         chosen = pixels.view(count, 1, -1).expand(-1, channels, -1)  # (n, c, h * w)
         return padded.gather(2, chosen).view(images.shape)
 
-    def _crop(self, images: Tensor, generator: Generator) -> Tensor:
-        count, _, height, width = images.shape
-        top, left, tall, wide = random_parts(count, height, width, generator)
+    def _crop(self, images: Tensor, generator: Generator, part: Part) -> Tensor:
+        height, width = images.shape[-2:]
+        crops = part.of(random_crops(part.all, height, width, generator))
+        top, left, tall, wide = crops.T
         rows = _between(top, tall, height)
-        columns = self._mirrored(_between(left, wide, width), generator)
+        columns = self._mirrored(_between(left, wide, width), generator, part)
         return resampled(images.float(), rows, columns)
 
-    def _mirrored(self, columns: Tensor, generator: Generator) -> Tensor:
+    def _mirrored(self, columns: Tensor, generator: Generator, part: Part) -> Tensor:
         """The columns (n, w) that images are made of, in reverse for half of the images."""
         if not self.flip:
             return columns
-        mirrored = torch.rand((len(columns), 1), generator=generator, device=columns.device) < 0.5
-        return torch.where(mirrored, columns.flip(1), columns)
+        drawn = torch.rand((part.all, 1), generator=generator, device=columns.device)
+        return torch.where(part.of(drawn) < 0.5, columns.flip(1), columns)
 
-    def colour(self, images: Tensor, generator: Generator) -> Tensor:
+    def colour(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
         """Images (n, c, h, w), 0 to 255, with brightness, contrast and saturation changed, in an
-        order and by factors of each image's own; float32 where there is anything to do."""
+        order and by factors of each image's own; float32 where there is anything to do. part: as
+        for ``move``."""
         if not self.jitter:
             return images
-        draws = torch.rand((2, len(images), 3), generator=generator, device=images.device)
-        return jittered(images.float(), 1 + self.jitter * (2 * draws[0] - 1), draws[1].argsort(1))
+        part = part or Part(0, len(images), len(images))
+        drawn = torch.rand((part.all, 2, 3), generator=generator, device=images.device)
+        factors, places = part.of(drawn).unbind(1)  # (n, 3) each
+        return jittered(images.float(), 1 + self.jitter * (2 * factors - 1), places.argsort(1))
 
-    def blank(self, images: Tensor, generator: Generator) -> Tensor:
+    def blank(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
         """Normalised images (n, c, h, w), each with a square set to 0, in place. The centre of the
-        square is a random pixel, so part of it may lie outside."""
+        square is a random pixel, so some of it may lie outside. part: as for ``move``."""
         if not self.cutout:
             return images
         count, _, height, width = images.shape
-        rows = _stripe(count, height, self.cutout, generator)
-        columns = _stripe(count, width, self.cutout, generator)
+        part = part or Part(0, count, count)
+        rows = _stripe(part, height, self.cutout, generator)
+        columns = _stripe(part, width, self.cutout, generator)
         kept = ~(rows[:, None, :, None] & columns[:, None, None, :])  # (n, 1, h, w)
         return images.mul_(kept)
 
 
-def random_parts(count: int, height: int, width: int, generator: Generator) -> Tensor:
-    """Rectangles within an image of this size: top, left, height and width in pixels, (4, count)
+def random_crops(count: int, height: int, width: int, generator: Generator) -> Tensor:
+    """Rectangles within an image of this size: top, left, height and width in pixels, (count, 4)
     float32. Drawn as torchvision's RandomResizedCrop draws them."""
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -121,7 +144,7 @@ def random_parts(count: int, height: int, width: int, generator: Generator) -> T
     room = torch.stack([height - tall, width - wide])  # (2, n)
     at = (uniform(0, 1, 2, count) * (room + 1)).floor().minimum(room)  # rounding may reach the end
     at = torch.where(first[:, 0] == TRIES, (room / 2).floor(), at)
-    return torch.cat([at, torch.stack([tall, wide])])
+    return torch.stack([*at, tall, wide], 1)
 
 
 def _between(start: Tensor, length: Tensor, size: int) -> Tensor:
@@ -163,16 +186,17 @@ def _grey(images: Tensor) -> Tensor:
     return LUMINANCE[0] * red + LUMINANCE[1] * green + LUMINANCE[2] * blue
 
 
-def _offsets(count: int, length: int, shift: int, generator: Generator) -> Tensor:
+def _offsets(part: Part, length: int, shift: int, generator: Generator) -> Tensor:
     """For each image ``length`` successive positions from a random start in 0..2*shift: (n, l)."""
     device = generator.device
-    start = torch.randint(2 * shift + 1, (count, 1), generator=generator, device=device)
-    return start + torch.arange(length, device=device)
+    start = torch.randint(2 * shift + 1, (part.all, 1), generator=generator, device=device)
+    return part.of(start) + torch.arange(length, device=device)
 
 
-def _stripe(count: int, length: int, side: int, generator: Generator) -> Tensor:
+def _stripe(part: Part, length: int, side: int, generator: Generator) -> Tensor:
     """For each image a mask (n, l) of ``side`` positions about a random centre."""
     device = generator.device
-    start = torch.randint(length, (count, 1), generator=generator, device=device) - side // 2
+    centre = torch.randint(length, (part.all, 1), generator=generator, device=device)
+    start = part.of(centre) - side // 2
     position = torch.arange(length, device=device)
     return (position >= start) & (position < start + side)

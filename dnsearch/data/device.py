@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from dnsearch.config import Keep
 from dnsearch.data.ahead import ahead
-from dnsearch.data.augment import Augment
+from dnsearch.data.augment import Augment, Part
 from dnsearch.data.dataset import LabelledImages, PreparedData
 from dnsearch.data.keeping import chosen
 from dnsearch.data.split import draw
@@ -35,8 +35,9 @@ class DeviceData:
     ``keep`` says where: ``device`` copies them all there. Otherwise they stay in the file that all
     processes map: with ``memory`` a CPU takes each batch from there as it is needed, with ``disk``,
     and on a GPU always, batches are made ``ahead``. ``auto`` chooses (``data.keeping``). The
-    batches are the same in any case. ``limit`` is the number of images given to ``limited``;
-    None means all. Raises ConfigError where there is no such way to keep them here.
+    batches are the same in any case. ``limit`` is the number of images given to ``limited``; None
+    means all. ``rank``: of this one among the ``processes`` that share each batch (``shared``).
+    Raises ConfigError where there is no such way to keep them here.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class DeviceData:
             self._place(part, on_device) for part in (data.train, data.validation)
         )
         self.limit: int | None = None
+        self.rank, self.processes = 0, 1
         self._seen: Tensor | None = None
         statistics = torch.tensor([data.mean, data.std], device=self.device) * 255
         self._mean, self._std = statistics.view(2, 1, -1, 1, 1)
@@ -67,6 +69,16 @@ class DeviceData:
         other = copy.copy(self)
         other.limit = images
         other._seen = torch.from_numpy(np.resize(seen, len(labels))).to(self.device)
+        return other
+
+    def shared(self, rank: int, processes: int) -> DeviceData:
+        """The same data for one of several processes: its rows of each batch, in the order of
+        ranks, and its part of the validation images. What is drawn is what one process would draw.
+
+        Batches must have a multiple of ``processes`` images. The tensors are shared.
+        """
+        other = copy.copy(self)
+        other.rank, other.processes = rank, processes
         return other
 
     def class_counts(self, classes: int) -> Tensor:
@@ -105,25 +117,37 @@ class DeviceData:
         order = torch.randperm(len(self._train.labels), generator=generator, device=self.device)
         order = order if self._seen is None else self._seen[order]
         used = order[first * batch_size : self.steps(batch_size) * batch_size]
-        return self._of(self._train, used, batch_size)
+        if self.processes == 1:
+            return self._of(self._train, used, batch_size)
+        own = [self._own(rows) for rows in used.split(batch_size)] if len(used) else [used]
+        return self._of(self._train, torch.cat(own), batch_size // self.processes)
+
+    def _own(self, rows: Tensor) -> Tensor:
+        """The part of this process, among them all."""
+        return rows if self.processes == 1 else rows.tensor_split(self.processes)[self.rank]
 
     def prepared(self, images: Tensor, generator: Generator, augment: Augment) -> Tensor:
         """Drawn images, augmented and normalised: (n, c, h, w) uint8 -> float32."""
-        moved = augment.colour(augment.move(images, generator), generator)
-        batch = self._normalise(moved)
-        return _channels_last(augment.blank(batch, generator))
+        count = len(images)
+        part = Part(self.rank * count, count, self.processes * count)
+        moved = augment.move(images, generator, part)
+        batch = self._normalise(augment.colour(moved, generator, part))
+        return _channels_last(augment.blank(batch, generator, part))
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All validation images once, in order, without augmentation; else as ``batches``."""
-        return self._in_order(self._validation, batch_size)
+        rows = torch.arange(len(self._validation.labels), device=self.device)
+        return self._in_order(self._validation, self._own(rows), batch_size)
 
     def batches_of(self, part: LabelledImages, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """These images, which stay in host memory, in batches like ``validation_batches``."""
-        return self._in_order(self._place(part, on_device=False), batch_size)
+        own = torch.arange(len(part), device=self.device)
+        return self._in_order(self._place(part, on_device=False), own, batch_size)
 
-    def _in_order(self, part: _Placed, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.arange(len(part.labels), device=self.device)
-        for images, labels in self._of(part, order, batch_size):
+    def _in_order(
+        self, part: _Placed, own: Tensor, batch_size: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in self._of(part, own, batch_size):
             yield _channels_last(self._normalise(images)), labels
 
     def _of(self, part: _Placed, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -1,7 +1,8 @@
 """Batches whose images are mixed in pairs, and their labels with them: mixup and CutMix.
 
-Each image is mixed with the one before it in the batch, whose order is random. What is drawn is a
-handful of numbers for the whole batch, on the host, so that a recorded step can be given them.
+Each two neighbours in the batch, whose order is random, are mixed with each other, so processes
+that share a batch need nothing of one another. What is drawn is a handful of numbers for the whole
+batch, on the host, so that a recorded step can be given them.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ class Mix(NamedTuple):
 
     def applied(self, images: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """Images (n, c, h, w) and labels (n,) -> mixed images, and the probability of each class
-        that is to be learnt, (n, classes)."""
+        that is to be learnt, (n, classes). An odd last image stays as it is."""
         height, width = images.shape[-2:]
         rows, columns = (torch.arange(size, device=images.device) for size in (height, width))
         tall = (rows >= self.top) & (rows < self.bottom)
         wide = (columns >= self.left) & (columns < self.right)
         mask = (tall[:, None] & wide).to(images.dtype) * self.share  # (h, w)
         known = (labels[:, None] == torch.arange(classes, device=labels.device)).to(images.dtype)
-        return images.lerp(images.roll(1, 0), mask), known.lerp(known.roll(1, 0), mask.mean())
+        others = (torch.arange(len(images), device=images.device) ^ 1).clamp(max=len(images) - 1)
+        return images.lerp(images[others], mask), known.lerp(known[others], mask.mean())
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ network/            the network, as ``dnsearch export`` writes one
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from dnsearch.export.bundle import scored_network, write_bundle
 from dnsearch.export.card import Card, ClassErrors, error_text
 from dnsearch.files import write_json
 from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE, RunDir
+from dnsearch.training.distributed import train_together
 from dnsearch.training.full import (
     FullTraining,
     Trained,
     Watch,
+    processes_before,
     require_same,
     train_fully,
 )
@@ -47,29 +50,40 @@ class Result:
 
 
 def train_network(
-    training: FullTraining, run: RunDir, device: str, threads: int, watch: Watch
+    training: FullTraining, run: RunDir, devices: Sequence[str], threads: int, watch: Watch
 ) -> Result:
     """Trains a network to the end, measures it on the test images and exports it.
 
-    Raises a DnsearchError for what a user can correct, and KeyboardInterrupt; a call with the same
-    arguments continues the training.
+    Each of the devices has its part of every batch, and so many CPU threads. Raises a DnsearchError
+    for what a user can correct, and KeyboardInterrupt; a call with the same arguments continues the
+    training.
     """
     with run.lock():
-        require_same(training, run, device)
-        if (run.path / RESULT_FILE).is_file() and (run.path / NETWORK_FOLDER).is_dir():
-            values = run.read_json(RESULT_FILE, "validation", "test", "cost")
-            if values["test"] is not None or not _can_test(training):
-                return Result(values, again=True)
-        trained = train_fully(training, run, device, threads, watch)
-        if isinstance(trained, str):
-            return Result({}, failure=trained)
-        values = _values(training, trained, run)
-        for name, found in (("validation", trained.validation), ("test", trained.test)):
-            if found is not None:
-                write_confusion(found, run.path / f"confusion-{name}.npy")
-        _export(training, run, values)
-        write_json(run.path / RESULT_FILE, values)
-        return Result(values)
+        return train_locked(training, run, devices, threads, watch)
+
+
+def train_locked(
+    training: FullTraining, run: RunDir, devices: Sequence[str], threads: int, watch: Watch
+) -> Result:
+    """The same for who holds the folder's lock, or trains for who does."""
+    require_same(training, run, devices[0])
+    if (run.path / RESULT_FILE).is_file() and (run.path / NETWORK_FOLDER).is_dir():
+        values = run.read_json(RESULT_FILE, "validation", "test", "cost")
+        if values["test"] is not None or not _can_test(training):
+            return Result(values, again=True)
+    if len(devices) == 1:
+        trained = train_fully(training, run, devices[0], threads, watch)
+    else:
+        trained = train_together(training, run, devices, threads, watch)
+    if isinstance(trained, str):
+        return Result({}, failure=trained)
+    values = _values(training, trained, run)
+    for name, found in (("validation", trained.validation), ("test", trained.test)):
+        if found is not None:
+            write_confusion(found, run.path / f"confusion-{name}.npy")
+    _export(training, run, values)
+    write_json(run.path / RESULT_FILE, values)
+    return Result(values)
 
 
 def _can_test(training: FullTraining) -> bool:
@@ -99,6 +113,7 @@ def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, 
     return {
         "key": training.arch.key,
         **training.record(),
+        "processes": processes_before(run),
         "cost": cost,
         "test": _held(trained.test),
         "untested": trained.untested,

@@ -117,6 +117,8 @@ def check(
         known = tuple(note for note in known if test.reason not in note)
     elif test is not None:
         known = tuple(dict.fromkeys((*known, *test.notes)))
+    engine = study.cluster.engine
+    where = () if engine == "local" else (f"devices and times are this machine's, not of {engine}",)
     each = max(1, len(data.train) // study.training.batch_size)
     kind = study.objectives.error
     shown = effective_images(kind, data.class_counts["validation"])
@@ -143,7 +145,14 @@ def check(
         seconds=_whole_study(outset, seconds) if seconds else None,
         mean_seconds=seconds(macs.mean()) if seconds else None,
         memory=memory(outset.plan.devices[0]),
-        notes=(*known, *outset.plan.notes(), *notes, *outset.latency_notes(), *kept.notes()),
+        notes=(
+            *where,
+            *known,
+            *outset.plan.notes(),
+            *notes,
+            *outset.latency_notes(),
+            *kept.notes(),
+        ),
         warnings=(),
     )
     return replace(found, warnings=tuple(_warnings(found)))

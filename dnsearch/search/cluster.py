@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,9 @@ from dnsearch.search.evaluators.base import Evaluator
 from dnsearch.search.evaluators.node import gpu_has_bf16
 from dnsearch.search.evaluators.worker import images_of
 from dnsearch.search.workers import settings_of
+
+HEAD_SECONDS = 20.0
+"""For which the cluster's head may not answer. Ray itself would end the process after 60 s."""
 
 WAIT_SECONDS = 120.0
 """For which the first node of a cluster may be awaited, to learn what it has."""
@@ -174,6 +178,28 @@ def _require_there(address: str) -> None:
         raise ConfigError(
             "cluster.address", "must be that of a Ray cluster", address, hint
         ) from None
+
+
+class Head:
+    """The head of the cluster, which Ray's own calls would wait for and then end this process."""
+
+    def __init__(self) -> None:
+        self.address = str(imported().get_runtime_context().gcs_address)
+        self.answered = time.monotonic()
+
+    def require(self) -> None:
+        """Raises MachineError where it has not answered for some time."""
+        host, _, port = self.address.rpartition(":")
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 2.0):
+                self.answered = time.monotonic()
+                return
+            if time.monotonic() - self.answered > HEAD_SECONDS:
+                raise MachineError(
+                    f"the head of the Ray cluster, {self.address}, has not answered for "
+                    f"{HEAD_SECONDS:g} s; once there is one, the same command goes on"
+                )
+            time.sleep(0.5)
 
 
 def disconnect() -> None:

@@ -18,7 +18,7 @@ from dnsearch.search.design import require_span
 from dnsearch.search.devices import Plan
 from dnsearch.search.feasible import CostModel, require_within_limits, within_limits
 from dnsearch.search.latency import LatencyTable, table_to_begin_with
-from dnsearch.search.workers import workers_of
+from dnsearch.search.workers import LocalWorkers
 from dnsearch.seeds import derived_seed
 
 
@@ -48,15 +48,15 @@ class Outset:
         run: RunDir | None = None,
         plan_for: Callable[[StudyConfig, bool], Plan] | None = None,
     ) -> Outset:
-        """For a run that may have been begun before. ``plan_for`` finds the devices, those of
-        ``workers_of`` the study unless given. Raises a DnsearchError for whatever a user can mend
-        in study, images and limits."""
+        """For a run that may have been begun before. ``plan_for`` finds the devices, those of this
+        machine unless given. Raises a DnsearchError for whatever a user can mend in study, images
+        and limits."""
         data = _prepared(study)
         study.training.require_room(*data.shape[1:])
         study.training.require_images(len(data.train))
         study.objectives.require_classes(data.num_classes)
         study = study.sized(len(data.train))
-        plan = (plan_for or workers_of(study).plan)(study, study.measures_latency)
+        plan = (plan_for or LocalWorkers().plan)(study, study.measures_latency)
         channels, *_ = data.shape
         space = study.space.build(channels, data.num_classes)
         start = study.start_configs(space)

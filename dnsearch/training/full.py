@@ -6,17 +6,18 @@ when the last epoch is done. What is wrong with them costs the test error, not t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, differences
-from dnsearch.data import DeviceData, PreparedData, SplitCheck, check_test, prepare_test
+from dnsearch.data import DeviceData, PreparedData, check_test, prepare_test
 from dnsearch.errors import RunError
 from dnsearch.files import write_json
 from dnsearch.rundir import RunDir, environment
+from dnsearch.text import counted
 from dnsearch.training.device import is_out_of_memory, set_up
 from dnsearch.training.initial import InitialWeights
 from dnsearch.training.measured import Measured
@@ -103,13 +104,13 @@ class Trained:
 class Opened:
     """A training about to start, for its display.
 
-    images_an_epoch: those that an epoch trains on. progress: epochs done, with the fraction of the
-    present one; may be called from any thread. tested: whether there are test images that can be
-    used; notes: what there is to say of them.
+    devices: one a process; threads: of each. images_an_epoch: those that an epoch trains on.
+    progress: epochs done, with the fraction of the present one; may be called from any thread.
+    tested: whether there are test images that can be used; notes: what there is to say of them.
     """
 
     training: FullTraining
-    device: str
+    devices: tuple[str, ...]
     threads: int
     images_an_epoch: int
     progress: Callable[[], float]
@@ -138,24 +139,47 @@ def train_fully(
     The caller holds the folder's lock and has called ``require_same``. Raises a DnsearchError for
     what a user can correct, and KeyboardInterrupt; calling again continues the training.
     """
-    record(training, run, device, threads)
-    tests = check_test(training.data) if training.images.test_split else None
+    begun = begin(training, run, (device,), threads)
+    return train_on(
+        training, run, device, threads, lambda progress: watch.opened(begun(progress)), watch.epoch
+    )
+
+
+def train_on(
+    training: FullTraining,
+    run: RunDir,
+    device: str,
+    threads: int,
+    opened: Callable[[Callable[[], float]], None],
+    epoch: Callable[[CurvePoint], None],
+    place: tuple[int, int] = (0, 1),
+    parts: int | None = None,
+) -> Trained | str:
+    """The same in this process: all of it or, of several, what the one at this ``place`` does, its
+    rank and their number. ``opened`` is given the progress, as ``Opened`` has it; ``parts``: in how
+    many its part of each batch is trained, those of the recipe's ``micro_batch`` unless given. The
+    first process alone is shown the test images."""
     set_up(device, threads)
+    rank, processes = place
     try:
         data = DeviceData(training.images, device, training.data.keep)
+        data = data.shared(rank, processes) if processes > 1 else data
         checkpoint = run.checkpoint(training.arch.key, training.seed)
-        own = training.arch, data, training.recipe, training.seed, checkpoint, training.error
+        own = training.arch, data, training.recipe, training.seed, checkpoint, training.error, parts
         trainer = Trainer(*own, init=training.init)
         trainer.resume(training.epochs)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return f"{OUT_OF_MEMORY} on {device} before the first image"
-    watch.opened(_opened(training, trainer, threads, tests))
-    score = trainer.train(training.epochs, watch.epoch)
+    steps = trainer.data.steps(training.recipe.batch_size)
+    opened(lambda: trainer.averaged.steps / steps)
+    score = trainer.train(training.epochs, epoch)
     if score.failure is not None:
         return score.failure
     assert trainer.measured is not None
+    if rank > 0:
+        return Trained(score, trainer.measured, None)
     tested = _test(training, trainer)
     if isinstance(tested, str):
         return Trained(score, trainer.measured, None, tested)
@@ -172,38 +196,64 @@ def _test(training: FullTraining, trainer: Trainer) -> Measured | str:
         return str(error) or type(error).__name__
 
 
-def _opened(
-    training: FullTraining, trainer: Trainer, threads: int, tests: SplitCheck | None
-) -> Opened:
+def begin(
+    training: FullTraining, run: RunDir, devices: Sequence[str], threads: int
+) -> Callable[[Callable[[], float]], Opened]:
+    """Writes the record, and makes sure that the test images can be read; what makes an ``Opened``
+    of the progress."""
+    before = processes_before(run)
+    record(training, run, devices, threads)
+    tests = check_test(training.data) if training.images.test_split else None
     notes = tests.notes if tests else ()
     if tests and tests.reason is not None:
         notes = (f"there will be no test error: {tests.reason}",)
-    batch_size = training.recipe.batch_size
-    steps = trainer.data.steps(batch_size)
-    return Opened(
-        training=training,
-        device=str(trainer.device),
-        threads=threads,
-        images_an_epoch=min(steps * batch_size, len(training.images.train)),
-        progress=lambda: trainer.averaged.steps / steps,
-        tested=tests is not None and tests.reason is None,
-        notes=notes,
-    )
+    if before and before[-1] != len(devices):
+        now = counted(len(devices), "process", "processes")
+        notes += (f"goes on with {now}, before {before[-1]}: the same but for rounding",)
+    images, batch_size = len(training.images.train), training.recipe.batch_size
+
+    def opened(progress: Callable[[], float]) -> Opened:
+        return Opened(
+            training=training,
+            devices=tuple(devices),
+            threads=threads,
+            images_an_epoch=min(max(1, images // batch_size) * batch_size, images),
+            progress=progress,
+            tested=tests is not None and tests.reason is None,
+            notes=notes,
+        )
+
+    return opened
 
 
-def record(training: FullTraining, run: RunDir, device: str, threads: int) -> None:
+def record(training: FullTraining, run: RunDir, devices: Sequence[str], threads: int) -> None:
     """Writes training.json, data.json and environment.json. Raises RunError."""
-    write_json(run.training_file, training.record())
+    processes = processes_before(run)
+    if processes[-1:] != [len(devices)]:
+        processes.append(len(devices))
+    write_json(run.training_file, training.record() | {"processes": processes})
     write_json(run.path / "data.json", training.images.describe())
-    machine = {"device_kind": _kind(device), "devices": [device], "threads_a_worker": threads}
-    write_json(run.path / "environment.json", environment() | machine)
+    own = {"device_kind": _kind(devices[0]), "devices": [*devices], "threads_a_worker": threads}
+    write_json(run.path / "environment.json", environment() | own)
+
+
+def processes_before(run: RunDir) -> list[int]:
+    """How many processes have trained what the folder holds, one after the other; empty where it
+    holds no weights yet. Raises RunError."""
+    if not _has_begun(run):
+        return []
+    return [*run.read_json(run.training_file.name).get("processes", [1])]  # older ones say nothing
+
+
+def _has_begun(run: RunDir) -> bool:
+    return any(run.path.glob("checkpoints/*/*.pt"))
 
 
 def require_same(training: FullTraining, run: RunDir, device: str) -> None:
     """Raises RunError where the folder has a search, or another training that has begun."""
     if run.is_search:
         raise RunError(f"{run.path}: holds a search; choose another --name")
-    if not any(run.path.glob("checkpoints/*/*.pt")):
+    if not _has_begun(run):
         return  # it has no result yet
     before = run.read_json(run.training_file.name)
     changed = changes(with_defaults(before), training.record())
@@ -245,6 +295,6 @@ def _kind(device: str) -> str:
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
-    # None of these changes the result: images are told by fingerprint.
-    free = ("name", "data.path", "data.keep", "init.file", "init.anew")
+    # None changes the result, the last but by rounding: images are told by fingerprint.
+    free = ("name", "data.path", "data.keep", "init.file", "init.anew", "processes")
     return differences(before, now, free)

@@ -7,6 +7,7 @@ checkpoint equals an uninterrupted one bit for bit, on the same device.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -17,8 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from dnsearch.arch.checkpoint import write_whole
 from dnsearch.arch.config import ArchConfig
@@ -30,6 +32,7 @@ from dnsearch.files import atomic, require_sound_zip
 from dnsearch.rundir import confusion_file
 from dnsearch.seeds import epoch_seed, mixing_seed
 from dnsearch.training.captured import Captured, Record, cuda_graph
+from dnsearch.training.collective import gathered, mean_over_processes, together
 from dnsearch.training.device import is_out_of_memory, release_memory, uses_bf16
 from dnsearch.training.initial import InitialWeights, initial_network
 from dnsearch.training.measured import Measured, measured, write_confusion
@@ -86,6 +89,11 @@ class Trainer:
     gradients add up to the batch's but for rounding; batch norms take their statistics from a part,
     and dropout draws anew. ``clock`` tells seconds. ``init``: what it begins with in place of
     random weights.
+
+    Where the data are those of one process of several (``DeviceData.shared``), all of torch's
+    default group train the same network together, each on its part of every batch: gradients,
+    losses and batch statistics are those of the whole batch. All have the same results; the first
+    one saves.
     """
 
     def __init__(
@@ -106,6 +114,7 @@ class Trainer:
         self.error: ErrorName = error
         self.device = data.device
         self._bf16 = uses_bf16(recipe, self.device)
+        self._shared = data.processes > 1
         balanced = recipe.class_weights == "balanced"
         self._weight = class_weights(data.class_counts(arch.num_classes)) if balanced else None
         augment = recipe.flip, recipe.shift, recipe.cutout, recipe.crop, recipe.jitter
@@ -119,7 +128,8 @@ class Trainer:
         self.measured: Measured | None = None
         self.curve: list[CurvePoint] = []
         model = initial_network(self.arch, self.seed, self._init)
-        self.model = model.use_kernels(self.recipe.kernels, self.device, self._bf16)
+        self.model = model.use_kernels(self.recipe.kernels, self.device, self._bf16, self._shared)
+        self._forward: nn.Module = together(self.model) if self._shared else self.model
         self.optimiser = make_optimiser(self.model, self.recipe)
         self.averaged = AveragedWeights(self.model, self.recipe.ema)
         self._total_loss = torch.zeros((), device=self.device)  # of the epoch's steps so far
@@ -143,7 +153,8 @@ class Trainer:
         written, and MachineError where the disk is full.
         """
         failure = self._attempt(epochs, on_epoch)
-        splits = self.recipe.out_of_memory == "split" and self.parts == self.recipe.parts
+        alone = self.parts == self.recipe.parts and not self._shared  # else all have to begin anew
+        splits = self.recipe.out_of_memory == "split" and alone
         if splits and failure is not None and failure.startswith(OUT_OF_MEMORY):
             self._begin(PARTS * self.parts)
             release_memory(self.device)
@@ -224,7 +235,7 @@ class Trainer:
                 self._go_on(within)
             for done, (images, labels) in enumerate(batches, start=first + 1):
                 step(images, labels, learning_rate(self.recipe, epoch + done / steps))
-                self._spent.images += len(images)
+                self._spent.images += len(images) * self.data.processes
                 if done < steps and self._clock() - self._saved > SAVE_WITHIN_SECONDS:
                     self._spent.epoch_seconds += self._count_seconds()
                     self._save(self._place(done))
@@ -250,9 +261,10 @@ class Trainer:
     def stepper(self, record: Record | None = None) -> Step:
         """What trains the model, which must be in training mode, on a batch.
 
-        ``record`` makes later steps faster with equal results; None is a CUDA graph on a GPU.
+        ``record`` makes later steps faster with equal results; None is a CUDA graph on a GPU, where
+        this process trains alone.
         """
-        if record is None and self.device.type == "cuda":
+        if record is None and self.device.type == "cuda" and not self._shared:
             record = cuda_graph
         step = Captured(self._step, self._generator, record) if record else self._step
 
@@ -282,21 +294,38 @@ class Trainer:
             batch, labels = Mix(*mix).applied(batch, labels, self.arch.num_classes)
         self.optimiser.zero_grad()
         parts = self._parts_of(len(labels))
-        for part, own in zip(batch.tensor_split(parts), labels.tensor_split(parts), strict=True):
-            with self._autocast():
-                logits = self.model(part)
-            smoothing = self.recipe.label_smoothing
-            loss = cross_entropy(logits.float(), own, self._weight, smoothing)
-            if parts > 1:
-                loss = loss * (self._weight_of(own) / self._weight_of(labels))
-            loss.backward()
-            self._total_loss += loss.detach()
+        pieces = [*zip(batch.tensor_split(parts), labels.tensor_split(parts), strict=True)]
+        weighs = parts > 1 or (self._shared and self._weight is not None)
+        whole = self._weight_of(labels) if weighs else None
+        if isinstance(whole, Tensor):
+            whole = self._mean(whole)
+        for position, (part, own) in enumerate(pieces, start=1):
+            with self._exchanged(last=position == parts):
+                with self._autocast():
+                    logits = self._forward(part)
+                smoothing = self.recipe.label_smoothing
+                loss = cross_entropy(logits.float(), own, self._weight, smoothing)
+                if whole is not None:
+                    loss = loss * (self._weight_of(own) / whole)
+                loss.backward()
+            self._total_loss += self._mean(loss.detach())
         if self.recipe.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
         self.averaged.update(share)
+
+    def _exchanged(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Within it a backward pass averages the gradients of all processes if it is the ``last``
+        of a step, and else adds to this one's own."""
+        if isinstance(self._forward, DistributedDataParallel) and not last:
+            return self._forward.no_sync()
+        return contextlib.nullcontext()
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """Over all processes."""
+        return mean_over_processes(value) if self._shared else value
 
     def _parts_of(self, images: int) -> int:
         """In how many a batch of so many images is trained: batch norms need two images in each."""
@@ -311,9 +340,11 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, images: LabelledImages | None = None) -> Measured:
-        """What the averaged weights get wrong on these images, or on the validation images."""
+        """What the averaged weights get wrong on these images, or on the validation images, of
+        which each process looks at its part."""
         loss = torch.zeros((), device=self.device)
-        answers: list[tuple[Tensor, Tensor, Tensor]] = []
+        none = torch.empty(0, dtype=torch.int64, device=self.device)
+        answers: list[tuple[Tensor, Tensor, Tensor]] = [(none, none, none.bool())]
         size = max(2, VALIDATION_BATCH // self.parts)
         if images is None:
             batches = self.data.validation_batches(size)
@@ -327,10 +358,13 @@ class Trainer:
             predicted = logits.argmax(1)
             wrong = predicted != labels if self.error != "top5" else _outside_five(logits, labels)
             answers.append((labels, predicted, wrong))
-        labels, predicted, wrong = (
-            torch.cat(each).cpu().numpy() for each in zip(*answers, strict=True)
-        )
-        mean = loss.item() / len(labels)
+        found = [torch.cat(each).cpu().numpy() for each in zip(*answers, strict=True)]
+        total = loss.item()
+        if self._shared and images is None:
+            *found, totals = map(np.concatenate, gathered([*found, np.array([total])]))
+            total = float(totals.sum())
+        labels, predicted, wrong = found
+        mean = total / len(labels)
         return measured(self.error, labels, predicted, wrong, mean, self.arch.num_classes)
 
     def _autocast(self) -> torch.autocast:
@@ -364,7 +398,7 @@ class Trainer:
     def _save(self, within: Mapping[str, Any] | None = None) -> None:
         """Saves the state, after an epoch or at this place within one."""
         self._saved = self._clock()
-        if self.checkpoint is None:
+        if self.checkpoint is None or self.data.rank > 0:
             return
         if self.epoch == self.recipe.rungs[-1] and self.measured is not None:
             write_confusion(self.measured, confusion_file(self.checkpoint))

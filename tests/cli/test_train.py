@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import multiprocessing
 import re
 import shutil
 from pathlib import Path
@@ -401,3 +402,83 @@ def test_a_batch_larger_than_the_images_is_refused(refused):
     write_images(train=(30, 0))
     told = "training.batch_size must be at most 24, the training images there are, got 32"
     assert refused(*TRAIN) == told
+
+
+def test_several_processes_find_what_one_does(dnsearch):
+    assert dnsearch(*TRAIN, "--name", "one").code == 0
+    code, out, err = dnsearch(*TRAIN, "--name", "two", "--processes", 2)
+    assert (code, err) == (0, "")
+    assert "; 3 epochs on 2 processes with 1 CPU thread each\n" in out
+    assert [line.split()[0] for line in out.splitlines()[2:5]] == ["1/3", "2/3", "3/3"]
+    assert " --gpus 2 " in out
+    one, two = result("one"), result("two")
+    for ours, theirs in zip(two["curve"], one["curve"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    assert two["test"]["class_errors"] == one["test"]["class_errors"]
+    assert two["test"]["loss"] == pytest.approx(one["test"]["loss"], rel=1e-5)
+    assert (one["processes"], two["processes"]) == ([1], [2])
+    assert two["environment"]["devices"] == ["cpu", "cpu"]
+
+
+def test_a_process_that_dies_ends_them_all(dnsearch, monkeypatch):
+    def kill_one(self, point):
+        processes = [each for each in multiprocessing.active_children() if each.is_alive()]
+        processes[-1].kill()
+
+    monkeypatch.setattr(watch.Lines, "epoch", kill_one)
+    code, _, err = dnsearch(*TRAIN, "--processes", 2, "--epochs", 100_000)
+    assert code == 3
+    assert re.fullmatch(
+        r"dnsearch: process \d of 2, on cpu, died \(exit code -9\); the same command goes on\n", err
+    )
+    assert not multiprocessing.active_children()
+    assert not Path("reports/net/result.json").exists()
+
+
+def test_batches_that_processes_cannot_share(refused):
+    told = "--gpus must divide training.batch_size, 32, got 3"
+    assert refused(*TRAIN, "--processes", 3) == told
+
+
+SEVERAL = ("train", "net.json", "other.json", *TRAIN[2:])
+
+
+def test_several_networks_one_after_the_other(dnsearch):
+    Path("other.json").write_text(json.dumps(NETWORK.replace(growth_rate=6).to_dict()))
+    code, out, err = dnsearch(*SEVERAL)
+    assert (code, err) == (0, "")
+    ended = [line for line in out.splitlines() if ": finished, " in line]
+    for line, name in zip(ended, ("net", "other"), strict=True):
+        error = 100 * result(name)["test"]["error"]
+        assert line.startswith(f"reports/{name}: finished, {error:.2f} ± ")
+    code, out, _ = dnsearch(*SEVERAL, "--json")
+    assert code == 0
+    assert [(each["path"], each["again"]) for each in json.loads(out)] == [
+        ("reports/net", True),
+        ("reports/other", True),
+    ]
+
+
+def test_one_that_fails_keeps_no_other_from_being_trained(dnsearch):
+    Path("other.json").write_text(json.dumps(NETWORK.replace(growth_rate=6).to_dict()))
+    assert dnsearch(*TRAIN, "--seed", 1).code == 0
+    code, out, err = dnsearch(*SEVERAL)
+    assert code == 1
+    assert err == "dnsearch: 1 of 2 networks could not be trained\n"
+    assert result("other")["epochs"] == 3
+    told = "reports/net: holds another training (seed: 1 -> 0); change it back, or give this "
+    assert out.splitlines()[0].startswith(told)
+    assert out.splitlines()[-1].startswith(f"           {told}")
+    code, out, _ = dnsearch(*SEVERAL, "--json")
+    assert code == 1
+    first, second = json.loads(out)
+    assert (first["path"], second["epochs"]) == ("reports/net", 3)
+    assert first["failure"].startswith("holds another training")
+
+
+def test_several_networks_are_known_before_the_first_is_trained(refused):
+    assert refused("train", "net.json", "none.json", *TRAIN[2:]).startswith("none.json: cannot be")
+    told = refused("train", "net.json", "net.json", *TRAIN[2:])
+    assert told.startswith("networks must each have a folder of its own, and two are net;")
+    told = refused("train", "net.json", "densenet121", *TRAIN[2:], "--name", "both")
+    assert told.startswith("--name must be left out where several networks are trained")

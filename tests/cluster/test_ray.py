@@ -15,7 +15,7 @@ from dnsearch import machine
 from dnsearch.arch import ArchConfig
 from dnsearch.config import ClusterConfig, DataConfig, TrainingConfig
 from dnsearch.data import prepare
-from dnsearch.errors import ConfigError, MachineError
+from dnsearch.errors import CheckpointError, ConfigError, MachineError
 from dnsearch.rundir import RunDir
 from dnsearch.search.cluster import connect, disconnect
 from dnsearch.search.evaluators.base import Job, Lost
@@ -180,11 +180,15 @@ def test_a_training_that_takes_too_long_fails_and_its_worker_is_replaced(make):
 
 
 def test_of_a_lost_worker_the_shared_folder_keeps_what_was_saved(make, tmp_path):
-    """The next one goes on from there, and not from the last rung."""
+    """The next one goes on from there, and not from the last rung: it finds what is damaged."""
     shared = tmp_path / "shared"
     evaluator = make(storage_path=shared)
     wait_for(evaluator, lambda: evaluator.capacity == 1)
-    job = Job(0, ARCH, 4000, seed=5)
+    evaluator.submit(Job(0, ARCH, 1, seed=5))
+    wait_for(evaluator, lambda: not evaluator.running())
+    assert evaluator.run.checkpoint(ARCH.key, 5).is_file()
+    assert not any(shared.glob("*/checkpoints/*/*"))
+    job = Job(1, ARCH, 4000, seed=5)
     evaluator.submit(job)
     wait_for(evaluator, lambda: any(shared.glob("*/checkpoints/*/5.pt")))
     kill_a_worker()
@@ -193,11 +197,10 @@ def test_of_a_lost_worker_the_shared_folder_keeps_what_was_saved(make, tmp_path)
     assert isinstance(outcome, Lost)
     wait_for(evaluator, lambda: evaluator.capacity == 1)
     (saved,) = shared.glob("*/checkpoints/*/5.pt")
-    before = saved.stat().st_mtime_ns
+    saved.write_bytes(b"damaged")
     evaluator.submit(job)
-    wait_for(evaluator, lambda: evaluator.running()[0].epochs > 0)
-    assert evaluator.running()[0].epochs >= 2  # epoch 1 was saved
-    assert saved.stat().st_mtime_ns >= before
+    with pytest.raises(CheckpointError, match=r"5\.pt: cannot be read as a checkpoint"):
+        wait_for(evaluator, lambda: not evaluator.running())
 
 
 @pytest.mark.parametrize("wrong", ["versions", "storage"])

@@ -266,7 +266,7 @@ def test_a_latency_among_the_costs_is_the_searchs(tmp_path):
     )
     study = STUDY.replace("trials = 10", "trials = 2")
     study += '[objectives]\ncosts = ["latency_ms", "macs"]\n'
-    search(parse_study(study), run, lambda _: None, lambda _: None, lambda *_: timed)
+    search(parse_study(study), run, lambda _: None, lambda _: None, FakeWorkers(lambda *_: timed))
     Confirmation(run, replace(REQUEST, seeds=1))
     done = read_results(run)
     assert {len(record.values) for record in done.confirmed} == {2}

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from scipy.stats import ks_2samp
 
 from dnsearch.data import Augment, DeviceData, LabelledImages, PreparedData
-from dnsearch.data.augment import _between, jittered, random_parts, resampled
+from dnsearch.data.augment import _between, jittered, random_crops, resampled
 from dnsearch.errors import ConfigError
 
 
@@ -125,7 +125,7 @@ def test_parts_are_drawn_as_by_torchvision(transforms, size):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         drawn = [crop.make_params([image]) for _ in range(count)]
-    ours = random_parts(count, *size, generator()).numpy()
+    ours = random_crops(count, *size, generator()).T.numpy()
     top, left, height, width = ours
     for name, each in zip(("top", "left", "height", "width"), ours, strict=True):
         assert ks_2samp(each, [params[name] for params in drawn]).pvalue > 1e-3, name
@@ -139,9 +139,9 @@ def test_where_no_part_fits_it_is_the_middle(transforms):
     image = torch.zeros(1, 2, 90)  # a ratio of 45: 8 % of it are a square of 3.8 pixels
     crop = transforms.RandomResizedCrop((2, 90)).make_params([image])
     middle = [crop[name] for name in ("top", "left", "height", "width")]
-    assert random_parts(5, 2, 90, generator()).T.tolist() == [middle] * 5
+    assert random_crops(5, 2, 90, generator()).tolist() == [middle] * 5
     middle = [crop[name] for name in ("left", "top", "width", "height")]
-    assert random_parts(5, 90, 2, generator()).T.tolist() == [middle] * 5
+    assert random_crops(5, 90, 2, generator()).tolist() == [middle] * 5
 
 
 def test_resized_parts_are_mirrored_too_and_take_the_place_of_the_shift():

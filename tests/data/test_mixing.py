@@ -20,10 +20,11 @@ def batch(count=8, height=6, width=9):
 
 @pytest.mark.parametrize("name", ["MixUp", "CutMix"])
 def test_a_mixed_batch_is_torchvisions(torchvision, name):
-    """With the numbers that it drew: its share is of the image itself, ours of the other one."""
+    """Of two images, with the numbers that it drew: its share is of the image itself, ours of the
+    other one."""
     from torchvision.transforms import v2
 
-    images, labels = batch()
+    images, labels = batch(2)
     theirs = getattr(v2, name)(num_classes=CLASSES)
     for seed in range(10):
         with torch.random.fork_rng():
@@ -55,8 +56,20 @@ def test_each_image_keeps_its_own_classs_probability():
     for place, target in enumerate(targets):
         expected = np.zeros(CLASSES)
         expected[labels[place]] += 2 / 3
-        expected[labels[place - 1]] += 1 / 3
+        expected[labels[place + 1 - 2 * (place % 2)]] += 1 / 3
         np.testing.assert_allclose(target, expected, rtol=1e-5)
+
+
+def test_pairs_are_mixed_alone_and_the_last_of_an_odd_number_stays():
+    images, labels = batch(5)
+    mix = Mix(0.4, 0, 6, 2, 9)
+    mixed, targets = mix.applied(images, labels, CLASSES)
+    for start in (0, 2):
+        pair = mix.applied(images[start : start + 2], labels[start : start + 2], CLASSES)
+        torch.testing.assert_close((mixed[start : start + 2], targets[start : start + 2]), pair)
+    torch.testing.assert_close(mixed[4], images[4])
+    assert targets[4].argmax() == labels[4]
+    assert targets[4].max() == 1
 
 
 def test_the_layout_of_a_batch_stays():

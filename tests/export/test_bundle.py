@@ -22,7 +22,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from dnsearch.training.trainer import Trainer
-from tests.fakes import FakeEvaluator
+from tests.fakes import FakeEvaluator, FakeWorkers
 
 STUDY = """
 [data]
@@ -69,7 +69,8 @@ def searched(folder, text):
     np.savez(folder / "toy.npz", x_train=images.astype(np.uint8), y_train=labels)
     (folder / "s.toml").write_text(text)
     run = RunDir(folder / "s")
-    search(load_study(folder / "s.toml"), run, lambda _: None, lambda _: None, in_this_process)
+    workers = FakeWorkers(in_this_process)
+    search(load_study(folder / "s.toml"), run, lambda _: None, lambda _: None, workers)
     return run
 
 

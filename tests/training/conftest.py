@@ -17,11 +17,15 @@ def striped(count: int, seed: int) -> LabelledImages:
     return LabelledImages(images.astype(np.uint8), labels.astype(np.int64))
 
 
-@pytest.fixture(scope="session")
-def prepared() -> PreparedData:
+def make_prepared() -> PreparedData:
     train, validation = striped(192, 0), striped(90, 1)
     names = ("rows", "columns", "neither")
     return PreparedData("stripes", names, train, validation, (0.35,), (0.25,), "0" * 16, False)
+
+
+@pytest.fixture(scope="session")
+def prepared() -> PreparedData:
+    return make_prepared()
 
 
 @pytest.fixture(scope="session")

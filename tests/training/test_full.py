@@ -18,6 +18,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.training import full
 from dnsearch.training.full import (
     FullTraining,
+    begin,
     changes,
     record,
     require_same,
@@ -216,7 +217,7 @@ def test_a_folder_is_this_trainings_own(training, run):
 
 
 def test_a_training_from_before_a_setting_goes_on_with_its_default(training, run):
-    record(training, run, "cpu", 1)
+    record(training, run, ("cpu",), 1)
     run.checkpoint(training.arch.key, 0).parent.mkdir(parents=True)
     run.checkpoint(training.arch.key, 0).touch()
     old = run.read_json("training.json")
@@ -230,3 +231,15 @@ def test_a_training_from_before_a_setting_goes_on_with_its_default(training, run
     ):
         with pytest.raises(RunError, match=told):
             require_same(other, run, "cpu")
+
+
+def test_with_another_number_of_processes_it_goes_on_and_says_so(training, run):
+    record(training, run, ("cpu", "cpu"), 1)
+    assert run.read_json("training.json")["processes"] == [2]
+    run.checkpoint(training.arch.key, 0).parent.mkdir(parents=True)
+    run.checkpoint(training.arch.key, 0).touch()
+    require_same(training, run, "cpu")
+    (note,) = begin(training, run, ("cpu",), 1)(lambda: 1.0).notes
+    assert note == "goes on with 1 process, before 2: the same but for rounding"
+    assert begin(training, run, ("cpu",), 1)(lambda: 1.0).notes == ()
+    assert run.read_json("training.json")["processes"] == [2, 1]

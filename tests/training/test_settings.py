@@ -127,8 +127,8 @@ class ByHand:
         return loss.item()
 
     def mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, float]:
-        """The images, each mixed with the one before it, the labels of those, and how much of an
-        image is its own."""
+        """The images, each mixed with the other one of its pair, the labels of those, and how much
+        of an image is its own."""
         mixing = Mixing(self.recipe.mixup, self.recipe.cutmix)
         if not mixing:
             return images, labels, 1.0
@@ -137,12 +137,13 @@ class ByHand:
         share, *box = mixing.draw(height, width, rng)
         top, bottom, left, right = map(int, box)
         mixed = images.clone()
-        for place in range(len(images)):
-            part = images[place - 1, :, top:bottom, left:right]
+        pairs = [place + 1 - 2 * (place % 2) for place in range(len(images))]
+        for place, other in enumerate(pairs):
+            part = images[other, :, top:bottom, left:right]
             mixed[place, :, top:bottom, left:right] *= 1 - share
             mixed[place, :, top:bottom, left:right] += share * part
         taken = share * (bottom - top) * (right - left) / (height * width)
-        others = torch.stack([labels[place - 1] for place in range(len(labels))])
+        others = torch.stack([labels[other] for other in pairs])
         return mixed, others, 1 - taken
 
     def smoothed(self, logits: Tensor, labels: Tensor) -> Tensor:

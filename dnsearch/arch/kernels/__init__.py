@@ -58,17 +58,24 @@ def pooled_features(model: PlainDenseNet, images: Tensor, kernels: str) -> Tenso
 
 
 def choose(
-    kernels: Kernels, config: ArchConfig, device: torch.device, bf16: bool = False
+    kernels: Kernels,
+    config: ArchConfig,
+    device: torch.device,
+    bf16: bool = False,
+    synchronised: bool = False,
 ) -> tuple[Kernels, torch.memory_format]:
     """The kernels to train with on a device, ``auto`` resolved, and the layout they want.
 
     ``auto`` is ``cpu`` where that supports the network and can be compiled, ``triton`` in bf16 on a
-    GPU that it supports (in fp32 it has not been measured), else ``portable``.
+    GPU that it supports (in fp32 it has not been measured), else ``portable``. ``synchronised``:
+    each batch is shared by processes, which only ``triton`` and ``portable`` know how to do.
     """
     import torch
 
     from dnsearch.arch.kernels import cpu, triton
 
+    if synchronised and kernels != "triton":
+        kernels = "auto" if device.type == "cuda" else "portable"
     in_one_call = device.type == "cpu" and not bf16 and cpu.serves(config)
     if kernels == "auto" and device.type == "cuda":
         kernels = "triton" if bf16 and triton.available(device) else "portable"

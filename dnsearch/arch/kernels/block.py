@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor, _foreach_add_, _foreach_mul, _foreach_mul_  # pyright: ignore
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from dnsearch.arch.kernels.operations import (
@@ -28,6 +28,7 @@ from dnsearch.arch.kernels.operations import (
     Shape,
     Window,
     image,
+    learn,
     rows,
     wide,
 )
@@ -146,7 +147,7 @@ class Forward:
             shape = n, height // side, width // side
             out = image(out @ self.operations.matrix(conv.weight, out).T, shape)
         if self.learners:
-            _learn(self.learners, self.pixels)
+            learn(self.learners, self.pixels * self.operations.processes)
         weight = None if conv is None else conv.weight
         mean = self.statistics[0]
         return out, Kept(self.shape, self.buffer, mean, layers, norm, weight, window)
@@ -171,7 +172,7 @@ class Forward:
         new = self.operations.convolution(y, self.shape, weight3)
         if layer.drop_rate and layer.training:
             new = new.contiguous(memory_format=torch.channels_last)  # so are the reference's draws
-            new, mask = torch.native_dropout(new, layer.drop_rate, True)
+            new, mask = self.operations.dropout(new, layer.drop_rate)
         self._write(rows(new))
         return Layer(norm, weight1, z, norm2, weight3, mask, 1 - layer.drop_rate)
 
@@ -191,7 +192,7 @@ class Forward:
         by_batch = _by_batch(module)
         if not by_batch:
             mean, var = module.running_mean, module.running_var
-        elif self.pixels > 1:
+        elif self.pixels * self.operations.processes > 1:
             mean, var = statistics
         else:  # torch's own words
             size = torch.Size((self.shape[0], module.num_features, *self.shape[1:]))
@@ -261,22 +262,3 @@ class Backward:
 
 def _by_batch(norm: Any) -> bool:
     return norm.training or norm.running_mean is None
-
-
-def _learn(learners: list[tuple[Any, Norm]], pixels: int) -> None:
-    """running = (1 - momentum) running + momentum batch, for all norms at once."""
-    _foreach_add_([module.num_batches_tracked for module, _ in learners], 1)
-    running: list[Tensor] = []
-    batch: list[Tensor] = []
-    kept: list[float] = []
-    added: list[float] = []
-    for module, norm in learners:
-        momentum = module.momentum
-        if momentum is None:  # the mean of all batches so far
-            momentum = 1 / float(module.num_batches_tracked)
-        running += [module.running_mean, module.running_var]
-        batch += [norm.mean, norm.var]
-        kept += [1 - momentum] * 2
-        added += [momentum, momentum * pixels / (pixels - 1)]  # the variance unbiased
-    _foreach_mul_(running, kept)
-    _foreach_add_(running, _foreach_mul(batch, added))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, _foreach_add_, _foreach_mul, _foreach_mul_  # pyright: ignore
 from torch.nn import functional as F
 
 Shape = tuple[int, int, int]
@@ -64,6 +64,9 @@ class Operations:
     variance; sums are (2, c), the gradients of a norm's bias and weight. Both have 32 bits or more.
     """
 
+    processes = 1
+    """That share each batch; see ``arch.kernels.synchronised``."""
+
     def empty(self, like: Tensor, pixels: int, channels: int) -> Tensor:
         """Rows (pixels, channels) of anything, in the type and on the device of ``like``."""
         return like.new_empty(pixels, channels)
@@ -90,6 +93,15 @@ class Operations:
             [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False],
         )  # fmt: skip
         return rows(dy), dweight
+
+    def dropout(self, new: Tensor, rate: float) -> tuple[Tensor, Tensor]:
+        """The maps (n, k, h, w), channels-last, with a share ``rate`` of them 0, and a mask that is
+        true where they were kept."""
+        return torch.native_dropout(new, rate, True)
+
+    def stem_norm(self, module: Any, x: Tensor) -> Tensor:
+        """What a module of the stem, a batch norm, makes of maps (n, c, h, w)."""
+        return module(x)
 
     def statistics(self, x: Tensor) -> Tensor:
         """Mean and biased variance of each channel."""
@@ -126,13 +138,13 @@ class Operations:
         self, dy: Tensor, y: Tensor, x: Tensor, norm: Norm, gradient: Gradient
     ) -> Tensor:
         """Sums; adds to the gradient of x. May overwrite dy and y."""
-        g = _masked(dy, y)
+        g = masked(dy, y)
         gradient.dx.addcmul_(g, norm.scale)
-        return _sums(g, y.copy_(x), norm, gradient.expected)
+        return sums_of(g, y.copy_(x), norm, gradient.expected)
 
     def norm_backward(self, dy: Tensor, y: Tensor, x: Tensor, norm: Norm) -> tuple[Tensor, Tensor]:
         """The gradient of x, which nothing else reads, and sums. May overwrite dy and y."""
-        g = _masked(dy, y)
+        g = masked(dy, y)
         dx, sums = _batch_norm_backward(g, x, norm, norm.by_batch, [True] * 3)
         return rows(dx), sums
 
@@ -159,24 +171,44 @@ class Operations:
             dy = rows(torch.ops.aten.avg_pool2d_backward(
                 pooled, image(y, shape), window, window, (0, 0), False, True, None
             ))  # fmt: skip
-        g = _masked(dy, y)
+        g = masked(dy, y)
         expected = torch.zeros_like(norm.mean).repeat(2, 1)
-        sums = _sums(g, y.copy_(x), norm, expected)
+        sums = sums_of(g, y.copy_(x), norm, expected)
         return Gradient(g.mul_(norm.scale), expected), sums
 
 
-def _masked(dy: Tensor, y: Tensor) -> Tensor:
+def masked(dy: Tensor, y: Tensor) -> Tensor:
     """The gradient before the ReLU, in the memory of dy: 0 where y is 0."""
     return torch.ops.aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
 
 
-def _sums(g: Tensor, x: Tensor, norm: Norm, expected: Tensor) -> Tensor:
+def sums_of(g: Tensor, x: Tensor, norm: Norm, expected: Tensor) -> Tensor:
     """The sums; adds to the expectations what a norm by batch statistics subtracts."""
     _, sums = _batch_norm_backward(g, x, norm, False, [False, True, True])
     if norm.by_batch:
         scales = torch.stack([norm.scale, norm.scale * norm.rstd])
         expected.addcmul_(scales, sums, value=1 / len(x))
     return sums
+
+
+def learn(learners: list[tuple[Any, Norm]], pixels: int) -> None:
+    """running = (1 - momentum) running + momentum batch, for all norms (modules) at once; their
+    statistics are those of so many pixels."""
+    _foreach_add_([module.num_batches_tracked for module, _ in learners], 1)
+    running: list[Tensor] = []
+    batch: list[Tensor] = []
+    kept: list[float] = []
+    added: list[float] = []
+    for module, norm in learners:
+        momentum = module.momentum
+        if momentum is None:  # the mean of all batches so far
+            momentum = 1 / float(module.num_batches_tracked)
+        running += [module.running_mean, module.running_var]
+        batch += [norm.mean, norm.var]
+        kept += [1 - momentum] * 2
+        added += [momentum, momentum * pixels / (pixels - 1)]  # the variance unbiased
+    _foreach_mul_(running, kept)
+    _foreach_add_(running, _foreach_mul(batch, added))
 
 
 def _batch_norm_backward(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dnsearch.arch.kernels.block import Stage
 from dnsearch.arch.kernels.modules import untouched
 from dnsearch.arch.kernels.operations import Operations
+from dnsearch.arch.kernels.synchronised import SynchronisedOperations
 from dnsearch.arch.plain import PlainDenseNet
 
 
@@ -28,7 +29,8 @@ def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
     support them."""
     if not supports(model, images):
         return None
-    return run(model, images, Operations())
+    synchronised = model.synchronised and model.training
+    return run(model, images, SynchronisedOperations() if synchronised else Operations())
 
 
 def run(model: PlainDenseNet, images: Tensor, operations: Operations) -> Tensor:
@@ -38,7 +40,8 @@ def run(model: PlainDenseNet, images: Tensor, operations: Operations) -> Tensor:
         if isinstance(module, nn.ModuleDict):
             layers = list(module.values())
         elif not layers:  # the stem
-            x = module(x)
+            norm = isinstance(module, nn.BatchNorm2d)
+            x = operations.stem_norm(module, x) if norm else module(x)
         elif isinstance(module, nn.BatchNorm2d):
             x = Stage(operations, layers, module)(x)
         else:

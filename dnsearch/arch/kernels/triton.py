@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from dnsearch.arch.kernels import portable
 from dnsearch.arch.kernels.operations import Gradient, Norm, Operations, Shape, Window
+from dnsearch.arch.kernels.synchronised import Synchronised
 from dnsearch.arch.plain import PlainDenseNet
 
 # Sizes are fixed: tuning takes seconds for each shape, and a search has hundreds of shapes. Rows of
@@ -60,7 +61,9 @@ def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
     if not supports(model, images):
         return None
     with torch.cuda.device_of(images):  # where Triton launches
-        return portable.run(model, images, FusedOperations())
+        synchronised = model.synchronised and model.training
+        own = SynchronisedFusedOperations() if synchronised else FusedOperations()
+        return portable.run(model, images, own)
 
 
 class FusedOperations(Operations):
@@ -235,6 +238,10 @@ class FusedOperations(Operations):
         statistics = sums.new_empty(2, channels)
         self.kernels.moments[(channels,)](sums, statistics, tiles, pixels, P=rows, **_STRIP)
         return statistics
+
+
+class SynchronisedFusedOperations(Synchronised, FusedOperations):
+    """The same with the batch statistics of all processes that share a batch."""
 
 
 def _tiles(kind: str, x: Tensor) -> tuple[tuple[int], Tensor, dict[str, int]]:

@@ -11,7 +11,6 @@ import contextlib
 import math
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from dnsearch.data import LabelledImages
 from dnsearch.errors import DnsearchError, MachineError, one_line
 from dnsearch.files import atomic, checksum, make_folder, write_text
 from dnsearch.rundir import RunDir
+from dnsearch.search.cluster import Head
 from dnsearch.search.evaluators.base import Job, Lost, Outcome, Running, Unexplained
 from dnsearch.search.evaluators.node import PROBE, Trainee, read_files, versions
 from dnsearch.search.evaluators.worker import Images, WorkerSettings
@@ -37,9 +37,6 @@ from dnsearch.training.score import OUT_OF_MEMORY
 
 LOOK_SECONDS = 2.0
 """From one look at the cluster's nodes, and at how far trainings are, to the next."""
-
-HEAD_SECONDS = 20.0
-"""For which the cluster's head may not answer. Ray itself would end the process after 60 s."""
 
 IN_A_ROW = 3
 """A node that loses so many different trainings, or actors that are not ready yet, with no score
@@ -109,9 +106,8 @@ class ClusterEvaluator:
         self._nodes: dict[str, _Node] = {}
         self._places: list[_Place] = []
         self._notes: list[str] = []
-        self._looked, self._last = -math.inf, ""
-        self._answered = time.monotonic()
-        self._head = str(ray.get_runtime_context().gcs_address)
+        self._looked, self._last, self._waits = -math.inf, "", False
+        self._head = Head()
 
     def _shared_folder(self) -> Path | None:
         """Where the weights of trainings under way lie: a folder of this run's own within
@@ -140,7 +136,7 @@ class ClusterEvaluator:
     def completed(self, timeout: float) -> list[tuple[Job, Outcome]]:
         """See ``Evaluator``. Raises MachineError where the head of the cluster is gone, or where no
         node is left."""
-        self._require_head()
+        self._head.require()
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
             self._look_around()
@@ -153,26 +149,10 @@ class ClusterEvaluator:
         done, _ = ray.wait([*busy], num_returns=len(busy), timeout=0)
         ended = [each for result in done for each in self._ended(busy[result])]
         ended += [each for place in [*self._places] for each in self._late(place)]
-        if self._nodes and all(node.left_out for node in self._nodes.values() if node.alive):
-            self._require_any()
+        self._require_any()
         return ended
 
     # ------------------------------------------------------------------------ the cluster
-
-    def _require_head(self) -> None:
-        """Raises MachineError where the cluster's head has not answered for some time. Ray's own
-        calls would wait for it, and then end this process."""
-        host, _, port = self._head.rpartition(":")
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 2.0):
-                self._answered = time.monotonic()
-                return
-            if time.monotonic() - self._answered > HEAD_SECONDS:
-                raise MachineError(
-                    f"the head of the Ray cluster, {self._head}, has not answered for "
-                    f"{HEAD_SECONDS:g} s; once there is one, the same command goes on"
-                )
-            time.sleep(0.5)
 
     def _look_around(self) -> None:
         """Takes note of nodes that came and went, starts actors where there is room, and asks the
@@ -187,6 +167,9 @@ class ClusterEvaluator:
                         self._places.append(self._start(node))
         for place in self._places:
             self._ask(place)
+        if not (self._places or self._waits):
+            self._notes.append("no node has room for a training run; waiting for one")
+        self._waits = not self._places
 
     def _note_node(self, told: dict[str, Any]) -> None:
         id, alive = told["NodeID"], told["Alive"]
@@ -314,7 +297,8 @@ class ClusterEvaluator:
 
     def _require_any(self) -> None:
         """Raises MachineError where all nodes are left out, and what ran there has ended."""
-        if not self._places and any(node.left_out for node in self._nodes.values()):
+        alive = [node for node in self._nodes.values() if node.alive]
+        if alive and not self._places and all(node.left_out for node in alive):
             raise MachineError(
                 f"no node of the cluster can be used, the last left out {self._last}"
             )

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 
 from dnsearch.errors import DnsearchError
-from dnsearch.processes import START_SECONDS, Died, Said, Worker, wait_for
+from dnsearch.processes import ENVIRONMENT, START_SECONDS, Died, Said, Worker, wait_for
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import mps
 from dnsearch.search.evaluators.base import Job, Running, Unexplained
-from dnsearch.search.evaluators.worker import ENVIRONMENT, WorkerSettings, train, warm_up
+from dnsearch.search.evaluators.worker import WorkerSettings, train, warm_up
 from dnsearch.search.faults import MOST_STARTS, blame, cannot_start, failed
 from dnsearch.training.score import OUT_OF_MEMORY, Score
 

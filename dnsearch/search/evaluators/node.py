@@ -16,6 +16,7 @@ from dnsearch import __version__
 from dnsearch.config import TrainingConfig
 from dnsearch.errors import MachineError
 from dnsearch.machine import lives
+from dnsearch.processes import ENVIRONMENT
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import worker
 from dnsearch.search.evaluators.base import Job
@@ -53,7 +54,7 @@ class Trainee:
     """Trains one job at a time; meanwhile ``epochs`` tells how far it is."""
 
     def __init__(self) -> None:
-        for name, value in worker.ENVIRONMENT.items():
+        for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)  # torch is not imported yet
         self._ready: Ready | None = None
         self._epochs = 0.0

@@ -25,14 +25,6 @@ if TYPE_CHECKING:  # torch, which the coordinator does without
     from dnsearch.data import DeviceData, LabelledImages, PreparedData
 
 
-ENVIRONMENT = {
-    # Two spinning OpenMP threads on two busy cores can be many times slower than one.
-    "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "0",
-}
-"""Of a worker process, before it imports torch."""
-
-
 @dataclass(frozen=True)
 class WorkerSettings:
     """All that a worker needs to train any job.

@@ -1,0 +1,205 @@
+"""Full trainings on the nodes of a Ray or Slurm cluster, each a task of Ray's.
+
+Folders and images lie where all nodes see them, so a training whose node is lost goes on, on
+another one, from its last checkpoint. This process holds the folders' locks: a node that is lost
+could not give them back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dnsearch.config import ClusterConfig, StudyConfig
+from dnsearch.data import prepare
+from dnsearch.errors import ConfigError, DataError, DnsearchError, MachineError, RunError, one_line
+from dnsearch.export.trained import Result, train_locked
+from dnsearch.files import make_folder, write_text
+from dnsearch.processes import ENVIRONMENT
+from dnsearch.rundir import RunDir
+from dnsearch.search.cluster import Head, connect, disconnect, imported, nodes, plan_of
+from dnsearch.search.devices import Plan
+from dnsearch.search.evaluators.node import versions
+from dnsearch.training.full import FullTraining, Opened
+from dnsearch.training.score import CurvePoint
+
+MOST_LOST = 5
+"""Times that a training goes on elsewhere after its node or its process was lost."""
+
+CHECK_SECONDS = 120.0
+"""In which every node must have said whether it sees the folders."""
+
+PROBE = ".dnsearch-shared"
+"""How the name of the file begins by which nodes tell that they see the same folder."""
+
+Training = tuple[FullTraining, RunDir]
+
+Remote = tuple[dict[str, Any], str]
+"""A training as it travels: its fields but for the images, and their fingerprint."""
+
+
+def train_elsewhere(
+    trainings: Mapping[int, Training],
+    study: StudyConfig,
+    begun: Callable[[Plan], None],
+    ended: Callable[[int, Result | str], None],
+    threads: int | None = None,
+) -> None:
+    """Trains networks on the cluster of a study.
+
+    The folders lie in one, which all nodes share, as they do the images. ``begun`` is told what
+    there is room for; ``ended`` the result of each as it ends, or why it has none. threads: CPU
+    threads of each, instead of ``cluster.cpus``. Raises a DnsearchError before anything begins
+    where the cluster cannot be used or a node does not see the folders, and MachineError where the
+    cluster's head is gone.
+    """
+    config, left = study.cluster, dict(trainings)
+    with _joined(config) as (resources, look), contextlib.ExitStack() as locks:
+        plan = plan_of(study, resources)
+        _require_shared([*trainings.values()])
+        begun(plan)
+        for place, (_, run) in trainings.items():
+            try:
+                locks.enter_context(run.lock())
+            except DnsearchError as error:
+                del left[place]
+                ended(place, str(error))
+        own = threads or config.cpus
+        pending = {_submitted(each, plan, config, own): place for place, each in left.items()}
+        head = Head()
+        while pending:
+            head.require()
+            look()
+            done, _ = imported().wait([*pending], num_returns=1, timeout=1.0)
+            for task in done:
+                ended(pending.pop(task), _result(task))
+
+
+@contextlib.contextmanager
+def _joined(config: ClusterConfig) -> Iterator[tuple[dict[str, float], Callable[[], Any]]]:
+    """Within it this process is part of the cluster: what that has, and what is to be called now
+    and then. At its end tasks that are not done are ended."""
+    with contextlib.ExitStack() as stack:
+        if config.engine == "slurm":
+            from dnsearch.search.slurm import SlurmJobs
+
+            jobs = SlurmJobs(config)
+            stack.callback(jobs.close)
+            stack.callback(disconnect)
+            yield jobs.first(), jobs.look
+        else:
+            connect(config.address)
+            stack.callback(disconnect)
+            yield dict(imported().cluster_resources()), lambda: None
+
+
+def _require_shared(trainings: Sequence[Training]) -> None:
+    """Raises a DnsearchError where a node does not see the folder of the results, or the images, or
+    has other versions."""
+    folder = trainings[0][1].path.parent.resolve()
+    make_folder(folder)
+    probe = folder / f"{PROBE}-{secrets.token_hex(8)}"
+    images = {str(t.data.path.resolve()) for t, _ in trainings if t.data.path is not None}
+    write_text(probe, probe.name)
+    try:
+        ray = imported()
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        check = ray.remote(num_cpus=0, max_retries=1)(_seen)
+        asked = {
+            check.options(scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(
+                str(probe), sorted(images), versions()
+            ): node["NodeManagerHostname"]
+            for node in nodes()
+            if node["Alive"] and node.get("Resources", {}).get("CPU")
+        }
+        late = time.monotonic() + CHECK_SECONDS
+        for task, node in asked.items():
+            try:
+                wrong = ray.get(task, timeout=max(1.0, late - time.monotonic()))
+            except Exception as error:  # of Ray's many own ones
+                raise MachineError(f"node {node} does not answer: {one_line(error)}") from error
+            if wrong:
+                raise RunError(f"node {node} {wrong}")
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _seen(probe: str, images: Sequence[str], needed: Mapping[str, str]) -> str:
+    """On a node: what keeps it from training; empty if nothing does."""
+    path, there = Path(probe), versions()
+    for name, version in needed.items():
+        if there[name] != version:
+            return f"has {name} {there[name]} where this machine has {version}"
+    shared = "name one with --to that all nodes share"
+    try:
+        if path.read_text() != path.name:
+            return f"has another folder at {path.parent}; {shared}"
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        return f"cannot use {path.parent} ({error.strerror or error}); {shared}"
+    for place in images:
+        if not os.path.exists(place):
+            return f"does not see data.path, {place}; move the images to a folder all nodes share"
+    return ""
+
+
+def _submitted(training: Training, plan: Plan, config: ClusterConfig, threads: int) -> Any:
+    """The task, in a process of its own, so that none finds memory that another has left."""
+    (what, run), gpus = training, config.gpus if plan.kind == "cuda" else 0
+    task = imported().remote(
+        num_cpus=config.cpus, num_gpus=gpus, max_retries=MOST_LOST, max_calls=1
+    )(_train)
+    values = {f.name: getattr(what, f.name) for f in fields(what) if f.name != "images"}
+    remote = values, what.images.fingerprint
+    return task.remote(remote, RunDir(run.path.resolve()), plan.devices[0], threads)
+
+
+def _result(task: Any) -> Result | str:
+    """Of a task that has ended."""
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        return imported().get(task)
+    except RayTaskError as error:
+        cause = error.cause if isinstance(error.cause, Exception) else error
+        return str(cause) if isinstance(cause, DnsearchError) else one_line(cause)
+    except RayError as error:
+        return f"lost {MOST_LOST + 1} times, the last with: {one_line(error)}"
+
+
+def _train(remote: Remote, run: RunDir, device: str, threads: int) -> Result:
+    """On a node: trains a network, from its last checkpoint if there is one."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    values, fingerprint = remote
+    images = prepare(values["data"])
+    if images.fingerprint != fingerprint:
+        raise DataError(f"{images.name}: this node has other images than the command")
+    training = FullTraining(images=images, **values)
+    Plan((device,), threads).compile_kernels(training.recipe)
+    return train_locked(training, run, (device,), threads, _Silence())
+
+
+class _Silence(NamedTuple):
+    """Shows nothing."""
+
+    def opened(self, opened: Opened) -> None:
+        """Nothing."""
+
+    def epoch(self, point: CurvePoint) -> None:
+        """Nothing."""
+
+
+def require_alone(study: StudyConfig, gpus: int) -> None:
+    """Raises ConfigError where several GPUs are to train a network on a cluster."""
+    if gpus > 1:
+        rule = f"must be 1 with cluster.engine {study.cluster.engine!r}: one trains each network"
+        raise ConfigError("--gpus", rule, gpus, "leave it out, or set --engine local")

@@ -1,0 +1,262 @@
+"""One network trained by several processes of this machine together: one a GPU, or sharing the
+cores.
+
+Each has its part of every batch; what they exchange makes the training that of one process but for
+rounding (``Trainer``). The first one saves and tells how far they are. The command itself, which
+holds the folder's lock, only watches over them: where one dies the others would wait for it for
+ever, so it ends them all. The same command goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from ctypes import c_double
+from dataclasses import dataclass, fields
+from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import distributed
+
+from dnsearch.data import prepare
+from dnsearch.errors import ConfigError, DataError, DnsearchError, MachineError, one_line
+from dnsearch.processes import ENVIRONMENT, Died, Worker, wait_for
+from dnsearch.rundir import RunDir
+from dnsearch.training.full import FullTraining, Trained, Watch, begin, train_on
+from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint
+from dnsearch.training.trainer import PARTS
+
+_ENVIRONMENT = {
+    **ENVIRONMENT,
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # what DistributedDataParallel warns of is meant
+}
+if "lo" in {name for _, name in socket.if_nameindex()}:
+    _ENVIRONMENT["GLOO_SOCKET_IFNAME"] = "lo"  # on CPUs they talk within this machine alone
+
+CAUSE_SECONDS = 5.0
+"""For which, where one process has failed, it is awaited whether another one died: that is why."""
+
+TELL_SECONDS = 0.2
+"""From one note of how far the training is to the next."""
+
+
+def require_shares(training: FullTraining, devices: Sequence[str]) -> None:
+    """Raises ConfigError where these devices, one a process, cannot train together."""
+    processes, batch_size = len(devices), training.recipe.batch_size
+    if processes == 1:
+        return
+    gpus = {device for device in devices if device != "cpu"}
+    if gpus and len(gpus) < processes:
+        raise ConfigError("--gpus", f"must be at most {len(gpus)}, the GPUs there are", processes)
+    if batch_size % processes:
+        rule = f"must divide training.batch_size, {batch_size}"
+        raise ConfigError("--gpus", rule, processes)
+    mixes = training.recipe.mixup or training.recipe.cutmix
+    if mixes and batch_size // processes % 2:
+        rule = "must leave each an even part of training.batch_size, to mix images in pairs"
+        raise ConfigError("--gpus", f"{rule} (of {batch_size})", processes)
+    if len(training.images.train) < batch_size:
+        rule = f"must be 1 with fewer training images than training.batch_size, {batch_size}"
+        raise ConfigError("--gpus", rule, processes)
+    if training.arch.norm == "group" and training.arch.drop_rate:
+        rule = "must be 1 for a network of group norms with dropout"
+        raise ConfigError("--gpus", rule, processes)
+
+
+def train_together(
+    training: FullTraining, run: RunDir, devices: Sequence[str], threads: int, watch: Watch
+) -> Trained | str:
+    """As ``train_fully``, by a process on each of the devices, with so many CPU threads each.
+
+    Where memory does not suffice, all begin anew with each batch in ``PARTS`` times as many parts,
+    unless the recipe says otherwise. Raises MachineError, too, where one of the processes dies.
+    """
+    begun = begin(training, run, devices, threads)
+    progress = RawValue(c_double, 0.0)
+    once = iter([lambda: watch.opened(begun(lambda: progress.value))])
+
+    def tell(point: CurvePoint | None) -> None:
+        if point is not None:
+            watch.epoch(point)
+        else:
+            next(once, lambda: None)()  # not again for the second attempt
+
+    splits = training.recipe.out_of_memory == "split"
+    parts = math.ceil(training.recipe.parts / len(devices))
+    ended = _attempt(training, run, devices, threads, parts, progress, tell)
+    if splits and _no_memory(ended):
+        ended = _attempt(training, run, devices, threads, PARTS * parts, progress, tell)
+    return ended
+
+
+def _attempt(
+    training: FullTraining,
+    run: RunDir,
+    devices: Sequence[str],
+    threads: int,
+    parts: int,
+    progress: c_double,
+    tell: Callable[[CurvePoint | None], None],
+) -> Trained | str:
+    """Trains with each batch in so many parts. ``tell`` is called when the training is open, and
+    with each point of its curve."""
+    values = {f.name: getattr(training, f.name) for f in fields(training) if f.name != "images"}
+    task = _Task(values, training.images.fingerprint, run, threads, parts)
+    workers: list[Worker] = []
+    with _environment(), tempfile.TemporaryDirectory(prefix="dnsearch-") as folder:
+        try:
+            for rank, device in enumerate(devices):
+                place = _Place(rank, len(devices), device, str(Path(folder) / "meeting"))
+                workers.append(Worker(_join, (place, _backend(devices), progress), _train))
+                workers[rank].give(task)
+            return _watched(workers, devices, tell)
+        except OSError as error:
+            raise MachineError(f"cannot start a process: {one_line(error)}") from error
+        finally:
+            for worker in workers:
+                worker.kill()
+
+
+def _watched(
+    workers: Sequence[Worker],
+    devices: Sequence[str],
+    tell: Callable[[CurvePoint | None], None],
+) -> Trained | str:
+    """What the first process found, or why any of them failed. Raises the error of one."""
+    while True:
+        wait_for(workers, 1.0)
+        for rank, worker in enumerate(workers):
+            for said in worker.heard():
+                if isinstance(said, Died):
+                    raise _dead(rank, devices, said)
+                if said.kind == "error":
+                    raise _cause(said.value, workers, devices)
+                if said.kind == "note":
+                    tell(said.value)
+                elif said.kind == "result" and (rank == 0 or _no_memory(said.value)):
+                    return said.value
+
+
+def _no_memory(ended: Trained | str) -> bool:
+    """Of one process alone, for which the others would wait."""
+    return isinstance(ended, str) and ended.startswith(OUT_OF_MEMORY)
+
+
+def _dead(rank: int, devices: Sequence[str], died: Died) -> MachineError:
+    which = f"process {rank + 1} of {len(devices)}, on {devices[rank]}, died"
+    return MachineError(f"{which} (exit code {died.code}); the same command goes on")
+
+
+def _cause(error: Exception, workers: Sequence[Worker], devices: Sequence[str]) -> Exception:
+    """Why one process failed: perhaps because another one died, which ends its connections."""
+    if isinstance(error, DnsearchError):
+        return error
+    until = time.monotonic() + CAUSE_SECONDS
+    while time.monotonic() < until:
+        for rank, worker in enumerate(workers):
+            for said in worker.heard():
+                if isinstance(said, Died):
+                    return _dead(rank, devices, said)
+        time.sleep(0.05)
+    if isinstance(error, distributed.DistError):
+        return MachineError(f"the processes cannot reach each other: {one_line(error)}")
+    return error
+
+
+def _backend(devices: Sequence[str]) -> str:
+    """What the processes talk by: NCCL, where each has a GPU of its own, else gloo."""
+    each = "cpu" not in devices and len({*devices}) == len(devices)
+    return "nccl" if each else "gloo"
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Within it processes are started with ``_ENVIRONMENT``."""
+    added = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    os.environ |= added
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+# ------------------------------------------------------------------------ within a process
+
+
+class _Place(NamedTuple):
+    """One process of several, and the file by which they find each other."""
+
+    rank: int
+    processes: int
+    device: str
+    meeting: str
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What each is to do: the fields of a FullTraining but for its images, which each process maps
+    into its memory by itself."""
+
+    values: dict[str, Any]
+    fingerprint: str
+    run: RunDir
+    threads: int
+    parts: int
+
+    def training(self) -> FullTraining:
+        """Raises DataError where the images have changed."""
+        images = prepare(self.values["data"])
+        if images.fingerprint != self.fingerprint:
+            raise DataError(f"{images.name}: the images changed while the training began")
+        return FullTraining(images=images, **self.values)
+
+
+def _join(place: _Place, backend: str, progress: c_double) -> tuple[_Place, c_double]:
+    """Waits until all are there."""
+    for told in ("Grad strides do not match", "`broadcast_buffers` is deprecated"):
+        warnings.filterwarnings(
+            "ignore", message=told
+        )  # by DistributedDataParallel; both are meant
+    if place.device != "cpu":
+        torch.cuda.set_device(place.device)
+    meeting = f"file://{place.meeting}"
+    distributed.init_process_group(
+        backend, init_method=meeting, rank=place.rank, world_size=place.processes
+    )
+    return place, progress
+
+
+def _train(
+    joined: tuple[_Place, c_double], task: _Task, note: Callable[[CurvePoint | None], None]
+) -> Trained | str:
+    (rank, processes, device, _), shown = joined
+
+    def opened(progress: Callable[[], float]) -> None:
+        if rank == 0:
+            shown.value = progress()
+            note(None)
+            threading.Thread(target=_keep_telling, args=(progress, shown), daemon=True).start()
+
+    def epoch(point: CurvePoint) -> None:
+        if rank == 0:
+            shown.value = float(point.epoch)
+            note(point)
+
+    own = task.training(), task.run, device, task.threads, opened, epoch
+    return train_on(*own, place=(rank, processes), parts=task.parts)
+
+
+def _keep_telling(progress: Callable[[], float], shown: c_double) -> None:
+    while True:
+        shown.value = progress()
+        time.sleep(TELL_SECONDS)
