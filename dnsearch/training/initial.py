@@ -24,7 +24,8 @@ from dnsearch.text import agreeing, counted
 class InitialWeights:
     """Weights of a file that a training begins with.
 
-    file, sha256: its name and content. weights: a network's state dict, on the CPU, without layers
+    file, sha256: its name, with those of the folders from the one that was named, and its
+    content. weights: a network's state dict, on the CPU, without layers
     ``anew``: the file has others there, so the network's begin at random.
     """
 
@@ -38,9 +39,11 @@ class InitialWeights:
         """Those in a file (see ``arch.checkpoint.read_weights``), or in the folder of an export or
         of a finished training. Raises CheckpointError as ``read_fitting`` does, and where a folder
         holds none."""
-        path = _file(Path(path))
-        weights, anew = read_fitting(path, arch)
-        return cls(path.name, sha256(path), weights, anew)
+        path = Path(path)
+        file = _file(path)
+        weights, anew = read_fitting(file, arch)
+        below = file.relative_to(path)  # "." where a file was named
+        return cls((path.absolute().name / below).as_posix(), sha256(file), weights, anew)
 
     def record(self) -> dict[str, Any]:
         """In values that JSON can hold."""

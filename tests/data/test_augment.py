@@ -129,6 +129,8 @@ def test_parts_are_drawn_as_by_torchvision(transforms, size):
     top, left, height, width = ours
     for name, each in zip(("top", "left", "height", "width"), ours, strict=True):
         assert ks_2samp(each, [params[name] for params in drawn]).pvalue > 1e-3, name
+    ratios = [params["width"] / params["height"] for params in drawn]
+    assert ks_2samp(width / height, ratios).pvalue > 1e-3
     assert min(top.min(), left.min()) >= 0
     assert (top + height).max() <= size[0]
     assert (left + width).max() <= size[1]

@@ -110,9 +110,10 @@ def test_folders_of_exports_and_trainings(tmp_path, file):
     model = initial_network(ARCH, 0, InitialWeights.read(file, ARCH))
     (tmp_path / "run" / "network").mkdir(parents=True)
     save_network(model, tmp_path / "run" / "network")
-    for folder in (tmp_path / "run", tmp_path / "run" / "network"):
-        found = InitialWeights.read(folder, ARCH)
-        assert found.file == "model.safetensors"
+    for named in ("run", "run/network", "run/network/model.safetensors"):
+        found = InitialWeights.read(tmp_path / named, ARCH)
+        assert f"run/network/{found.file}".endswith("/network/model.safetensors")
+        assert found.file.startswith(named.rpartition("/")[2])
         assert not differing(dict(found.weights), model.state_dict())
     with pytest.raises(CheckpointError, match=r": holds neither model\.safetensors, .* first$"):
         InitialWeights.read(tmp_path, ARCH)
