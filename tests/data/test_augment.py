@@ -125,7 +125,7 @@ def test_parts_are_drawn_as_by_torchvision(transforms, size):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         drawn = [crop.make_params([image]) for _ in range(count)]
-    ours = random_crops(count, *size, generator()).T.numpy()
+    ours = random_crops(count, *size, generator()).T.double().numpy()
     top, left, height, width = ours
     for name, each in zip(("top", "left", "height", "width"), ours, strict=True):
         assert ks_2samp(each, [params[name] for params in drawn]).pvalue > 1e-3, name
