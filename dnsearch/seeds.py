@@ -6,6 +6,8 @@ The parts of a seed say what its stream is for. In the training of a network wit
     (s, epoch)   order of images, augmentation and dropout of an epoch (``epoch_seed``). Dropout has
                  a generator of its own, but with the same seed: on the CPU it draws the same
                  numbers as the order, and uses them for something else.
+    ("mixing", s, step)  how the batch of a step, counted over all epochs, is mixed
+                 (``mixing_seed``)
 
 A NumPy generator seeded with s itself draws the images of a training on part of them; one seeded
 with ``data.seed`` draws the validation images. Every recorded result follows from these streams, so
@@ -33,3 +35,8 @@ def weights_seed(seed: int) -> int:
 def epoch_seed(seed: int, epoch: int) -> int:
     """Of all that is random in an epoch (from 0) of a training with this seed."""
     return derived_seed(seed, epoch)
+
+
+def mixing_seed(seed: int, step: int) -> int:
+    """Of how the images of a step's batch are mixed, in a training with this seed."""
+    return derived_seed("mixing", seed, step)

@@ -30,8 +30,14 @@ from dnsearch.files import read_json, require_as_listed, require_sound_zip
 from dnsearch.text import agreeing, counted
 
 Layer = Literal["stem", "classifier"]
-_KEYS = {"stem": ("features.conv0.weight",), "classifier": ("classifier.weight", "classifier.bias")}
+_KEYS: Mapping[Layer, tuple[str, ...]] = {
+    "stem": ("features.conv0.weight",),
+    "classifier": ("classifier.weight", "classifier.bias"),
+}
 _FIELD = {"stem": "in_channels", "classifier": "num_classes"}
+
+_STARTS = {"features.conv0.": "stem", "features.norm0.": "stem", "classifier.": "classifier"}
+"""How the names of all that may belong to these layers begin, whatever their kind."""
 
 _UNREADABLE = "cannot be read as weights"
 
@@ -116,14 +122,54 @@ def load_weights(model: DenseNet, path: Path | str, reinitialise: Collection[Lay
         weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
     for layer in reinitialise:
         weights |= {key: own[key] for key in _KEYS[layer]}
-    for key, value in own.items():
-        if key.endswith("num_batches_tracked"):
-            weights.setdefault(key, torch.zeros_like(value))
+    weights = _with_counters(weights, own)
     _require_same_names(f"{path}{f' ({place})' if place else ''}", own, weights)
     for key, value in own.items():
         if weights[key].shape != value.shape:
             raise CheckpointError(_misshapen(path, key, weights[key], value))
     model.load_state_dict(weights)
+
+
+def read_fitting(path: Path, config: ArchConfig) -> tuple[dict[str, Tensor], tuple[Layer, ...]]:
+    """A file's weights (see ``read_weights``) for a network of this config, to be trained on.
+
+    Stem and classifier may be others in the file, as those for other channels, classes or sizes of
+    images are: the second value names those that are, and the first lacks them. Raises
+    CheckpointError naming the first weight of any other layer that is missing, unknown or of
+    another shape.
+    """
+    with torch.device("meta"):
+        own = DenseNet(config).state_dict()
+    found, place = _read(path)
+    found = _with_counters(found, own)
+    anew: tuple[Layer, ...] = tuple(
+        layer for layer in _KEYS if _shapes(own, layer) != _shapes(found, layer)
+    )
+    own, found = (
+        {key: value for key, value in weights.items() if _layer(key) not in anew}
+        for weights in (own, found)
+    )
+    for key, value in own.items():
+        if key in found and found[key].shape != value.shape:
+            text = _misshapen(path, key, found[key], value)
+            raise CheckpointError(f"{text}; is it another architecture's file?")
+    _require_same_names(f"{path}{f' ({place})' if place else ''}", own, found)
+    return found, anew
+
+
+def _layer(key: str) -> str | None:
+    """Which of the layers that may begin anew a weight belongs to."""
+    return next((layer for start, layer in _STARTS.items() if key.startswith(start)), None)
+
+
+def _shapes(weights: Mapping[str, Tensor], layer: Layer) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in weights.items() if _layer(key) == layer}
+
+
+def _with_counters(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """With counts of batches of 0 for those that files from before 2018 lack."""
+    counters = [key for key in own if key.endswith("num_batches_tracked")]
+    return dict(found) | {key: torch.tensor(0) for key in counters if key not in found}
 
 
 def _require_same_names(

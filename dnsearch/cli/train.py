@@ -35,6 +35,7 @@ class _Options:
     study: Path | None
     epochs: int | None
     seed: int
+    init: Path | None
     device: str | None
     threads: int | None
     gpus: int
@@ -80,6 +81,12 @@ class _Wanted(NamedTuple):
     type=click.IntRange(min=0),
     help="Seed of the first weights, the order of images, augmentation and dropout.",
 )
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    shell_complete=complete_file,
+    help="Weights to begin with: a file, an export, or the folder of another training.",
+)
 @click.option("--device", help="In place of search.device: auto, cpu, cuda or cuda:N.")
 @click.option(
     "--gpus",
@@ -110,6 +117,9 @@ def command(networks: tuple[str, ...], **typed: Any) -> None:
     at the end of these epochs. The network is shown the test images once, when the last epoch is
     done.
 
+    With --init it begins with the weights of a file, such as torchvision's; a classifier for other
+    classes begins anew, and so does a stem for other channels.
+
     Ctrl-C stops it at any time; the same command continues it, with the same result bit for bit.
     With --gpus several GPUs share each batch; the result is that of one but for rounding. Several
     networks are trained one after the other, or on a cluster (--engine) side by side.
@@ -117,6 +127,7 @@ def command(networks: tuple[str, ...], **typed: Any) -> None:
     \b
     dnsearch train example --epochs 30
     dnsearch train densenet-bc-100-12 --study flowers.toml --gpus 4
+    dnsearch train densenet121 --study flowers.toml --init densenet121.pth
     dnsearch train example:knee example:least-error --engine ray --to /shared/reports
     """
     options = _Options(**typed)
@@ -173,8 +184,11 @@ def _training(wanted: _Wanted, options: _Options, images: PreparedData) -> FullT
         epochs = LONGER * config.sized(len(images.train)).training.rungs[-1]
         told = f"{epochs} epochs, {LONGER} times the top rung; --epochs sets another number"
         wanted.notes.append(told)
-    asked = wanted.asked
-    return FullTraining.of(asked.name, asked.arch, config, images, epochs, options.seed)
+    name, arch = wanted.asked.name, wanted.asked.arch
+    training = FullTraining.of(name, arch, config, images, epochs, options.seed, options.init)
+    if training.init is not None:
+        wanted.notes.append(training.init.note(training.arch))
+    return training
 
 
 def _train_here(wanted: Sequence[_Wanted], options: _Options) -> list[Result | str]:
@@ -288,6 +302,7 @@ def _print_next(wanted: _Wanted, result: Result, options: _Options) -> None:
         "--study": options.study,
         "--epochs": epochs,
         "--seed": seed,
+        "--init": options.init,
         "--device": options.device,
         "--gpus": options.gpus if options.gpus > 1 else None,
         "--threads": options.threads,

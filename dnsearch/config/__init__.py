@@ -35,7 +35,7 @@ from dnsearch.config.study import (
     UntilConfig,
 )
 from dnsearch.config.suited import CIFAR_SIDE, USUAL_SIDE, suited_space
-from dnsearch.config.values import AUTO_RUNGS, Aim, ErrorName, Fit, Format, Keep
+from dnsearch.config.values import AUTO_RUNGS, Aim, Crop, ErrorName, Fit, Format, Keep
 
 __all__ = [
     "AUTO_RUNGS",
@@ -48,6 +48,7 @@ __all__ = [
     "USUAL_SIDE",
     "Aim",
     "ClusterConfig",
+    "Crop",
     "DataConfig",
     "ErrorName",
     "Fit",

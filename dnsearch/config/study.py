@@ -27,6 +27,7 @@ from dnsearch.config.values import (
     Colour,
     CostName,
     Count,
+    Crop,
     Design,
     Device,
     ErrorName,
@@ -334,6 +335,28 @@ class TrainingConfig(Section):
     )
     cutout: Whole = Field(
         default=0, ge=0, description="side of a square blanked at random; 0 is off"
+    )
+    crop: Crop = Field(
+        default="shift",
+        description="shift, or resized: a random part of 8 to 100 % of the image, resized to its "
+        "size, in place of the shift; this and the next three are for long trainings",
+    )
+    jitter: Share = Field(
+        default=0.0,
+        description="by how much brightness, contrast and saturation change at random, as in 0.4; "
+        "0 is off",
+    )
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        description="alpha of mixup, which learns from pairs of images laid over each other, as in "
+        "0.2; 0 is off",
+    )
+    cutmix: float = Field(
+        default=0.0,
+        ge=0,
+        description="alpha of CutMix, which puts a part of one image into another, as in 1.0; 0 is "
+        "off; with both, each batch has one of them",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="auto: bf16 on a GPU that has it, else fp32"

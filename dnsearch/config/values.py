@@ -251,6 +251,7 @@ Aim = Literal["front", "least-error"]
 ErrorName = Literal["top1", "balanced", "top5"]
 Fit = Literal["crop", "pad", "squash"]
 Keep = Literal["auto", "memory", "disk", "device"]
+Crop = Literal["shift", "resized"]
 
 Format = Literal[
     "fashion-mnist-16k",

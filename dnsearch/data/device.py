@@ -130,7 +130,8 @@ class DeviceData:
         """Drawn images, augmented and normalised: (n, c, h, w) uint8 -> float32."""
         count = len(images)
         part = Part(self.rank * count, count, self.processes * count)
-        batch = self._normalise(augment.move(images, generator, part))
+        moved = augment.move(images, generator, part)
+        batch = self._normalise(augment.colour(moved, generator, part))
         return _channels_last(augment.blank(batch, generator, part))
 
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -50,7 +50,8 @@ class Card(NamedTuple):
     intro: what was trained, and how it was found. figures: names and values. remark: how to read
     them. classes: errors by class, where known. data: the values of ``data.json``. source, recipe:
     what the images were read by and the network was trained by, for so many ``epochs``.
-    unchecked: what holds for this network, beside ``UNCHECKED``.
+    unchecked: what holds for this network, beside ``UNCHECKED``. init: the file of weights that
+    the training began with, if there was one.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Card(NamedTuple):
     epochs: int
     seed: int
     unchecked: Sequence[str]
+    init: str | None = None
 
     @property
     def images(self) -> Preprocessing:
@@ -81,7 +83,7 @@ class Card(NamedTuple):
             names = list(map(str, self.data["classes"]))
             parts += ["## Errors by class", *_class_errors(self.classes, names)]
         parts += ["## Data", *_data(self.data, self.source)]
-        parts += ["## Recipe", _list(_recipe(self.recipe, self.epochs, self.seed))]
+        parts += ["## Recipe", _list(_recipe(self))]
         parts += ["## Not checked", _list((*self.unchecked, *UNCHECKED))]
         return "\n\n".join(parts) + "\n"
 
@@ -145,10 +147,12 @@ def _licence(source: DataConfig) -> str:
     )
 
 
-def _recipe(recipe: TrainingConfig, epochs: int, seed: int) -> Iterable[str]:
+def _recipe(card: Card) -> Iterable[str]:
+    recipe = card.recipe
     at_once = "" if recipe.micro_batch is None else f" ({recipe.at_once} at a time, by micro_batch)"
     batches = f"batches of {recipe.batch_size}{at_once}"
-    yield f"{epochs} epochs in {batches}, seed {seed}, from random weights"
+    weights = "random weights" if card.init is None else f"the weights of {card.init}"
+    yield f"{card.epochs} epochs in {batches}, seed {card.seed}, from {weights}"
     yield (
         f"SGD with Nesterov momentum {recipe.momentum:g} and a learning rate of "
         f"{recipe.learning_rate:g}: {recipe.warmup:g} epochs of warm-up, constant, falling to 0 in "
@@ -163,10 +167,15 @@ def _recipe(recipe: TrainingConfig, epochs: int, seed: int) -> Iterable[str]:
         yield "classes weighted in inverse proportion to their images"
     if recipe.clip_norm:
         yield f"gradients clipped to a norm of {recipe.clip_norm:g}"
+    shifted = recipe.shift and recipe.crop == "shift"
     changes = [
         *(["mirrored at random"] if recipe.flip else []),
-        *([f"shifted by up to {recipe.shift} pixels"] if recipe.shift else []),
+        *([f"shifted by up to {recipe.shift} pixels"] if shifted else []),
+        *(["cropped at random and resized"] if recipe.crop == "resized" else []),
+        *([f"colours changed by up to {100 * recipe.jitter:g} %"] if recipe.jitter else []),
         *([f"a square of {recipe.cutout} pixels blanked"] if recipe.cutout else []),
+        *([f"mixed in pairs by mixup ({recipe.mixup:g})"] if recipe.mixup else []),
+        *([f"mixed in pairs by CutMix ({recipe.cutmix:g})"] if recipe.cutmix else []),
     ]
     yield f"images {', '.join(changes)}" if changes else "images as they are, without augmentation"
 

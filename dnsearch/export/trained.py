@@ -167,6 +167,7 @@ def _card(training: FullTraining, values: dict[str, Any]) -> Card:
         epochs=training.epochs,
         seed=training.seed,
         unchecked=_unchecked(values),
+        init=training.init and f"{training.init.file} (SHA-256 {training.init.sha256})",
     )
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.metrics import duration, format_value
 from dnsearch.arch.config import ArchArrays, ArchConfig
-from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, CIFAR_SIDE, StudyConfig
+from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, CIFAR_SIDE, StudyConfig, TrainingConfig
 from dnsearch.cost.formula import Cost
 from dnsearch.cost.memory import peak_train_bytes
 from dnsearch.data import LabelledImages, SplitCheck, check_test, has_test
 from dnsearch.search.outset import Outset
-from dnsearch.text import agreeing, counted
+from dnsearch.text import agreeing, counted, listed
 from dnsearch.training.measured import binomial_standard_error, effective_images
 
 SHOWN_AT = 0.2
@@ -27,6 +27,12 @@ LEAST_DIFFERENCE = 0.05
 
 FEW_IMAGES = 10
 """Training images of a class; with fewer it can hardly be learnt."""
+
+SHORT = 30
+"""Epochs; those who proposed the stronger augmentation trained with it for 90 and more."""
+
+STRONGER = "crop", "jitter", "mixup", "cutmix"
+"""Settings of ``[training]`` that short trainings do not last for."""
 
 RARE = 0.5
 """Of the error of guessing; a baseline below this share of it is easily taken for a result."""
@@ -196,6 +202,15 @@ def _on_training(found: Check) -> Iterator[str]:
             f"{counted(top, 'epoch')} {agreeing(top, 'is', 'are')} {counted(steps, 'step')} of "
             f"training, too few to rank networks by; set training.rungs = {rungs} or a smaller "
             "training.batch_size"
+        )
+    plain = TrainingConfig()
+    strong = [name for name in STRONGER if getattr(study.training, name) != getattr(plain, name)]
+    if strong and top < SHORT:
+        what = listed([f"training.{name}" for name in strong])
+        yield (
+            f"{what} {agreeing(len(strong), 'is', 'are')} for long trainings, and one of "
+            f"{counted(top, 'epoch')} may rank networks worse so; leave them off here, and set "
+            "them in a study for `dnsearch train`"
         )
     if study.training.batch_size > train:
         yield (

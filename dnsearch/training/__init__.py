@@ -18,8 +18,9 @@ from dnsearch.training.score import CurvePoint, Score
 
 if TYPE_CHECKING:
     from dnsearch.training.full import FullTraining, Trained, Watch, train_fully
+    from dnsearch.training.initial import initial_network
     from dnsearch.training.measured import Measured
-    from dnsearch.training.trainer import Trainer, initial_network
+    from dnsearch.training.trainer import Trainer
     from dnsearch.training.zerocost import one_batch, zero_cost_scores
 
 __all__ = [
@@ -44,7 +45,7 @@ __getattr__ = lazily(
         "Trained": "full",
         "Trainer": "trainer",
         "Watch": "full",
-        "initial_network": "trainer",
+        "initial_network": "initial",
         "one_batch": "zerocost",
         "train_fully": "full",
         "zero_cost_scores": "zerocost",

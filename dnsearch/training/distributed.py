@@ -60,6 +60,10 @@ def require_shares(training: FullTraining, devices: Sequence[str]) -> None:
     if batch_size % processes:
         rule = f"must divide training.batch_size, {batch_size}"
         raise ConfigError("--gpus", rule, processes)
+    mixes = training.recipe.mixup or training.recipe.cutmix
+    if mixes and batch_size // processes % 2:
+        rule = "must leave each an even part of training.batch_size, to mix images in pairs"
+        raise ConfigError("--gpus", f"{rule} (of {batch_size})", processes)
     if len(training.images.train) < batch_size:
         rule = f"must be 1 with fewer training images than training.batch_size, {batch_size}"
         raise ConfigError("--gpus", rule, processes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from dnsearch.arch.config import ArchConfig
@@ -18,6 +19,7 @@ from dnsearch.files import write_json
 from dnsearch.rundir import RunDir, environment
 from dnsearch.text import counted
 from dnsearch.training.device import is_out_of_memory, set_up
+from dnsearch.training.initial import InitialWeights
 from dnsearch.training.measured import Measured
 from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint, Score
 from dnsearch.training.trainer import Trainer
@@ -29,7 +31,7 @@ class FullTraining:
 
     ``name`` is what the user calls the network. Its channels and classes are those of ``images``,
     which ``data`` describes. ``recipe`` has a single rung, the epochs. ``error`` is the kind that
-    is measured.
+    is measured. ``init``: the weights that it begins with, None for random ones.
     """
 
     name: str
@@ -39,6 +41,7 @@ class FullTraining:
     recipe: TrainingConfig
     seed: int
     error: ErrorName = "top1"
+    init: InitialWeights | None = None
 
     @classmethod
     def of(
@@ -49,11 +52,13 @@ class FullTraining:
         images: PreparedData,
         epochs: int,
         seed: int,
+        init: Path | None = None,
     ) -> FullTraining:
-        """The training of a network on a study's images, by its recipe stretched to these epochs.
+        """The training of a network on a study's images, by its recipe stretched to these epochs,
+        from random weights or those in ``init`` (see ``InitialWeights``).
 
         Raises ConfigError where the images are too small for the network or the recipe, or the
-        classes too few for the kind of error.
+        classes too few for the kind of error, and CheckpointError where the weights do not fit.
         """
         channels, height, width = images.shape
         arch = arch.replace(in_channels=channels, num_classes=images.num_classes)
@@ -61,7 +66,8 @@ class FullTraining:
         study.training.require_room(height, width)
         study.objectives.require_classes(images.num_classes)
         recipe = study.training.model_copy(update={"rungs": (epochs,)})
-        return cls(name, arch, study.data, images, recipe, seed, study.objectives.error)
+        weights = None if init is None else InitialWeights.read(init, arch)
+        return cls(name, arch, study.data, images, recipe, seed, study.objectives.error, weights)
 
     @property
     def epochs(self) -> int:
@@ -70,6 +76,7 @@ class FullTraining:
 
     def record(self) -> dict[str, Any]:
         """All that the result depends on except the images, in values that JSON can hold."""
+        init = {} if self.init is None else {"init": self.init.record()}
         return {
             "name": self.name,
             "epochs": self.epochs,
@@ -78,6 +85,7 @@ class FullTraining:
             "data": self.data.model_dump(mode="json"),
             "training": self.recipe.model_dump(mode="json", exclude={"rungs"}),
             "objectives": {"error": self.error},
+            **init,
         }
 
 
@@ -158,7 +166,7 @@ def train_on(
         data = data.shared(rank, processes) if processes > 1 else data
         checkpoint = run.checkpoint(training.arch.key, training.seed)
         own = training.arch, data, training.recipe, training.seed, checkpoint, training.error, parts
-        trainer = Trainer(*own)
+        trainer = Trainer(*own, init=training.init)
         trainer.resume(training.epochs)
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -288,5 +296,5 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     # None changes the result, the last but by rounding: images are told by fingerprint.
-    free = ("name", "data.path", "data.keep", "processes")
+    free = ("name", "data.path", "data.keep", "init.file", "init.anew", "processes")
     return differences(before, now, free)

@@ -53,7 +53,12 @@ def class_weights(counts: Tensor) -> Tensor:
 def cross_entropy(
     logits: Tensor, labels: Tensor, weight: Tensor | None, smoothing: float
 ) -> Tensor:
-    """The mean loss (), as ``F.cross_entropy`` has it, of logits (n, classes) and labels (n,)."""
+    """The mean loss (), as ``F.cross_entropy`` has it, of logits (n, classes) and labels (n,), or
+    probabilities of them (n, classes). Of these each weighs as its label would, in the mean, too,
+    where torch's takes it over images."""
+    if labels.ndim == 2 and weight is not None:
+        smoothed = (1 - smoothing) * labels + smoothing / len(weight)
+        return -((F.log_softmax(logits, 1) * smoothed) @ weight).sum() / (labels @ weight).sum()
     if weight is None or not smoothing:
         return F.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
     # Written out, since torch's waits for the device where it has both (2.13).

@@ -24,16 +24,17 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dnsearch.arch.checkpoint import write_whole
 from dnsearch.arch.config import ArchConfig
-from dnsearch.arch.densenet import DenseNet
 from dnsearch.config import ErrorName, TrainingConfig
 from dnsearch.data import Augment, DeviceData, LabelledImages
+from dnsearch.data.mixing import Mix, Mixing
 from dnsearch.errors import CheckpointError
 from dnsearch.files import atomic, require_sound_zip
 from dnsearch.rundir import confusion_file
-from dnsearch.seeds import epoch_seed, weights_seed
+from dnsearch.seeds import epoch_seed, mixing_seed
 from dnsearch.training.captured import Captured, Record, cuda_graph
 from dnsearch.training.collective import gathered, mean_over_processes, together
 from dnsearch.training.device import is_out_of_memory, release_memory, uses_bf16
+from dnsearch.training.initial import InitialWeights, initial_network
 from dnsearch.training.measured import Measured, measured, write_confusion
 from dnsearch.training.recipe import (
     AveragedWeights,
@@ -78,13 +79,6 @@ class _Spent:
     images: int = 0
 
 
-def initial_network(arch: ArchConfig, seed: int) -> DenseNet:
-    """The network as a training with this seed begins with it, on the CPU."""
-    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU
-        torch.default_generator.manual_seed(weights_seed(seed))
-        return DenseNet(arch)
-
-
 class Trainer:
     """Trains one architecture with one seed, on the device of ``data``, and scores it.
 
@@ -93,7 +87,8 @@ class Trainer:
     kind that is measured. ``measured`` is what was last found on the validation images. ``parts``:
     in how many each batch is trained, those of the recipe's ``micro_batch`` unless given. Their
     gradients add up to the batch's but for rounding; batch norms take their statistics from a part,
-    and dropout draws anew. ``clock`` tells seconds.
+    and dropout draws anew. ``clock`` tells seconds. ``init``: what it begins with in place of
+    random weights.
 
     Where the data are those of one process of several (``DeviceData.shared``), all of torch's
     default group train the same network together, each on its part of every batch: gradients,
@@ -111,8 +106,9 @@ class Trainer:
         error: ErrorName = "top1",
         parts: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        init: InitialWeights | None = None,
     ) -> None:
-        self._clock = clock
+        self._clock, self._init = clock, init
         self.arch, self.data, self.recipe, self.seed = arch, data, recipe, seed
         self.checkpoint = checkpoint
         self.error: ErrorName = error
@@ -121,7 +117,8 @@ class Trainer:
         self._shared = data.processes > 1
         balanced = recipe.class_weights == "balanced"
         self._weight = class_weights(data.class_counts(arch.num_classes)) if balanced else None
-        self._augment = Augment(recipe.flip, recipe.shift, recipe.cutout)
+        augment = recipe.flip, recipe.shift, recipe.cutout, recipe.crop, recipe.jitter
+        self._augment, self._mixing = Augment(*augment), Mixing(recipe.mixup, recipe.cutmix)
         self._generator = torch.Generator(self.device)
         self._begin(recipe.parts if parts is None else parts)
 
@@ -130,7 +127,7 @@ class Trainer:
         self.parts = parts
         self.measured: Measured | None = None
         self.curve: list[CurvePoint] = []
-        model = initial_network(self.arch, self.seed)
+        model = initial_network(self.arch, self.seed, self._init)
         self.model = model.use_kernels(self.recipe.kernels, self.device, self._bf16, self._shared)
         self._forward: nn.Module = together(self.model) if self._shared else self.model
         self.optimiser = make_optimiser(self.model, self.recipe)
@@ -272,14 +269,29 @@ class Trainer:
         step = Captured(self._step, self._generator, record) if record else self._step
 
         def train_on(images: Tensor, labels: Tensor, rate: float) -> None:
-            step(images, labels, rate, self.averaged.next_share())
+            share = self.averaged.next_share()
+            step(images, labels, rate, share, *self._draw_mix(*images.shape[-2:]))
 
         return train_on
 
+    def _draw_mix(self, height: int, width: int) -> Mix | tuple[()]:
+        """How the batch of this step is mixed: drawn from seed and step alone."""
+        if not self._mixing:
+            return ()
+        rng = np.random.default_rng(mixing_seed(self.seed, self.averaged.steps))
+        return self._mixing.draw(height, width, rng)
+
     def _step(
-        self, images: Tensor, labels: Tensor, rate: float | Tensor, share: float | Tensor
+        self,
+        images: Tensor,
+        labels: Tensor,
+        rate: float | Tensor,
+        share: float | Tensor,
+        *mix: float | Tensor,
     ) -> None:
         batch = self.data.prepared(images, self._generator, self._augment)
+        if mix:
+            batch, labels = Mix(*mix).applied(batch, labels, self.arch.num_classes)
         self.optimiser.zero_grad()
         parts = self._parts_of(len(labels))
         pieces = [*zip(batch.tensor_split(parts), labels.tensor_split(parts), strict=True)]
@@ -320,8 +332,11 @@ class Trainer:
         return max(1, min(self.parts, images // 2))
 
     def _weight_of(self, labels: Tensor) -> Tensor | int:
-        """What images of these labels (n,) weigh together in a mean loss."""
-        return len(labels) if self._weight is None else self._weight[labels].sum()
+        """What images of these labels (n,), or probabilities of them, weigh together in a mean
+        loss."""
+        if self._weight is None:
+            return len(labels)
+        return (self._weight[labels] if labels.ndim == 1 else labels @ self._weight).sum()
 
     @torch.no_grad()
     def evaluate(self, images: LabelledImages | None = None) -> Measured:
@@ -370,7 +385,8 @@ class Trainer:
         """What a checkpoint must have in common with this training to be continued."""
         recipe = self.recipe.model_dump(mode="json")
         own = {"arch": self.arch.to_dict(), "seed": self.seed, "recipe": recipe}
-        return {**own, "images": self.data.limit, "error": self.error}
+        init = None if self._init is None else self._init.sha256
+        return {**own, "images": self.data.limit, "error": self.error, "init": init}
 
     def _is_own(self, state: Mapping[str, Any]) -> bool:
         """Whether a checkpoint is this training's; settings that are newer than it had their

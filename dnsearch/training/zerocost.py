@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.data import DeviceData
-from dnsearch.training.trainer import initial_network
+from dnsearch.training.initial import initial_network
 
 SYNFLOW, NASWOT, JACOB_COV, SNIP, GRAD_NORM = "synflow", "naswot", "jacob_cov", "snip", "grad_norm"
 SCORES = (SYNFLOW, NASWOT, JACOB_COV, SNIP, GRAD_NORM)

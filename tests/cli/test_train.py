@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import multiprocessing
@@ -15,7 +16,7 @@ import torch
 from rich.console import Console
 from torch.nn import functional as F
 
-from dnsearch.arch import ArchConfig, load_network
+from dnsearch.arch import ArchConfig, DenseNet, load_network
 from dnsearch.cli import watch
 
 from .conftest import snapshot
@@ -184,6 +185,70 @@ def test_another_training_under_the_same_name(dnsearch, refused, change, told):
         f"reports/net: holds another training ({told}); change it back, or give this training "
         "another --name"
     )
+
+
+@pytest.fixture
+def weights(dnsearch) -> Path:
+    """Those of a network of five classes."""
+    torch.manual_seed(5)
+    torch.save(DenseNet(NETWORK.replace(in_channels=1, num_classes=5)).state_dict(), "five.pth")
+    return Path("five.pth")
+
+
+def test_fine_tuning(dnsearch, weights):
+    """From weights of a file, told as such wherever the training is told of."""
+    code, out, err = dnsearch(*TRAIN, "--init", weights)
+    assert (code, err) == (0, "")
+    assert "note: weights are those of five.pth, but for the classifier (3 classes), which" in out
+    assert "--init five.pth" in out.splitlines()[-2]  # the command for another seed
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    for name in ("result.json", "training.json"):
+        found = json.loads(Path(f"reports/net/{name}").read_text())["init"]
+        assert found == {"file": "five.pth", "sha256": digest, "anew": ["classifier"]}
+    card = Path("reports/net/network/README.md").read_text()
+    assert f"seed 0, from the weights of five.pth (SHA-256 {digest})" in card
+    dnsearch(*TRAIN, "--name", "random")
+    assert result("random")["curve"] != result()["curve"]
+
+
+def test_other_initial_weights_under_the_same_name(dnsearch, refused, weights):
+    dnsearch(*TRAIN, "--init", weights)
+    before = snapshot(Path("reports/net"))
+    held = result()["init"]["sha256"]
+    assert f'holds another training (init.sha256: "{held}" -> unset); change it' in refused(*TRAIN)
+    shutil.copy(weights, "renamed.pth")
+    assert dnsearch(*TRAIN, "--init", "renamed.pth").code == 0  # the content decides
+    torch.save(DenseNet(NETWORK.replace(in_channels=1)).state_dict(), weights)
+    assert f'init.sha256: "{held}" -> "' in refused(*TRAIN, "--init", weights)
+    assert snapshot(Path("reports/net")) == before
+
+
+def test_an_interrupted_fine_tuning_goes_on(dnsearch, weights, monkeypatch):
+    straight = (*TRAIN, "--init", weights, "--quiet")
+    dnsearch(*straight, "--name", "straight")
+
+    def stop(lines, point):
+        if point.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("dnsearch.training.trainer.SAVE_SECONDS", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(watch.Silence, "epoch", stop)
+        assert dnsearch(*straight).code == 130
+    assert dnsearch(*straight).code == 0
+    assert timeless(result())["curve"] == timeless(result("straight"))["curve"]
+    assert result()["test"] == result("straight")["test"]
+
+
+def test_weights_of_another_network_are_refused(dnsearch, refused, weights):
+    torch.save(DenseNet(NETWORK.replace(growth_rate=5)).state_dict(), "other.pth")
+    assert re.fullmatch(
+        r"other\.pth: features\.denseblock1\.denselayer1\.conv1\.weight must have shape "
+        r"\(8, 8, 1, 1\), got \(10, 8, 1, 1\); is it another architecture's file\?",
+        refused(*TRAIN, "--init", "other.pth"),
+    )
+    assert refused(*TRAIN, "--init", "none.pth") == "none.pth: no such weights file"
+    assert not Path("reports").exists()
 
 
 def test_other_images_under_the_same_name(dnsearch, refused):

@@ -63,6 +63,16 @@ def test_a_balanced_error_has_the_interval_of_its_smallest_class():
     assert error_text("top1", math.nan, [10], "test") == "–"
 
 
+def test_initial_weights_and_all_augmentation_are_told():
+    recipe = TrainingConfig(crop="resized", jitter=0.4, mixup=0.2, cutmix=1)
+    text = card(recipe=recipe, init="w.pth (SHA-256 0123)")
+    assert "seed 7, from the weights of w.pth (SHA-256 0123)" in text
+    assert (
+        "- images mirrored at random, cropped at random and resized, colours changed by up to 40 "
+        "%, mixed in pairs by mixup (0.2), mixed in pairs by CutMix (1)"
+    ) in text
+
+
 def test_classes_are_told_with_the_worst_first():
     lines = card().splitlines()
     rows = [line for line in lines if line.startswith(("| rose", "| a", "| tulip"))]

@@ -98,6 +98,11 @@ def test_training_that_does_not_fit_has_no_time(images):
             SPACE + "rungs = [1, 3, 9]\nbatch_size = 30",
             r"9 epochs are 90 steps of training, too few .*training\.rungs = \[5, 15, 45\]",
         ),
+        (
+            {},
+            SPACE + 'crop = "resized"\nmixup = 0.2',
+            r"training\.crop and training\.mixup are for long trainings, and one of 9 epochs may",
+        ),
         ({"train": 100}, SPACE, "every step takes all 100 training images, as a batch .* 128"),
         ({"validation": 320}, SPACE, "320 validation images cannot show .* below 6.3 points"),
         (
@@ -128,6 +133,11 @@ def test_what_is_doubtful_is_warned_of(images, given, rest, told):
     assert [text for text in found.warnings if re.search(told, text)], found.warnings
     sound = checked(images(), SPACE + "[search]\ntrials = 12")
     assert not any(re.search(told, text) for text in sound.warnings)
+
+
+def test_long_trainings_may_augment_as_they_like(images):
+    long = SPACE + "rungs = [30]\nmixup = 0.2"
+    assert not any("mixup" in text for text in checked(images(), long).warnings)
 
 
 def test_memory_of_all_workers_counts(images):

@@ -92,9 +92,15 @@ def host_reads_rates(monkeypatch):
     monkeypatch.setattr(torch.optim.SGD, "step", step)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 12])
-def test_replays_of_its_operations_train_as_the_step_itself(data, host_reads_rates, micro_batch):
-    recipe = RECIPE.model_copy(update={"micro_batch": micro_batch})
+LONG = {"crop": "resized", "jitter": 0.4, "mixup": 0.5, "cutmix": 1.0}
+"""What long trainings have beside."""
+
+
+@pytest.mark.parametrize(
+    "changed", [{}, {"micro_batch": 12}, LONG, LONG | {"micro_batch": 12}, {"mixup": 0.5}]
+)
+def test_replays_of_its_operations_train_as_the_step_itself(data, host_reads_rates, changed):
+    recipe = RECIPE.model_copy(update=changed)
     one, other = (trained(data, record, recipe) for record in (by_tape, plainly))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
@@ -120,13 +126,13 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 @needs_gpu
 @pytest.mark.parametrize("kernels", ["reference", "portable", "triton"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize(("keep", "micro_batch"), [("device", None), ("memory", 12)])
-def test_a_graph_trains_as_the_plain_step(
-    prepared, monkeypatch, kernels, precision, keep, micro_batch
-):
+@pytest.mark.parametrize(
+    ("keep", "beside"),
+    [("device", {}), ("memory", {"micro_batch": 12}), ("device", LONG | {"micro_batch": 12})],
+)
+def test_a_graph_trains_as_the_plain_step(prepared, monkeypatch, kernels, precision, keep, beside):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
     data = DeviceData(prepared, "cuda", keep)
-    changed = {"kernels": kernels, "precision": precision, "micro_batch": micro_batch}
-    recipe = RECIPE.model_copy(update=changed)
+    recipe = RECIPE.model_copy(update={"kernels": kernels, "precision": precision} | beside)
     one, other = (trained(data, record, recipe) for record in (cuda_graph, plainly))
     torch.testing.assert_close(one, other, rtol=0, atol=0)

@@ -28,6 +28,8 @@ PROCESSES = 3
 ARCH = ArchConfig(4, (2, 2), 8, 0, stem="cifar", in_channels=1, num_classes=3)
 CASES = {
     "augmented": (ARCH, {"shift": 1, "flip": True, "cutout": 3, "clip_norm": 0.5}),
+    "long": (ARCH, {"crop": "resized", "jitter": 0.4, "mixup": 0.5, "cutmix": 1.0}),
+    "mixed, weighted": (ARCH, {"class_weights": "balanced", "mixup": 1.0}),
     "dropout": (ARCH.replace(bn_size=2, drop_rate=0.2), {"label_smoothing": 0.1}),
     "weighted": (
         ARCH.replace(stem="imagenet"),
@@ -158,6 +160,10 @@ def test_batches_that_cannot_be_shared_are_refused(training):
     large = replace(training, recipe=training.recipe.model_copy(update={"batch_size": 256}))
     with pytest.raises(ConfigError, match=r"must be 1 with fewer training images .*256, got 2"):
         require_shares(large, ["cpu"] * 2)
+    mixed = replace(training, recipe=training.recipe.model_copy(update={"mixup": 0.2}))
+    require_shares(mixed, ["cpu"] * 16)  # two images each
+    with pytest.raises(ConfigError, match=r"an even part of .*in pairs \(of 32\), got 32"):
+        require_shares(mixed, ["cpu"] * 32)
     group = replace(training, arch=ARCH.replace(norm="group", drop_rate=0.1))
     with pytest.raises(ConfigError, match="must be 1 for a network of group norms with dropout"):
         require_shares(group, ["cpu"] * 2)

@@ -183,7 +183,7 @@ def test_a_training_that_fails_never_opens_the_test_images(training, run, monkey
 
 
 def test_a_network_that_does_not_fit(training, run, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(full, "Trainer", fail)
@@ -192,7 +192,7 @@ def test_a_network_that_does_not_fit(training, run, monkeypatch):
 
 
 def test_a_defect_is_not_taken_for_lack_of_memory(training, run, monkeypatch):
-    monkeypatch.setattr(full, "Trainer", lambda *_: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(full, "Trainer", lambda *_, **__: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         train_fully(training, run, "cpu", 1, Silent())
 

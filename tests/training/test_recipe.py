@@ -4,7 +4,12 @@ from torch import nn
 
 from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.config import TrainingConfig
-from dnsearch.training.recipe import AveragedWeights, learning_rate, make_optimiser
+from dnsearch.training.recipe import (
+    AveragedWeights,
+    cross_entropy,
+    learning_rate,
+    make_optimiser,
+)
 
 
 def test_rate_warms_up_stays_and_falls_at_the_end_of_the_top_rung():
@@ -56,3 +61,25 @@ def test_no_averaging_follows_the_weights():
         model.weight.add_(1)
     averaged.update(averaged.next_share())
     torch.testing.assert_close(averaged.model.weight.detach(), model.weight.detach())
+
+
+@pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 2.0, 1.0, 0.0])])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_probabilities_of_one_class_each_are_labels(weight, smoothing):
+    """By torch's own loss of labels."""
+    logits, labels = torch.randn(9, 4), torch.arange(9) % 4
+    ours = cross_entropy(logits, torch.eye(4)[labels], weight, smoothing)
+    theirs = nn.functional.cross_entropy(logits, labels, weight, label_smoothing=smoothing)
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_a_mixed_image_counts_as_its_classes_do(smoothing):
+    """As each image would that stood there twice, a share of it with either label."""
+    logits, weight = torch.randn(2, 3), torch.tensor([0.25, 2.0, 1.0])
+    targets = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 1.0]])
+    counts = [(0, 0, 7), (0, 1, 3), (1, 2, 10)]  # tenths: image, label, how often
+    rows = [image for image, _, times in counts for _ in range(times)]
+    labels = torch.tensor([label for _, label, times in counts for _ in range(times)])
+    expected = nn.functional.cross_entropy(logits[rows], labels, weight, label_smoothing=smoothing)
+    torch.testing.assert_close(cross_entropy(logits, targets, weight, smoothing), expected)

@@ -15,8 +15,10 @@ from torch.nn import functional as F
 from dnsearch.arch import ArchConfig
 from dnsearch.config import TrainingConfig
 from dnsearch.data import Augment, DeviceData, PreparedData
+from dnsearch.data.mixing import Mixing
 from dnsearch.seeds import derived_seed
-from dnsearch.training.trainer import Trainer, initial_network
+from dnsearch.training.initial import initial_network
+from dnsearch.training.trainer import Trainer
 
 ARCH = ArchConfig(3, (1, 1), 4, 2, drop_rate=0.2, stem="cifar", in_channels=1, num_classes=3)
 SEED = 3
@@ -24,13 +26,16 @@ EPOCHS = 2
 BASE = {
     "rungs": (EPOCHS,), "batch_size": 64, "learning_rate": 0.1, "momentum": 0.9,
     "weight_decay": 0.05, "warmup": 0.5, "decay": 0.3, "ema": 0.9, "label_smoothing": 0.0,
-    "clip_norm": 0.0, "flip": False, "shift": 0, "cutout": 0, "precision": "fp32",
+    "clip_norm": 0.0, "flip": False, "shift": 0, "cutout": 0, "crop": "shift", "jitter": 0.0,
+    "mixup": 0.0, "cutmix": 0.0, "precision": "fp32",
     "kernels": "reference", "class_weights": "none", "out_of_memory": "split",
+    "micro_batch": None,
 }  # fmt: skip
 CHANGES = {
     "rungs": (EPOCHS, 4), "batch_size": 48, "learning_rate": 0.2, "momentum": 0.0,
     "weight_decay": 0.0, "warmup": 1.5, "decay": 0.9, "ema": 0.0, "label_smoothing": 0.3,
-    "clip_norm": 0.2, "flip": True, "shift": 2, "cutout": 3, "precision": "bf16",
+    "clip_norm": 0.2, "flip": True, "shift": 2, "cutout": 3, "crop": "resized", "jitter": 0.4,
+    "mixup": 0.7, "cutmix": 1.0, "precision": "bf16",
 }  # fmt: skip
 
 
@@ -91,7 +96,7 @@ class ByHand:
     def epoch(self, data: DeviceData, epoch: int) -> Iterator[tuple[tuple[Tensor, Tensor], float]]:
         recipe = self.recipe
         generator = torch.Generator().manual_seed(derived_seed(SEED, epoch))
-        augment = Augment(recipe.flip, recipe.shift, recipe.cutout)
+        augment = Augment(recipe.flip, recipe.shift, recipe.cutout, recipe.crop, recipe.jitter)
         steps = 192 // recipe.batch_size
         torch.manual_seed(derived_seed(SEED, epoch))  # of dropout
         for step, batch in enumerate(data.batches(recipe.batch_size, generator, augment)):
@@ -106,9 +111,11 @@ class ByHand:
         return recipe.learning_rate * min(1, up, down)
 
     def step(self, images: Tensor, labels: Tensor, rate: float) -> float:
+        images, others, kept = self.mixed(images, labels)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             logits = self.model(images)
-        loss = self.smoothed(logits.float(), labels)
+        loss = kept * self.smoothed(logits.float(), labels)
+        loss = loss + (1 - kept) * self.smoothed(logits.float(), others)
         weights = list(self.model.parameters())
         gradients = self.clipped(torch.autograd.grad(loss, weights))
         with torch.no_grad():
@@ -118,6 +125,26 @@ class ByHand:
                 w -= rate * (g + self.recipe.momentum * v)
         self.average()
         return loss.item()
+
+    def mixed(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, float]:
+        """The images, each mixed with the other one of its pair, the labels of those, and how much
+        of an image is its own."""
+        mixing = Mixing(self.recipe.mixup, self.recipe.cutmix)
+        if not mixing:
+            return images, labels, 1.0
+        height, width = images.shape[2:]
+        rng = np.random.default_rng(derived_seed("mixing", SEED, self.steps + 1))
+        share, *box = mixing.draw(height, width, rng)
+        top, bottom, left, right = map(int, box)
+        mixed = images.clone()
+        pairs = [place + 1 - 2 * (place % 2) for place in range(len(images))]
+        for place, other in enumerate(pairs):
+            part = images[other, :, top:bottom, left:right]
+            mixed[place, :, top:bottom, left:right] *= 1 - share
+            mixed[place, :, top:bottom, left:right] += share * part
+        taken = share * (bottom - top) * (right - left) / (height * width)
+        others = torch.stack([labels[other] for other in pairs])
+        return mixed, others, 1 - taken
 
     def smoothed(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy with a share of the target spread evenly (Szegedy et al. 2016)."""
@@ -184,9 +211,11 @@ def lopsided(prepared: PreparedData, labels: list[int]) -> DeviceData:
 
 @pytest.mark.parametrize("labels", [[0, 1, 1, 1, 2, 2], [0, 2, 2, 2]], ids=["rare", "missing"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_classes_count_by_their_weights(prepared, labels, smoothing):
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_classes_count_by_their_weights(prepared, labels, smoothing, mixup):
     data = lopsided(prepared, labels)
-    recipe = TrainingConfig(**BASE | {"class_weights": "balanced", "label_smoothing": smoothing})
+    changes = {"class_weights": "balanced", "label_smoothing": smoothing, "mixup": mixup}
+    recipe = TrainingConfig(**BASE | changes)
     expected = by_hand(data, recipe)
     assert by_trainer(data, recipe).distance(expected) < NEAR
     plain = recipe.model_copy(update={"class_weights": "none"})
@@ -227,5 +256,5 @@ def test_a_part_of_the_images_has_weights_of_its_own(prepared):
 
 
 def test_no_setting_is_left_out():
-    others = {"kernels", "class_weights", "out_of_memory"}  # have tests of their own
+    others = {"kernels", "class_weights", "out_of_memory", "micro_batch"}  # have tests of their own
     assert {*CHANGES, *others} == BASE.keys() == TrainingConfig.model_fields.keys()

@@ -1,7 +1,9 @@
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -14,7 +16,8 @@ from dnsearch.data import DeviceData
 from dnsearch.errors import CheckpointError
 from dnsearch.search.feasible import CostModel
 from dnsearch.seeds import epoch_seed
-from dnsearch.training.trainer import Trainer, initial_network
+from dnsearch.training.initial import initial_network
+from dnsearch.training.trainer import Trainer
 
 ARCH = ArchConfig(4, (1, 2), 8, 2, drop_rate=0.1, stem="cifar", in_channels=1, num_classes=3)
 RECIPE = TrainingConfig(rungs=(2, 4), batch_size=32, shift=1, cutout=2)
@@ -151,10 +154,13 @@ def test_out_of_memory_is_a_failure_that_names_the_batch(data, monkeypatch, erro
 
 @pytest.mark.parametrize("kernels", ["reference", "portable", "auto"])
 @pytest.mark.parametrize("weights", ["none", "balanced"])
-def test_gradients_of_parts_add_up_to_the_batchs(data, kernels, weights):
+@pytest.mark.parametrize("mixup", [0.0, 1.0])
+def test_gradients_of_parts_add_up_to_the_batchs(prepared, kernels, weights, mixup):
     """Of a network whose norms look at one image at a time."""
     arch = ARCH.replace(norm="group", drop_rate=0.0)
-    update = {"kernels": kernels, "class_weights": weights, "label_smoothing": 0.1}
+    labels = np.resize([0, 1, 1, 1, 2, 2], len(prepared.train))  # their weights are .5 to 2
+    data = DeviceData(replace(prepared, train=replace(prepared.train, labels=labels)))
+    update = {"kernels": kernels, "class_weights": weights, "label_smoothing": 0.1, "mixup": mixup}
     recipe = RECIPE.model_copy(update=update)
     whole, split = (Trainer(arch, data, recipe, seed=1, parts=parts) for parts in (1, 4))
     one, other = whole.train(2), split.train(2)
@@ -335,6 +341,7 @@ class Clock:
 
 
 RANDOM = {"flip": True, "shift": 1, "cutout": 2, "clip_norm": 1.0}
+LONG = {"crop": "resized", "jitter": 0.4, "mixup": 0.5, "cutmix": 1.0}
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -352,18 +359,24 @@ def test_where_images_are_kept_changes_no_bit(prepared, mapped, tmp_path, dropou
 
 
 @pytest.mark.parametrize(
-    ("dropout", "before", "after"),
-    [(0.0, "auto", "auto"), (0.3, "auto", "auto"), (0.3, "disk", "disk"), (0.3, "memory", "disk")],
+    ("dropout", "before", "after", "more"),
+    [
+        (0.0, "auto", "auto", {}),
+        (0.3, "auto", "auto", {}),
+        (0.3, "disk", "disk", {}),
+        (0.3, "memory", "disk", {}),
+        (0.3, "auto", "auto", LONG),
+    ],
 )
 @pytest.mark.parametrize("kill_at", [9, 13, 27])
 def test_a_training_killed_within_an_epoch_equals_one_that_was_not(
-    prepared, mapped, tmp_path, dropout, before, after, kill_at
+    prepared, mapped, tmp_path, dropout, before, after, more, kill_at
 ):
     """Also where images are kept elsewhere in the second sitting."""
     there = mapped(prepared, tmp_path)
     data = DeviceData(prepared)
     arch = ARCH.replace(drop_rate=dropout)
-    recipe = TrainingConfig(rungs=(3,), batch_size=16, **RANDOM)  # 12 steps an epoch
+    recipe = TrainingConfig(rungs=(3,), batch_size=16, **RANDOM | more)  # 12 steps an epoch
     whole = Trainer(arch, data, recipe, 3)
     expected = whole.train(3)
     file = tmp_path / "a.pt"

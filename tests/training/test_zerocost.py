@@ -12,7 +12,8 @@ from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.arch.presets import PRESETS
 from dnsearch.config import TrainingConfig
 from dnsearch.errors import ConfigError
-from dnsearch.training.trainer import Trainer, initial_network
+from dnsearch.training.initial import initial_network
+from dnsearch.training.trainer import Trainer
 from dnsearch.training.zerocost import (
     SCORES,
     grad_norm,
