@@ -78,7 +78,7 @@ def _train(
 
     require_new(to)
     name = f"{folder.name}-{key}"
-    context.invoke(train.command, network=network, name=name)
+    context.invoke(train.command, networks=(network,), name=name)
     copy_bundle(RunDir.named(name).path / NETWORK_FOLDER, to, more)
     click.echo(f"written to {to}")
     _say_use(to)

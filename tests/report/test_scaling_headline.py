@@ -62,7 +62,7 @@ def test_what_a_larger_budget_buys():
     assert then == pytest.approx(100 * error_of(largest.cost.macs), rel=0.06)
     assert low < then < high < now
     asked = options_of(found.command)
-    assert asked["network"] == f"reports/planted/scaling/x{times:g}.json"
+    assert asked["networks"] == (f"reports/planted/scaling/x{times:g}.json",)
     assert str(asked["study"]) == "reports/planted/study.toml"
     assert (asked["epochs"], asked["name"]) == (good().epochs, f"planted-x{times:g}")
 

@@ -188,7 +188,7 @@ class Killed(BaseException):
 def test_killed_while_a_run_is_set_up(study, monkeypatch, step):
     """Whatever part of the folder exists by then, the same command goes on."""
 
-    def kill(*_):
+    def kill(*_, **__):
         raise Killed
 
     with monkeypatch.context() as patch:
