@@ -43,5 +43,5 @@ def is_mapped(array: Any) -> bool:
 
 def _mapping(array: Any) -> mmap.mmap | None:
     while array is not None and not isinstance(array, mmap.mmap):
-        array = array.base
+        array = getattr(array, "base", None)  # buffers of other kinds have none
     return array
