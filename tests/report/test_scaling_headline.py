@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from dnsearch.cli import cli
 from dnsearch.cli.run import command as run_command
 from dnsearch.cli.scale import command as scale_command
 from dnsearch.cli.train import command as train_command
@@ -40,7 +41,8 @@ def refused(advice, designed=True, names=("planted",)):
 def options_of(command: str) -> dict:
     """What the command line makes of a command as it is printed."""
     _, verb, *words = shlex.split(command)
-    with VERBS[verb].make_context(verb, words) as context:
+    parent = cli.make_context("dnsearch", [], resilient_parsing=True)  # which has -h for all verbs
+    with VERBS[verb].make_context(verb, words, parent=parent) as context:
         return context.params
 
 
