@@ -15,6 +15,14 @@ BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of this folder are those of `make test-cluster`, and not of `make test`."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker("cluster")
+
+
 def lacking(what: str) -> None:
     """Skips the test for want of this; fails it where CLUSTER_TESTS is ``required``."""
     if os.environ.get("CLUSTER_TESTS") == "required":

@@ -23,8 +23,6 @@ from dnsearch.search.evaluators.worker import WorkerSettings, images_of
 from dnsearch.search.results import read_results
 from tests.cluster.commands import Command, trained, write_study
 
-pytestmark = pytest.mark.cluster
-
 MANY = "72"
 """Training runs that take long enough, however fast the machine: two of every network."""
 

@@ -14,8 +14,6 @@ from dnsearch.search.slurm import SlurmWorkers
 from tests.cluster.commands import Command, trained, write_study
 from tests.cluster.slurm_server import jobs, running_slurm
 
-pytestmark = pytest.mark.cluster
-
 WORDS = "run", "study.toml", "--engine", "slurm", "--nodes", "2"
 
 

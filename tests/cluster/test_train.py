@@ -17,8 +17,6 @@ import pytest
 
 from dnsearch.arch import ArchConfig
 
-pytestmark = pytest.mark.cluster
-
 STUDY = """
 [data]
 format = "npz"
