@@ -49,11 +49,11 @@ def test_a_job_that_slurm_takes_away_costs_no_trial():
     run.until("joined, for 1 training run")
     run.until(" 2/72 ")
     requeued, cancelled = jobs()
-    subprocess.run(["scontrol", "requeue", requeued], check=True)
-    run.until("is gone")
     subprocess.run(["scancel", cancelled], check=True)
     run.until("1 Slurm job had ended; as many are submitted again")
     run.until("joined, for 1 training run")
+    subprocess.run(["scontrol", "requeue", requeued], check=True)
+    run.until("was lost")
     run.until("/72 ")
     run.process.send_signal(signal.SIGTERM)
     assert run.ended() == 143
