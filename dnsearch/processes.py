@@ -34,6 +34,12 @@ ENVIRONMENT = {
 """Of a process that trains, before it imports torch."""
 
 
+def set_environment() -> None:
+    """Gives this process ``ENVIRONMENT``, unless it has its own, and so those that it starts."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 class Said(NamedTuple):
     """What a worker has sent: that it is ``ready``, a ``note`` on its task, or how that ended, a
     ``result`` or the ``error`` that it raised."""

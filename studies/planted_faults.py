@@ -209,10 +209,10 @@ FAULTS = (
     ),
     Fault(
         "a node trains into a folder of its own",
-        "dnsearch/export/elsewhere.py",
-        "if path.read_text() != path.name:",
-        "if not path.read_text():",
-        "tests/export/test_elsewhere.py",
+        "dnsearch/search/evaluators/node.py",
+        "        return found == sign",
+        "        return bool(found)",
+        "tests/export/test_elsewhere.py tests/search/test_cluster.py",
     ),
     Fault(
         "cluster: what a lost node had saved is written over",
@@ -231,15 +231,15 @@ FAULTS = (
     Fault(
         "cluster: a node of other versions takes part",
         "dnsearch/search/evaluators/node.py",
-        "            if there[name] != version:",
-        "            if False:",
+        "        if name in needed and there != needed[name]:",
+        "        if False:",
         "tests/search/test_cluster.py -k other_versions",
     ),
     Fault(
         "cluster: what died with its worker is the candidate's failure",
         "dnsearch/search/evaluators/cluster.py",
-        '            yield job, Lost(f"lost with its worker',
-        '            yield job, failed(job, f"lost with its worker',
+        '            yield job, Lost(f"lost with its worker on node {place.node.name}: {reason}")',
+        "            yield job, too_late(job, self.timeout)",
         "tests/cluster/test_ray.py -k lost_is_trained_again",
     ),
     Fault(

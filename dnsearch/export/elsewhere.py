@@ -10,24 +10,22 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnsearch.config import ClusterConfig, StudyConfig
-from dnsearch.data import prepare
-from dnsearch.errors import ConfigError, DataError, DnsearchError, MachineError, RunError, one_line
+from dnsearch.errors import ConfigError, DnsearchError, MachineError, RunError, one_line
 from dnsearch.export.trained import Result, train_locked
 from dnsearch.files import make_folder, write_text
-from dnsearch.processes import ENVIRONMENT
+from dnsearch.processes import set_environment
 from dnsearch.rundir import RunDir
-from dnsearch.search.cluster import Head, connect, disconnect, imported, nodes, plan_of
+from dnsearch.search.cluster import Head, RayWorkers, imported, nodes
 from dnsearch.search.devices import Plan
-from dnsearch.search.evaluators.node import versions
-from dnsearch.training.full import FullTraining, Opened
+from dnsearch.search.evaluators.node import differing, is_same_folder, versions
+from dnsearch.search.workers import workers_of
+from dnsearch.training.full import FullTraining, Opened, Packed
 from dnsearch.training.score import CurvePoint
 
 MOST_LOST = 5
@@ -40,9 +38,6 @@ PROBE = ".dnsearch-shared"
 """How the name of the file begins by which nodes tell that they see the same folder."""
 
 Training = tuple[FullTraining, RunDir]
-
-Remote = tuple[dict[str, Any], str]
-"""A training as it travels: its fields but for the images, and their fingerprint."""
 
 
 def train_elsewhere(
@@ -60,9 +55,11 @@ def train_elsewhere(
     where the cluster cannot be used or a node does not see the folders, and MachineError where the
     cluster's head is gone.
     """
-    config, left = study.cluster, dict(trainings)
-    with _joined(config) as (resources, look), contextlib.ExitStack() as locks:
-        plan = plan_of(study, resources)
+    config, left, workers = study.cluster, dict(trainings), workers_of(study)
+    assert isinstance(workers, RayWorkers)
+    plan = workers.plan(study)
+    with contextlib.ExitStack() as locks:
+        locks.callback(workers.leave)
         _require_shared([*trainings.values()])
         begun(plan)
         for place, (_, run) in trainings.items():
@@ -76,28 +73,10 @@ def train_elsewhere(
         head = Head()
         while pending:
             head.require()
-            look()
+            workers.look()
             done, _ = imported().wait([*pending], num_returns=1, timeout=1.0)
             for task in done:
                 ended(pending.pop(task), _result(task))
-
-
-@contextlib.contextmanager
-def _joined(config: ClusterConfig) -> Iterator[tuple[dict[str, float], Callable[[], Any]]]:
-    """Within it this process is part of the cluster: what that has, and what is to be called now
-    and then. At its end tasks that are not done are ended."""
-    with contextlib.ExitStack() as stack:
-        if config.engine == "slurm":
-            from dnsearch.search.slurm import SlurmJobs
-
-            jobs = SlurmJobs(config)
-            stack.callback(jobs.close)
-            stack.callback(disconnect)
-            yield jobs.first(), jobs.look
-        else:
-            connect(config.address)
-            stack.callback(disconnect)
-            yield dict(imported().cluster_resources()), lambda: None
 
 
 def _require_shared(trainings: Sequence[Training]) -> None:
@@ -133,16 +112,13 @@ def _require_shared(trainings: Sequence[Training]) -> None:
 
 def _seen(probe: str, images: Sequence[str], needed: Mapping[str, str]) -> str:
     """On a node: what keeps it from training; empty if nothing does."""
-    path, there = Path(probe), versions()
-    for name, version in needed.items():
-        if there[name] != version:
-            return f"has {name} {there[name]} where this machine has {version}"
+    path = Path(probe)
+    if other := differing(needed, "this machine"):
+        return other
     shared = "name one with --to that all nodes share"
     try:
-        if path.read_text() != path.name:
+        if not is_same_folder(path, path.name):
             return f"has another folder at {path.parent}; {shared}"
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
     except OSError as error:
         return f"cannot use {path.parent} ({error.strerror or error}); {shared}"
     for place in images:
@@ -157,9 +133,7 @@ def _submitted(training: Training, plan: Plan, config: ClusterConfig, threads: i
     task = imported().remote(
         num_cpus=config.cpus, num_gpus=gpus, max_retries=MOST_LOST, max_calls=1
     )(_train)
-    values = {f.name: getattr(what, f.name) for f in fields(what) if f.name != "images"}
-    remote = values, what.images.fingerprint
-    return task.remote(remote, RunDir(run.path.resolve()), plan.devices[0], threads)
+    return task.remote(what.packed(), RunDir(run.path.resolve()), plan.devices[0], threads)
 
 
 def _result(task: Any) -> Result | str:
@@ -175,15 +149,10 @@ def _result(task: Any) -> Result | str:
         return f"lost {MOST_LOST + 1} times, the last with: {one_line(error)}"
 
 
-def _train(remote: Remote, run: RunDir, device: str, threads: int) -> Result:
+def _train(packed: Packed, run: RunDir, device: str, threads: int) -> Result:
     """On a node: trains a network, from its last checkpoint if there is one."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    values, fingerprint = remote
-    images = prepare(values["data"])
-    if images.fingerprint != fingerprint:
-        raise DataError(f"{images.name}: this node has other images than the command")
-    training = FullTraining(images=images, **values)
+    set_environment()
+    training = packed.training("this node has other images than the command")
     Plan((device,), threads).compile_kernels(training.recipe)
     return train_locked(training, run, (device,), threads, _Silence())
 

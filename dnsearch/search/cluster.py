@@ -6,20 +6,21 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dnsearch.config import Keep, StudyConfig, TrainingConfig
-from dnsearch.data import Kept, PreparedData
+from dnsearch.config import ClusterConfig, Keep, StudyConfig, TrainingConfig
+from dnsearch.data import Kept, PreparedData, prepare_test
 from dnsearch.errors import ConfigError, MachineError, one_line
 from dnsearch.interrupts import SIGNALS
 from dnsearch.rundir import RunDir
 from dnsearch.search.devices import Plan
 from dnsearch.search.evaluators.base import Evaluator
 from dnsearch.search.evaluators.node import gpu_has_bf16
-from dnsearch.search.evaluators.worker import images_of
+from dnsearch.search.evaluators.worker import Images
 from dnsearch.search.workers import settings_of
 
 HEAD_SECONDS = 20.0
@@ -27,7 +28,6 @@ HEAD_SECONDS = 20.0
 
 WAIT_SECONDS = 120.0
 """For which the first node of a cluster may be awaited, to learn what it has."""
-
 
 ANSWER_SECONDS = 5.0
 """In which a cluster's head must answer at all."""
@@ -66,17 +66,30 @@ class RayWorkers:
     """Those of the Ray cluster at ``cluster.address``."""
 
     def plan(self, study: StudyConfig, alone: bool = False) -> Plan:
-        """See ``Workers``. Raises ConfigError where latency counts: it is that of one machine."""
-        self.refuse_latency(study, alone)
-        connect(study.cluster.address)
-        return plan_of(study, dict(imported().cluster_resources()))
-
-    @staticmethod
-    def refuse_latency(study: StudyConfig, alone: bool) -> None:
-        """Raises ConfigError where latency counts: it is that of one machine."""
+        """See ``Workers``: joins the cluster. Raises ConfigError where latency counts: it is that
+        of one machine."""
         if alone:
             rule = "must be local where latency counts, which is measured on one machine"
             raise ConfigError("cluster.engine", rule, study.cluster.engine)
+        try:
+            return plan_of(study, self.join(study.cluster))
+        except BaseException:
+            self.leave()
+            raise
+
+    def join(self, config: ClusterConfig) -> dict[str, float]:
+        """Makes this process part of the cluster; returns what that has."""
+        connect(config.address)
+        return dict(imported().cluster_resources())
+
+    def look(self) -> list[str]:
+        """Called now and then; what there is to tell of the nodes."""
+        return []
+
+    def leave(self) -> None:
+        """Leaves the cluster, which goes on; nothing where it was not joined."""
+        if (ray := sys.modules.get("ray")) is not None:
+            ray.shutdown()
 
     @contextlib.contextmanager
     def evaluator(
@@ -87,35 +100,20 @@ class RayWorkers:
         plan: Plan,
         test: bool = False,
     ) -> Iterator[Evaluator]:
-        """See ``Workers``."""
-        with self.connected(study, data, run, plan, test) as evaluator:
-            yield evaluator
-
-    @contextlib.contextmanager
-    def connected(
-        self,
-        study: StudyConfig,
-        data: PreparedData,
-        run: RunDir,
-        plan: Plan,
-        test: bool,
-        look: Callable[[], list[str]] = list,
-    ) -> Iterator[Evaluator]:
-        """The evaluator of the cluster that ``plan`` has joined, which it leaves at its end.
-        ``look``: called now and then, returns what is to be told of the nodes."""
+        """See ``Workers``; leaves the cluster, which ``plan`` has joined, at its end."""
         from dnsearch.search.evaluators.cluster import ClusterEvaluator
 
-        settings = settings_of(study, data, plan, test)
-        images = images_of(settings) if study.cluster.images == "store" else None
+        settings, config = settings_of(study, data, plan, test), study.cluster
         most, timeout = study.search.workers, study.search.timeout
-        evaluator = ClusterEvaluator(
-            run, settings, study.cluster, plan.kind, images, most, timeout, look
-        )
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.leave)
+            images = None
+            if config.images == "store":
+                images = Images(data, prepare_test(study.data) if test else None)
+            own = run, settings, config, plan.kind, images, most, timeout, self.look
+            evaluator = ClusterEvaluator(*own)
+            stack.callback(evaluator.close)
             yield evaluator
-        finally:
-            evaluator.close()
-            disconnect()
 
 
 def plan_of(study: StudyConfig, there: dict[str, float]) -> ClusterPlan:
@@ -145,8 +143,9 @@ def connect(address: str) -> None:
     ray = imported()
     if ray.is_initialized():
         return
-    if address != "local":
-        _require_there(address)
+    if address != "local" and not _is_there(address):
+        hint = "start one with `ray start --head`, or name the address of one that runs"
+        raise ConfigError("cluster.address", "must be that of a Ray cluster", address, hint)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
@@ -164,20 +163,24 @@ def connect(address: str) -> None:
     _silence(ray)
 
 
-def _require_there(address: str) -> None:
-    """Raises ConfigError where nothing answers at the address: Ray would try for minutes."""
+def answers(address: str, seconds: float) -> bool:
+    """Whether anything does at an address, ``HOST:PORT``. Ray itself would try for minutes, and
+    where a cluster's head is gone end this process. Raises ValueError where it is none."""
+    host, _, port = address.rpartition(":")
+    place = host, int(port)
+    with contextlib.suppress(OSError), socket.create_connection(place, seconds):
+        return True
+    return False
+
+
+def _is_there(address: str) -> bool:
+    """Whether there is a cluster at what ``cluster.address`` may be."""
     from ray._private.services import canonicalize_bootstrap_address
 
-    hint = "start one with `ray start --head`, or name the address of one that runs"
     try:
-        found = canonicalize_bootstrap_address(address)
-        host, _, port = (found or "").rpartition(":")
-        with socket.create_connection((host, int(port)), ANSWER_SECONDS):
-            pass
-    except (OSError, ValueError):
-        raise ConfigError(
-            "cluster.address", "must be that of a Ray cluster", address, hint
-        ) from None
+        return answers(canonicalize_bootstrap_address(address) or "", ANSWER_SECONDS)
+    except ValueError:
+        return False
 
 
 class Head:
@@ -189,22 +192,14 @@ class Head:
 
     def require(self) -> None:
         """Raises MachineError where it has not answered for some time."""
-        host, _, port = self.address.rpartition(":")
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 2.0):
-                self.answered = time.monotonic()
-                return
+        while not answers(self.address, 2.0):
             if time.monotonic() - self.answered > HEAD_SECONDS:
                 raise MachineError(
                     f"the head of the Ray cluster, {self.address}, has not answered for "
                     f"{HEAD_SECONDS:g} s; once there is one, the same command goes on"
                 )
             time.sleep(0.5)
-
-
-def disconnect() -> None:
-    """Leaves the cluster, which goes on."""
-    imported().shutdown()
+        self.answered = time.monotonic()
 
 
 def imported() -> Any:

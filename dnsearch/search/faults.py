@@ -49,6 +49,11 @@ def failed(job: Job, reason: str) -> Score:
     return Score(rung=job.rung, seed=job.seed, failure=reason)
 
 
+def too_late(job: Job, timeout: float) -> Score:
+    """The score of a candidate whose training takes longer than so many seconds."""
+    return failed(job, f"took longer than search.timeout ({timeout:g} s)")
+
+
 def cannot_start(cause: Died | Exception | str) -> DnsearchError:
     """What to raise where workers cannot be started."""
     if isinstance(cause, DnsearchError):

@@ -19,21 +19,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from dnsearch.cachedir import cache_root
-from dnsearch.config import ClusterConfig, StudyConfig
-from dnsearch.data import PreparedData
+from dnsearch.config import ClusterConfig
 from dnsearch.errors import ConfigError, MachineError
 from dnsearch.files import make_folder
-from dnsearch.rundir import RunDir
-from dnsearch.search.cluster import RayWorkers, connect, imported, nodes, plan_of
-from dnsearch.search.devices import Plan
-from dnsearch.search.evaluators.base import Evaluator
+from dnsearch.search.cluster import RayWorkers, answers, connect, imported, nodes
 from dnsearch.text import counted
 
-HEAD_SECONDS = 60.0
+START_SECONDS = 60.0
 """In which the head must have started."""
 
 QUEUE_SECONDS = 15.0
@@ -66,9 +61,8 @@ node=$!
 trap 'kill $node' TERM
 until grep -q "runtime started" "$log" || ! kill -0 $node 2> /dev/null; do sleep 0.2; done
 exec 9>&-
-wait $node
-wait $node
-code=$?
+code=0
+while kill -0 $node 2> /dev/null; do wait $node; code=$?; done
 cat "$log"
 rm -f "$log"
 exit $code
@@ -80,35 +74,22 @@ logger = logging.getLogger(__name__)
 class SlurmWorkers(RayWorkers):
     """Those of jobs that are submitted to Slurm."""
 
-    def __init__(self) -> None:
-        self._jobs: SlurmJobs | None = None
+    _jobs: SlurmJobs | None = None
 
-    def plan(self, study: StudyConfig, alone: bool = False) -> Plan:
-        """See ``Workers``: submits the jobs and waits for the first to begin. Raises ConfigError
+    def join(self, config: ClusterConfig) -> dict[str, float]:
+        """See ``RayWorkers``: submits the jobs and waits for the first to begin. Raises ConfigError
         where Slurm is not here or refuses the jobs, MachineError where they end at once."""
-        self.refuse_latency(study, alone)
-        self._jobs = SlurmJobs(study.cluster)
-        try:
-            return plan_of(study, self._jobs.first())
-        except BaseException:
-            self._jobs.close()
-            raise
+        self._jobs = SlurmJobs(config)
+        return self._jobs.first()
 
-    @contextlib.contextmanager
-    def evaluator(
-        self,
-        study: StudyConfig,
-        data: PreparedData,
-        run: RunDir,
-        plan: Plan,
-        test: bool = False,
-    ) -> Iterator[Evaluator]:
-        """See ``Workers``."""
-        assert self._jobs is not None
-        try:
-            with self.connected(study, data, run, plan, test, self._jobs.look) as evaluator:
-                yield evaluator
-        finally:
+    def look(self) -> list[str]:
+        """See ``RayWorkers``: submits jobs again that have ended."""
+        return self._jobs.look() if self._jobs else []
+
+    def leave(self) -> None:
+        """See ``RayWorkers``: the cluster ends with its jobs."""
+        super().leave()
+        if self._jobs:
             self._jobs.close()
 
 
@@ -120,33 +101,48 @@ class SlurmJobs:
             rule = "needs Slurm's command sbatch, which this machine does not have"
             raise ConfigError("cluster.engine", rule, config.engine)
         self.config, self._submitted = config, list[str]()
-        self._folder = Path(tempfile.mkdtemp(prefix="dnsearch-"))
         self._logs = cache_root() / "slurm"
         make_folder(self._logs)
         self._looked, self._in_vain, self._seen = time.monotonic(), 0, 0
-        self._token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        self._before = {name: os.environ.get(name) for name in self._token}
-        # Who does not know it cannot join, or have anything run. Ray reads it as it is imported.
-        os.environ |= self._token
-        imported()
-        self._address, self._head = self._started()
-        self._submit(config.nodes)
+        with contextlib.ExitStack() as begun:  # ends where anything fails
+            self._set_token(begun)
+            imported()
+            self._address = self._start_head(begun)
+            begun.callback(self._cancel)
+            self._submit(config.nodes)
+            self._begun = begun.pop_all()
 
-    def _started(self) -> tuple[str, subprocess.Popen[bytes]]:
-        address = f"{_own_address()}:{_free_port()}"
-        words = ["sh", "-c", _HEAD, "sh", address.rpartition(":")[2], str(self._folder)]
+    @staticmethod
+    def _set_token(begun: contextlib.ExitStack) -> None:
+        """Who does not know it cannot join, or have anything run. Ray reads it as it is
+        imported."""
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        for name in token:
+            if name in os.environ:
+                begun.callback(os.environ.__setitem__, name, os.environ[name])
+            else:
+                begun.callback(os.environ.pop, name, None)
+        os.environ |= token
+
+    @staticmethod
+    def _start_head(begun: contextlib.ExitStack) -> str:
+        """Its address."""
+        address, folder = f"{_own_address()}:{_free_port()}", tempfile.mkdtemp(prefix="dnsearch-")
+        words = ["sh", "-c", _HEAD, "sh", address.rpartition(":")[2], folder]
         head = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
-        until = time.monotonic() + HEAD_SECONDS
-        while not _answers(address):
+        assert head.stdin is not None
+        begun.callback(head.stdin.close)
+        until = time.monotonic() + START_SECONDS
+        while not answers(address, 1.0):
             if head.poll() is not None or time.monotonic() > until:
-                log = Path(f"{self._folder}.log")
+                log = Path(f"{folder}.log")
                 told = log.read_text(errors="replace").strip() if log.is_file() else ""
                 raise MachineError(
                     "the head of a Ray cluster cannot be started here: "
                     f"{told.splitlines()[-1] if told else 'it does not answer'}"
                 )
             time.sleep(0.2)
-        return address, head
+        return address
 
     def _submit(self, count: int) -> None:
         """Raises ConfigError with Slurm's own words where it refuses them."""
@@ -223,17 +219,12 @@ class SlurmJobs:
             return self.config.nodes
         return len(done.stdout.split())
 
+    def _cancel(self) -> None:
+        subprocess.run(["scancel", *self._submitted], capture_output=True, check=False)
+
     def close(self) -> None:
         """Cancels the jobs and ends the head."""
-        subprocess.run(["scancel", *self._submitted], capture_output=True, check=False)
-        with contextlib.suppress(OSError):
-            if self._head.stdin is not None:
-                self._head.stdin.close()
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        self._begun.close()
 
 
 def _own_address() -> str:
@@ -247,10 +238,3 @@ def _free_port() -> int:
     with socket.socket() as taken:
         taken.bind(("", 0))
         return taken.getsockname()[1]
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1.0):
-        return True
-    return False

@@ -19,20 +19,19 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import c_double
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import distributed
 
-from dnsearch.data import prepare
-from dnsearch.errors import ConfigError, DataError, DnsearchError, MachineError, one_line
+from dnsearch.errors import ConfigError, DnsearchError, MachineError, one_line
 from dnsearch.processes import ENVIRONMENT, Died, Worker, wait_for
 from dnsearch.rundir import RunDir
-from dnsearch.training.full import FullTraining, Trained, Watch, begin, train_on
-from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint
+from dnsearch.training.full import FullTraining, Packed, Trained, Watch, begin, train_on
+from dnsearch.training.score import CurvePoint, lacked_memory
 from dnsearch.training.trainer import PARTS
 
 _ENVIRONMENT = {
@@ -109,8 +108,7 @@ def _attempt(
 ) -> Trained | str:
     """Trains with each batch in so many parts. ``tell`` is called when the training is open, and
     with each point of its curve."""
-    values = {f.name: getattr(training, f.name) for f in fields(training) if f.name != "images"}
-    task = _Task(values, training.images.fingerprint, run, threads, parts)
+    task = _Task(training.packed(), run, threads, parts)
     workers: list[Worker] = []
     with _environment(), tempfile.TemporaryDirectory(prefix="dnsearch-") as folder:
         try:
@@ -148,7 +146,7 @@ def _watched(
 
 def _no_memory(ended: Trained | str) -> bool:
     """Of one process alone, for which the others would wait."""
-    return isinstance(ended, str) and ended.startswith(OUT_OF_MEMORY)
+    return isinstance(ended, str) and lacked_memory(ended)
 
 
 def _dead(rank: int, devices: Sequence[str], died: Died) -> MachineError:
@@ -204,21 +202,12 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True)
 class _Task:
-    """What each is to do: the fields of a FullTraining but for its images, which each process maps
-    into its memory by itself."""
+    """What each is to do."""
 
-    values: dict[str, Any]
-    fingerprint: str
+    packed: Packed
     run: RunDir
     threads: int
     parts: int
-
-    def training(self) -> FullTraining:
-        """Raises DataError where the images have changed."""
-        images = prepare(self.values["data"])
-        if images.fingerprint != self.fingerprint:
-            raise DataError(f"{images.name}: the images changed while the training began")
-        return FullTraining(images=images, **self.values)
 
 
 def _join(place: _Place, backend: str, progress: c_double) -> tuple[_Place, c_double]:
@@ -252,7 +241,8 @@ def _train(
             shown.value = float(point.epoch)
             note(point)
 
-    own = task.training(), task.run, device, task.threads, opened, epoch
+    training = task.packed.training("the images changed while the training began")
+    own = training, task.run, device, task.threads, opened, epoch
     return train_on(*own, place=(rank, processes), parts=task.parts)
 
 

@@ -7,14 +7,14 @@ when the last epoch is done. What is wrong with them costs the test error, not t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, differences
-from dnsearch.data import DeviceData, PreparedData, check_test, prepare_test
-from dnsearch.errors import RunError
+from dnsearch.data import DeviceData, PreparedData, check_test, prepare, prepare_test
+from dnsearch.errors import DataError, RunError
 from dnsearch.files import write_json
 from dnsearch.rundir import RunDir, environment
 from dnsearch.text import counted
@@ -74,6 +74,11 @@ class FullTraining:
         """Epochs of the whole training."""
         return self.recipe.rungs[-1]
 
+    def packed(self) -> Packed:
+        """As it travels to another process, which maps the images into its memory by itself."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "images"}
+        return Packed(values, self.images.fingerprint)
+
     def record(self) -> dict[str, Any]:
         """All that the result depends on except the images, in values that JSON can hold."""
         init = {} if self.init is None else {"init": self.init.record()}
@@ -87,6 +92,21 @@ class FullTraining:
             "objectives": {"error": self.error},
             **init,
         }
+
+
+class Packed(NamedTuple):
+    """The fields of a FullTraining but for its images, and their fingerprint."""
+
+    values: dict[str, Any]
+    fingerprint: str
+
+    def training(self, others: str) -> FullTraining:
+        """The training, with the images as they are here. Raises DataError where those are
+        ``others``, which says so."""
+        images = prepare(self.values["data"])
+        if images.fingerprint != self.fingerprint:
+            raise DataError(f"{images.name}: {others}")
+        return FullTraining(images=images, **self.values)
 
 
 @dataclass(frozen=True)

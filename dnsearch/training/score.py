@@ -14,6 +14,11 @@ OUT_OF_MEMORY = "out of memory"
 """What ``Score.failure`` begins with where memory did not suffice."""
 
 
+def lacked_memory(failure: str | None) -> bool:
+    """Whether a training failed for want of memory."""
+    return failure is not None and failure.startswith(OUT_OF_MEMORY)
+
+
 @dataclass(frozen=True)
 class CurvePoint:
     """The end of an epoch, numbered from 1: mean training loss over it in nats, then error (0 to 1)

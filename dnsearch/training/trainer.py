@@ -43,7 +43,7 @@ from dnsearch.training.recipe import (
     learning_rate,
     make_optimiser,
 )
-from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint, Score
+from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint, Score, lacked_memory
 
 DIVERGED = 10
 """A training has diverged when its mean loss is this many times the loss of guessing."""
@@ -155,7 +155,7 @@ class Trainer:
         failure = self._attempt(epochs, on_epoch)
         alone = self.parts == self.recipe.parts and not self._shared  # else all have to begin anew
         splits = self.recipe.out_of_memory == "split" and alone
-        if splits and failure is not None and failure.startswith(OUT_OF_MEMORY):
+        if splits and lacked_memory(failure):
             self._begin(PARTS * self.parts)
             release_memory(self.device)
             failure = self._attempt(epochs, on_epoch)

@@ -17,7 +17,7 @@ from dnsearch.config import ClusterConfig, DataConfig, TrainingConfig
 from dnsearch.data import prepare
 from dnsearch.errors import CheckpointError, ConfigError, MachineError
 from dnsearch.rundir import RunDir
-from dnsearch.search.cluster import connect, disconnect
+from dnsearch.search.cluster import RayWorkers, connect
 from dnsearch.search.evaluators.base import Job, Lost
 from dnsearch.search.evaluators.worker import WorkerSettings, images_of
 from dnsearch.search.results import read_results
@@ -133,7 +133,7 @@ def make(cluster, tmp_path):
     yield start
     for evaluator in made:
         evaluator.close()
-    disconnect()
+    RayWorkers().leave()
 
 
 def wait_for(evaluator, condition):

@@ -31,9 +31,9 @@ from dnsearch.search.cluster import Head
 from dnsearch.search.evaluators.base import Job, Lost, Outcome, Running, Unexplained
 from dnsearch.search.evaluators.node import PROBE, Trainee, read_files, versions
 from dnsearch.search.evaluators.worker import Images, WorkerSettings
-from dnsearch.search.faults import blame, failed
+from dnsearch.search.faults import blame, too_late
 from dnsearch.text import counted
-from dnsearch.training.score import OUT_OF_MEMORY
+from dnsearch.training.score import OUT_OF_MEMORY, lacked_memory
 
 LOOK_SECONDS = 2.0
 """From one look at the cluster's nodes, and at how far trainings are, to the next."""
@@ -236,7 +236,7 @@ class ClusterEvaluator:
         self._forget(job)
         place.job = None
         place.node.lost.clear()
-        if (score.failure or "").startswith(OUT_OF_MEMORY):
+        if lacked_memory(score.failure):
             self._drop(place)  # on a GPU it may have broken off the recording of a graph
         yield job, score
 
@@ -272,7 +272,7 @@ class ClusterEvaluator:
             job = place.job
             self._drop(place)
             self._forget(job)
-            yield job, failed(job, f"took longer than search.timeout ({self.timeout:g} s)")
+            yield job, too_late(job, self.timeout)
 
     def _count(self, place: _Place, reason: str) -> None:
         """Takes note that a node has lost an actor, and leaves it out where it does so again and

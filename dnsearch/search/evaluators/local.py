@@ -7,13 +7,21 @@ import time
 from dataclasses import dataclass
 
 from dnsearch.errors import DnsearchError
-from dnsearch.processes import ENVIRONMENT, START_SECONDS, Died, Said, Worker, wait_for
+from dnsearch.processes import (
+    ENVIRONMENT,
+    START_SECONDS,
+    Died,
+    Said,
+    Worker,
+    set_environment,
+    wait_for,
+)
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import mps
 from dnsearch.search.evaluators.base import Job, Running, Unexplained
 from dnsearch.search.evaluators.worker import WorkerSettings, train, warm_up
-from dnsearch.search.faults import MOST_STARTS, blame, cannot_start, failed
-from dnsearch.training.score import OUT_OF_MEMORY, Score
+from dnsearch.search.faults import MOST_STARTS, blame, cannot_start, too_late
+from dnsearch.training.score import Score, lacked_memory
 
 
 @dataclass
@@ -45,8 +53,7 @@ class LocalEvaluator:
     ) -> None:
         self.run, self.settings, self.timeout = run, settings, timeout
         self._before = dict(os.environ)
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)  # inherited by workers, replaced ones included
+        set_environment()  # inherited by workers, replaced ones included
         self._service = mps.Service(devices)
         self._service.start()
         self._places = [_Place(device) for device in devices]
@@ -111,7 +118,7 @@ class LocalEvaluator:
                 place.epochs = said.value
             case "result":
                 place.outcome = said.value
-                if (said.value.failure or "").startswith(OUT_OF_MEMORY):
+                if lacked_memory(said.value.failure):
                     self._stop(place)  # on a GPU it may have broken off the recording of a graph
 
     def _failed(self, place: _Place, cause: Died | Exception) -> None:
@@ -139,8 +146,7 @@ class LocalEvaluator:
         if place.began is None:
             raise cannot_start(f"one was not ready after search.timeout ({self.timeout:g} s)")
         self._stop(place)
-        reason = f"took longer than search.timeout ({self.timeout:g} s)"
-        place.outcome = failed(place.job, reason)
+        place.outcome = too_late(place.job, self.timeout)
 
     def running(self) -> list[Running]:
         """See ``Evaluator``."""

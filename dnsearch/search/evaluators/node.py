@@ -16,7 +16,7 @@ from dnsearch import __version__
 from dnsearch.config import TrainingConfig
 from dnsearch.errors import MachineError
 from dnsearch.machine import lives
-from dnsearch.processes import ENVIRONMENT
+from dnsearch.processes import set_environment
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import worker
 from dnsearch.search.evaluators.base import Job
@@ -43,6 +43,23 @@ def versions() -> dict[str, str]:
     return {"dnsearch": __version__, "python": platform.python_version(), **found}
 
 
+def differing(needed: Mapping[str, str], whose: str) -> str:
+    """Which of this node's versions is not the one that is ``needed``, and ``whose`` that is; empty
+    where all are."""
+    for name, there in versions().items():
+        if name in needed and there != needed[name]:
+            return f"has {name} {there} where {whose} has {needed[name]}"
+    return ""
+
+
+def is_same_folder(probe: Path, sign: str) -> bool:
+    """Whether the folder of a file is the one into which it was written with this ``sign``, and can
+    be written into here. Raises OSError where it cannot be used."""
+    found = probe.read_text()
+    with tempfile.TemporaryFile(dir=probe.parent):
+        return found == sign
+
+
 def gpu_has_bf16() -> bool:
     """Whether this node's GPU computes in bf16 where a recipe leaves that open."""
     from dnsearch.training.device import uses_bf16
@@ -54,8 +71,7 @@ class Trainee:
     """Trains one job at a time; meanwhile ``epochs`` tells how far it is."""
 
     def __init__(self) -> None:
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)  # torch is not imported yet
+        set_environment()  # torch is not imported yet
         self._ready: Ready | None = None
         self._epochs = 0.0
         self._storage: Path | None = None
@@ -74,10 +90,8 @@ class Trainee:
 
         Raises MachineError where this node cannot take part.
         """
-        there = versions()
-        for name, version in needed.items():
-            if there[name] != version:
-                raise MachineError(f"has {name} {there[name]} where the search has {version}")
+        if other := differing(needed, "the search"):
+            raise MachineError(other)
         if storage is not None:
             _require_shared(storage, sign)
         self._storage = storage
@@ -135,11 +149,8 @@ def _remove_abandoned() -> None:
 def _require_shared(storage: Path, sign: str) -> None:
     """Raises MachineError where the folder is not the one that the coordinator has written to."""
     try:
-        found = (storage / PROBE).read_text()
-        with tempfile.TemporaryFile(dir=storage):
-            pass
+        if not is_same_folder(storage / PROBE, sign):
+            raise MachineError(f"has another folder at cluster.storage_path {storage}")
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(f"cannot use cluster.storage_path {storage}: {reason}") from None
-    if found != sign:
-        raise MachineError(f"has another folder at cluster.storage_path {storage}")
