@@ -38,8 +38,8 @@ format: $(INSTALLED)
 clean:
 	rm -rf $(VENV)
 
-# torch comes first and by its pin: an unpinned one fetches gigabytes of CUDA packages. torchvision
-# is only a reference for tests and is taken without its own wishes about torch.
+# torch comes first and by its pin, for which pip takes a CPU build where it is told of one; else it
+# is the CUDA build, of gigabytes. torchvision, only a reference for tests, goes with that version.
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
