@@ -603,6 +603,10 @@ class StudyConfig(Section):
         """Whether the study needs every candidate's latency."""
         return "latency_ms" in self.objectives.costs or self.limits.max_latency_ms is not None
 
+    def keeping(self, keep: Keep) -> StudyConfig:
+        """With images kept there while training, as was found for the machine that trains."""
+        return self.model_copy(update={"data": self.data.model_copy(update={"keep": keep})})
+
     def sized(self, images: int) -> StudyConfig:
         """With rungs for so many training images, where the study leaves them open."""
         return self.model_copy(update={"training": self.training.sized(images)})

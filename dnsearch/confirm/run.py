@@ -109,6 +109,7 @@ def confirm(
     workers = workers or workers_of(study)
     plan = workers.plan(study)
     images = plan.kept(study.data.keep, data)
+    kept = study.keeping(images.of_workers)
     archs, asked = chosen(results, request.top, request.sample), None
     if request.rates:
         asked = at_rates(results)
@@ -130,7 +131,7 @@ def confirm(
         with (
             contextlib.closing(StudyStore(run, problem.objectives, names, note=note)) as store,
             store.guarded(),
-            workers.evaluator(study, data, folder, plan, test=True) as evaluator,
+            workers.evaluator(kept, data, folder, plan, test=True) as evaluator,
         ):
             _require_same_tests(run, store, data, prepare_test(study.data))
             store.recover()

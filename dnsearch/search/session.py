@@ -97,7 +97,7 @@ def search(
         with (
             contextlib.closing(StudyStore(run, problem.objectives, note=note)) as store,
             store.guarded(),
-            workers.evaluator(study, data, run, plan) as evaluator,
+            workers.evaluator(study.keeping(outset.kept.of_workers), data, run, plan) as evaluator,
         ):
             if retry_failed:
                 store.set_failures_aside()

@@ -80,7 +80,7 @@ def settings_of(study: StudyConfig, data: PreparedData, plan: Plan, test: bool) 
     """What every worker of a search, or of a confirmation (``test``), needs."""
     timed = study.measures_latency and not test
     return WorkerSettings(
-        data=study.data.model_copy(update={"keep": plan.kept(study.data.keep, data).of_workers}),
+        data=study.data,
         fingerprint=data.fingerprint,
         recipe=study.training,
         threads=plan.threads,
