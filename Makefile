@@ -14,7 +14,6 @@ test: $(INSTALLED)  ## every test that needs no server, a process for every core
 	$(BIN)/pytest --numprocesses logical --dist worksteal -m 'not cluster'
 
 test-cluster: $(INSTALLED)  ## those with servers of their own, which are skipped where there are none
-	$(BIN)/pip install --quiet --constraint constraints.txt 'psycopg[binary]'
 	$(BIN)/pytest -m cluster tests/cluster
 
 check: $(INSTALLED)  ## style, types, and the one way imports go
