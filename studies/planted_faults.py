@@ -33,6 +33,55 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "transaction: each call commits",
+        "dnsearch/search/transactions.py",
+        "        if self.joined:\n            self.flush()",
+        "        if False:\n            self.flush()",
+        "tests/search/test_writer.py -k whole_or",
+    ),
+    Fault(
+        "transaction: what failed is written",
+        "dnsearch/search/transactions.py",
+        "            session.rollback()\n            raise",
+        "            session.joined = False\n            session.commit()\n            raise",
+        "tests/search/test_writer.py -k leaves_nothing",
+    ),
+    Fault(
+        "transaction: an error that Optuna overlooks is forgotten",
+        "dnsearch/search/transactions.py",
+        "            if session.undone:",
+        "            if False:",
+        "tests/search/test_writer.py -k overlooks",
+    ),
+    Fault(
+        "transaction: a proposal is several",
+        "dnsearch/search/proposer.py",
+        "        with self.store.transaction():\n",
+        "        if True:\n",
+        "tests/search/test_engine.py -k middle",
+    ),
+    Fault(
+        "writer: a trial is not read again after a constraint",
+        "dnsearch/search/writer.py",
+        "        self._under_way.pop(trial_id, None)\n        super().set_trial_system_attr",
+        "        super().set_trial_system_attr",
+        "tests/search/test_writer.py -k in_between",
+    ),
+    Fault(
+        "writer: what another look has read is not read again",
+        "dnsearch/search/writer.py",
+        "wanted = included_trial_ids.union(later)",
+        "wanted = included_trial_ids",
+        "tests/search/test_writer.py -k in_between",
+    ),
+    Fault(
+        "writer: trials under way are read again each time",
+        "dnsearch/search/writer.py",
+        "                self._under_way[trial._trial_id] = trial\n",
+        "                pass\n",
+        "tests/search/test_writer.py -k read_once",
+    ),
+    Fault(
         "fine-tuning: weights are read and not loaded",
         "dnsearch/training/initial.py",
         "    if init is not None:",
@@ -287,7 +336,7 @@ FAULTS = (
     Fault(
         "PostgreSQL: a study is made twice",
         "dnsearch/search/patience.py",
-        "return RDBStorage.get_study_id_from_name(self, str(study_name))",
+        "return WriterStorage.get_study_id_from_name(self, str(study_name))",
         "raise",
         "tests/cluster/test_postgres.py -k begins_at_any",
     ),

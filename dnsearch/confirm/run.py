@@ -303,7 +303,8 @@ class _Queue:
         job = next(self._jobs, None)
         if job is None:
             return None
-        trial = self._store.logs[job.study].study.ask()
-        job = replace(job, trial=trial.number)
-        self._store.accept(trial, job)
+        with self._store.transaction():
+            trial = self._store.logs[job.study].study.ask()
+            job = replace(job, trial=trial.number)
+            self._store.accept(trial, job)
         return job

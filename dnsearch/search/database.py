@@ -16,6 +16,7 @@ from sqlalchemy.exc import DatabaseError
 from dnsearch.errors import DamagedError, MachineError, RunError, one_line
 from dnsearch.rundir import BACKUPS
 from dnsearch.search.layout import SCHEMA
+from dnsearch.search.transactions import TransactionalStorage
 
 LOCK_SECONDS = 60  # at SQLite's default of 5 s, 16 writers see "database is locked"
 
@@ -33,7 +34,7 @@ def open_storage(file: Path, read_only: bool) -> RDBStorage:
         try:
             # The URL only says which kind of database it is: in one, '?', '%' and '{' have other
             # meanings.
-            return RDBStorage(
+            return (RDBStorage if read_only else TransactionalStorage)(
                 "sqlite:///study.db",
                 engine_kwargs={"creator": creator},
                 skip_table_creation=read_only,

@@ -1,4 +1,4 @@
-"""How an Optuna trial carries a training: user attributes, each written by one commit.
+"""How an Optuna trial carries a training: user attributes.
 
     job    arch, key, seed, rung; images where the training may not see all of them, learning_rate
            where it is not the recipe's

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from dnsearch import interrupts
 from dnsearch.errors import ConnectionLost
+from dnsearch.search.writer import WriterStorage
 
 SECONDS = 300.0
 """For which it is tried again; workers go on meanwhile."""
@@ -83,7 +83,7 @@ class Patience:
             return found
 
 
-class PatientStorage(RDBStorage):
+class PatientStorage(WriterStorage):
     """Optuna's storage whose calls have ``patience``; ``ConnectionLost`` has to come from its
     engine."""
 
@@ -93,25 +93,25 @@ class PatientStorage(RDBStorage):
         self, directions: Sequence[StudyDirection], study_name: str | None = None
     ) -> int:
         """See ``RDBStorage``."""
-        make = functools.partial(RDBStorage.create_new_study, self, directions, study_name)
+        make = functools.partial(WriterStorage.create_new_study, self, directions, study_name)
 
         def again() -> int:
             try:
                 return make()
             except DuplicatedStudyError:  # the commit had come through
-                return RDBStorage.get_study_id_from_name(self, str(study_name))
+                return WriterStorage.get_study_id_from_name(self, str(study_name))
 
         return self.patience(make, again)
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        make = functools.partial(RDBStorage._create_new_trial, self, study_id, template_trial)
+        make = functools.partial(WriterStorage._create_new_trial, self, study_id, template_trial)
         return self.patience(make, lambda: self._made(study_id) or make())
 
     def _made(self, study_id: int) -> FrozenTrial | None:
         """A trial that was made and never heard of: nothing was noted of it yet."""
-        trials = RDBStorage._get_trials(self, study_id, (TrialState.RUNNING,), set(), -1)
+        trials = WriterStorage._get_trials(self, study_id, (TrialState.RUNNING,), set(), -1)
         unheard = [each for each in trials if not (each.params or each.user_attrs)]
         return unheard[-1] if unheard else None
 
@@ -119,13 +119,15 @@ class PatientStorage(RDBStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """See ``RDBStorage``."""
-        tell = functools.partial(RDBStorage.set_trial_state_values, self, trial_id, state, values)
+        tell = functools.partial(
+            WriterStorage.set_trial_state_values, self, trial_id, state, values
+        )
 
         def again() -> bool:
             try:
                 return tell()
             except UpdateFinishedTrialError:
-                told = RDBStorage.get_trial(self, trial_id)
+                told = WriterStorage.get_trial(self, trial_id)
                 if (told.state, told.values) == (state, values and list(values)):
                     return True  # the commit had come through
                 raise
@@ -152,7 +154,7 @@ _THE_SAME_TWICE = (
 
 
 def _patient(name: str) -> Callable[..., Any]:
-    method = getattr(RDBStorage, name)
+    method = getattr(WriterStorage, name)
 
     @functools.wraps(method)
     def patient(self: PatientStorage, *arguments: Any, **named: Any) -> Any:

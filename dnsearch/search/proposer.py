@@ -89,6 +89,10 @@ class Proposer:
 
     def propose(self) -> Job | None:
         """The next job, noted in the store; None where every point has been trained."""
+        with self.store.transaction():
+            return self._proposed()
+
+    def _proposed(self) -> Job | None:
         while self._next is not None:
             arch, times, images = self._next
             there = [job for job in self._jobs.get(arch.key, ()) if job.images == images]

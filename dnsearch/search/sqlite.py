@@ -17,6 +17,7 @@ from dnsearch.search.database import (
 )
 from dnsearch.search.layout import SCHEMA
 from dnsearch.search.storage import Storage
+from dnsearch.search.transactions import TransactionalStorage
 from dnsearch.search.upgrade import upgrade
 
 
@@ -47,6 +48,12 @@ class SQLiteFile(Storage):
     def guarded(self) -> AbstractContextManager[None]:
         """See ``Storage``: damage is a RunError, a full disk a MachineError."""
         return guarded(self._file)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """See ``Storage``."""
+        if isinstance(self.optuna, TransactionalStorage):
+            return self.optuna.transaction()
+        return super().transaction()
 
     def back_up(self) -> None:
         """See ``Storage``."""

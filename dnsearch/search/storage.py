@@ -62,6 +62,11 @@ class Storage:
         except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
             raise self.damaged(f"holds what cannot be read ({one_line(error)})") from None
 
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Where it can, writes all that is written within at once, or nothing where anything is
+        raised. Elsewhere each of Optuna's calls is a transaction."""
+        return contextlib.nullcontext()
+
     def set_failures_aside(self, studies: Sequence[str]) -> None:
         """Moves the scores of the failed trials of these studies from one attribute to another, so
         that they count for nothing; in one transaction. Optuna itself changes no finished trial,

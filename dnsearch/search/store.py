@@ -119,6 +119,10 @@ class StudyStore:
         """Turns the errors of a damaged database or a full disk into one line that names it."""
         return self.storage.guarded()
 
+    def transaction(self) -> contextlib.AbstractContextManager[None]:
+        """Writes all that is written within at once, where the storage can."""
+        return self.storage.transaction()
+
     def close(self) -> None:
         """Lets others write it; nothing is read or written any more."""
         self.storage.close()
@@ -183,8 +187,9 @@ class StudyStore:
         file is then backed up. Raises RunError where anything in it is damaged.
         """
         self.require_sound()
-        for log in self.logs.values():
-            log.recover()
+        with self.transaction():
+            for log in self.logs.values():
+                log.recover()
         self.storage.back_up()
 
     def require_sound(self) -> None:
@@ -198,7 +203,8 @@ class StudyStore:
 
     def withdraw(self, job: Job) -> None:
         """Closes the trial of a job that was never handed out, so that it counts for nothing."""
-        self.logs[job.study].withdraw(job.trial)
+        with self.transaction():
+            self.logs[job.study].withdraw(job.trial)
 
     def tell(
         self,
@@ -211,7 +217,8 @@ class StudyStore:
         """Stores a score in the job's study, for good once this returns. ``values`` is None where
         training failed or stopped at a lower rung."""
         told = score_attribute(score, values, constraints, finished_after)
-        self.logs[job.study].tell(job.trial, told)
+        with self.transaction():
+            self.logs[job.study].tell(job.trial, told)
         self.storage.back_up_where_due()
         return _record(job, told)
 

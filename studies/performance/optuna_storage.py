@@ -3,7 +3,8 @@
 python studies/performance/optuna_storage.py
 
 A rejected proposal is asked, given five parameters and told. A training is given its job and its
-score besides: now one attribute each; at first one for each of their figures, and the time spent.
+score besides: at first an attribute for each of their figures, and the time spent; then one for
+each of the two; now what is asked and what is told are one transaction each.
 """
 
 from __future__ import annotations
@@ -46,7 +47,11 @@ def main() -> None:
             file = Path(folder) / "default.db" if name == "SQLite" else None
             print(f"{name:<24} {_cost(partial(_rejected, study), file)}")
     print("a training, in SQLite")
-    for name, one in (("two attributes", _trained), ("one for each figure", _trained_as_at_first)):
+    for name, one in (
+        ("two transactions", _trained_in_two),
+        ("two attributes", _trained),
+        ("one for each figure", _trained_as_at_first),
+    ):
         with tempfile.TemporaryDirectory() as folder:
             store = StudyStore(RunDir(Path(folder)), ("error", "macs"))
             store.logs[SEARCH].study.sampler = optuna.samplers.RandomSampler(seed=0)
@@ -88,11 +93,23 @@ def _rejected(study: optuna.Study) -> None:
     study.tell(trial, state=TrialState.FAIL)
 
 
+def _trained_in_two(store: StudyStore) -> None:
+    with store.transaction():
+        job = _accepted(store)
+    store.tell(job, SCORE, VALUES, {}, 1.0)
+
+
 def _trained(store: StudyStore) -> None:
+    job = _accepted(store)
+    told = score_attribute(SCORE, VALUES, {}, 1.0)
+    store.logs[SEARCH].tell(job.trial, told)
+
+
+def _accepted(store: StudyStore) -> Job:
     trial = _asked(store.logs[SEARCH].study)
     job = Job(trial.number, ARCH, 9, 1)
     store.accept(trial, job)
-    store.tell(job, SCORE, VALUES, {}, 1.0)
+    return job
 
 
 def _trained_as_at_first(store: StudyStore) -> None:

@@ -11,6 +11,8 @@ from dnsearch.interrupts import Stopped, listening
 from dnsearch.search.engine import Engine
 from dnsearch.search.evaluators.base import REFERENCES, SEARCH
 from dnsearch.search.samplers.history import History
+from dnsearch.search.sqlite import SQLiteFile
+from dnsearch.search.storage import Storage
 from dnsearch.training.score import Score
 from tests.fakes import FakeEvaluator, fake_score
 
@@ -220,7 +222,32 @@ def test_other_seed_other_search(make_search):
     assert stories[0] != stories[1]
 
 
+@pytest.mark.parametrize("method", ["accept", "tell"])
+def test_killed_in_the_middle_of_a_trial_s_transaction(make_search, monkeypatch, method):
+    whole = make_search("whole", trials=6)
+    whole.run()
+    make_search("cut", trials=3).run()
+    killed = make_search("cut", trials=6)
+
+    def half_done(*arguments):
+        getattr(type(log), method)(log, *arguments)
+        raise KeyboardInterrupt
+
+    log = killed.store.logs[SEARCH]
+    monkeypatch.setattr(log, method, half_done)
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    resumed = make_search("cut", trials=6)
+    stored = resumed.study.get_trials()
+    assert [trial.number for trial in stored] == list(range(3 if method == "accept" else 4))
+    assert "score" not in stored[-1].user_attrs or method == "accept"
+    resumed.run()
+    assert resumed.story == whole.story
+
+
 def test_killed_between_storing_a_score_and_telling_it(make_search, monkeypatch):
+    """As in a server, each of whose calls is a transaction, and in files of earlier versions."""
+    monkeypatch.setattr(SQLiteFile, "transaction", Storage.transaction)
     search = make_search(trials=3)
     search.run()
     job = search.proposer.propose()
