@@ -42,8 +42,11 @@ SAMPLERS = (
 )  # fmt: skip
 OPTUNAS = ("tpe", "nsga2", "gp")
 FOLDER = Path(__file__).parent / "replays"
-TIGHT = 0.25
-"""A reference error that only networks worth having are below."""
+TIGHT = {"cifar16": 0.65}
+"""A reference error a little above that of the worst network, in place of the error of guessing:
+what is found below it was worth finding. Of the others it is ``FASHION``."""
+
+FASHION = 0.25
 
 DEMANDED = (
     (0.95, ("tpe", "nsga2"), 10.0),
@@ -68,7 +71,8 @@ def only(table: Table, keys: list[str]) -> Table:
 
 def tight(table: Table) -> Table:
     """The same trainings, measured against a lower reference error."""
-    objectives = table.study.objectives.model_copy(update={"reference": {"error": TIGHT}})
+    reference = {"error": TIGHT.get(table.name, FASHION)}
+    objectives = table.study.objectives.model_copy(update={"reference": reference})
     return replace(table, study=table.study.model_copy(update={"objectives": objectives}))
 
 
@@ -106,7 +110,7 @@ PARTS: dict[str, Part] = {
         lambda t: only(t, held_out(t)),
         as_they_are,
     ),
-    "tight": (f"all architectures, reference error {TIGHT:.0%}", tight, as_they_are),
+    "tight": ("all architectures, a tight reference error", tight, as_they_are),
     "told-log": ("all architectures, Optuna given log costs", lambda t: t, given_logarithms),
 }
 
@@ -132,6 +136,8 @@ def main(*arguments: str) -> None:
             continue
         rows = pd.concat(done)
         found = compare(table, rows, list(rows["sampler"].unique()), range(SEEDS), COMPUTE)
+        if part is tight:
+            words = f"{words}: {table.study.objectives.reference['error']:.0%}"
         print(f"\n{words}: {len(table.truth)} architectures, {SEEDS} replays each")
         show(found)
 

@@ -1,10 +1,12 @@
 """Is dnsearch's network better than the published shapes at equal MACs? CIFAR-10 at 32x32.
 
-    python studies/proof/proof.py 10M [--epochs 10] [--compute 1e13] [--threads 2] [--together]
+    python studies/proof/proof.py 10M [--epochs 10] [--compute 1e13] [--repeats 1]
+                                      [--threads 2] [--together]
 
 Within one budget of MACs, by one recipe:
 
-- dnsearch's answer, found with `--compute` multiply-adds of training,
+- dnsearch's answer, found with `--compute` multiply-adds of training; with `--repeats`, also those
+  of searches with other seeds,
 - the answer of the `frontier` rule with the same compute, and of random search with three times it,
 - the published families of families.py, each at the depth of three that validates best.
 
@@ -53,7 +55,8 @@ ENDED = 143
 """Exit code of a search that was told to end."""
 
 AIM = 0.1
-RIVALS = {"known-cost": 1.0, "frontier": 1.0, "random": 3.0}
+OURS = "known-cost"
+RIVALS = {OURS: 1.0, "frontier": 1.0, "random": 3.0}
 """Samplers, and the compute of each in terms of dnsearch's."""
 
 
@@ -142,13 +145,15 @@ def compare(study: Path, options: argparse.Namespace, limit: float) -> None:
 
     def searcher(name: str) -> Found:
         if name not in kept.searches:
-            kept.add_search(name, search(study, name, options.compute * RIVALS[name]))
+            kept.add_search(name, search(study, name, options.compute))
         network = Network(name, name, ArchConfig.from_dict(kept.searches[name]["network"]))
         return train.all([network], seeds=range(SEEDS))[0]
 
+    repeats = [f"{OURS}-{seed}" for seed in range(1, options.repeats)]
+    searches = [OURS, *(name for name in RIVALS if name != OURS), *repeats]
     picks: list[Found] = []
-    with ThreadPoolExecutor(len(RIVALS) if options.together else 1) as pool:
-        for pick in pool.map(searcher, RIVALS):  # in the order of RIVALS
+    with ThreadPoolExecutor(len(searches) if options.together else 1) as pool:
+        for pick in pool.map(searcher, searches):  # in this order
             picks.append(pick)
             text = report(options, [*picks, *shapes], tried, kept.searches)
             write_text(PROOF / f"{options.budget}.md", text)
@@ -167,20 +172,26 @@ def _options() -> argparse.Namespace:
     parser.add_argument("budget", help="such as 10M-deep, of studies/proof/cifar10-10M-deep.toml")
     parser.add_argument("--epochs", type=int, default=10, help="of the full trainings")
     parser.add_argument("--compute", type=float, default=1e13, help="MACs of training to search")
+    parser.add_argument("--repeats", type=int, default=1, help="dnsearch's searches, by seeds")
     parser.add_argument("--threads", type=int, default=2, help="full trainings at a time")
     parser.add_argument("--together", action="store_true", help="all searches at the same time")
     return parser.parse_args()
 
 
-def search(study: Path, sampler: str, compute: float) -> dict[str, Any]:
-    """The answer of a search that has spent so much compute, with what it had spent and tried."""
-    file = PROOF / f"{study.stem}-{sampler}.toml"
+def search(study: Path, name: str, compute: float) -> dict[str, Any]:
+    """The answer of a search that has spent so much compute, as its sampler is granted, with what
+    it had spent and tried. ``name``: the sampler's, and behind a dash the seed, where it is not 0.
+    """
+    sampler = next(each for each in RIVALS if name.startswith(each))
+    compute, seed = compute * RIVALS[sampler], name.removeprefix(sampler).removeprefix("-") or 0
+    file = PROOF / f"{study.stem}-{name}.toml"
     text = study.read_text(encoding="utf-8")
     data = (study.parent / tomllib.loads(text)["data"]["path"]).resolve()
     path = next(line for line in text.splitlines() if line.startswith("path ="))
-    text = text.replace(path, f'path = "{data}"') + f'\n[search]\nsampler = "{sampler}"\n'
+    text = text.replace(path, f'path = "{data}"')
+    text += f'\n[search]\nsampler = "{sampler}"\nseed = {seed}\n'
     file.write_text(text, encoding="utf-8")
-    run = RunDir(Path("reports", f"proof-{study.stem}-{sampler}"))
+    run = RunDir(Path("reports", f"proof-{study.stem}-{name}"))
     if sum(_spent(run)) < compute:
         command = dnsearch("run", file, "--name", run.name, "--trials", MOST)
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
@@ -281,12 +292,23 @@ def report(
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     ours, *others = rows
-    families = [each for each in others if each.network.kind not in RIVALS]
+    families = [each for each in others if each.network.kind not in searched]
     best = min(families, key=lambda found: statistics.mean(found.test))
     lines += ["", _against(ours, best, "the best published shape", AIM)]
+    again = [each for each in others if each.network.kind.startswith(f"{OURS}-")]
     for each in others:
-        if each is not best:
+        if each is not best and each not in again:
             lines.append(_against(ours, each, each.network.kind, 0.0))
+    if again:
+        means = [statistics.mean(each.test) for each in (ours, *again)]
+        least = statistics.mean(best.test)
+        relative = [100 * (mean / least - 1) for mean in means]
+        lines.append(
+            f"- {len(means)} searches of dnsearch, which differ in their seeds alone: "
+            f"{mean_error(means)} % test error, {statistics.mean(relative):+.1f} ± "
+            f"{_deviation(relative):.1f} % against the best published shape (the ± is between "
+            "searches)."
+        )
     trained = {each.network.kind for each in rows}
     lines += [f"- {name}: not searched yet" for name in RIVALS if name not in trained]
     lines += ["", "All depths of the published shapes, with the first seed:", ""]
