@@ -15,7 +15,7 @@ import statistics
 from typing import Any
 
 import torch
-from proof import HERE, PROOF, SEEDS, SIDE, Kept, recipe
+from proof import HERE, PROOF, SEEDS, SIDE, Kept, mean_error, recipe
 from torch import Tensor, nn
 
 from dnsearch.arch.config import ArchConfig
@@ -77,8 +77,8 @@ def main() -> None:
         "# Squeeze-excitation behind each block",
         "",
         f"Written by `python studies/proof/squeeze.py {options.budget} --epochs {options.epochs}`: "
-        f"test errors in percent after {options.epochs} epochs, means of {SEEDS} seeds. "
-        "MACs more: what the squeeze-excitations add.",
+        f"test errors in percent after {options.epochs} epochs, means of {SEEDS} seeds ± their "
+        "standard error. MACs more: what the squeeze-excitations add.",
         "",
         "| network | M MACs | MACs more | without | with | relative |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -86,12 +86,13 @@ def main() -> None:
     for arch in networks(proof, options.epochs):
         runs = [squeezed(kept, study, arch, options.epochs, seed) for seed in range(SEEDS)]
         plain = [proof.training(arch, options.epochs, seed) for seed in range(SEEDS)]
-        own, other = mean(runs), mean([each for each in plain if each])
+        own, other = errors(runs), errors([each for each in plain if each])
         more = sum(m.macs for m in with_squeeze(DenseNet(arch)).modules() if hasattr(m, "macs"))
         macs = cost_of(arch, SIDE, SIDE).macs
         cells = [
             arch.describe(), f"{macs / 1e6:.2f}", f"{100 * more / macs:.2f} %",
-            f"{100 * other:.2f}", f"{100 * own:.2f}", f"{100 * (own / other - 1):+.1f} %",
+            mean_error(other), mean_error(own),
+            f"{100 * (statistics.mean(own) / statistics.mean(other) - 1):+.1f} %",
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
@@ -104,9 +105,9 @@ def networks(proof: Kept, epochs: int) -> list[ArchConfig]:
     return [a for a in every if all(proof.training(a, epochs, seed) for seed in range(SEEDS))]
 
 
-def mean(trainings: list[dict[str, Any]]) -> float:
-    """Of their test errors."""
-    return statistics.mean(each["test"] for each in trainings)
+def errors(trainings: list[dict[str, Any]]) -> list[float]:
+    """Of the test images."""
+    return [each["test"] for each in trainings]
 
 
 def squeezed(kept: Kept, path: Any, arch: ArchConfig, epochs: int, seed: int) -> dict[str, Any]:
