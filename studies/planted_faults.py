@@ -33,6 +33,20 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "a pool: a part keeps the identities of the whole",
+        "dnsearch/search/samplers/pool.py",
+        'vars(taken)["_identities"] = self._identities[rows]',
+        'vars(taken)["_identities"] = self._identities[: len(taken)]',
+        "tests/search/samplers/test_weighing.py -k part_of_a_pool",
+    ),
+    Fault(
+        "weighing: it ends once one point cannot be better than the first",
+        "dnsearch/search/samplers/weighing.py",
+        "return float(self._values.min())",
+        "return float(self._values.max())",
+        "tests/search/samplers/test_weighing.py tests/search/test_regret.py",
+    ),
+    Fault(
         "transaction: each call commits",
         "dnsearch/search/transactions.py",
         "        if self.joined:\n            self.flush()",

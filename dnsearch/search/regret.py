@@ -44,7 +44,7 @@ from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pool import Pool
 from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.search.samplers.triangle import sure_factor, times_factor
-from dnsearch.search.samplers.weighing import largest, slack
+from dnsearch.search.samplers.weighing import Greatest, slack
 from dnsearch.search.store import Record, StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
@@ -305,12 +305,13 @@ def greatest_improvements(
     exact, and of others at most as much as they may be, which is less."""
     mean, sd = surrogate.roughly(features)
     found = expected_improvement(mean, sd, least) * slack(sd)
-    order, exact = np.argsort(-found, kind="stable"), np.zeros(len(features))
+    order, exact = np.argsort(-found, kind="stable"), Greatest(count)
     for start in range(0, len(order), count):
         part = order[start : start + count]
-        if found[part[0]] <= largest(exact, count):
+        if found[part[0]] <= exact.last:
             break
-        found[part] = exact[part] = expected_improvement(*surrogate.predict(features[part]), least)
+        found[part] = expected_improvement(*surrogate.predict(features[part]), least)
+        exact.add(found[part])
     return found
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnsearch.arch.space import Points
 from dnsearch.arrays import Floats, Indices
@@ -33,17 +34,33 @@ class Pool:
         return self.known.macs.astype(np.float64)
 
     @cached_property
-    def _places(self) -> dict[int, int]:
-        return {each: place for place, each in enumerate(identities(self.points).tolist())}
+    def _identities(self) -> NDArray[np.uint64]:
+        return identities(self.points)
+
+    @cached_property
+    def _by_identity(self) -> Indices:
+        return np.argsort(self._identities)
+
+    def _found(self, points: Points) -> tuple[Indices, NDArray[np.bool_]]:
+        """Where these points are, and which of them are here at all."""
+        wanted, order = identities(points), self._by_identity
+        if not len(order):
+            return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), bool)
+        at = np.searchsorted(self._identities, wanted, sorter=order)
+        places = order[np.minimum(at, len(order) - 1)]
+        return places, self._identities[places] == wanted
 
     def places(self, params: Sequence[Mapping[str, Any]]) -> list[int | None]:
         """Where the points with these parameters are; None for one that is not here."""
-        wanted = identities(Points.at(self.points.space, params))
-        return [self._places.get(each) for each in wanted.tolist()]
+        places, here = self._found(Points.at(self.points.space, params))
+        both = zip(places.tolist(), here.tolist(), strict=True)
+        return [place if is_here else None for place, is_here in both]
 
     def take(self, rows: Indices) -> Pool:
         """These of the points."""
-        return Pool(self.points.take(rows), self.known.take(rows), self.features[rows])
+        taken = Pool(self.points.take(rows), self.known.take(rows), self.features[rows])
+        vars(taken)["_identities"] = self._identities[rows]  # kept, as they take long
+        return taken
 
     def and_also(self, other: Pool) -> Pool:
         """These points and others, none of which is here."""
@@ -55,8 +72,8 @@ class Pool:
         """The points one step from a centre in one dimension that meet the limits and are not in
         this pool."""
         steps = neighbours(centres)
-        new = np.array([each not in self._places for each in identities(steps).tolist()], bool)
-        points, known = fitting(steps.take(new), model)
+        _, here = self._found(steps)
+        points, known = fitting(steps.take(~here), model)
         return Pool(points, known, features.of(points.arrays(), known))
 
 

@@ -174,15 +174,16 @@ class Beliefs:
         weight = fits / (pool.macs * (top - behind))
         rate, bound = greatest(self.staircase, mean, sd, costs, weight, SCREENED)
         bound, rate = bound * slack(sd), np.zeros(len(pool))
-        order = np.argsort(-bound, kind="stable")
+        order, found = np.argsort(-bound, kind="stable"), Greatest(SCREENED)
         for start in range(0, len(order), _SOLVED):
             part = order[start : start + _SOLVED]
-            if bound[part[0]] <= largest(rate, SCREENED) and rate.max() > 0:
+            if found.first > 0 and bound[part[0]] <= found.last:
                 break
             _, sd[part] = self.errors.predict(pool.features[part])
             gain = self.staircase.improvement(mean[part], sd[part], costs[part])
             rate[part] = gain * weight[part]
             bound[part] = rate[part] * slack(sd[part])
+            found.add(rate[part])
         return Weighed(pool, behind, mean, sd, costs, fits, rate, bound)
 
 
@@ -262,20 +263,38 @@ def greatest(
     small part is enough. Where one is known it is given as ``bound``.
     """
     bound = staircase.bound(mean, sd, costs) * weight if bound is None else bound.copy()
-    order = np.argsort(-bound, kind="stable")
+    order, found = np.argsort(-bound, kind="stable"), Greatest(count)
     rate = np.zeros(len(mean))
     for start in range(0, len(order), at_once):
         part = order[start : start + at_once]
-        if bound[part[0]] <= largest(rate, count):
+        if bound[part[0]] <= found.last:
             break
         rate[part] = staircase.improvement(mean[part], sd[part], costs[part]) * weight[part]
         bound[part] = rate[part]
+        found.add(rate[part])
     return rate, bound
 
 
-def largest(values: Floats, count: int) -> float:
-    """The one of this rank, the greatest being the first; 0 where there are fewer."""
-    return float(np.partition(values, -count)[-count]) if count <= len(values) else 0.0
+class Greatest:
+    """The ``count`` greatest of the values, 0 or more, that were added so far."""
+
+    def __init__(self, count: int) -> None:
+        self._values = np.zeros(count)
+
+    def add(self, values: Floats) -> None:
+        """Some more."""
+        count, both = len(self._values), np.append(self._values, values)
+        self._values = np.partition(both, -count)[-count:]
+
+    @property
+    def first(self) -> float:
+        """The greatest, 0 where none was."""
+        return float(self._values.max())
+
+    @property
+    def last(self) -> float:
+        """The least of them, 0 while they are fewer."""
+        return float(self._values.min())
 
 
 def slack(sd: Floats) -> Floats:

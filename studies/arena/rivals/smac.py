@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ConfigSpace import Categorical, ConfigurationSpace, Integer
 from smac import MultiFidelityFacade, Scenario
+from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.multi_objective.parego import ParEGO
 from smac.runhistory.dataclasses import TrialInfo, TrialValue
 from task import Digits, Task
@@ -60,7 +61,10 @@ class ParegoHyperband:
 
     def ask(self) -> tuple[Digits, int]:
         """See ``Rival``."""
-        self.asked = self.smac.ask()
+        try:
+            self.asked = self.smac.ask()
+        except ConfigurationSpaceExhaustedException:
+            raise StopIteration from None
         digits = tuple(int(self.asked.config[name]) for name in self.names)
         budget = self.asked.budget
         return digits, min(self.rungs, key=lambda rung: abs(rung - budget))

@@ -123,12 +123,21 @@ def test_what_is_beside_meets_the_limits_and_is_new():
     beside = part.beside(part.points, model, sampler.learner.features)
     assert 0 < len(beside) < len(neighbours(part.points))
     assert beside.macs.max() <= 300_000
-    assert not any(part._places.get(row.tobytes()) for row in beside.points.digits)
-    places = [
-        order.tolist().index(at)
-        for at in sampler.pool.places([*map(beside.points.values, range(len(beside)))])
-    ]
-    assert np.array_equal(beside.features, sampler.pool.features[order[places]])
+    params = [*map(beside.points.values, range(len(beside)))]
+    assert part.places(params) == [None] * len(beside)
+    assert np.array_equal(beside.features, sampler.pool.features[sampler.pool.places(params)])
+
+
+def test_a_part_of_a_pool_knows_where_its_points_are():
+    pool, rng = KnownCostSampler(SPACE, CostModel((1, 14, 14))).pool, np.random.default_rng(0)
+    rows = rng.permutation(len(pool))
+    here, elsewhere = np.split(rows, [len(pool) // 2])
+    part = pool.take(here).take(np.arange(0, len(here), 2))
+    wanted = [pool.points.values(int(row)) for row in (*here[:20], *elsewhere[:20])]
+    assert (
+        part.places(wanted) == [at // 2 if at % 2 == 0 else None for at in range(20)] + [None] * 20
+    )
+    assert pool.take(rows[:0]).places(wanted[:1]) == [None]
 
 
 @pytest.mark.parametrize("count", [8, 30])
