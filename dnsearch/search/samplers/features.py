@@ -23,6 +23,10 @@ SHAPE = 0.02
 """Standard deviation of the change of log error beforehand a standard deviation of any other
 feature: shapes of the same size are a few percent apart."""
 
+STRUCTURE, BY_SIZE = 0.1, ("group_norm", "imagenet_stem", "patch_stem")
+"""The same of features that are another kind of network, and of what each is worth more or less in
+larger networks: a stem that is 10 % better at 3 M MACs may be 8 % worse at 9 M (docs/log.md)."""
+
 
 def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
     """By name, (n,): sizes as logarithms, so that a straight line in them is a power law."""
@@ -63,7 +67,8 @@ def _share(of_block: Floats, layers: Floats) -> Floats:
 
 class Features:
     """Features scaled to mean 0 and standard deviation 1 over the points of a space; those that
-    are the same for all points are left out."""
+    are the same for all points are left out. With those ``BY_SIZE`` come their products with log
+    MACs."""
 
     def __init__(self, archs: ArchArrays, cost: CostArrays) -> None:
         columns = raw_features(archs, cost)
@@ -79,19 +84,27 @@ class Features:
         """(n, features), scaled as the points are."""
         return self._scaled(raw_features(archs, cost), len(archs))
 
+    @property
+    def _by_size(self) -> list[str]:
+        return [name for name in BY_SIZE if {name, "macs"} <= self._scaling.keys()]
+
     def _trend(self) -> Trend:
         """What is believed of the slopes of log error in the scaled features."""
-        slopes = [
-            (deviation * POWERS[name][0], deviation * POWERS[name][1])
-            if name in POWERS
-            else (0.0, SHAPE)
-            for name, (_, deviation) in self._scaling.items()
-        ]
+        slopes = []
+        for name, (_, deviation) in self._scaling.items():
+            mean, sd = POWERS.get(
+                name, (0.0, (STRUCTURE if name in BY_SIZE else SHAPE) / deviation)
+            )
+            slopes.append((deviation * mean, deviation * sd))
+        slopes += [(0.0, STRUCTURE) for _ in self._by_size]
         mean, sd = np.array(slopes or [(0.0, SHAPE)]).T
         return Trend(mean, sd)
 
     def _scaled(self, columns: dict[str, Floats], count: int) -> Floats:
-        scaled = [
-            (columns[name] - mean) / deviation for name, (mean, deviation) in self._scaling.items()
-        ]
-        return np.column_stack(scaled) if scaled else np.zeros((count, 1))
+        scaled = {
+            name: (columns[name] - mean) / deviation
+            for name, (mean, deviation) in self._scaling.items()
+        }
+        products = [scaled[name] * scaled["macs"] for name in self._by_size]
+        found = [*scaled.values(), *products]
+        return np.column_stack(found) if found else np.zeros((count, 1))
