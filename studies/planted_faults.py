@@ -33,6 +33,20 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "features: a stem is worth the same at all sizes",
+        "dnsearch/search/samplers/features.py",
+        'return [name for name in BY_SIZE if {name, "macs"} <= self._scaling.keys()]',
+        "return []",
+        "tests/search/samplers/test_features.py -k larger_networks",
+    ),
+    Fault(
+        "features: a stem is believed to matter as little as a shape",
+        "dnsearch/search/samplers/features.py",
+        "(STRUCTURE if name in BY_SIZE else SHAPE)",
+        "SHAPE",
+        "tests/search/samplers/test_features.py -k is_no_feature",
+    ),
+    Fault(
         "a pool: a part keeps the identities of the whole",
         "dnsearch/search/samplers/pool.py",
         'vars(taken)["_identities"] = self._identities[rows]',
