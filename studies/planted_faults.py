@@ -33,6 +33,13 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "a proposal takes all threads",
+        "dnsearch/search/samplers/known_cost.py",
+        "        with one_thread():\n",
+        "        if True:\n",
+        "tests/search/samplers/test_known_cost.py -k one_thread",
+    ),
+    Fault(
         "features: a stem is worth the same at all sizes",
         "dnsearch/search/samplers/features.py",
         'return [name for name in BY_SIZE if {name, "macs"} <= self._scaling.keys()]',

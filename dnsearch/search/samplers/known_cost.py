@@ -28,6 +28,7 @@ from dnsearch.search.design import thinned
 from dnsearch.search.feasible import CostModel, feasible_points, sampled
 from dnsearch.search.parameters import RUNG
 from dnsearch.search.samplers.acquisition import Staircase
+from dnsearch.search.samplers.blas import one_thread
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pool import Pool
@@ -167,7 +168,8 @@ class KnownCostSampler(RungSampler):
 
     def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """See ``RungSampler``."""
-        pool, place, rung = self._proposed(outcomes)
+        with one_thread():
+            pool, place, rung = self._proposed(outcomes)
         return {**pool.points.values(place), RUNG: rung}
 
     def _proposed(self, outcomes: Sequence[Outcome]) -> tuple[Pool, int, int]:

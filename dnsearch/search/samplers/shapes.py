@@ -10,6 +10,7 @@ from dnsearch.arch.space import Choice, Points
 from dnsearch.arrays import Indices
 from dnsearch.cost.formula import CostArrays
 from dnsearch.search.feasible import CostModel
+from dnsearch.search.samplers.blas import one_thread
 from dnsearch.search.samplers.history import History
 from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pool import Pool
@@ -41,7 +42,8 @@ class GoodShapes:
         finished = [each for each in outcomes if not (each.pending or each.failed)]
         if not finished:
             return int(places[0])
-        mean, sd = self.learner.errors(finished).predict(self.pool.features[places])
+        with one_thread():
+            mean, sd = self.learner.errors(finished).predict(self.pool.features[places])
         return int(places[(mean - sd).argmin()])
 
     def trained(self, first: Sequence[Mapping[str, Choice]]) -> list[int]:

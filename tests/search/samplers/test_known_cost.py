@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import optuna
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from dnsearch.analysis.pareto import hypervolume_curve
 from dnsearch.arch.space import Points, SearchSpace
@@ -429,3 +430,23 @@ def test_what_was_measured_counts_in_place_of_what_is_predicted():
     assert costs[:2, 0].tolist() == [40.0, 1.0]
     assert costs[2:] == pytest.approx(predicted[2:])
     assert predicted[0, 0] < 20
+
+
+def test_a_proposal_takes_one_thread_of_the_linear_algebra(monkeypatch):
+    """Two wait for each other, and for workers: 13 times the CPU time on two busy cores."""
+    threads, weighed = [], KnownCostSampler._weighed_anew
+
+    def blas_threads():
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    def noted(*arguments):
+        threads.append(blas_threads())
+        return weighed(*arguments)
+
+    monkeypatch.setattr(KnownCostSampler, "_weighed_anew", noted)
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    with threadpool_limits(2, user_api="blas"):
+        assert blas_threads() == {2}
+        sampler.choose([outcome(sampler, 0, 0)])
+        assert blas_threads() == {2}
+    assert threads == [{1}]
