@@ -1,9 +1,9 @@
 """What a search's answer is compared with: published networks, and others made by their rules.
 
 The paper's DenseNet-BC for small images (arXiv:1608.06993): three equal blocks, growth rate 12 or
-more; for large ones densenet121's four blocks. Networks of other depths and growth rates by the same
-rules, which nobody has published, go on where the published ones end, so that one costs about what
-any answer does.
+more; for large ones densenet121's four blocks. Networks of other depths and growth rates by the
+same rules, which nobody has published, go on where the published ones end, so that one costs about
+what any answer does.
 """
 
 from __future__ import annotations
