@@ -14,6 +14,7 @@ from dnsearch.cli.summary import print_answer
 from dnsearch.config import LimitsConfig
 from dnsearch.report.answer import answer, going_on_of
 from dnsearch.report.digest import digest
+from dnsearch.report.front import front_figure
 from dnsearch.report.page import render
 from dnsearch.report.series import front_series
 from dnsearch.report.summary import summary
@@ -70,9 +71,19 @@ def test_the_baseline_stands_beside_every_answer():
     assert "always answering &#39;cat&#39;" in render(told)
     series = front_series(told, "macs")
     assert series.baseline.error == pytest.approx(0.05)
-    assert series.shows_baseline
-    far = front_series(digest(of([0.01, 0.004])), "macs")
-    assert not far.shows_baseline
+
+
+@pytest.mark.parametrize(("worst", "drawn"), [(0.049, True), (0.03, False)])
+def test_the_baseline_does_not_press_the_networks_together(worst, drawn):
+    """Networks take the same part of the axis; the baseline is a line or a note at its edge."""
+    series = front_series(digest(of([worst, 0.02, 0.015])), "macs")
+    figure = front_figure(series)
+    words = "always answering &#x27;cat&#x27;: 5.00 %"
+    assert (words in [trace.name for trace in figure.data]) == drawn
+    assert (f"{words} ↑" in [each.text for each in figure.layout.annotations]) != drawn
+    (frame,) = (trace for trace in figure.data if trace.opacity == 0)
+    share = np.ptp(np.log10(series.errors)) / np.ptp(np.log10(frame.y))
+    assert share == pytest.approx(1 / 1.32)  # with room for labels below, and some above
 
 
 def test_none_wrong_of_80_tells_what_80_images_allow():
