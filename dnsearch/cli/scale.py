@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +69,7 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool, as_json
         return
     written = [place.path / FILE, *networks]
     _print(scaling)
-    _print_files(scaling, folders[0], written, report)
+    _print_files(scaling, place, written, report)
 
 
 def _times(text: str) -> list[float]:
@@ -103,13 +102,15 @@ def _print(scaling: Scaling) -> None:
         before = label
 
 
-def _print_files(scaling: Scaling, run: RunDir, written: Sequence[Path], report: Path) -> None:
-    """Where all is, and how to train the network of the second budget."""
+def _print_files(scaling: Scaling, place: RunDir, written: Sequence[Path], report: Path) -> None:
+    """Where all is, and as the last line what to type next: as the page has it, how to train the
+    network of the largest trusted budget, or what would settle why none is trusted."""
+    from dnsearch.report.scaling_headline import headline
+
     for number, path in enumerate(written):
         click.echo(f"{'' if number else 'wrote:':<11}{path}")
     click.echo(f"{'report:':<11}{report}")
-    networks = written[1:]
-    file = networks[min(1, len(networks) - 1)]
-    words = ["dnsearch", "train", file, "--study", run.study_file, "--epochs", scaling.epochs]
-    words += ["--name", f"{run.name}-{file.stem}"]
-    click.echo(f"{'train it:':<11}{shlex.join(map(str, words))}")
+    next_step = headline(scaling, place)
+    if next_step.first:
+        click.echo(f"{'first:':<11}make {next_step.first}")
+    click.echo(f"{next_step.label + ':':<11}{next_step.command}")

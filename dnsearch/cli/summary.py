@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -23,10 +22,11 @@ from dnsearch.report.answer import (
     export_command,
     going_on_of,
     latency_of,
+    margin_of,
     none_to_recommend,
     split_batches,
-    sure,
     sureness_of,
+    unsearched_of,
 )
 from dnsearch.report.digest import Digest, digest
 from dnsearch.report.summary import summary
@@ -138,8 +138,8 @@ def _print_confirm(results: Results, name: str) -> None:
 
 
 def print_answer(found: Digest) -> None:
-    """The network to take with its figures, what going on would be worth, what is as good and
-    cheaper, and the baseline; or why there is none."""
+    """The network to take with its figures, how much of the budget was searched, what going on
+    would be worth, what is as good and cheaper, and the baseline; or why there is none."""
     if found.answer is None:
         click.echo(none_to_recommend(found))
         return
@@ -147,13 +147,13 @@ def print_answer(found: Digest) -> None:
     _print("", _noise(found.answer, found))
     if how_sure := sureness_of(found):
         _print("", how_sure)
+    if unsearched := unsearched_of(found):
+        _print("budget:", unsearched)
     if going_on := going_on_of(found):
         _print("going on:", going_on)
     if found.as_good:
-        network, chance, tolerance = found.as_good
-        _print_network("as good:", network, found)
-        sure_of = "" if math.isnan(chance) else f" {sure(chance)}"
-        _print("", f"within the noise (an error at most {100 * tolerance:.2g} % larger{sure_of})")
+        _print_network("as good:", found.as_good.network, found)
+        _print("", f"within the noise ({margin_of(found.as_good)})")
     if latency := latency_of(found):
         _print("latency:", latency)
     _print("baseline:", f"{found.baseline.words}: {format_value('error', found.baseline.error)}")

@@ -135,6 +135,12 @@ class Confirmed:
         return sum(math.isfinite(network.best_probability) for network in self.networks)
 
     @property
+    def searched_epochs(self) -> int:
+        """Of the training runs that the search's errors are of; 0 where there is none."""
+        known = (n.candidate.rung for n in self.networks if math.isfinite(n.error))
+        return max(known, default=0)
+
+    @property
     def seeds(self) -> tuple[int, int]:
         """The fewest and the most test errors of a network."""
         counts = [network.seeds for network in self.networks]

@@ -1,8 +1,9 @@
-"""Published networks, and the members of their families that a search's answer is compared with.
+"""What a search's answer is compared with: published networks, and others made by their rules.
 
 The paper's DenseNet-BC for small images (arXiv:1608.06993): three equal blocks, growth rate 12 or
-more; for large ones densenet121's four blocks. A family's members go on where the published ones
-end, so that one costs about what any answer does.
+more; for large ones densenet121's four blocks. Networks of other depths and growth rates by the
+same rules, which nobody has published, go on where the published ones end, so that one costs about
+what any answer does.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -35,6 +36,16 @@ ALIKE = 0.1
 """Steps of log cost within which the growth rate decides, which should be the namesake's."""
 
 
+class Reference(NamedTuple):
+    """A network to compare with. published: whether a paper or torchvision has it; others are of
+    this ``family``, scaled by its paper's rule. name: such as ``densenet-bc-100-12``, or
+    ``DenseNet-BC (depth 28, k=3)`` of one that is not published."""
+
+    name: str
+    family: str
+    published: bool
+
+
 def cost_model(results: Results) -> CostModel:
     """The costs of any network on the images of a run."""
     shape, machine = tuple(results.data["shape"]), results.environment
@@ -42,26 +53,31 @@ def cost_model(results: Results) -> CostModel:
 
 
 @cache
-def published(channels: int, classes: int) -> dict[ArchConfig, str]:
-    """The presets and the members of both families for such images, with their names."""
-    found = {arch: name for name, arch in reversed(PRESETS.items())}
+def references(channels: int, classes: int) -> dict[ArchConfig, Reference]:
+    """The presets and the members of both families for such images."""
+    found = {arch: Reference(name, name, True) for name, arch in reversed(PRESETS.items())}
     for growth_rate in range(2, WIDEST + 1):
         stem = {"growth_rate": growth_rate, "num_init_features": 2 * growth_rate}
         for layers in range(1, DEEPEST + 1):
             arch = SMALL.replace(block_config=(layers,) * 3, **stem)
-            found.setdefault(arch, f"densenet-bc-{arch.depth}-{growth_rate}")
-        found.setdefault(LARGE.replace(**stem), f"densenet121 with k={growth_rate}")
+            found.setdefault(arch, _scaled("DenseNet-BC", arch))
+        large = LARGE.replace(**stem)
+        found.setdefault(large, _scaled("DenseNet-121", large))
     own = {"in_channels": channels, "num_classes": classes}
-    return {arch.replace(**own): name for arch, name in found.items()}
+    return {arch.replace(**own): reference for arch, reference in found.items()}
 
 
-def published_name(arch: ArchConfig) -> str:
-    """What a preset or a member of a published family is called; empty for other networks."""
-    return published(arch.in_channels, arch.num_classes).get(arch, "")
+def _scaled(family: str, arch: ArchConfig) -> Reference:
+    return Reference(f"{family} (depth {arch.depth}, k={arch.growth_rate})", family, False)
+
+
+def reference_of(arch: ArchConfig) -> Reference | None:
+    """What this network is; None where it is neither published nor made by a published rule."""
+    return references(arch.in_channels, arch.num_classes).get(arch)
 
 
 def closest(results: Results, answer: ArchConfig, without: Collection[str]) -> ArchConfig | None:
-    """The published network or member of a family that costs most nearly what ``answer`` does,
+    """The network of ``references`` that costs most nearly what ``answer`` does,
     within the limits; None where there is none. Its stem is the same, or where that is made of
     patches the one that is usual for images of this size.
 
@@ -71,7 +87,7 @@ def closest(results: Results, answer: ArchConfig, without: Collection[str]) -> A
     model = cost_model(results)
     usual = "cifar" if min(model.shape[1:]) <= CIFAR_SIDE else "imagenet"
     stem = usual if answer.stem.startswith("patch") else answer.stem
-    known = [arch for arch in published(answer.in_channels, answer.num_classes)
+    known = [arch for arch in references(answer.in_channels, answer.num_classes)
              if arch.key not in without and arch.stem == stem
              and arch.least_size <= min(model.shape[1:])]  # fmt: skip
     if not known:

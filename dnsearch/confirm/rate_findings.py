@@ -22,7 +22,7 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arrays import Floats
 from dnsearch.config import ErrorName
 from dnsearch.confirm.draws import mean_draws
-from dnsearch.confirm.published import cost_model, published_name
+from dnsearch.confirm.published import Reference, cost_model, reference_of
 from dnsearch.confirm.rates import compared_name
 from dnsearch.confirm.signals import padded
 from dnsearch.cost.formula import Cost
@@ -56,7 +56,8 @@ class Flip(StrEnum):
 class RateNetwork:
     """A network trained at several learning rates, all errors 0 to 1 and NaN where missing.
 
-    published: whether it is compared as a published one. test_errors: of each seed, a list a rate.
+    reference: what it is where others are compared with it, None of the search's own.
+    test_errors: of each seed, a list a rate.
     test, validation: means over seeds at each rate; that on the test images has its 90 % interval,
     and is unknown at a rate at which a seed failed: where one diverged the others would flatter.
     best: place of the rate of least validation error, None where it is unknown. tuned: test error
@@ -65,7 +66,7 @@ class RateNetwork:
 
     key: str
     name: str
-    published: bool
+    reference: Reference | None
     cost: Cost
     test_errors: tuple[tuple[float, ...], ...]
     test: tuple[Interval, ...]
@@ -113,8 +114,8 @@ class RateFindings:
     """What ``dnsearch confirm --rates`` found.
 
     learning_rates: ascending; ``usual`` is the place of the study's. epochs, test_images: of each
-    training run. differences: of each recommended network and each published one; of the
-    recommended ones where none is published. failed: training runs that failed. seeds: the fewest
+    training run. differences: of each recommended network and each reference; of the
+    recommended ones where there is none. failed: training runs that failed. seeds: the fewest
     and the most of a network at a rate, failed ones too. error: the kind that all errors are of.
     """
 
@@ -190,7 +191,7 @@ def _networks(
         RateNetwork(
             key=arch.key,
             name=compared_name(arch),
-            published=arch.key not in own and bool(published_name(arch)),
+            reference=None if arch.key in own else reference_of(arch),
             cost=model.cost(arch),
             test_errors=tuple(_errors(at) for at in records[i]),
             test=tuple(column[i] for column in intervals[:-1]),
@@ -261,8 +262,8 @@ def _differences(
     networks: Sequence[RateNetwork], draws: Sequence[Floats], usual: int
 ) -> tuple[Difference, ...]:
     places = range(len(networks))
-    own = [i for i in places if not networks[i].published]
-    others = [i for i in places if networks[i].published]
+    own = [i for i in places if networks[i].reference is None]
+    others = [i for i in places if networks[i].reference is not None]
     pairs = [(i, j) for i in own for j in others] or [(i, j) for i in own for j in own if i < j]
     return tuple(_difference(networks, i, j, draws, usual) for i, j in pairs)
 

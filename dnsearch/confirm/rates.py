@@ -2,9 +2,10 @@
 
 A network that wins at one learning rate may win by that rate alone (Dollar et al. 2021,
 arXiv:2103.06877; FBNetV3, arXiv:2006.02049, searches both together). So what the search recommends
-and published networks are trained at a third, one and three times the study's rate. Those at the
-study's own rate, of networks that the search has trained, are confirmations like any other. All the
-rest lies in an Optuna study of its own, which nothing but ``confirm.rate_findings`` reads.
+and published networks, or one made by a published rule, are trained at a third, one and three times
+the study's rate. Those at the study's own rate, of networks that the search has trained, are
+confirmations like any other. All the rest lies in an Optuna study of its own, which nothing but
+``confirm.rate_findings`` reads.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dnsearch.analysis import picks
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import StudyConfig, TrainingConfig
-from dnsearch.confirm.published import closest, published_name
+from dnsearch.confirm.published import closest, reference_of
 from dnsearch.errors import RunError
 from dnsearch.search.evaluators.base import RATES, Job
 from dnsearch.seeds import derived_seed
@@ -82,9 +83,9 @@ def at_rates(results: Results) -> AtRates:
     archs = (*own.values(), *others.values())
     if len(archs) < 2:
         raise RunError(
-            f"{results.name}: has one network to train at other learning rates and no published "
-            "one within the limits to compare it with; leave --rates out, or name one in "
-            "search.start"
+            f"{results.name}: has one network to train at other learning rates and none made "
+            "by a published rule within the limits to compare it with; leave --rates out, or name "
+            "one in search.start"
         )
     trained = results.archs
     return AtRates(archs, tuple(arch.key in trained for arch in archs))
@@ -109,5 +110,6 @@ def _job(arch: ArchConfig, rate: float | None, epochs: int, number: int, study_s
 
 
 def compared_name(arch: ArchConfig) -> str:
-    """A published network's name, else a short description."""
-    return published_name(arch) or arch.describe()
+    """The name of a network of ``published.references``, else a short description."""
+    found = reference_of(arch)
+    return found.name if found else arch.describe()

@@ -59,7 +59,8 @@ def _rates_record(rates: RateFindings) -> dict[str, Any]:
             {
                 "key": network.key,
                 "name": network.name,
-                "published": network.published,
+                "reference": network.reference is not None,
+                "published": network.reference is not None and network.reference.published,
                 **asdict(network.cost),
                 "test_errors": network.test_errors,
                 "test": [interval._asdict() for interval in network.test],

@@ -27,13 +27,14 @@ def certificate(
     rng: np.random.Generator,
 ) -> Certificate:
     """Of n networks: each one's training runs in the search, by ``recipe``, and its ``fresh`` ones
-    of ``epochs``, at least one of each.
+    of ``epochs``, at least one of each. A rung that is no shorter is full training itself.
 
     Column 0 of the errors is the search's own seed, which has no full training; behind it stand the
     fresh seeds, short and full training of one seed in the same column.
     """
     full = padded([[math.nan, *map(fresh_error, own)] for own in fresh])
-    proxies = {rung: short_errors(recipe, rung, epochs, searched, fresh) for rung in recipe.rungs}
+    shorter = [rung for rung in recipe.rungs if rung < epochs]
+    proxies = {rung: short_errors(recipe, rung, epochs, searched, fresh) for rung in shorter}
     last = [own[-1] for own in searched]
     params, macs = (np.array([c.figure(name) for c in last]) for name in ("params", "macs"))
     baselines = {"params alone": params, "MACs alone": macs}

@@ -50,6 +50,8 @@ def answer(digest: Digest) -> str:
     if best is None:
         return none_to_recommend(digest)
     told = [f"Take {best.name}: {figures_of(best, digest)}.", baseline_of(digest)]
+    if unsearched := unsearched_of(digest):
+        told.append(f"{capitalised(unsearched)}.")
     if how_sure := sureness_of(digest):
         told.append(f"It is {how_sure}.")
     if going_on := going_on_of(digest):
@@ -74,12 +76,15 @@ def as_good_of(digest: Digest) -> str:
     found = digest.as_good
     assert found
     network = found.network
-    chance = "" if math.isnan(found.probability) else f" {sure(found.probability)}"
     return (
-        f"as good, within the noise (an error at most {100 * found.tolerance:.2g} % "
-        f"larger{chance}), and cheaper: {network.name}, {figures_of(network, digest)}, "
-        f"{saved_by(network, digest)}"
+        f"as good, within the noise ({margin_of(found)}), and cheaper: {network.name}, "
+        f"{figures_of(network, digest)}, {saved_by(network, digest)}"
     )
+
+
+def margin_of(found: picks.AsGood) -> str:
+    """What as good means: ``an error at most 1 % larger with probability 0.93``."""
+    return f"an error at most {100 * found.tolerance:.2g} % larger {sure(found.probability)}"
 
 
 def saved_by(network: Candidate, digest: Digest) -> str:
@@ -157,6 +162,22 @@ def sureness_of(digest: Digest) -> str:
         f"the best of {found.candidates} networks trained{within} {sure(found.probability)}; "
         f"expected regret {100 * found.regret:.1f} points"
     )
+
+
+ENOUGH = 0.5
+"""Of the limit; where nothing larger was trained, the budget was hardly searched."""
+
+
+def unsearched_of(digest: Digest) -> str:
+    """That no network near the limit was trained, and what to do; empty where one was."""
+    study = digest.results.study
+    cost = study.objectives.first_known_cost
+    limit = getattr(study.limits, f"max_{cost}", None)
+    largest = max((network.figure(cost) for network in digest.finished), default=math.nan)
+    if limit is None or not largest < ENOUGH * limit:
+        return ""
+    share = f"{100 * largest / limit:.0f} % of your limit of {format_value(cost, limit)}"
+    return f"no network above {share} was trained in full; search longer"
 
 
 def split_batches(digest: Digest) -> list[str]:

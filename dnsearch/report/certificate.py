@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dnsearch.analysis.metrics import METRICS, error_label, format_value
-from dnsearch.confirm.certificate import Certificate, Signal
+from dnsearch.confirm.certificate import Certificate, Signal, View
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.report import rates, verdict
 from dnsearch.report.certificate_figures import (
@@ -64,12 +64,19 @@ def _errors(confirmed: Confirmed) -> Picture:
         anchor="confirmed-errors",
         title=f"{capitalised(error_label(confirmed.error, 'test'))} against "
         f"{METRICS[series.cost].label}",
-        reading="Filled marks are means over the seeds with their intervals, the dots beside them "
-        "single training runs. Hollow marks are the validation errors that the search had "
-        "measured, after shorter training. Both axes are logarithmic.",
+        reading=f"Filled marks are means over the seeds with their intervals, after "
+        f"{counted(confirmed.epochs, 'epoch')}, the dots beside them single training runs. Hollow "
+        f"marks are the validation errors that the search had measured{_searched_for(confirmed)}. "
+        "Both axes are logarithmic.",
         figure=errors_figure(series) if series.drawn else None,
         note=note if series.drawn else "No network has both a test error and this cost.",
     )
+
+
+def _searched_for(confirmed: Confirmed) -> str:
+    """How long the search trained, where its errors are known."""
+    epochs = confirmed.searched_epochs
+    return f", after {counted(epochs, 'epoch')}" if epochs else ""
 
 
 def _networks(confirmed: Confirmed) -> Table:
@@ -88,9 +95,9 @@ def _networks(confirmed: Confirmed) -> Table:
             "best",
         ],
         rows=[_network(network, confirmed.cost) for network in (*best_first, *others)],
-        note="Validation error: measured by the search, after shorter training. Predicted error: "
-        "its mean over seeds, as the search predicts it. The last two columns are probabilities by "
-        "the test errors, among these networks.",
+        note=f"Validation error: measured by the search{_searched_for(confirmed)}. Predicted "
+        "error: its mean over seeds, as the search predicts it. The last two columns are "
+        "probabilities by the test errors, among these networks.",
     )
 
 
@@ -116,7 +123,15 @@ def _without_unit(cost: str, value: float) -> str:
 
 
 def _signals(certificate: Certificate) -> Picture:
-    drawn = any(view.is_known for row in certificate.rows for view in row.tau)
+    rows = certificate.rows
+    matched = any(row.right(View.MATCHED).is_known for row in rows)
+    note = "Intervals are of 95 %, over networks."
+    if matched:
+        note += (
+            " At the same cost: when the trend of error in cost is taken away, so that nothing is "
+            "won by knowing that larger is better."
+        )
+    drawn = matched or any(row.right(View.OVERALL).is_known for row in rows)
     return Picture(
         anchor="certificate",
         title="What short trainings were worth",
@@ -124,10 +139,7 @@ def _signals(certificate: Certificate) -> Picture:
         "seed does: 50 % is what tossing a coin gives. The last line is full training itself: what "
         "it misses is seed noise.",
         figure=signals_figure(signal_series(certificate)) if drawn else None,
-        note="Intervals are of 95 %, over networks. At the same cost: when the trend of error in "
-        "cost is taken away, so that nothing is won by knowing that larger is better."
-        if drawn
-        else "Too little was measured to rank anything by.",
+        note=note if drawn else "Too few networks were confirmed to tell.",
     )
 
 

@@ -86,7 +86,8 @@ def _reading(digest: Digest, confirmed: Confirmed | None) -> str:
         "order of the classes as well."
     )
     if confirmed is not None and any(network.class_errors for network in confirmed.networks):
-        said += " Test errors are those of the fresh seeds, after longer training."
+        length = counted(confirmed.epochs, "epoch")
+        said += f" Test errors are those of the fresh seeds, after {length}."
     return said
 
 

@@ -66,11 +66,11 @@ Spans = tuple[tuple[float, float], tuple[float, float]]
 
 
 def _spans(series: FrontSeries) -> Spans:
-    """The axes' ends around the points, with room for labels below and beside the front."""
+    """The axes' ends around the networks, with room for labels below and beside the front; the
+    baseline has no say, for it would press them together."""
     shown = [line.cost for line in series.untrained if line.near]
     costs = np.concatenate([series.costs, shown])
-    errors = [*series.errors, *([series.baseline.error] if series.shows_baseline else [])]
-    return padded_range(costs, 0.12, 0.08), padded_range(np.array(errors), 0.22, 0.1)
+    return padded_range(costs, 0.12, 0.08), padded_range(series.errors, 0.22, 0.1)
 
 
 def _points(
@@ -116,11 +116,11 @@ def _intervals(figure: go.Figure, series: FrontSeries) -> None:
 
 
 def _baseline(figure: go.Figure, series: FrontSeries, spans: Spans) -> None:
-    """The baseline as a line, or where that is far above all networks as a note at the top."""
-    (left, right), _ = spans
+    """The baseline as a line, or where that is above the picture as a note at its top."""
+    (left, right), (_, top) = spans
     found = series.baseline
     words = f"{escape(found.words)}: {format_value('error', found.error)}"
-    if series.shows_baseline:
+    if found.error <= top:
         figure.add_scatter(
             x=[left, right],
             y=[found.error] * 2,

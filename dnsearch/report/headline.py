@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.metrics import format_value
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
-from dnsearch.confirm.published import closest, cost_model, published_name
+from dnsearch.confirm.published import closest, cost_model, reference_of
 from dnsearch.report.answer import (
     costs_of,
     ends,
@@ -19,6 +19,7 @@ from dnsearch.report.answer import (
     none_to_recommend,
     saved_by,
     sure,
+    unsearched_of,
 )
 from dnsearch.report.digest import Digest
 from dnsearch.report.parts import error_interval
@@ -58,7 +59,7 @@ def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Hea
         f"{digest.error_name} ({ends(best.new_low, best.new_high)} on new images) at "
         f"{costs_of(best, digest.costs)}."
     )
-    beside = [("baseline", _baseline(digest)), *_published(digest, best, confirmed)]
+    beside = [("baseline", _baseline(digest)), *_reference(digest, best, confirmed)]
     beside += [("as good, cheaper", text) for text in _as_good(digest)]
     beside.append(("searched", _searched(digest)))
     if told := latency_of(digest):
@@ -75,17 +76,18 @@ def _baseline(digest: Digest) -> str:
     return f"{found.words}: {format_value('error', found.error)}"
 
 
-def _published(
+def _reference(
     digest: Digest, best: Candidate, confirmed: Confirmed | None
 ) -> list[tuple[str, str]]:
-    """The published network, or member of its family, that costs about as much."""
+    """The published network, or one made by a published rule, that costs about as much."""
     results = digest.results
     if "activation_bytes" not in results.environment:  # of a run that is not of a machine
         return []
     arch = closest(results, best.arch, without={best.key})
-    if arch is None:
+    found = None if arch is None else reference_of(arch)
+    if arch is None or found is None:
         return []
-    name, cost = published_name(arch), results.study.objectives.first_known_cost
+    cost = results.study.objectives.first_known_cost
     takes, own = (getattr(cost_model(results).cost(each), cost) for each in (arch, best.arch))
     if not 1 / ALIKE <= takes / own <= ALIKE:
         return []
@@ -98,7 +100,10 @@ def _published(
         error = f"{format_value('error', trained.predicted_error)} {digest.error_name}"
     else:
         error = "not trained here"
-    return [("published, alike in cost", f"{name} at {costs}: {error}")]
+    if found.published:
+        return [("published, alike in cost", f"{found.name} at {costs}: {error}")]
+    shape = f"depth {arch.depth}, k={arch.growth_rate}"
+    return [(f"{found.family} of similar cost", f"{shape}, at {costs}: {error}")]
 
 
 def _as_good(digest: Digest) -> list[str]:
@@ -143,7 +148,8 @@ def _trust(
     if (found := digest.sureness) is not None and not math.isnan(found.probability):
         text = f"the best of {found.candidates} trained networks {sure(found.probability)}"
         told.append(Trust(found.probability > LIKELY, text))
-    told += _unsearched(digest)
+    if unsearched := unsearched_of(digest):
+        told.append(Trust(False, unsearched))
     run = shlex.quote(digest.results.name)
     if _trained_again(best, confirmed) is not None:
         told.append(Trust(True, "confirmed with fresh seeds on the test images"))
@@ -152,18 +158,6 @@ def _trust(
     else:
         told.append(Trust(False, "cannot be confirmed: there are no test images to be had"))
     return told
-
-
-def _unsearched(digest: Digest) -> list[Trust]:
-    """That no network near the limit was trained, where that is so."""
-    study = digest.results.study
-    cost = study.objectives.first_known_cost
-    limit = getattr(study.limits, f"max_{cost}", None)
-    largest = max(network.figure(cost) for network in digest.finished)
-    if limit is None or not largest < ENOUGH * limit:
-        return []
-    share = f"{100 * largest / limit:.0f} % of your limit of {format_value(cost, limit)}"
-    return [Trust(False, f"no network above {share} was trained in full; search longer")]
 
 
 def _trained_again(best: Candidate, confirmed: Confirmed | None) -> ConfirmedNetwork | None:
@@ -187,10 +181,7 @@ def _length(best: Candidate, confirmed: Confirmed | None) -> str:
 
 
 ALIKE = 1.25
-"""How many times as expensive as the answer a published network may be that stands beside it."""
-
-ENOUGH = 0.5
-"""Of the limit; where nothing larger was trained, the budget was hardly searched."""
+"""How many times as expensive as the answer a network may be that is compared with it."""
 
 LIKELY = 0.8
 """What is more probable than this counts as a reason to trust the answer."""

@@ -168,8 +168,14 @@ def _network(network: RateNetwork, rates: RateFindings) -> Row:
             Cell(MISSING if math.isnan(best) else f"{best:g}"),
             Cell(format_value("error", network.tuned.value), _ends(network.tuned)),
         ],
-        badge="published" if network.published else "",
+        badge=_badge(network),
     )
+
+
+def _badge(network: RateNetwork) -> str:
+    if network.reference is None:
+        return ""
+    return "published" if network.reference.published else "for comparison"
 
 
 def _at(test: Interval, validation: float, errors: Sequence[float]) -> Cell:

@@ -3,6 +3,7 @@ that cannot be said and the command that settles it, and how far to trust it."""
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,7 @@ from dnsearch.report.scaling_reasons import (
     why_refused,
     why_unknown,
 )
+from dnsearch.rundir import RunDir
 from dnsearch.scaling.extrapolation import NEAR, TRUSTED_BEYOND, LawStudy
 from dnsearch.scaling.heldout import HeldOut
 from dnsearch.text import counted, listed
@@ -28,8 +30,9 @@ if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no ne
 
 
 class ScalingHeadline(NamedTuple):
-    """What the first screen says. beside: names and texts. command: what to type next, which
-    ``does`` something, and what ``then``; empty for nothing."""
+    """What the first screen says. beside: names and texts. command: what to type next, in a word
+    (``label``) for the command line, which ``does`` something, and what ``then``; empty for
+    nothing. first: what to do before: a clause, empty for nothing."""
 
     sentence: str
     beside: list[tuple[str, str]]
@@ -37,10 +40,13 @@ class ScalingHeadline(NamedTuple):
     command: str = ""
     does: str = ""
     then: str = ""
+    label: str = ""
+    first: str = ""
 
 
-def headline(scaling: Scaling | str) -> ScalingHeadline:
-    """Of the findings, or of the sentence why there are none."""
+def headline(scaling: Scaling | str, place: RunDir | None = None) -> ScalingHeadline:
+    """Of the findings, or of the sentence why there are none. ``place``: in which the networks'
+    configs were written, by default the first run."""
     if isinstance(scaling, str):
         return ScalingHeadline(scaling, [], [])
     study = scaling.laws[scaling.cost]
@@ -52,8 +58,9 @@ def headline(scaling: Scaling | str) -> ScalingHeadline:
             _gain(scaling, study, largest),
             beside,
             _trust(scaling, study),
-            _train(scaling, largest),
+            _train(scaling, largest, place),
             f"Trains it for {counted(scaling.epochs, 'epoch')}, as those here were",
+            label="train it",
         )
     refusal = study.verdict.refusal
     if refusal is None:  # trusted, but not as far as was asked
@@ -61,7 +68,9 @@ def headline(scaling: Scaling | str) -> ScalingHeadline:
             f"{_unsaid(scaling)}: predictions are trusted up to {study.reach:.2g} times "
             f"{format_value(scaling.cost, scaling.largest)}."
         )
-        return ScalingHeadline(sentence, beside, _trust(scaling, study))
+        does = "Says what they buy"
+        ask = _ask(scaling, study)
+        return ScalingHeadline(sentence, beside, _trust(scaling, study), ask, does, label="ask")
     takes = settling(scaling, refusal)
     first = f", in {takes.prepared}" if takes.changes else ""
     does = f"To settle it, {what_settles(refusal.advice)}{first}: {takes.price}. Then"
@@ -72,6 +81,8 @@ def headline(scaling: Scaling | str) -> ScalingHeadline:
         takes.command,
         does,
         takes.then,
+        label="settle it",
+        first=takes.prepared,
     )
 
 
@@ -110,12 +121,19 @@ def _next(scaling: Scaling, larger: Larger) -> tuple[str, str]:
     return label, f"{percent(larger.error)}{trusted}: {what}"
 
 
-def _train(scaling: Scaling, larger: Larger) -> str:
+def _train(scaling: Scaling, larger: Larger, place: RunDir | None) -> str:
     """As `dnsearch scale` prints it; the config is written with the page."""
     folder = first_run(scaling)
-    file = folder.larger(larger.times)
+    file = (place or folder).larger(larger.times)
     words = ["dnsearch", "train", file, "--study", folder.study_file, "--epochs", scaling.epochs]
     return shlex.join(map(str, [*words, "--name", f"{folder.name}-{file.stem}"]))
+
+
+def _ask(scaling: Scaling, study: LawStudy) -> str:
+    """The command that asks as far as predictions are trusted."""
+    reach = math.floor(10 * study.reach) / 10
+    words = ["dnsearch", "scale", *scaling.names, "--cost", scaling.cost, "--times", f"{reach:g}"]
+    return shlex.join(words)
 
 
 def _trust(scaling: Scaling, study: LawStudy) -> list[Trust]:

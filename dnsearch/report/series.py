@@ -20,9 +20,6 @@ from dnsearch.report.digest import Digest
 
 _INTERVAL = ("predicted_low", "predicted_high")
 
-BASELINE_IN_SIGHT = 3.0
-"""Times the largest error of a network: a baseline above that would press all points together."""
-
 NEAR_DECADES = 0.4
 """Untrained presets farther beyond the candidates than this start hidden."""
 
@@ -72,11 +69,6 @@ class FrontSeries(NamedTuple):
     screened: dict[int, Screened]
     baseline: Baseline
     title: str
-
-    @property
-    def shows_baseline(self) -> bool:
-        """Whether it is near enough to the networks to be drawn where it is."""
-        return bool(self.baseline.error <= BASELINE_IN_SIGHT * self.errors.max(initial=0.0))
 
 
 class VolumeSeries(NamedTuple):

@@ -97,6 +97,8 @@ def sentences(certificate: Certificate, verdict: Verdict) -> list[str]:
         said.append("All networks cost the same, so that matching the cost changes nothing.")
     for proxy in verdict.proxies:
         said.append(_proxy(proxy))
+    if not verdict.proxies:
+        said.append("No rung of the search is shorter than full training: there is none to judge.")
     if verdict.proxies:  # in words the loss by the longest rung is enough
         said[-1] += _loss(verdict.proxies[-1].signal, certificate)
     return [*said, *_ceiling(verdict), *_noise(certificate, verdict)]
@@ -111,7 +113,7 @@ def _doubts(certificate: Certificate, verdict: Verdict) -> list[str]:
         Doubt.ONE_SEED: "with one seed of full training seed noise cannot be told from real "
         "differences",
     }
-    if not verdict.doubts:
+    if not (verdict.doubts and verdict.proxies):
         return []
     reasons = "; ".join(words[doubt] for doubt in verdict.doubts)
     return [f"What short trainings are worth is unproven here: {reasons}."]
@@ -121,6 +123,8 @@ def _proxy(proxy: ProxyVerdict) -> str:
     """Its pairs, and what it says beyond the baselines."""
     name, signal = capitalised(_named(proxy.signal)), proxy.signal
     overall, matched = signal.pairs_right
+    if signal.tau.overall.is_known and not overall.is_known:
+        return f"Too few networks were confirmed to tell how well {_named(signal)} ranks them."
     if not overall.is_known:
         return (
             f"{name} cannot be judged: its errors, or those of full training with another seed, "
@@ -154,7 +158,7 @@ _WHERE = {View.OVERALL: "over all costs", View.MATCHED: "at the same cost"}
 def _loss(proxy: Signal, certificate: Certificate) -> str:
     """What training only its best in full would lose, with a space in front."""
     value, low, high = proxy.regret
-    if not (proxy.tau.overall.is_known and proxy.regret.is_known):
+    if not (proxy.pairs_right.overall.is_known and proxy.regret.is_known):
         return ""
     between = f" ({low:.2f} to {high:.2f})" if proxy.regret.has_ends else ""
     best = f"its best {certificate.k}" if certificate.k > 1 else "its best one"

@@ -7,7 +7,7 @@ WORDS = {
     "k, growth rate": "channels that each layer adds (k=12 blocks 2-4-4: three blocks of 2, 4 and "
     "4 layers that add 12 channels each).",
     "bottleneck, bn_size": "width of the 1x1 convolution before each 3x3 convolution, in growth "
-    "rates; no bottleneck: 3x3 convolutions alone (`bn_size = 0`).",
+    "rates; no bottleneck: 3x3 convolutions alone (bn_size 0).",
     "init, num_init_features": "channels after the stem; named where they are not 2k.",
     "MACs": "multiply-adds of one forward pass of one image, of convolutions and linear layers.",
     "latency": "milliseconds of one forward pass on this machine, measured of trained networks and "
@@ -30,9 +30,9 @@ WORDS = {
     "network whose interval on new images reaches it has not been shown to have learnt anything, "
     "and is never recommended.",
     "least error": "the answer: the network of least predicted error within the limits.",
-    "as good, cheaper": "the cheapest network whose error is, with a probability of at least one "
-    "half, at most 1 % of its own size larger, or as much larger as seeds move it where that is "
-    "more.",
+    "as good, cheaper": "the cheapest network that saves at least a tenth of the cost and whose "
+    "error is, as predicted and with a probability of at least 0.8, at most 1 % larger, or as much "
+    "larger as seeds move it where that is more; once networks were confirmed, one of these.",
     "Pareto front": "the networks that no other one beats in both predicted error and cost.",
     "knee": "the network on the front beyond which both giving up error and giving up cost stop "
     "paying; a mark in the picture.",

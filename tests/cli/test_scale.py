@@ -38,12 +38,15 @@ def test_answer_and_files(dnsearch, runs):
     assert "At 4x the MACs the predicted error is " in out
     assert "At 8x" not in out
     assert max(map(len, out.splitlines()[:-1])) <= 98
-    config = Path("reports/flowers/scaling/x4.json")
     values = json.loads(Path("reports/flowers/scaling.json").read_text())
-    assert read_config(config).to_dict() == values["next"][1]["arch"]
+    assert [each["trusted"] for each in values["next"]] == [True, False]
+    for times, each in zip((2, 4), values["next"], strict=True):
+        config = Path(f"reports/flowers/scaling/x{times}.json")
+        assert read_config(config).to_dict() == each["arch"]
+    config = Path("reports/flowers/scaling/x2.json")  # the largest that is trusted
     assert out.splitlines()[-1] == (
         f"train it:  dnsearch train {config} --study reports/flowers/study.toml --epochs 3 "
-        "--name flowers-x4"
+        "--name flowers-x2"
     )
 
 
@@ -97,6 +100,19 @@ def test_a_refusal_to_extrapolate_is_an_answer(dnsearch, runs):
     assert code == 0
     assert "larger networks is not predicted: MACs span a factor of " in out
     assert "To settle it, train " in out
+    assert "train it:" not in out
+    last = out.splitlines()[-1]
+    assert last.startswith("settle it: dnsearch run ")
+    assert last.removeprefix("settle it: ") in write_again("short").replace("&#39;", "'")
+
+
+def test_what_is_trusted_less_far_than_was_asked_says_how_to_ask(dnsearch, runs):
+    runs("flowers", 60, partial=True, noise=0.01)
+    out = dnsearch("scale", "flowers", "--times", "500").out
+    last = out.splitlines()[-1]
+    assert re.fullmatch(r"ask: {7}dnsearch scale flowers --cost macs --times [\d.]+", last)
+    again = dnsearch(*last.split()[2:]).out
+    assert again.splitlines()[-1].startswith("train it:  dnsearch train ")
 
 
 def test_bad_input_is_one_line(refused, runs):

@@ -18,6 +18,7 @@ from dnsearch.confirm.certificate import Kind, View
 from dnsearch.confirm.findings import Caveat, Note, confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.confirm.signals import same_schedule, short_errors
+from dnsearch.report.verdict import sentences
 from dnsearch.search.predictions import Predictions
 from dnsearch.training.measured import binomial_standard_error
 from dnsearch.training.recipe import learning_rate
@@ -261,6 +262,14 @@ def test_the_searchs_own_errors_are_of_all_images_and_of_the_last_that_came_so_f
     assert own(candidate(0, 0.3), screened, partial) == 0.4
     assert own(candidate(0, 0.3), screened, rung=9) == 0.3
     assert math.isnan(own(partial))
+
+
+@pytest.mark.parametrize(("epochs", "shorter"), [(27, [1, 3, 9]), (9, [1, 3]), (1, [])])
+def test_only_shorter_rungs_are_held_against_full_training(epochs, shorter):
+    found = confirmed(results(searched(), retrained(epochs=epochs)))
+    assert [row.rung for row in found.certificate.of(Kind.PROXY)] == shorter
+    said = sentences(found.certificate, found.verdict)
+    assert any("No rung of the search is shorter" in each for each in said) == (not shorter)
 
 
 def test_scores_at_initialisation_are_baselines():

@@ -1,4 +1,4 @@
-"""Published networks and their families: who is one, and which costs most nearly the same."""
+"""What answers are compared with: what of it is published, and what costs most nearly the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.presets import PRESETS
-from dnsearch.confirm.published import closest, published, published_name
+from dnsearch.confirm.published import closest, reference_of, references
 from dnsearch.cost.formula import cost_of
 
 from .invented import arch, candidate, results
@@ -17,15 +17,19 @@ SIDE = 8
 
 
 def test_every_preset_keeps_its_name_and_members_follow_the_papers():
-    names = published(1, 10)
-    assert len(names) == len(set(names.values()))
+    found = references(1, 10)
+    assert len(found) == len({each.name for each in found.values()})
     for name, preset in PRESETS.items():
-        assert published_name(preset.replace(in_channels=1, num_classes=10)) == name
+        own = reference_of(preset.replace(in_channels=1, num_classes=10))
+        assert own is not None
+        assert (own.name, own.published) == (name, True)
+    assert {each.name for each in found.values() if each.published} == set(PRESETS)
     member = ArchConfig(8, (2, 2, 2), 16, 4, stem="cifar", in_channels=1, num_classes=10)
     assert member.depth == 16
-    assert published_name(member) == "densenet-bc-16-8"
-    assert published_name(member.replace(compression=0.6)) == ""
-    assert published_name(ArchConfig(growth_rate=8, num_init_features=16)) == "densenet121 with k=8"
+    assert reference_of(member) == ("DenseNet-BC (depth 16, k=8)", "DenseNet-BC", False)
+    assert reference_of(member.replace(compression=0.6)) is None
+    large = reference_of(ArchConfig(growth_rate=8, num_init_features=16))
+    assert large == ("DenseNet-121 (depth 121, k=8)", "DenseNet-121", False)
 
 
 def test_the_closest_costs_about_the_same_with_a_growth_rate_near_the_papers():
@@ -34,7 +38,7 @@ def test_the_closest_costs_about_the_same_with_a_growth_rate_near_the_papers():
     answer = arch(9)
     own = cost_of(answer, SIDE, SIDE).macs
     found = closest(run, answer, {answer.key})
-    members = [a for a in published(1, 10) if a.stem == "cifar"]
+    members = [a for a in references(1, 10) if a.stem == "cifar"]
     away = {a: abs(math.log(cost_of(a, SIDE, SIDE).macs / own)) for a in members}
     near = [a for a in members if round(away[a] / 0.1) == round(min(away.values()) / 0.1)]
     assert found in near

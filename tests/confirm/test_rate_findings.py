@@ -24,7 +24,7 @@ RATES_TRIED = (0.0333, None, 0.3)
 """The study's is 0.1."""
 
 OWN = arch(7)
-PUBLISHED = ArchConfig(4, (1, 1, 1), 8, 4, stem="cifar", in_channels=1, num_classes=10)
+OTHER = ArchConfig(4, (1, 1, 1), 8, 4, stem="cifar", in_channels=1, num_classes=10)
 WOBBLE = (0.99, 1.0, 1.01)
 """Of three seeds."""
 
@@ -52,8 +52,8 @@ def at_all_rates(network, tests, validations=None, wobble=WOBBLE, **more):
     ]
 
 
-def run_of(own, published, **more):
-    records = [*own, *published]
+def run_of(own, other, **more):
+    records = [*own, *other]
     searched = [candidate(i, 0.3 - 0.02 * i) for i in range(8)]
     return results(
         searched,
@@ -63,20 +63,23 @@ def run_of(own, published, **more):
     )
 
 
-def found_of(own, published, **more):
-    return rate_findings(run_of(at_all_rates(OWN, own), at_all_rates(PUBLISHED, published), **more))
+def found_of(own, other, **more):
+    return rate_findings(run_of(at_all_rates(OWN, own), at_all_rates(OTHER, other), **more))
 
 
 def test_an_order_that_the_learning_rate_made_flips():
     found = found_of((0.12, 0.10, 0.14), (0.11, 0.11, 0.09))
     assert found.learning_rates == (0.0333, 0.1, 0.3)
     assert (found.usual, found.epochs, found.failed, found.seeds) == (1, 27, 0, (3, 3))
-    own, published = found.networks if not found.networks[0].published else found.networks[::-1]
-    assert (own.key, own.published) == (OWN.key, False)
-    assert (published.name, published.published) == ("densenet-bc-10-4", True)
-    assert (found.best(own), found.best(published)) == (0.1, 0.3)
+    own, other = found.networks if found.networks[0].reference is None else found.networks[::-1]
+    assert (own.key, own.reference) == (OWN.key, None)
+    assert (other.name, other.reference.published) == (
+        "DenseNet-BC (depth 10, k=4)",
+        False,
+    )
+    assert (found.best(own), found.best(other)) == (0.1, 0.3)
     (difference,) = found.differences
-    assert (difference.first, difference.second) == (own, published)
+    assert (difference.first, difference.second) == (own, other)
     assert [each.value for each in difference.at] == pytest.approx([-0.01, 0.01, -0.05])
     assert difference.tuned.value == pytest.approx(-0.01)
     assert difference.flip is Flip.FLIPS
@@ -84,15 +87,15 @@ def test_an_order_that_the_learning_rate_made_flips():
 
 
 @pytest.mark.parametrize(
-    ("own", "published", "flip"),
+    ("own", "other", "flip"),
     [
         ((0.12, 0.10, 0.14), (0.14, 0.12, 0.13), Flip.SAME),
         ((0.12, 0.10, 0.14), (0.12, 0.10, 0.08), Flip.EMERGES),
         ((0.12, 0.10, 0.14), (0.12, 0.12, 0.10), Flip.UNTOLD),
     ],
 )
-def test_the_order_at_the_best_rates_is_told_with_what_it_was(own, published, flip):
-    (difference,) = found_of(own, published).differences
+def test_the_order_at_the_best_rates_is_told_with_what_it_was(own, other, flip):
+    (difference,) = found_of(own, other).differences
     assert difference.flip is flip
 
 
@@ -101,8 +104,8 @@ def test_the_interval_of_a_difference_is_students():
     rng = np.random.default_rng(5)
     luck = rng.lognormal(0, 0.03, (2, 3))
     own = at_all_rates(OWN, (0.3, 0.20, 0.3), wobble=luck[0])
-    published = at_all_rates(PUBLISHED, (0.3, 0.25, 0.3), wobble=luck[1])
-    (difference,) = rate_findings(run_of(own, published)).differences
+    other = at_all_rates(OTHER, (0.3, 0.25, 0.3), wobble=luck[1])
+    (difference,) = rate_findings(run_of(own, other)).differences
     sd = math.sqrt(np.log(luck).var(axis=1, ddof=1).mean())
     a, b = 0.2 * stats.gmean(luck[0]), 0.25 * stats.gmean(luck[1])
     reach = stats.t.ppf(0.95, 4) * sd / math.sqrt(3) * math.hypot(a, b)
@@ -113,8 +116,8 @@ def test_the_interval_of_a_difference_is_students():
 
 def test_validation_errors_choose_the_rate_and_test_errors_are_compared():
     own = at_all_rates(OWN, (0.05, 0.10, 0.12), validations=(0.3, 0.2, 0.1))
-    found = rate_findings(run_of(own, at_all_rates(PUBLISHED, (0.2, 0.2, 0.2))))
-    (network,) = (each for each in found.networks if not each.published)
+    found = rate_findings(run_of(own, at_all_rates(OTHER, (0.2, 0.2, 0.2))))
+    (network,) = (each for each in found.networks if each.reference is None)
     assert found.best(network) == 0.3
     assert network.tuned.value == pytest.approx(0.12)
     assert network.validation == pytest.approx((0.3, 0.2, 0.1))
@@ -156,21 +159,24 @@ def test_a_rate_at_which_a_seed_diverged_is_nobodys_best():
     own = at_all_rates(OWN, (0.12, 0.10, 0.05))
     lost = [trained(OWN, 0.3, 1021, NAN) if r.job.seed == 1021 else r for r in own]
     assert any(r.score.failure for r in lost)
-    found = rate_findings(run_of(lost, at_all_rates(PUBLISHED, (0.2, 0.2, 0.2))))
-    (network,) = (each for each in found.networks if not each.published)
+    found = rate_findings(run_of(lost, at_all_rates(OTHER, (0.2, 0.2, 0.2))))
+    (network,) = (each for each in found.networks if each.reference is None)
     assert found.best(network) == 0.1
     assert network.tuned.value == pytest.approx(0.10)
     assert not network.test[2].is_known
     assert not found.differences[0].at[2].is_known
     assert found.failed == 1
     repeated = [*lost, *(r for r in own if r.job.seed == 1021)]
-    again = rate_findings(run_of(repeated, at_all_rates(PUBLISHED, (0.2, 0.2, 0.2))))
-    assert (again.failed, {again.best(n) for n in again.networks if not n.published}) == (0, {0.3})
+    again = rate_findings(run_of(repeated, at_all_rates(OTHER, (0.2, 0.2, 0.2))))
+    assert (again.failed, {again.best(n) for n in again.networks if n.reference is None}) == (
+        0,
+        {0.3},
+    )
 
 
 def test_half_of_the_trainings_tell_no_best_rate():
     own = [r for r in at_all_rates(OWN, (0.12, 0.10, 0.05)) if r.job.learning_rate != 0.3]
-    found = rate_findings(run_of(own, at_all_rates(PUBLISHED, (0.2, 0.2, 0.2))))
+    found = rate_findings(run_of(own, at_all_rates(OTHER, (0.2, 0.2, 0.2))))
     (difference,) = found.differences
     assert difference.flip is Flip.MISSING
     assert difference.at[1].is_known
@@ -180,30 +186,30 @@ def test_half_of_the_trainings_tell_no_best_rate():
 def test_one_seed_has_the_searchs_noise():
     noise = Predictions((), np.empty((0, 0)), 0.05, 4000, 9)
     own = at_all_rates(OWN, (0.12, 0.10, 0.14), wobble=(1.0,))
-    published = at_all_rates(PUBLISHED, (0.3, 0.3, 0.3), wobble=(1.0,))
-    (alone,) = rate_findings(run_of(own, published)).differences
+    other = at_all_rates(OTHER, (0.3, 0.3, 0.3), wobble=(1.0,))
+    (alone,) = rate_findings(run_of(own, other)).differences
     assert not alone.tuned.has_ends
     assert alone.flip is Flip.UNTOLD
-    (told,) = rate_findings(run_of(own, published, predict=lambda: noise)).differences
+    (told,) = rate_findings(run_of(own, other, predict=lambda: noise)).differences
     assert told.flip is Flip.SAME
 
 
-def test_without_a_published_network_the_recommended_ones_are_compared():
+def test_without_a_reference_network_the_recommended_ones_are_compared():
     """Both are candidates, and one is a member of the family that the search itself recommends."""
-    searched = [candidate(0, 0.1, arch=PUBLISHED), candidate(7, 0.101)]
-    runs = [*at_all_rates(OWN, (0.2, 0.2, 0.2)), *at_all_rates(PUBLISHED, (0.3, 0.3, 0.3))]
+    searched = [candidate(0, 0.1, arch=OTHER), candidate(7, 0.101)]
+    runs = [*at_all_rates(OWN, (0.2, 0.2, 0.2)), *at_all_rates(OTHER, (0.3, 0.3, 0.3))]
     given = run_of(runs, [])
     found = rate_findings(replace(given, measured=searched))
-    assert PUBLISHED.key in {p.key for p in replace(given, measured=searched).search_picks.values()}
-    assert not any(network.published for network in found.networks)
+    assert OTHER.key in {p.key for p in replace(given, measured=searched).search_picks.values()}
+    assert not any(network.reference for network in found.networks)
     (difference,) = found.differences
-    assert {difference.first.key, difference.second.key} == {OWN.key, PUBLISHED.key}
+    assert {difference.first.key, difference.second.key} == {OWN.key, OTHER.key}
 
 
 def test_lengths_are_told_apart():
-    own, published = at_all_rates(OWN, (0.1,) * 3), at_all_rates(PUBLISHED, (0.2,) * 3)
-    shorter = at_all_rates(PUBLISHED, (0.4,) * 3, epochs=9)[:4]
-    run = run_of(own, [*published, *shorter])
+    own, other = at_all_rates(OWN, (0.1,) * 3), at_all_rates(OTHER, (0.2,) * 3)
+    shorter = at_all_rates(OTHER, (0.4,) * 3, epochs=9)[:4]
+    run = run_of(own, [*other, *shorter])
     assert rate_findings(run).epochs == 27
     assert rate_findings(run, 9).epochs == 9
     assert rate_findings(run, 3) is None
@@ -212,8 +218,8 @@ def test_lengths_are_told_apart():
 
 def test_nothing_else_follows_from_other_rates():
     """Trainings at other rates are so much better that whatever takes them for its own changes."""
-    own, published = at_all_rates(OWN, (0.01, 0.10, 0.01)), at_all_rates(PUBLISHED, (0.01,) * 3)
-    with_rates = run_of(own, published)
+    own, other = at_all_rates(OWN, (0.01, 0.10, 0.01)), at_all_rates(OTHER, (0.01,) * 3)
+    with_rates = run_of(own, other)
     without = replace(with_rates, at_rates=())
     found, before = confirmed(with_rates), confirmed(without)
     assert found.rates is not None
@@ -229,7 +235,7 @@ def test_nothing_else_follows_from_other_rates():
 
 
 def test_other_programs_get_the_same_figures():
-    run = run_of(at_all_rates(OWN, (0.12, 0.10, 0.14)), at_all_rates(PUBLISHED, (0.11, 0.11, 0.09)))
+    run = run_of(at_all_rates(OWN, (0.12, 0.10, 0.14)), at_all_rates(OTHER, (0.11, 0.11, 0.09)))
     told = json.loads(json.dumps(confirmed_record(confirmed(run))["rates"]))
     assert told["learning_rates"] == [0.0333, 0.1, 0.3]
     assert told["study_learning_rate"] == 0.1
@@ -237,4 +243,4 @@ def test_other_programs_get_the_same_figures():
     (difference,) = told["differences"]
     assert (difference["order"], difference["flips_at"]) == ("flips", [0.0333, 0.3])
     assert difference["at_best"]["value"] == pytest.approx(-0.01)
-    assert (difference["first"], difference["second"]) == (OWN.key, PUBLISHED.key)
+    assert (difference["first"], difference["second"]) == (OWN.key, OTHER.key)

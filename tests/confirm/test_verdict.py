@@ -54,7 +54,7 @@ def test_too_little_is_unproven(changes, doubts):
     [
         (Interval(0.6, 0.4, 0.8), Standing.AS_GOOD),  # a tie
         (Interval(0.7, 0.5, 0.9), Standing.AS_GOOD),
-        (Interval(0.7, NAN, NAN), Standing.AS_GOOD),
+        (Interval(0.7, NAN, NAN), None),
         (Interval(0.5, 0.2, 0.7), Standing.NEAR),
         (Interval(0.3, 0.1, 0.4), Standing.NEAR),  # they touch
         (Interval(0.2, 0.1, 0.39), Standing.SHORT),
@@ -100,7 +100,7 @@ def test_a_proxy_must_be_above_the_best_baseline_in_each_view():
     [
         (Interval(0.2, 0.01, 0.4), True),
         (Interval(0.2, 0.0, 0.4), False),
-        (Interval(0.2, NAN, NAN), False),
+        (Interval(0.2, NAN, NAN), None),
         (UNKNOWN, None),
     ],
 )

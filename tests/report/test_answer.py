@@ -10,9 +10,11 @@ import pytest
 from dnsearch.analysis.candidates import Basis, State, by_network
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.analysis.regret import Regret
+from dnsearch.cli.summary import print_answer
 from dnsearch.config import LimitsConfig
 from dnsearch.report.answer import answer, going_on_of
 from dnsearch.report.digest import digest
+from dnsearch.report.front import front_figure
 from dnsearch.report.page import render
 from dnsearch.report.series import front_series
 from dnsearch.report.summary import summary
@@ -69,9 +71,19 @@ def test_the_baseline_stands_beside_every_answer():
     assert "always answering &#39;cat&#39;" in render(told)
     series = front_series(told, "macs")
     assert series.baseline.error == pytest.approx(0.05)
-    assert series.shows_baseline
-    far = front_series(digest(of([0.01, 0.004])), "macs")
-    assert not far.shows_baseline
+
+
+@pytest.mark.parametrize(("worst", "drawn"), [(0.049, True), (0.03, False)])
+def test_the_baseline_does_not_press_the_networks_together(worst, drawn):
+    """Networks take the same part of the axis; the baseline is a line or a note at its edge."""
+    series = front_series(digest(of([worst, 0.02, 0.015])), "macs")
+    figure = front_figure(series)
+    words = "always answering &#x27;cat&#x27;: 5.00 %"
+    assert (words in [trace.name for trace in figure.data]) == drawn
+    assert (f"{words} ↑" in [each.text for each in figure.layout.annotations]) != drawn
+    (frame,) = (trace for trace in figure.data if trace.opacity == 0)
+    share = np.ptp(np.log10(series.errors)) / np.ptp(np.log10(frame.y))
+    assert share == pytest.approx(1 / 1.32)  # with room for labels below, and some above
 
 
 def test_none_wrong_of_80_tells_what_80_images_allow():
@@ -82,9 +94,23 @@ def test_none_wrong_of_80_tells_what_80_images_allow():
     assert "0.00 % validation error (0.00 to 3.68 % on new images)" in answer(told)
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.2, True), (0.9, False)])
+def test_page_terminal_and_summary_say_that_the_budget_was_hardly_searched(share, said, capsys):
+    results = of([0.04, 0.02, 0.001])
+    largest = max(each.cost.macs for each in results.measured)
+    limits = LimitsConfig(max_macs=round(largest / share))
+    study = results.study.model_copy(update={"limits": limits})
+    told = digest(replace(results, study=study))
+    print_answer(told)
+    line = "no network above 20 % of your limit of "
+    assert (f"\nbudget:    {line}" in capsys.readouterr().out) == said
+    assert (f" {line.capitalize()}" in summary(told)["answer"]) == said
+    assert (line in Reader(render(told)).text) == said
+
+
 def test_as_good_and_cheaper_is_told_with_its_figures():
     results = of([0.0205, 0.02])
-    luck = 0.02 * np.random.default_rng(0).standard_normal((4000, 2))
+    luck = 0.004 * np.random.default_rng(0).standard_normal((4000, 2))
     told = digest(predicting(results, np.array([0.0205, 0.02]) * np.exp(luck)))
     cheap, best = told.finished
     assert told.answer is best
@@ -94,7 +120,7 @@ def test_as_good_and_cheaper_is_told_with_its_figures():
     assert f"and cheaper: {cheap.name}," in text
     saved = 100 * (1 - cheap.cost.macs / best.cost.macs)
     assert f"{saved:.0f} % less MACs" in text
-    assert "an error at most 3 % larger with probability 0.5" in text
+    assert f"(an error at most 3 % larger with probability {told.as_good.probability:.2f})" in text
     assert digest(predicting(results, np.array([0.024, 0.02]) * np.exp(luck))).as_good is None
 
 

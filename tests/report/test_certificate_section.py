@@ -227,3 +227,50 @@ def test_a_network_is_told_with_its_figures():
         "–",
     ]
     assert first.cells[1].notes == ["0.90 to 1.23 %"]
+
+
+def test_of_few_networks_no_share_of_pairs_is_told():
+    """Four make six pairs, of which five may be right by luck."""
+    few = confirmation(4)
+    said = sentences(few.certificate, few.verdict)
+    told = "Too few networks were confirmed to tell how well the 9-epoch rung ranks them."
+    assert told in said
+    assert not any(" of pairs" in each or "Full training itself" in each for each in said)
+    found = section(few)
+    assert found.signals.figure is None
+    assert found.signals.note == "Too few networks were confirmed to tell."
+    assert not any(cell.text.endswith(" %") for row in found.figures.rows for cell in row.cells[:2])
+
+
+@pytest.mark.parametrize(("width", "told"), [(0.49, True), (0.51, False)])
+def test_an_interval_from_chance_to_all_pairs_tells_nothing(width, told):
+    (signal, *_) = confirmation().certificate.rows
+    tau = Interval(0.5, 0.2, 0.2 + 2 * width)  # a share is half of it
+    given = dataclasses.replace(signal, tau=signal.tau._replace(overall=tau))
+    assert given.pairs_right.overall.is_known == told
+
+
+def test_the_chart_explains_only_what_it_draws():
+    given = confirmation().certificate
+    rows = [dataclasses.replace(r, tau=r.tau._replace(matched=UNKNOWN)) for r in given.rows]
+    without = dataclasses.replace(given, rows=tuple(rows))
+    both = section(confirmation()).signals.note
+    overall = section(altered_certificate(without)).signals.note
+    assert ("At the same cost" in both, "At the same cost" in overall) == (True, False)
+    assert "95 %" in overall
+
+
+def altered_certificate(certificate) -> Confirmed:
+    return dataclasses.replace(confirmation(), certificate=certificate)
+
+
+def test_it_says_how_long_each_was_trained():
+    found = section(confirmation(epochs=9))  # as long as the search's top rung
+    assert "after 9 epochs, the dots" in found.errors.reading
+    assert "the search had measured, after 9 epochs." in found.errors.reading
+    assert "measured by the search, after 9 epochs." in found.networks.note
+    longer = section(confirmation())
+    assert "after 90 epochs, the dots" in longer.errors.reading
+    assert "the search had measured, after 9 epochs." in longer.errors.reading
+    unknown = section(altered(error=NAN))
+    assert "the search had measured. " in unknown.errors.reading

@@ -9,8 +9,9 @@ import re
 import pytest
 
 from dnsearch.analysis.trust import Interval
+from dnsearch.arch.presets import PRESETS
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
-from dnsearch.confirm.published import closest, cost_model, published_name
+from dnsearch.confirm.published import closest, cost_model, reference_of
 from dnsearch.report.answer import ends, export_command
 from dnsearch.report.digest import digest
 from dnsearch.report.headline import headline
@@ -42,16 +43,18 @@ def test_the_sentence_is_the_answer_with_its_interval_and_costs():
     assert told.command == export_command(found.results.name)
 
 
-def test_the_nearest_published_network_is_beside_it():
+def test_the_nearest_network_by_a_published_rule_is_beside_it():
     results = usual()
     best = digest(results).answer
     arch = closest(results, best.arch, without={best.key})
     macs = cost_model(results).cost(arch).macs
-    told = beside(results)["published, alike in cost"]
-    assert told.startswith(f"{published_name(arch)} at ")
+    assert not reference_of(arch).published
+    told = beside(results)["DenseNet-BC of similar cost"]
+    assert "published, alike in cost" not in beside(results)
+    assert told.startswith(f"depth {arch.depth}, k={arch.growth_rate}, at ")
     assert told.endswith(": not trained here")
     shown = float(re.search(r"at ([\d.]+) ([kMG]?) ?MACs", told)[1])
-    assert shown == pytest.approx(macs / {"k": 1e3, "M": 1e6, "G": 1e9}[told.split()[3]], rel=0.01)
+    assert shown == pytest.approx(macs / {"k": 1e3, "M": 1e6, "G": 1e9}[told.split()[5]], rel=0.01)
 
 
 @pytest.mark.parametrize(("share", "told"), [(0.2, True), (0.9, False)])
@@ -126,13 +129,24 @@ def test_fresh_seeds_count_where_the_answer_itself_was_confirmed():
     assert without[-1].command.startswith("dnsearch confirm")
 
 
-def test_a_published_network_that_was_confirmed_has_its_test_error_beside():
+def test_what_is_published_is_called_so():
+    results = usual()
+    preset = PRESETS["densenet-bc-100-12"].replace(in_channels=1)
+    least = dataclasses.replace(
+        digest(results).answer, arch=preset.replace(block_config=(16, 16, 17))
+    )
+    alone = dataclasses.replace(results, measured=[least], predict=lambda: None)
+    told = beside(alone)["published, alike in cost"]
+    assert told.startswith("densenet-bc-100-12 at ")
+
+
+def test_a_reference_network_that_was_confirmed_has_its_test_error_beside():
     results = usual()
     found = digest(results)
     arch = closest(results, found.answer.arch, without={found.answer.key})
-    published = dataclasses.replace(found.finished[0], arch=arch)
-    told = headline(found, confirmed(published, (0.11,)), can_test=True)
-    shown = dict(told.beside)["published, alike in cost"]
+    reference = dataclasses.replace(found.finished[0], arch=arch)
+    told = headline(found, confirmed(reference, (0.11,)), can_test=True)
+    shown = dict(told.beside)["DenseNet-BC of similar cost"]
     assert shown.endswith("11.00 % (10.00 to 12.00 %) test error")
 
 

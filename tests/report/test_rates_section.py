@@ -8,6 +8,7 @@ import math
 import pytest
 
 from dnsearch.analysis.trust import UNKNOWN, Interval
+from dnsearch.confirm.published import Reference
 from dnsearch.confirm.rate_findings import Difference, Flip, RateFindings, RateNetwork
 from dnsearch.cost.formula import Cost
 from dnsearch.report.rates import section, sentences
@@ -23,11 +24,14 @@ def spread(value: float) -> Interval:
     return Interval(value, value - 0.004, value + 0.004)
 
 
-def network(name: str, tests, best: int | None, published=False) -> RateNetwork:
+BY_RULE = Reference("densenet-bc-10-4", "DenseNet-BC", published=False)
+
+
+def network(name: str, tests, best: int | None, reference=None) -> RateNetwork:
     return RateNetwork(
         key=name,
         name=name,
-        published=published,
+        reference=reference,
         cost=Cost(1, 2_340_000, 1, 1),
         test_errors=tuple((test, test) for test in tests),
         test=tuple(map(spread, tests)),
@@ -37,11 +41,11 @@ def network(name: str, tests, best: int | None, published=False) -> RateNetwork:
     )
 
 
-def findings(own, published, bests, **changes) -> RateFindings:
+def findings(own, other, bests, reference=BY_RULE, **changes) -> RateFindings:
     """Of two networks with these test errors at three rates and these best ones."""
     first = network("k=5", own, bests[0])
-    second = network("densenet-bc-10-4", published, bests[1], published=True)
-    at = tuple(spread(b - a) for a, b in zip(own, published, strict=True))
+    second = network("densenet-bc-10-4", other, bests[1], reference)
+    at = tuple(spread(b - a) for a, b in zip(own, other, strict=True))
     known = first.tuned.is_known and second.tuned.is_known
     tuned = spread(second.tuned.value - first.tuned.value) if known else UNKNOWN
     fields = {
@@ -138,7 +142,11 @@ def test_the_tables_have_a_column_a_rate():
     assert first.cells[2].notes == ["9.60 to 10.40 %", "validation 10.00 %"]
     assert first.cells[4].text == "0.1"
     assert (second.cells[3].text, second.cells[3].notes) == ("–", ["1 of 2 failed"])
-    assert (first.badge, second.badge) == ("", "published")
+    assert (first.badge, second.badge) == ("", "for comparison")
+    preset = Reference("densenet-40-12", "densenet-40-12", published=True)
+    published = dataclasses.replace(given.networks[1], reference=preset)
+    again = section(dataclasses.replace(given, networks=(given.networks[0], published)))
+    assert again.errors.rows[1].badge == "published"
     (row,) = found.differences.rows
     assert len(row.cells) == len(found.differences.columns) - 1
     assert row.cells[-1].text == "−2.00"
