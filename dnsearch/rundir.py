@@ -28,6 +28,7 @@ import contextlib
 import os
 import platform
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,6 +76,17 @@ def check_name(name: str) -> str:
             f"letter or digit, got {name!r}; choose another with --name"
         )
     return name
+
+
+def name_like(text: str) -> str:
+    """The name nearest to this text that a run may have, such as ``pack-a`` for ``päck ä``: letters
+    lose their accents, and what is then no plain letter becomes a dash. A text that is too long is
+    left so; ``run`` where nothing of it can stay."""
+    if _NAME.fullmatch(text):
+        return text
+    parts = unicodedata.normalize("NFKD", text)
+    plain = "".join(part for part in parts if not unicodedata.combining(part))
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("._-") or "run"
 
 
 class Holder(NamedTuple):

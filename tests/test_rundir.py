@@ -16,12 +16,31 @@ import pytest
 from dnsearch import machine
 from dnsearch.errors import RunError
 from dnsearch.files import atomic, atomic_folder, write_json, write_text
-from dnsearch.rundir import RunDir, check_name, environment
+from dnsearch.rundir import RunDir, check_name, environment, name_like
 
 
 @pytest.mark.parametrize("name", ["a", "quickstart", "2026-11-23_x.y", "A" * 100])
 def test_good_names(name):
     assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("quickstart", "quickstart"),
+        ("a-", "a-"),
+        ("päck ä", "pack-a"),
+        ("ö x", "o-x"),
+        ("e\u0301te\u0301", "ete"),  # as macOS keeps it
+        ("Straße 5", "Stra-e-5"),
+        ("_draft", "draft"),
+        ("(1)", "1"),
+        ("日本", "run"),
+        ("", "run"),
+    ],
+)
+def test_a_name_like_a_text(text, name):
+    assert check_name(name_like(text)) == name
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dnsearch.arch.presets import PRESETS, preset
 from dnsearch.config import StudyConfig
 from dnsearch.errors import RunError
 from dnsearch.files import read_json
-from dnsearch.rundir import RunDir
+from dnsearch.rundir import RunDir, name_like
 
 if TYPE_CHECKING:
     from dnsearch.search.results import Results
@@ -52,7 +52,7 @@ def find_network(network: str, read: Callable[[RunDir], Results] = _read) -> Ask
     if network in PRESETS:
         return Asked(network, network, arch)
     path = Path(network).resolve()
-    return Asked(arch.describe(), path.name if path.is_dir() else path.stem, arch)
+    return Asked(arch.describe(), name_like(path.name if path.is_dir() else path.stem), arch)
 
 
 def whole_run(network: str) -> RunDir | None:

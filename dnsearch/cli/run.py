@@ -16,7 +16,7 @@ from dnsearch.cli.pages import Refresher, write_page
 from dnsearch.cli.progress import headline, make_display
 from dnsearch.config import load_study, override
 from dnsearch.errors import ConfigError
-from dnsearch.rundir import RUNS, RunDir
+from dnsearch.rundir import RUNS, RunDir, name_like
 from dnsearch.text import counted
 
 BUNDLED = "quickstart"
@@ -30,7 +30,7 @@ MANY = 500
 
 @click.command()
 @click.argument("study", required=False, shell_complete=complete_file)
-@click.option("--name", help="Name of the run; by default the study file's.")
+@click.option("--name", help="Name of the run; by default the study file's, in plain letters.")
 @click.option("--trials", type=click.IntRange(min=1), help="Candidates in all, for search.trials.")
 @click.option("--time", help="Time in all, such as 45m, for search.time.")
 @click.option("--scaling", is_flag=True, help="Train what `dnsearch scale` needs instead.")
@@ -86,7 +86,9 @@ def command(
             "until": None,
         } | given
     config = override(load_study(file), **given)
-    run = RunDir.named(f"{file.stem}{'-scaling' * scaling}" if name is None else name, to)
+    run = RunDir.named(
+        f"{name_like(file.stem)}{'-scaling' * scaling}" if name is None else name, to
+    )
 
     from dnsearch.search.engine import INTERRUPTED, TIME_IS_UP, TRIALS_ARE_DONE, Progress
     from dnsearch.search.session import Opened, search

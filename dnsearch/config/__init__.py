@@ -3,8 +3,9 @@
 load_study(path), parse_study(text)   a study from its file or from text
 study_of({"data": {...}, ...})        a study from its values
 suited_space(side)                    what dnsearch init lets vary for images of that size
+suited_batch_size(images)             and its batch size for so many of them
 override(study, time=..., ...)        with other values of [search] and [cluster]
-to_toml(study), recorded(study)       back to TOML; with a checksum
+to_toml(study), recorded(study)       back to TOML; with a checksum; toml_value(v), one value of it
 StudyConfig, DataConfig, ...          the study and its sections
 """
 
@@ -18,6 +19,7 @@ from dnsearch.config.files import (
     recorded,
     study_of,
     to_toml,
+    toml_value,
 )
 from dnsearch.config.study import (
     AUTO_STEPS,
@@ -34,8 +36,8 @@ from dnsearch.config.study import (
     TrainingConfig,
     UntilConfig,
 )
-from dnsearch.config.suited import CIFAR_SIDE, USUAL_SIDE, suited_space
-from dnsearch.config.values import AUTO_RUNGS, Aim, Crop, ErrorName, Fit, Format, Keep
+from dnsearch.config.suited import CIFAR_SIDE, USUAL_SIDE, suited_batch_size, suited_space
+from dnsearch.config.values import AUTO_RUNGS, Aim, CostName, Crop, ErrorName, Fit, Format, Keep
 
 __all__ = [
     "AUTO_RUNGS",
@@ -48,6 +50,7 @@ __all__ = [
     "USUAL_SIDE",
     "Aim",
     "ClusterConfig",
+    "CostName",
     "Crop",
     "DataConfig",
     "ErrorName",
@@ -68,6 +71,8 @@ __all__ = [
     "parse_study",
     "recorded",
     "study_of",
+    "suited_batch_size",
     "suited_space",
     "to_toml",
+    "toml_value",
 ]

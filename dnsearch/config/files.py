@@ -187,7 +187,7 @@ def differences(
     a key that one of them lacks is ``unset``."""
     old, new = _flat(before), _flat(now)
     return [
-        f"{key}: {_toml(old.get(key))} -> {_toml(new.get(key))}"
+        f"{key}: {toml_value(old.get(key))} -> {toml_value(new.get(key))}"
         for key in dict.fromkeys((*new, *old))
         if old.get(key) != new.get(key) and key not in free
     ]
@@ -201,8 +201,11 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def to_toml(study: StudyConfig, comments: bool = False) -> str:
-    """The study as TOML, with every key; ``comments`` adds what each means (``dnsearch init``).
+def to_toml(
+    study: StudyConfig, comments: bool = False, reasons: Mapping[str, str] | None = None
+) -> str:
+    """The study as TOML, with every key; ``comments`` adds what each means (``dnsearch init``), and
+    ``reasons``, such as of ``data.test``, why it has its value.
 
     Keys without a value are written as comments, since TOML has no null.
     """
@@ -215,19 +218,21 @@ def to_toml(study: StudyConfig, comments: bool = False) -> str:
         values = section.model_dump(mode="json")
         for key, entry in type(section).model_fields.items():
             value = values[key]
-            text = f"{key} = {_toml(value)}" if value is not None else f"# {key} ="
+            text = f"{key} = {toml_value(value)}" if value is not None else f"# {key} ="
+            if why := (reasons or {}).get(f"{name}.{key}"):
+                text += f"  # as {why}"
             lines += [f"# {entry.description}", text, ""] if comments else [text]
         lines.append("")
     return "\n".join(lines)
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """One value as TOML, which writes strings, numbers and booleans as JSON does."""
     if value is None:
         return "unset"  # for people: TOML has no null
     if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_toml, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items()) + "}"
     text = json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")  # the one character that JSON allows and TOML does not

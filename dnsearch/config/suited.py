@@ -1,9 +1,9 @@
-"""The search space that `dnsearch init` writes: what has paid, for images of a given size."""
+"""The space and the batch size that `dnsearch init` writes: what has paid, for such images."""
 
 from __future__ import annotations
 
 from dnsearch.arch.space import TWICE_GROWTH
-from dnsearch.config.study import SpaceConfig
+from dnsearch.config.study import SpaceConfig, TrainingConfig
 
 CIFAR_SIDE = 64
 """The largest images, in pixels, that the cifar stem is meant for."""
@@ -14,6 +14,19 @@ FOUR_BLOCKS = 24
 
 USUAL_SIDE = 32
 """Where nothing is known of the images."""
+
+STEPS = 8
+"""Of an epoch, for which a smaller batch than the usual one is worth its time."""
+
+LEAST_BATCH = 16
+"""With fewer images, the statistics of batch norms say little; only where there are no more."""
+
+
+def suited_batch_size(images: int) -> int:
+    """For so many training images: the usual one, or a smaller power of two."""
+    most = min(max(LEAST_BATCH, images // STEPS), images)
+    usual: int = TrainingConfig().batch_size
+    return max(2, min(usual, 1 << (most.bit_length() - 1)))
 
 
 def suited_space(side: int = USUAL_SIDE) -> SpaceConfig:

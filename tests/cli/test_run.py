@@ -75,8 +75,15 @@ def test_names_are_checked_before_they_are_paths(refused, study, name):
 
 
 def test_name_of_the_file_is_checked_too(refused, study):
-    study.rename("my study.toml")
-    assert "got 'my study'; choose another with --name" in refused("run", "my study.toml")
+    long = "a" * 101
+    study.rename(f"{long}.toml")
+    assert f"got {long!r}; choose another with --name" in refused("run", f"{long}.toml")
+
+
+def test_any_name_of_a_file_gives_a_run_its_name(dnsearch, study):
+    study.rename("päck ä.toml")
+    assert dnsearch("run", "päck ä.toml").code == 0
+    assert Path("reports/pack-a/study.toml").is_file()
 
 
 def test_a_storage_of_a_newer_optuna(refused, run):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -25,14 +26,15 @@ __all__ = [
     "BadPictures",
     "Batch",
     "Encoded",
+    "Glance",
     "Options",
     "Source",
     "Split",
     "SplitName",
     "find_format",
+    "glance",
     "open_source",
     "require_every_class",
-    "training_sizes",
 ]
 
 SHIPPED: Final = "fashion-mnist-16k"
@@ -96,18 +98,38 @@ def find_format(path: Path) -> Format:
     )
 
 
-def training_sizes(config: DataConfig, most: int = 100) -> list[tuple[int, int]]:
-    """(h, w) of up to so many training pictures, evenly over all; of those whose header can be
-    read.
+class Glance(NamedTuple):
+    """What is told of a data set by its labels and some headers. splits: those that exist; classes:
+    training pictures of each class that has any, (classes,); sizes: (h, w) of some pictures of all
+    splits."""
+
+    splits: frozenset[SplitName]
+    classes: np.ndarray
+    sizes: tuple[tuple[int, int], ...]
+
+
+def glance(config: DataConfig, most: int = 100) -> Glance:
+    """Sizes are those of up to so many pictures of each split, evenly over all; of those whose
+    header can be read.
 
     Raises ConfigError and DataError as ``open_source`` does, and on labels that cannot be used.
     """
-    split = open_source(config).open("train")
+    source = open_source(config)
+    train = source.open("train")
+    sizes = _sizes(train, most)
+    for name in source.files.keys() - {"train"}:
+        with contextlib.suppress(DataError):  # what is wrong with it is said when it is used
+            sizes += _sizes(source.open(name), most)
+    classes = np.unique(train.labels, return_counts=True)[1]
+    return Glance(frozenset(source.files), classes, sizes)
+
+
+def _sizes(split: Split, most: int) -> tuple[tuple[int, int], ...]:
     if split.shape is not None:
-        return [split.shape[:2]]
+        return (split.shape[:2],)
     rows = np.unique(np.linspace(0, len(split) - 1, most).round().astype(np.int64))
     sizes = (size_of(picture) for batch in split.batches(rows) for picture in batch.pictures)
-    return [size for size in sizes if size is not None]
+    return tuple(size for size in sizes if size is not None)
 
 
 def _by_suffix(path: Path) -> tuple[Format, ...]:
