@@ -109,7 +109,7 @@ def _meter(setting: Setting, device: str) -> Measure:
     set_up(device, setting.threads)  # as a search's workers are
     where = torch.device(device)
     return lambda arch, shape: (
-        measure_latency(DenseNet(arch), shape, setting, where, MOST_SECONDS).least_ms
+        measure_latency(DenseNet(arch), shape, setting, where, MOST_SECONDS, rounds=1).least_ms
     )
 
 

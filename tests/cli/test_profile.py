@@ -19,7 +19,7 @@ def settings(monkeypatch, tmp_path):
     """Every measurement is 3 times the guess; gives the settings that were asked for."""
     asked = []
 
-    def known(model, shape, setting, device, most_seconds):
+    def known(model, shape, setting, device, most_seconds, rounds):
         asked.append((setting, shape))
         done = work(ArchArrays.of([model.config]), *shape[1:], setting.batch_size)
         ms = 3 * float((done @ np.array(GUESS))[0])
