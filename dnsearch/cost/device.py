@@ -113,13 +113,19 @@ def least_disturbed(
 
 
 def latencies_of(
-    archs: Sequence[ArchConfig], shape: tuple[int, int, int], setting: Setting, device: str
+    archs: Sequence[ArchConfig],
+    shape: tuple[int, int, int],
+    setting: Setting,
+    device: str,
+    most_ms: float | None = None,
 ) -> list[Latency]:
     """The latency of each architecture, untrained, on this device, as the setting says, for images
-    of this shape (c, h, w). Sets the threads of this process."""
+    of this shape (c, h, w); ``most_ms`` is the limit. Sets the threads of this process."""
     torch.set_num_threads(setting.threads)
     where = torch.device(device)
-    return [measure_latency(DenseNet(arch), shape, setting, where) for arch in archs]
+    return [
+        measure_latency(DenseNet(arch), shape, setting, where, most_ms=most_ms) for arch in archs
+    ]
 
 
 def device_name(device: str) -> str:
