@@ -28,9 +28,10 @@ def command(study: str | None, as_json: bool) -> None:
     """Say what can be known of STUDY, a study file, before anything is trained.
 
     It reads all images, the test split included, counts every network of the space, and trains two
-    of them for a second to see how long the search will take. What would keep `dnsearch run` from
-    starting is an error; what makes its answer doubtful is a warning, with what to change. Without
-    STUDY it takes the bundled one, quickstart.
+    of them for a second to see how long the search will take. With limits.max_latency_ms it
+    measures the latency of the smallest. What would keep `dnsearch run` from starting is an error;
+    what makes its answer doubtful is a warning, with what to change. Without STUDY it takes the
+    bundled one, quickstart.
     """
     file = bundled_study() if study is None else Path(study)
 
@@ -65,6 +66,7 @@ def _record(found: Check) -> dict[str, Any]:
         "space": outset.space.size,
         "cheapest": _point_record(found.cheapest),
         "dearest": _point_record(found.dearest),
+        "cheapest_latency_ms": found.latency_ms,
         "trials": outset.study.search.trials,
         "workers": len(outset.plan.devices),
         "device_kind": outset.plan.kind,

@@ -52,7 +52,8 @@ def command(
     minute or two, best while the machine does nothing else. Searches that are begun later and ask
     for latency in the same way (batch size, precision, kernels, device, threads) use it, each with
     a copy of its own. What was measured before is kept in the user's cache folder; networks that
-    are measured again replace it.
+    are measured again replace it. Ctrl-C ends it at any time (exit code 130); the same command goes
+    on.
 
     \b
     dnsearch profile flowers.toml
@@ -60,6 +61,7 @@ def command(
     """
     from dnsearch.search.devices import plan_workers
     from dnsearch.search.latency import (
+        UnderWay,
         general_networks,
         keep_table,
         kept_table,
@@ -81,16 +83,20 @@ def command(
         outset = Outset.of(config)
         networks += own_networks(outset.points, outset.costs, outset.data.shape)
     table = kept_table(setting, plan.devices[0])
-    measure = _meter(setting, plan.devices[0])
+    measure, under_way = _meter(setting, plan.devices[0]), UnderWay(table)
     if quiet:
-        table = profile(table, networks, measure)
+        table = profile(table, networks, measure, under_way)
     else:
         length = 100
         with click.progressbar(length=length, label=f"latency of {setting}") as bar:
-            table = profile(
-                table, networks, measure, lambda done, of: bar.update(done * length // of - bar.pos)
-            )
-    _print(table, keep_table(table))
+
+            def tell(done: int, of: int) -> None:
+                bar.update(done * length // of - bar.pos)
+
+            table = profile(table, networks, measure, under_way, tell)
+    file = keep_table(table)
+    under_way.end()
+    _print(table, file)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def _meter(setting: Setting, device: str) -> Measure:
     set_up(device, setting.threads)  # as a search's workers are
     where = torch.device(device)
     return lambda arch, shape: (
-        measure_latency(DenseNet(arch), shape, setting, where, MOST_SECONDS).least_ms
+        measure_latency(DenseNet(arch), shape, setting, where, MOST_SECONDS, rounds=1).least_ms
     )
 
 

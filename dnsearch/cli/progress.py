@@ -98,7 +98,9 @@ def record_line(record: Record, costs: tuple[str, ...]) -> str:
         return f"{format_value('error', score.error or 0.0):>11}  {after:>11}  {name}"
     figures = [format_value(n, v) for n, v in zip(("error", *costs), record.values, strict=True)]
     text = f"{'  '.join(f'{figure:>11}' for figure in figures)}  {name}"
-    return text if record.feasible else f"{text}  (over a limit)"
+    marks = {"over a limit": not record.feasible, "unsteady latency": score.latency_unsteady}
+    told = ", ".join(mark for mark, holds in marks.items() if holds)
+    return f"{text}  ({told})" if told else text
 
 
 class Silence:
@@ -160,6 +162,9 @@ class Screen:
         """Draws the display anew."""
         for note in progress.notes:
             self.note(note)
+        for record in progress.finished:
+            if record.score.latency_unsteady and not record.feasible:
+                self.note(record_line(record, self.costs).strip())
         self.records += progress.finished
         self.progress = progress
         parts = [Text(self.headline), _budget(progress), _running(progress), self._front()]

@@ -115,6 +115,7 @@ def command(
         )
 
     from dnsearch.cli.summary import print_summary, require_found, search_record
+    from dnsearch.report.answer import over_latency
     from dnsearch.search.answers import answers, change
     from dnsearch.search.results import read_results
 
@@ -130,9 +131,10 @@ def command(
         print_summary(results, run, reason, changed)
     if reason == INTERRUPTED:
         raise KeyboardInterrupt
-    if reason == TRIALS_ARE_DONE and not as_json:
+    advises = not (as_json or over_latency(results))  # which says what to change instead
+    if reason == TRIALS_ARE_DONE and advises:
         click.echo(f"go on:     {typed(trials=2 * config.search.trials)}  (trials in all)")
-    elif reason == TIME_IS_UP and config.search.time is not None and not as_json:
+    elif reason == TIME_IS_UP and config.search.time is not None and advises:
         seconds = f"{2 * config.search.time:g}s"
         click.echo(f"go on:     {typed(time=seconds)}  (time in all)")
     require_found(results, reason == TIME_IS_UP)

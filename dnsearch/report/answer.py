@@ -14,6 +14,7 @@ from dnsearch.text import capitalised, counted
 
 if TYPE_CHECKING:
     from dnsearch.report.digest import Digest
+    from dnsearch.search.results import Results
 
 
 def error_of(candidate: Candidate, digest: Digest) -> str:
@@ -133,6 +134,8 @@ def none_to_recommend(digest: Digest) -> str:
     if not digest.front:
         if counts[State.FAILED] == count:
             return f"All {counted(count, 'candidate')} failed: there is no network to recommend."
+        if all_slow := over_latency(digest.results):
+            return f"{capitalised(all_slow)}. There is no network to recommend yet."
         why = (
             "has all its costs measured"
             if counts[State.FINISHED]
@@ -148,6 +151,19 @@ def none_to_recommend(digest: Digest) -> str:
         f"no network to recommend. Training may be too short ({counted(steps, 'step')} in the "
         f"longest run), {images['validation']:,} validation images may be too few to show a "
         "difference, or labels may not belong to their images."
+    )
+
+
+def over_latency(results: Results) -> str:
+    """What to do where every network that was trained to the end takes longer than
+    ``limits.max_latency_ms``; else empty."""
+    most, states = results.study.limits.max_latency_ms, {c.state for c in results.candidates}
+    if most is None or State.FINISHED in states or State.UNFIT not in states:
+        return ""
+    least = min(c.latency_ms for c in results.candidates if c.state is State.UNFIT)
+    return (
+        f"the fastest network that was trained takes {format_value('latency_ms', least)}, more "
+        f"than limits.max_latency_ms = {most:g}; raise it, or offer smaller choices in [space]"
     )
 
 

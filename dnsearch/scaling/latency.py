@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # its module reads Optuna's storage
     from dnsearch.search.results import Results
 
 MOST = 16
-"""Architectures, each up to two seconds."""
+"""Architectures, each some seconds at most."""
 
 
 def measure_latencies(results: Results) -> dict[str, float]:

@@ -15,6 +15,7 @@ from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, CIFAR_SIDE, StudyConfig, Tra
 from dnsearch.cost.formula import Cost
 from dnsearch.cost.memory import peak_train_bytes
 from dnsearch.data import LabelledImages, SplitCheck, check_test, has_test
+from dnsearch.search.latency import latency_setting
 from dnsearch.search.outset import Outset
 from dnsearch.text import agreeing, counted, listed
 from dnsearch.training.measured import binomial_standard_error, effective_images
@@ -59,8 +60,8 @@ class Check:
     epochs. difference: the smallest difference of error that the validation images show, two
     standard errors of a difference at an error of ``SHOWN_AT``. seconds: from and to how long all
     trials of the study should take; mean_seconds: a training of mean cost by itself; None where
-    training could not be timed. memory: of the first worker's device, bytes. warnings: what to
-    change.
+    training could not be timed. latency_ms: of the cheapest network; None without a limit on it.
+    memory: of the first worker's device, bytes. warnings: what to change.
     """
 
     outset: Outset
@@ -72,6 +73,7 @@ class Check:
     dearest: Point
     seconds: tuple[float, float] | None
     mean_seconds: float | None
+    latency_ms: float | None
     memory: int
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -98,12 +100,25 @@ def memory_of(device: str) -> int:
     return device_memory(device)
 
 
+def latency_of(outset: Outset, arch: ArchConfig) -> float:
+    """Milliseconds of a forward pass of an architecture, as the first worker would measure it."""
+    from dnsearch.cost.device import latencies_of
+
+    study, plan = outset.study, outset.plan
+    setting, most_ms = latency_setting(study, plan), study.limits.max_latency_ms
+    shape, device = outset.data.shape, plan.devices[0]
+    (found,) = latencies_of([arch], shape, setting, device, most_ms)
+    return found.ms
+
+
 def check(
     study: StudyConfig,
     timer: Timer = time_steps,
     memory: Callable[[str], int] = memory_of,
+    latency: Callable[[Outset, ArchConfig], float] = latency_of,
 ) -> Check:
-    """Reads all splits, costs the whole space, and times two of its networks for about a second.
+    """Reads all splits, costs the whole space, and times two of its networks for about a second;
+    where latency has a limit, it measures that of the cheapest.
 
     Raises a DnsearchError for what would keep ``search`` from starting.
     """
@@ -144,6 +159,7 @@ def check(
         dearest=points[1],
         seconds=_whole_study(outset, seconds) if seconds else None,
         mean_seconds=seconds(macs.mean()) if seconds else None,
+        latency_ms=latency(outset, points[0].arch) if study.limits.max_latency_ms else None,
         memory=memory(outset.plan.devices[0]),
         notes=(
             *where,
@@ -319,6 +335,13 @@ def _on_space(found: Check) -> Iterator[str]:
         yield (
             f"there are only {counted(len(outset.points), 'network')} within the limits, for "
             f"{counted(search.trials, 'trial')}; offer more choices in [space] or raise [limits]"
+        )
+    most_ms = outset.study.limits.max_latency_ms
+    if most_ms and found.latency_ms and found.latency_ms > most_ms:
+        yield (
+            f"the smallest network takes {format_value('latency_ms', found.latency_ms)} here, more "
+            f"than limits.max_latency_ms = {most_ms:g}; raise it, offer smaller choices in "
+            "[space], or check again if the machine was busy"
         )
     if search.time and found.mean_seconds and found.mean_seconds > search.time:
         yield (

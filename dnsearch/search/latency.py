@@ -6,7 +6,10 @@ began with, so that going on later, or on another machine, changes no proposal.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,6 +40,9 @@ for by its own correction."""
 
 MOST_SECONDS = 0.3
 """Of one measurement."""
+
+WRITE_SECONDS = 2.0
+"""A profile that is killed loses the measurements of at most so long."""
 
 MOST_MACS: Mapping[str, float] = {"cpu": 5e8, "cuda": 2e10}
 """Multiply-adds of a forward pass of a table's networks of any kind."""
@@ -140,12 +146,16 @@ def kept_table(setting: Setting, device: str) -> LatencyTable:
 
 def keep_table(table: LatencyTable) -> Path:
     """Writes it into the user's cache folder. Raises RunError where it cannot be written."""
-    try:
-        file = _table_file(table)
-    except RuntimeError:
-        raise RunError("no folder for the latencies of this machine; set DNSEARCH_CACHE") from None
+    file = _kept_file(table)
     write_json(file, table.record())
     return file
+
+
+def _kept_file(table: LatencyTable) -> Path:
+    try:
+        return _table_file(table)
+    except RuntimeError:
+        raise RunError("no folder for the latencies of this machine; set DNSEARCH_CACHE") from None
 
 
 def _machine(device: str) -> dict[str, Any]:
@@ -190,24 +200,59 @@ def table_to_begin_with(study: StudyConfig, plan: Plan, run: RunDir | None) -> L
 # ---------------------------------------------------------------------------- measuring
 
 
+class UnderWay:
+    """The rounds of a ``profile`` that has not ended, in a file beside the table's, so that an
+    interrupted one goes on. Searches see none of them: a table is used once it is whole."""
+
+    def __init__(self, table: LatencyTable) -> None:
+        """With those of one that was interrupted; a damaged file counts as none. Raises RunError
+        where there is no folder for it."""
+        self.file = _kept_file(table).with_suffix(".unfinished.json")
+        self._ms: dict[str, list[float]] = {}
+        self._written = -math.inf
+        with contextlib.suppress(DnsearchError, OSError, ValueError, KeyError, TypeError):
+            told = read_json(self.file)["ms"]
+            self._ms = {name: [*map(float, ms)] for name, ms in told.items()}
+
+    def of(self, arch: ArchConfig, shape: Shape) -> list[float]:
+        """Milliseconds of a network in each round so far."""
+        return self._ms.setdefault(f"{arch.key} {shape}", [])
+
+    def write(self, seconds: float = 0.0) -> None:
+        """Stores the rounds, unless that was done in so many ``seconds``. Raises RunError."""
+        if time.monotonic() - self._written >= seconds:
+            write_json(self.file, {"ms": {name: ms for name, ms in self._ms.items() if ms}})
+            self._written = time.monotonic()
+
+    def end(self) -> None:
+        """Forgets the rounds, which are in the table by now."""
+        self.file.unlink(missing_ok=True)
+
+
 def profile(
     table: LatencyTable,
     networks: Sequence[tuple[ArchConfig, Shape]],
     measure: Measure,
+    under_way: UnderWay,
     tell: Callable[[int, int], None] = lambda done, of: None,
     rounds: int = ROUNDS,
 ) -> LatencyTable:
-    """The table with these networks, measured now; ``tell`` hears how many of all measurements are
-    done."""
+    """The table with these networks, measured now, but for the rounds ``under_way``, to which it
+    adds; ``tell`` hears how many of all measurements are done."""
     rng = np.random.default_rng(0)
-    ms = np.full((rounds, len(networks)), np.inf)
-    for number in range(rounds):
-        for done, place in enumerate(rng.permutation(len(networks)), start=1):
-            ms[number, place] = measure(*networks[place])
-            tell(number * len(networks) + done, ms.size)
-    least = ms.min(axis=0).tolist()
+    ms = [under_way.of(*network) for network in networks]
+    try:
+        for number in range(rounds):
+            for place in rng.permutation(len(networks)):
+                if len(ms[place]) > number:
+                    continue
+                ms[place].append(measure(*networks[place]))
+                under_way.write(WRITE_SECONDS)
+                tell(sum(map(len, ms)), rounds * len(networks))
+    finally:
+        under_way.write()
     return table.and_also(
-        [Timed(arch, shape, each) for (arch, shape), each in zip(networks, least, strict=True)]
+        [Timed(arch, shape, min(own)) for (arch, shape), own in zip(networks, ms, strict=True)]
     )
 
 

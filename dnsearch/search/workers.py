@@ -88,4 +88,5 @@ def settings_of(study: StudyConfig, data: PreparedData, plan: Plan, test: bool) 
         test=test,
         zero_cost=study.search.zero_cost and not test,
         error=study.objectives.error,
+        most_latency_ms=study.limits.max_latency_ms,
     )

@@ -41,7 +41,8 @@ class Score:
     rung (``training.measured``). loss, train_loss: mean cross-entropy in nats, of the averaged
     weights on the validation images and over the last epoch of training, there with the classes'
     weights. seconds: wall-clock time of training and validation, lower rungs and earlier sessions
-    included. images_per_second: training images. latency_ms: of one forward pass, if asked for.
+    included. images_per_second: training images. latency_ms: of one forward pass, if asked for;
+    latency_unsteady: whether measuring it again gave other figures (``cost.device.Latency``).
     test_error, test_error_se, test_top1_error, test_loss, test_class_errors: the same on so many
     test_images, of which test_class_images are of each class, in trainings of ``dnsearch confirm``.
     zero_cost: the scores of ``training.zerocost`` by name, if asked for. parts: in how many each
@@ -70,6 +71,7 @@ class Score:
     test_class_errors: tuple[int, ...] | None = None
     test_class_images: tuple[int, ...] | None = None
     parts: int = 1
+    latency_unsteady: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """All fields in values that JSON can hold; ``from_dict`` reads them back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ device = "cpu"
 
 @pytest.fixture(autouse=True)
 def _study(dnsearch, monkeypatch):
-    monkeypatch.setattr(check.check, "__defaults__", (lambda *_: 0.01, lambda _: 10**12))
+    invented = {"timer": 0.01, "memory": 10**12, "latency": 0.5}
+    known = tuple(lambda *_, each=each: each for each in invented.values())
+    monkeypatch.setattr(check.check, "__defaults__", known)
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (100, 8, 8), dtype=np.uint8)
     np.savez("toy.npz", x=images, y=np.arange(100) % 5, names=np.array(["a"]))
@@ -89,3 +92,14 @@ def test_without_a_study_it_checks_the_bundled_one(dnsearch):
     assert code == 0
     assert out.startswith("quickstart: ready to run, 0 warnings\n")
     assert "8,000 training, 4,000 validation, 4,000 test images, 14x14 grey" in out
+
+
+def test_a_limit_on_latency_that_cannot_be_met_is_told(dnsearch):
+    def warnings(limit):
+        Path("fast.toml").write_text(f"{STUDY}[limits]\nmax_latency_ms = {limit}\n")
+        found = json.loads(dnsearch("check", "fast.toml", "--json").out)
+        assert found["cheapest_latency_ms"] == 0.5
+        return [each for each in found["warnings"] if "takes 0.5 ms here" in each]
+
+    assert len(warnings(0.4)) == 1
+    assert warnings(0.6) == []

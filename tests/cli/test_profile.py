@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dnsearch import cost, interrupts
 from dnsearch.arch.config import ArchArrays
 from dnsearch.cost.device import Latency
 from dnsearch.cost.latency import GUESS, work
@@ -19,7 +21,7 @@ def settings(monkeypatch, tmp_path):
     """Every measurement is 3 times the guess; gives the settings that were asked for."""
     asked = []
 
-    def known(model, shape, setting, device, most_seconds):
+    def known(model, shape, setting, device, most_seconds, rounds):
         asked.append((setting, shape))
         done = work(ArchArrays.of([model.config]), *shape[1:], setting.batch_size)
         ms = 3 * float((done @ np.array(GUESS))[0])
@@ -27,7 +29,6 @@ def settings(monkeypatch, tmp_path):
 
     monkeypatch.setattr("dnsearch.cost.device.measure_latency", known)
     monkeypatch.setattr("dnsearch.training.device.keep_pages", lambda: None)
-    monkeypatch.setattr("dnsearch.search.latency.ROUNDS", 1)
     return asked
 
 
@@ -62,3 +63,21 @@ def test_options_stand_for_the_keys_of_a_study(dnsearch, settings):
 def test_what_cannot_be_is_refused(refused):
     assert "'turbo' is not one of" in refused("profile", "--kernels", "turbo")
     assert "--device must be" in refused("profile", "--device", "abacus")
+
+
+def test_what_was_measured_before_a_signal_is_not_measured_again(dnsearch, settings, monkeypatch):
+    whole = cost.device.measure_latency
+
+    def stopped(*asked, **how):
+        if len(settings) == 30:
+            raise interrupts.Stopped(signal.SIGINT)
+        return whole(*asked, **how)
+
+    monkeypatch.setattr("dnsearch.cost.device.measure_latency", stopped)
+    assert dnsearch("profile", "--batch", 3, "-q").code == 130
+    monkeypatch.setattr("dnsearch.cost.device.measure_latency", whole)
+    done = dnsearch("profile", "--batch", 3, "-q")
+    assert done.code == 0, done.err
+    assert len(settings) == 4 * 48
+    file = Path(done.out.split("kept in ")[1].strip())
+    assert [each.name for each in file.parent.glob(f"{file.stem}*")] == [file.name]

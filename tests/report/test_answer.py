@@ -11,8 +11,8 @@ from dnsearch.analysis.candidates import Basis, State, by_network
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.analysis.regret import Regret
 from dnsearch.cli.summary import print_answer
-from dnsearch.config import LimitsConfig
-from dnsearch.report.answer import answer, going_on_of
+from dnsearch.config import LimitsConfig, StudyConfig
+from dnsearch.report.answer import answer, going_on_of, none_to_recommend, over_latency
 from dnsearch.report.digest import digest
 from dnsearch.report.front import front_figure
 from dnsearch.report.page import render
@@ -214,3 +214,22 @@ def test_joined_networks_keep_what_did_not_finish():
     found = by_network([*runs, replace(runs[0], seed=1), failed], 160)
     assert [each.state for each in found] == [State.FINISHED, State.FINISHED, State.FAILED]
     assert [each.seeds for each in found] == [2, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("unfit", "limit", "told"),
+    [(6, 3.0, True), (5, 3.0, False), (6, None, False), (0, 3.0, False)],
+)
+def test_a_limit_that_every_network_exceeds_is_named(unfit, limit, told):
+    study = StudyConfig.model_validate({"limits": {"max_latency_ms": limit}})
+    found = synthetic.results(6, unfit=unfit, study=study)
+    taken = [4.1, 7.0, 3.5, 8.0, 9.0, 9.5]
+    slow = [replace(c, latency_ms=ms) for c, ms in zip(found.measured, taken, strict=True)]
+    found = replace(found, measured=slow)
+    why = (
+        "the fastest network that was trained takes 3.5 ms, more than limits.max_latency_ms = 3; "
+        "raise it, or offer smaller choices in [space]"
+    )
+    assert over_latency(found) == (why if told else "")
+    if told:
+        assert none_to_recommend(digest(found)).startswith(f"T{why[1:]}. ")

@@ -185,3 +185,29 @@ def test_it_is_timed_by_real_training(images, monkeypatch):
     found = check(study)
     assert found.cheapest.seconds > 0
     assert found.dearest.seconds >= found.cheapest.seconds
+
+
+@pytest.mark.parametrize(("takes", "warned"), [(0.4, True), (0.3, False), (0.2, False)])
+def test_a_latency_limit_that_the_smallest_network_exceeds_is_warned_of(images, takes, warned):
+    asked = []
+
+    def latency(outset, arch):
+        asked.append(arch)
+        return takes
+
+    study = parse_study(images() + SPACE + "rungs = [1, 13]\n[limits]\nmax_latency_ms = 0.3")
+    found = check(study, lambda outset, arch: 0.01, lambda device: PLENTY, latency)
+    assert asked == [found.cheapest.arch]
+    assert found.latency_ms == takes
+    told = [each for each in found.warnings if "latency" in each]
+    expected = (
+        "the smallest network takes 0.4 ms here, more than limits.max_latency_ms = 0.3; raise it, "
+        "offer smaller choices in [space], or check again if the machine was busy"
+    )
+    assert told == [expected] * warned
+
+
+def test_without_a_limit_no_latency_is_measured(images):
+    study = parse_study(images() + SPACE + "rungs = [1, 13]")
+    found = check(study, lambda outset, arch: 0.01, lambda device: PLENTY, latency=None)
+    assert found.latency_ms is None

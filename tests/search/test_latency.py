@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from dnsearch.search.latency import (
     MOST_MACS,
     LatencyTable,
     Timed,
+    UnderWay,
     general_networks,
     keep_table,
     kept_table,
@@ -91,13 +93,49 @@ def test_the_least_of_all_rounds_counts_and_replaces_what_was_measured():
         return calls[arch.key][-1] * _ms(arch, shape)
 
     before = LatencyTable(SETTING, {}, timed(6, factor=9.0))
-    table = profile(before, networks, measure, lambda done, of: heard.append((done, of)))
+    table = profile(
+        before, networks, measure, UnderWay(before), lambda done, of: heard.append((done, of))
+    )
     assert len(table.timed) == 6
     for each in table.timed[:5]:
         assert len(calls[each.arch.key]) == 4
         assert each.ms == pytest.approx(min(calls[each.arch.key]) * _ms(each.arch, each.shape))
     assert table.timed[5].ms == pytest.approx(9 * _ms(*table.timed[5][:2]))
     assert heard[-1] == (20, 20)
+
+
+@pytest.mark.parametrize("breaks", [1, 7, 12, 20])
+def test_an_interrupted_profile_goes_on_and_no_search_sees_half_of_it(breaks):
+    networks, empty = general_networks(SETTING, 5), kept_table(SETTING, "cpu")
+    calls = []
+
+    def measure(arch, shape):
+        if len(calls) == breaks:
+            raise KeyboardInterrupt
+        calls.append(arch.key)
+        return float(len(calls))
+
+    with contextlib.suppress(KeyboardInterrupt):
+        profile(empty, networks, measure, UnderWay(empty))
+    assert kept_table(SETTING, "cpu") == empty
+    breaks = 99
+    table = profile(empty, networks, measure, UnderWay(empty))
+    assert len(calls) == 20
+    assert {calls.count(arch.key) for arch, _ in networks} == {4}
+    least = {arch.key: 1.0 + calls.index(arch.key) for arch, _ in networks}
+    assert {each.arch.key: each.ms for each in table.timed} == least
+    UnderWay(empty).end()
+    assert UnderWay(empty).of(*networks[0]) == []
+
+
+def test_damaged_rounds_of_a_profile_count_as_none():
+    networks, empty = general_networks(SETTING, 1), kept_table(SETTING, "cpu")
+    before = UnderWay(empty)
+    before.of(*networks[0]).append(3.0)
+    before.write()
+    assert UnderWay(empty).of(*networks[0]) == [3.0]
+    before.file.write_text(before.file.read_text("utf-8").replace("3.0", "2.0"), "utf-8")
+    assert UnderWay(empty).of(*networks[0]) == []
 
 
 def test_the_networks_of_a_table_are_small_enough_and_always_the_same():

@@ -14,15 +14,18 @@ import pytest
 
 from dnsearch import interrupts, processes
 from dnsearch.arch import ArchConfig
-from dnsearch.config import DataConfig, TrainingConfig
+from dnsearch.config import DataConfig, StudyConfig, TrainingConfig
+from dnsearch.cost.device import Latency
 from dnsearch.cost.latency import Setting
 from dnsearch.data import prepare
 from dnsearch.errors import DataError, MachineError, RunError
 from dnsearch.rundir import RunDir
+from dnsearch.search.devices import Plan
 from dnsearch.search.evaluators import local, worker
 from dnsearch.search.evaluators.base import Job, Unexplained
 from dnsearch.search.evaluators.local import LocalEvaluator
 from dnsearch.search.evaluators.worker import WorkerSettings
+from dnsearch.search.workers import settings_of
 from dnsearch.training.score import OUT_OF_MEMORY, Score
 from dnsearch.training.zerocost import SCORES, SYNFLOW
 
@@ -356,3 +359,27 @@ def test_a_job_with_a_learning_rate_is_trained_at_it(tmp_path):
         ready, replace(job, learning_rate=None), tmp_path / "expected.pt", print
     )
     assert at_its_own.loss == expected.loss != usual.loss
+
+
+@pytest.mark.parametrize("unsteady", [False, True])
+def test_a_latency_is_measured_against_the_studys_limit(tmp_path, monkeypatch, unsteady):
+    asked = []
+
+    def measured(model, shape, setting, device, **how):
+        asked.append(how)
+        return Latency(0.3, unsteady)
+
+    limited = StudyConfig.model_validate(
+        {
+            "data": DATA.model_dump(),
+            "training": {"rungs": [1]},
+            "limits": {"max_latency_ms": 0.4},
+        }
+    )
+    settings = settings_of(limited, prepare(DATA), Plan(("cpu",), 1), test=False)
+    ready = worker.warm_up(settings, "cpu")
+    monkeypatch.setattr("dnsearch.cost.device.measure_latency", measured)
+    score = worker.train(ready, Job(0, ARCH, 1, 0), tmp_path / "own.pt", print)
+    assert asked == [{"most_ms": 0.4}]
+    assert (score.latency_ms, score.latency_unsteady) == (0.3, unsteady)
+    assert Score.from_dict(score.to_dict()) == score

@@ -31,7 +31,7 @@ class WorkerSettings:
 
     fingerprint: of the data the search began with. latency: how latency is measured; None does not
     measure. test: measure on the test images, too; a search never does. zero_cost: score each
-    network at initialisation, too. error: the kind measured.
+    network at initialisation, too. error: the kind measured. most_latency_ms: the limit.
     """
 
     data: DataConfig
@@ -42,6 +42,7 @@ class WorkerSettings:
     test: bool = False
     zero_cost: bool = False
     error: ErrorName = "top1"
+    most_latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,10 @@ def _train(ready: Ready, job: Job, checkpoint: Path, note: Callable[[float], Non
         score = score.tested(found)
     if settings.latency and score.failure is None:
         model = trainer.averaged.model
-        latency = measure_latency(model, shape, settings.latency, data.device)
-        score = replace(score, latency_ms=latency.ms)
+        latency = measure_latency(
+            model, shape, settings.latency, data.device, most_ms=settings.most_latency_ms
+        )
+        score = replace(score, latency_ms=latency.ms, latency_unsteady=latency.unsteady)
     if settings.zero_cost:
         with contextlib.suppress(RuntimeError):  # no memory for doubles, say: the training stands
             scores = zero_cost_scores(job.arch, *one_batch(data), job.seed)
