@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.arch.checkpoint import save_network
@@ -71,8 +72,11 @@ def test_readmes_python_runs(tmp_path, monkeypatch, capsys):
 )
 def test_readmes_quick_commands_run(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos" / "flowers" / "rose").mkdir(parents=True)
-    (tmp_path / "photos" / "flowers" / "rose" / "1.jpg").touch()
+    for grey, flower in enumerate(("rose", "tulip")):
+        folder = tmp_path / "photos" / "flowers" / flower
+        folder.mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (32, 32), 9 * number + grey).save(folder / f"{number}.jpg")
     with pytest.raises(SystemExit) as ended:
         main(shlex.split(command)[1:])
     assert ended.value.code == 0

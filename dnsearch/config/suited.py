@@ -23,10 +23,10 @@ LEAST_BATCH = 16
 
 
 def suited_batch_size(images: int) -> int:
-    """For so many training images: the usual one, or a smaller power of two."""
-    most = min(max(LEAST_BATCH, images // STEPS), images)
+    """For so many training images: the usual one, or a smaller power of two, at least 2."""
     usual: int = TrainingConfig().batch_size
-    return max(2, min(usual, 1 << (most.bit_length() - 1)))
+    most = max(2, min(usual, max(LEAST_BATCH, images // STEPS), images))
+    return 1 << (most.bit_length() - 1)
 
 
 def suited_space(side: int = USUAL_SIDE) -> SpaceConfig:

@@ -224,7 +224,7 @@ def test_batches_and_test_images_suit_their_number(dnsearch, each, classes, test
 
 @pytest.mark.parametrize(
     ("images", "batch_size"),
-    [(1, 2), (3, 2), (15, 8), (48, 16), (256, 32), (1000, 64), (1024, 128), (50_000, 128)],
+    [(-1, 2), (1, 2), (3, 2), (15, 8), (48, 16), (256, 32), (1000, 64), (1024, 128), (50_000, 128)],
 )
 def test_batch_size_by_training_images(images, batch_size):
     assert suited_batch_size(images) == batch_size
@@ -247,7 +247,11 @@ def test_what_is_wrong_with_the_images_is_an_error(refused, dnsearch):
 def test_one_class_is_refused(refused):
     pictures(Path("photos"), (20, 30))
     shutil.rmtree("photos/dog")
-    assert "must have at least 2 classes, got cat" in refused("init", "--data", "photos")
+    told = "must have at least 2 classes, got cat"
+    assert told in refused("init", "--data", "photos")
+    for file in list(Path("photos/cat").iterdir())[1:]:
+        file.unlink()
+    assert told in refused("init", "--data", "photos")
 
 
 def test_pictures_that_are_upright_by_their_tag_count_as_such(dnsearch):
