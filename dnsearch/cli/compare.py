@@ -63,8 +63,9 @@ def command(
 
     NETWORK is a preset, a config.json, the folder of an export, RUN for the answer of a search, or
     RUN:PICK for another of its networks. Errors are compared between networks of runs on the same
-    images, each difference with its 90 % interval and the probability that the network is better;
-    of other networks cost alone is. Presets and config files take the images of the first RUN.
+    images (of several such groups in the largest), each difference with its 90 % interval and the
+    probability that the network is better; of other networks cost alone is. Presets and config
+    files take the images of the first RUN.
 
     Of two or more whole RUNs the fronts are compared, too: hypervolume, which is better at which
     cost, and of several runs of one study whether a difference is more than noise.
@@ -80,14 +81,16 @@ def command(
         raise ConfigError("networks", f"must be at most {MOST}", len(networks))
 
     from dnsearch.cli.compared import print_compared, print_fronts, record
-    from dnsearch.search.compared import compare_networks
+    from dnsearch.search.compared import comparable, compare_networks
     from dnsearch.search.fronts import compare_fronts
 
     asked = subjects(networks, shape)
     compared = compare_networks(asked)
     measured = _measure(asked, compared.batch_size, device) if measure else None
     whole = {each.label: each.results for each in asked if each.whole and each.results is not None}
-    fronts = compare_fronts(whole) if len(set(whole.values())) > 1 else None
+    runs = comparable([each for each in asked if each.whole], list(dict.fromkeys(whole.values())))
+    alike = {label: run for label, run in whole.items() if run in runs}
+    fronts = compare_fronts(alike) if len(set(alike.values())) > 1 else None
     if page is not None:
         from dnsearch.report.comparison_page import write_comparison
 

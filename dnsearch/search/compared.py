@@ -1,9 +1,9 @@
 """Networks side by side: what they cost, the errors to expect of them, and how these differ.
 
-Errors are compared where all runs are of the same images and the same kind of error. Of networks of
-one run they are drawn together. Of those of different runs each run's draws are taken for
-independent: the runs share no training run, and what either does not know of its networks tells
-nothing of the other's.
+Errors are compared among the runs of the same images and the same kind of error; where there are
+several such groups, in the one of most networks. Of networks of one run they are drawn together. Of
+those of different runs each run's draws are taken for independent: the runs share no training run,
+and what either does not know of its networks tells nothing of the other's.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dnsearch.cost.formula import BYTES_FP32, Cost, cost_of
 from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs
 from dnsearch.search.results import Results
 from dnsearch.seeds import derived_seed
+from dnsearch.text import listed
 
 if TYPE_CHECKING:  # its module imports torch
     from dnsearch.cost.device import Latency
@@ -157,16 +158,43 @@ def distinct(results: Iterable[Results | None]) -> list[Results]:
     return list(dict.fromkeys(each for each in results if each is not None))
 
 
+def comparable(subjects: Sequence[Subject], runs: Sequence[Results]) -> list[Results]:
+    """Of these runs those whose errors are compared: all of the same images and kind of error, the
+    group that knows most of the subjects, of equals the first. All where none has two subjects, so
+    that there is nothing to compare."""
+    groups: list[list[Results]] = []
+    for run in runs:
+        group = next((g for g in groups if not why_not_comparable([g[0], run])), None)
+        if group is None:
+            groups.append(group := [])
+        group.append(run)
+
+    def known(group: list[Results]) -> int:
+        return sum(subject.results in group for subject in subjects)
+
+    most = max(groups, key=known, default=[])
+    return most if known(most) > 1 else list(runs)
+
+
+def _left_out(subjects: Sequence[Subject], runs: Sequence[Results]) -> list[str]:
+    """Of which networks no error is compared with those of these runs, and why."""
+    others = {s.label: s.results for s in subjects if s.results and s.results not in runs}
+    why: dict[str, list[str]] = {}
+    for label, results in others.items():
+        why.setdefault(why_not_comparable([runs[0], results]), []).append(label)
+    return [f"no error is compared of {listed(labels)}: {reason}" for reason, labels in why.items()]
+
+
 def why_not_comparable(runs: Sequence[Results]) -> str:
     """Why errors of these runs are not compared; empty where they are."""
     prints = {run.data.get("fingerprint") for run in runs}
     if len(runs) > 1 and (len(prints) > 1 or None in prints):
         names = list(dict.fromkeys(f"{run.name} ({run.data['name']})" for run in runs))
         same = "are not known to be the same" if prints == {None} else "differ"
-        return f"the images of {' and '.join(names)} {same}: compared by cost alone"
+        return f"the images of {' and '.join(names)} {same}"
     kinds = {run.study.objectives.error for run in runs}
     if len(kinds) > 1:
-        return f"the runs' errors differ in kind ({', '.join(sorted(kinds))}): cost alone"
+        return f"the runs' errors differ in kind ({', '.join(sorted(kinds))})"
     return ""
 
 
@@ -230,11 +258,13 @@ class _Errors:
         """Without any where the runs cannot be compared, or there is none."""
         if not runs:
             return cls(subjects, {}, "", ())
-        if why := why_not_comparable(runs):
-            return cls(subjects, {}, "", (why,))
-        told, notes = told_by(runs)
-        split = told[runs[0]].split
-        found = cls(subjects, told, error_label(runs[0].study.objectives.error, split), notes)
+        kept = comparable(subjects, runs)
+        if why := why_not_comparable(kept):
+            return cls(subjects, {}, "", (f"{why}: compared by cost alone",))
+        told, notes = told_by(kept)
+        notes = [*_left_out(subjects, kept), *notes]
+        split = told[kept[0]].split
+        found = cls(subjects, told, error_label(kept[0].study.objectives.error, split), notes)
         found.notes += found._assumed()
         return found
 
@@ -281,7 +311,11 @@ class _Errors:
             if network is not None and subject.results is not None
         ]
         notes = []
-        unknown = [s.label for s, e in zip(self.subjects, self.predicted, strict=True) if e is None]
+        unknown = [
+            subject.label
+            for subject, error in zip(self.subjects, self.predicted, strict=True)
+            if error is None and (subject.results is None or subject.results in self.told)
+        ]
         if unknown:
             notes.append(f"no run here has trained {', '.join(unknown)}: no error is predicted")
         if len({results for _, results in told}) > 1:

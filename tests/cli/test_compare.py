@@ -107,7 +107,7 @@ def test_runs_on_other_images_are_compared_by_cost_alone(compared, dnsearch):
     found = compared("a", "small")
     assert [each["predicted"] for each in found["networks"]] == [None, None]
     assert "cost alone" in found["notes"][0]
-    assert "cost alone" in found["fronts"]["not_compared"]
+    assert found["fronts"]["not_compared"].startswith("the images of a (")
     assert "fronts: the images of a (" in dnsearch("compare", "a", "small").out
 
 
@@ -176,3 +176,24 @@ def test_a_page_beside_what_is_printed(dnsearch, reports):
 def test_a_page_that_cannot_be_written(refused, reports):
     Path("folder").mkdir()
     assert "folder: cannot be written: " in refused("compare", "a", "b", "--html", "folder")
+
+
+def test_a_run_on_other_images_leaves_the_others_comparable(compared, dnsearch):
+    alone = compared("a", "a:least-cost")["networks"]
+    for order in (("a", "a:least-cost", "small"), ("small", "a", "a:least-cost")):
+        found = compared(*order)
+        rows = {each["label"]: each for each in found["networks"]}
+        assert found["differences_from"] == "a"
+        for label, before in zip(("a", "a:least-cost"), alone, strict=True):
+            assert rows[label]["predicted"] == before["predicted"]
+            assert rows[label]["difference"] == before["difference"]
+        assert (rows["small"]["predicted"], rows["small"]["difference"]) == (None, None)
+        note = "no error is compared of small: the images of a ("
+        assert found["notes"][0].startswith(note)
+        assert "no run here has trained" not in " ".join(found["notes"])
+
+
+def test_fronts_of_runs_on_the_same_images_are_compared_beside_another(compared):
+    found = compared("a", "small", "b")
+    assert [front["run"] for front in found["fronts"]["fronts"]] == ["a", "b"]
+    assert [each["predicted"] is None for each in found["networks"]] == [False, True, False]
