@@ -271,12 +271,13 @@ def report(
     searched: dict[str, Any],
 ) -> str:
     """The table, and whether the aims were met, as Markdown."""
+    again = f" --repeats {options.repeats}" if options.repeats > 1 else ""
     lines = [
         f"# The proof: at most {options.budget.partition('-')[0]} MACs on CIFAR-10",
         "",
         f"Written by `python studies/proof/proof.py {options.budget} --epochs {options.epochs} "
-        f"--compute {options.compute:g}`. Errors in percent after {options.epochs} epochs, means "
-        f"of {SEEDS} seeds ± their standard error. A published shape is the one of its three "
+        f"--compute {options.compute:g}{again}`. Errors in percent after {options.epochs} epochs, "
+        f"means of {SEEDS} seeds ± their standard error. A published shape is the one of its three "
         "depths that validates best with the first seed.",
         "",
         "| network | found by | compute of the search | M MACs | k params | validation | test |",
@@ -295,12 +296,12 @@ def report(
     families = [each for each in others if each.network.kind not in searched]
     best = min(families, key=lambda found: statistics.mean(found.test))
     lines += ["", _against(ours, best, "the best published shape", AIM)]
-    again = [each for each in others if each.network.kind.startswith(f"{OURS}-")]
+    repeated = [each for each in others if each.network.kind.startswith(f"{OURS}-")]
     for each in others:
-        if each is not best and each not in again:
+        if each is not best and each not in repeated:
             lines.append(_against(ours, each, each.network.kind, 0.0))
-    if again:
-        means = [statistics.mean(each.test) for each in (ours, *again)]
+    if repeated:
+        means = [statistics.mean(each.test) for each in (ours, *repeated)]
         least = statistics.mean(best.test)
         relative = [100 * (mean / least - 1) for mean in means]
         lines.append(
