@@ -33,6 +33,55 @@ class Fault(NamedTuple):
 
 FAULTS = (
     Fault(
+        "as good: an even chance is enough",
+        "dnsearch/analysis/picks.py",
+        "allowed and probability >= SHOWN",
+        "allowed and probability >= 0.5",
+        "tests/analysis/test_picks.py",
+    ),
+    Fault(
+        "as good: one that was not confirmed is named after a confirmation",
+        "dnsearch/analysis/picks.py",
+        "known = predictions.confirmed or predictions.place.keys()",
+        "known = predictions.place.keys()",
+        "tests/analysis/test_picks.py",
+    ),
+    Fault(
+        "as good: it need not save anything worth saving",
+        "dnsearch/analysis/picks.py",
+        "most = own * [1 - WORTH_SAVING,",
+        "most = own * [1,",
+        "tests/analysis/test_picks.py",
+    ),
+    Fault(
+        "compare: one run on other images blanks all errors",
+        "dnsearch/search/compared.py",
+        "return most if known(most) > 1 else list(runs)",
+        "return list(runs)",
+        "tests/cli/test_compare.py",
+    ),
+    Fault(
+        "confirm: full training is a short one, too",
+        "dnsearch/confirm/signals.py",
+        "if rung < epochs]",
+        "if rung <= epochs]",
+        "tests/confirm/test_findings.py",
+    ),
+    Fault(
+        "confirm: a share of six pairs is told",
+        "dnsearch/confirm/certificate.py",
+        "share if share.high - share.low <= WIDEST else UNKNOWN",
+        "share",
+        "tests/report/test_certificate_section.py",
+    ),
+    Fault(
+        "confirm: what nobody published is called published",
+        "dnsearch/confirm/published.py",
+        'arch.growth_rate})", family, False)',
+        'arch.growth_rate})", family, True)',
+        "tests/confirm/test_published.py",
+    ),
+    Fault(
         "a proposal takes all threads",
         "dnsearch/search/samplers/known_cost.py",
         "        with one_thread():\n",
