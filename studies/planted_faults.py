@@ -98,7 +98,7 @@ FAULTS = (
     Fault(
         "features: a stem is believed to matter as little as a shape",
         "dnsearch/search/samplers/features.py",
-        "(STRUCTURE if name in BY_SIZE else SHAPE)",
+        "STRUCTURE if name in BY_SIZE else SHAPE",
         "SHAPE",
         "tests/search/samplers/test_features.py -k is_no_feature",
     ),

@@ -105,7 +105,7 @@ def searched(workers: int, name: str, seconds: float) -> str:
         _timed(store, "tell", spent, "telling")
 
         began = time.monotonic()
-        engine.run(lambda _: show(store))
+        engine.run(lambda _: store.records())  # as a search does when trainings have ended
         stopped = time.monotonic()
         store.close()
     began += LONG  # by when all have had something to do
@@ -116,11 +116,6 @@ def searched(workers: int, name: str, seconds: float) -> str:
         f"{100 * busy / workers / (stopped - began):4.0f} % busy, "
         f"{ended / (stopped - began):5.1f} ended a second; {shares}"
     )
-
-
-def show(store: StudyStore) -> None:
-    """As a search does when trainings have ended."""
-    store.records()
 
 
 def _timed(owner: object, method: str, spent: dict[str, float], name: str) -> None:

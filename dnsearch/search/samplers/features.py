@@ -90,13 +90,13 @@ class Features:
 
     def _trend(self) -> Trend:
         """What is believed of the slopes of log error in the scaled features."""
-        slopes = []
-        for name, (_, deviation) in self._scaling.items():
-            mean, sd = POWERS.get(
-                name, (0.0, (STRUCTURE if name in BY_SIZE else SHAPE) / deviation)
-            )
-            slopes.append((deviation * mean, deviation * sd))
-        slopes += [(0.0, STRUCTURE) for _ in self._by_size]
+        slopes = [
+            (deviation * POWERS[name][0], deviation * POWERS[name][1])
+            if name in POWERS
+            else (0.0, STRUCTURE if name in BY_SIZE else SHAPE)
+            for name, (_, deviation) in self._scaling.items()
+        ]
+        slopes += [(0.0, STRUCTURE)] * len(self._by_size)
         mean, sd = np.array(slopes or [(0.0, SHAPE)]).T
         return Trend(mean, sd)
 
