@@ -288,6 +288,20 @@ class ArchArrays:
         sizes = [stem.least_size(pools) for stem in STEMS.values()]
         return np.select([self.stem == name for name in STEMS], sizes)
 
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """Channels behind each block, (n, most blocks); where there is none, those of the last."""
+        channels, widths = self.num_init_features, []
+        for block, (layers, k) in enumerate(
+            zip(self.block_config.T, self.growth_rate.T, strict=True)
+        ):
+            if block:
+                narrowed = transition_width(channels, self.compression)
+                channels = np.where(layers > 0, narrowed, channels)
+            channels = channels + layers * k
+            widths.append(channels)
+        return np.stack(widths, axis=1)
+
     @classmethod
     def of(cls, configs: list[ArchConfig]) -> ArchArrays:
         """These architectures, in this order."""

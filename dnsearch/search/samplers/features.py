@@ -29,15 +29,14 @@ larger networks: a stem that is 10 % better at 3 M MACs may be 8 % worse at 9 M 
 
 
 def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
-    """By name, (n,): sizes as logarithms, so that a straight line in them is a power law."""
+    """By name, (n,): sizes as logarithms, so that a straight line in them is a power law; and of
+    each block the channels behind it relative to the root of the MACs, which are as the square of
+    widths. They tell more of a shape than the growth rates and depths that they follow from
+    (docs/log.md)."""
     blocks = archs.block_config.astype(np.float64)
-    layers = blocks.sum(axis=1)
-    growth = np.log(np.maximum(archs.growth_rate, 1))
     columns = {
         "params": np.log(cost.params),
         "macs": np.log(cost.macs),
-        "layers": np.log(layers),
-        "growth_rate": _share(growth, blocks),
         "bottleneck": _share((archs.bn_size > 0).astype(np.float64), blocks),
         "bn_size": _share(np.log(np.maximum(archs.bn_size, 1)), blocks),
         "num_init_features": np.log(archs.num_init_features),
@@ -47,16 +46,14 @@ def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
         "imagenet_stem": (archs.stem == "imagenet").astype(np.float64),
         "patch_stem": np.select([archs.stem == "patch2", archs.stem == "patch4"], [1.0, 2.0]),
     }
-    for stage in range(1, blocks.shape[1]):
-        columns[f"layers in block {stage + 1}"] = blocks[:, stage] / layers
-        present = blocks[:, stage] > 0
-        columns[f"growth to block {stage + 1}"] = present * (
-            growth[:, stage] - growth[:, stage - 1]
+    for block, width in enumerate(archs.widths.T, start=1):
+        columns[f"width of block {block}"] = np.log(width) - columns["macs"] / 2
+    for block in range(1, blocks.shape[1]):
+        present = blocks[:, block] > 0
+        columns[f"bottleneck in block {block + 1}"] = present * (
+            (archs.bn_size[:, block] > 0) - (archs.bn_size[:, 0] > 0).astype(np.float64)
         )
-        columns[f"bottleneck in block {stage + 1}"] = present * (
-            (archs.bn_size[:, stage] > 0) - (archs.bn_size[:, 0] > 0).astype(np.float64)
-        )
-        columns[f"pooled before block {stage + 1}"] = archs.pools[:, stage - 1].astype(np.float64)
+        columns[f"pooled before block {block + 1}"] = archs.pools[:, block - 1].astype(np.float64)
     return columns
 
 

@@ -290,7 +290,7 @@ def values_of(sampler, point):
 
 
 KNOWN = Parameters(
-    scale=np.linspace(1, 3, 9), deviation=0.1, noise=np.array([0.05]), rho=np.ones(1),
+    scale=np.linspace(1, 3, 8), deviation=0.1, noise=np.array([0.05]), rho=np.ones(1),
     offset=np.zeros(1), shared=np.ones(1),
 )  # fmt: skip
 
