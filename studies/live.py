@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dnsearch.analysis.candidates import finished
+from dnsearch.analysis.candidates import figures, finished
 from dnsearch.analysis.pareto import hypervolume
-from dnsearch.analysis.picks import objective_values
 from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.config.values import parse_seconds
@@ -65,7 +64,7 @@ def searched(
     done = finished(results.measured)
     shape = tuple(results.data["shape"])
     reference = list(reference_point(study, shape, len(results.data["classes"])).values())
-    values = objective_values(done, study.objectives.costs)
+    values = np.column_stack([figures(done, name) for name in ("error", *study.objectives.costs)])
     volume = hypervolume(values, reference, study.objectives.axis)
     return volume, len(results.measured), min((each.error for each in done), default=math.nan)
 

@@ -89,6 +89,27 @@ FAULTS = (
         "tests/search/samplers/test_known_cost.py -k one_thread",
     ),
     Fault(
+        "a study imports what has moved",
+        "studies/densenet-bench/zerocost.py",
+        "from dnsearch.search.samplers.hyperparameters import fit",
+        "from dnsearch.search.samplers.surrogate import fit",
+        "tests/test_studies.py -k zerocost",
+    ),
+    Fault(
+        "features: a width is not relative to the MACs",
+        "dnsearch/search/samplers/features.py",
+        'np.log(width) - columns["macs"] / 2',
+        "np.log(width)",
+        "tests/search/samplers/test_features.py -k a_width",
+    ),
+    Fault(
+        "features: a block that is not there narrows",
+        "dnsearch/arch/config.py",
+        "channels = np.where(layers > 0, narrowed, channels)",
+        "channels = narrowed",
+        "tests/search/samplers/test_features.py -k a_width",
+    ),
+    Fault(
         "features: a stem is worth the same at all sizes",
         "dnsearch/search/samplers/features.py",
         'return [name for name in BY_SIZE if {name, "macs"} <= self._scaling.keys()]',

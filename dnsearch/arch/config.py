@@ -74,6 +74,21 @@ def transition_width(channels: Any, compression: Any) -> Any:
     return np.floor(np.asarray(channels) * compression + 1e-9).astype(np.int64)
 
 
+def entering_widths(initial: Any, depths: Any, growth: Any, compression: Any) -> NDArray[np.int64]:
+    """Channels entering each block, (n, blocks); where there is none, those behind the last.
+
+    initial, compression: (n,). depths, growth: (n, blocks), depths 0 where there is no block.
+    """
+    widths, channels = [], initial
+    for block, (layers, k) in enumerate(zip(depths.T, growth.T, strict=True)):
+        if block:
+            narrowed = transition_width(channels, compression)
+            channels = np.where(layers > 0, narrowed, channels)
+        widths.append(channels)
+        channels = channels + layers * k
+    return np.stack(widths, axis=1)
+
+
 @dataclass(frozen=True)
 class ArchConfig:
     """One DenseNet. The defaults are densenet121's.
@@ -290,17 +305,10 @@ class ArchArrays:
 
     @property
     def widths(self) -> NDArray[np.int64]:
-        """Channels behind each block, (n, most blocks); where there is none, those of the last."""
-        channels, widths = self.num_init_features, []
-        for block, (layers, k) in enumerate(
-            zip(self.block_config.T, self.growth_rate.T, strict=True)
-        ):
-            if block:
-                narrowed = transition_width(channels, self.compression)
-                channels = np.where(layers > 0, narrowed, channels)
-            channels = channels + layers * k
-            widths.append(channels)
-        return np.stack(widths, axis=1)
+        """Channels behind each block, (n, most blocks); where there is none, behind the last."""
+        depths, growth = self.block_config, self.growth_rate
+        entering = entering_widths(self.num_init_features, depths, growth, self.compression)
+        return entering + depths * growth
 
     @classmethod
     def of(cls, configs: list[ArchConfig]) -> ArchArrays:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnsearch.arch.config import ArchArrays, ArchConfig, transition_width
+from dnsearch.arch.config import ArchArrays, ArchConfig, entering_widths
 from dnsearch.errors import ConfigError
 
 MOST_ENUMERATED = 3_000_000
@@ -317,7 +317,7 @@ class Points:
             growth = scaled_growth(growth, ratio[:, None], stages, space.growth_divisor)
         sizes, cap = by_block("bn_size"), columns.pop("bn_cap")
         if capped and space.bn_cap != (0.0,):
-            channels = _widths(initial, depths, growth, columns["compression"])
+            channels = entering_widths(initial, depths, growth, columns["compression"])
             sizes = capped_bottleneck(sizes, growth, channels, cap[:, None])
         return ArchArrays(
             growth_rate=growth,
@@ -332,17 +332,6 @@ class Points:
 
     def __iter__(self) -> Iterator[ArchConfig]:
         return map(self.config, range(len(self)))
-
-
-def _widths(initial: Any, depths: Any, growth: Any, compression: Any) -> NDArray[np.int64]:
-    """Channels entering each block, (n, blocks)."""
-    widths, channels = [], initial
-    for block in range(depths.shape[1]):
-        if block:
-            channels = transition_width(channels, compression)
-        widths.append(channels)
-        channels = channels + depths[:, block] * growth[:, block]
-    return np.stack(widths, axis=1)
 
 
 def _is_by_block(choices: Sequence[Any]) -> bool:

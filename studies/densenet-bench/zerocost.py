@@ -44,8 +44,10 @@ from dnsearch.data import DeviceData, prepare
 from dnsearch.machine import cpu_cores
 from dnsearch.replay.files import read_table
 from dnsearch.replay.table import Table
+from dnsearch.search.samplers.covariance import Rows
 from dnsearch.search.samplers.features import Features
-from dnsearch.search.samplers.surrogate import Rows, Surrogate, fit
+from dnsearch.search.samplers.hyperparameters import fit
+from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.training.zerocost import (
     GRAD_NORM,
     JACOB_COV,

@@ -26,7 +26,7 @@ from dnsearch.arch.space import SearchSpace
 from dnsearch.search import CostModel
 from dnsearch.search.evaluators.base import SEARCH
 from dnsearch.search.parameters import RUNG, distributions, rung_distribution
-from dnsearch.search.predictions import described, predict_errors
+from dnsearch.search.predictions import predict_errors
 from dnsearch.search.store import StudyStore
 
 SIZES = ((300, 0), (1_000, 0), (2_000, 0), (2_000, 600))
@@ -76,8 +76,8 @@ def measured(finished: int, screened: int) -> str:
     by_key = {points.config(i).key: i for i in range(len(points))}
     known = MODEL.of_points(points.take(np.array([by_key[key] for key in found.keys])))
     costs = np.stack([getattr(known, name) for name in COSTS], axis=1).astype(np.float64)
-    one, _ = timed(lambda: described(found, found.keys, costs[:, :1]))
-    two, _ = timed(lambda: described(found, found.keys, costs))
+    one, _ = timed(lambda: found.described(found.keys, costs[:, :1]))
+    two, _ = timed(lambda: found.described(found.keys, costs))
     named = f"{finished:,}" + (f" + {screened}" if screened else "")
     return f"{named:<12}{computed:6.2f}{read:6.2f}{one:13.2f}{two:11.2f}{computed + one:21.2f}"
 

@@ -6,8 +6,8 @@ MACs of all it has seen, and the published ones of as many MACs, by the same rec
     python studies/scaling/proof.py
 
 Writes reports/scaling/: prediction.json is what `scale` wrote, before any of these was trained,
-README.md what came of it.
-Takes most of an hour on two CPU cores; typed again it goes on, and trains nothing twice.
+README.md what came of it. Each training is kept in trainings.json, so that typed again it goes on;
+those of published networks serve later proofs, too. Takes most of an hour on two CPU cores.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from dnsearch.arch.presets import PRESETS
@@ -31,6 +32,8 @@ SAME_COST = 1.15
 """Factor in MACs within which a published network is compared."""
 
 AIM = 0.1
+OWN = "schema", "checksum"
+"""Keys of a network's file that are no part of the network."""
 
 
 def main() -> None:
@@ -49,8 +52,9 @@ def main() -> None:
             if any(1 / SAME_COST < cost / macs[n] < SAME_COST for n in nets if n in macs):
                 nets[name], macs[name] = name, cost
     jobs = [(name, seed) for seed in range(SEEDS) for name in nets]
+    kept = Kept(PROOF / "trainings.json")
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(lambda job: train(nets[job[0]], *job), jobs))
+        found = list(pool.map(lambda job: kept.train(nets[job[0]], *job), jobs))
     errors: dict[str, list[dict[str, Any]]] = {}
     for (name, _), result in zip(jobs, found, strict=True):
         errors.setdefault(name, []).append(result)
@@ -61,14 +65,31 @@ def main() -> None:
     print(text)
 
 
-def train(network: str, name: str, seed: int) -> dict[str, Any]:
-    """One full training by the command that a user would type."""
-    folder = f"proof-{name}-{seed}"
-    command = [sys.executable, "-m", "dnsearch", "train", network, "--study", RUN / "study.toml"]
-    command += ["--epochs", EPOCHS, "--seed", seed, "--threads", 1, "--name", folder]
-    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
-    result = json.loads(Path("reports", folder, "result.json").read_text())
-    return {split: result[split]["error"] for split in ("validation", "test")}
+class Kept:
+    """The errors of each training, by network and seed, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._lock = path, Lock()
+        self.trainings = json.loads(path.read_text()) if path.exists() else []
+
+    def train(self, network: str, name: str, seed: int) -> dict[str, Any]:
+        """One full training by the command that a user would type, unless it is there."""
+        arch = PRESETS[name].to_dict() if name in PRESETS else json.loads(Path(network).read_text())
+        same = {"network": {k: v for k, v in arch.items() if k not in OWN}, "seed": seed}
+        known = next((each for each in self.trainings if same.items() <= each.items()), None)
+        if known is not None:
+            return known["errors"]
+        folder = f"proof-{name}-{seed}"
+        command = [sys.executable, "-m", "dnsearch", "train", network]
+        command += ["--study", RUN / "study.toml", "--epochs", EPOCHS, "--seed", seed]
+        command += ["--threads", 1, "--name", folder]
+        subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+        result = json.loads(Path("reports", folder, "result.json").read_text())
+        errors = {split: result[split]["error"] for split in ("validation", "test")}
+        with self._lock:
+            self.trainings.append(same | {"errors": errors})
+            self.path.write_text(json.dumps(self.trainings, indent=2) + "\n")
+        return errors
 
 
 def row(

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from dnsearch.arch import SearchSpace
+from dnsearch.arch import ArchArrays, ArchConfig, SearchSpace
+from dnsearch.arch.plain import PlainDenseNet
+from dnsearch.cost.formula import costs
 from dnsearch.search import CostModel
 from dnsearch.search.samplers.covariance import Parameters, Rows
 from dnsearch.search.samplers.features import SHAPE, STRUCTURE, Features, raw_features
@@ -48,6 +50,24 @@ def test_one_stem_is_no_feature_and_two_are_one_and_its_product_with_the_size():
     assert two.features.points[:, -1] == pytest.approx(patch * macs)
     assert np.count_nonzero(np.isclose(two.features.trend.sd, STRUCTURE)) == 2
     assert two.features.trend.sd[-1] == STRUCTURE
+
+
+def test_a_width_is_what_the_built_network_has_behind_a_block():
+    configs = [
+        ArchConfig((4, 10, 25), (1, 4, 2), 8, compression=0.7),
+        ArchConfig(12, (2, 6), 30, bn_size=0),
+        ArchConfig(7, (3,), 9),
+    ]
+    archs = ArchArrays.of(configs)
+    cost = costs(archs, 32, 32)
+    columns = raw_features(archs, cost)
+    for at, config in enumerate(configs):
+        built, blocks = PlainDenseNet(config).features, len(config.block_config)
+        norms = [built.get_submodule(f"transition{block}.norm") for block in range(1, blocks)]
+        widths = [norm.num_features for norm in (*norms, built.get_submodule("norm5"))]
+        widths += [widths[-1]] * (3 - blocks)  # where there is no block
+        found = [columns[f"width of block {block}"][at] for block in (1, 2, 3)]
+        assert found == pytest.approx(np.log(widths) - np.log(cost.macs[at]) / 2)
 
 
 def test_little_is_known_of_a_stem_that_was_never_trained():
