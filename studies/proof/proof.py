@@ -303,12 +303,14 @@ def report(
     if repeated:
         means = [statistics.mean(each.test) for each in (ours, *repeated)]
         least = statistics.mean(best.test)
-        relative = [100 * (mean / least - 1) for mean in means]
+        ratio = statistics.mean(means) / least
+        own = [_deviation(each.test) / len(means) for each in (ours, *repeated)]
+        error = max(_deviation(means), math.hypot(*own))  # few searches may agree by chance
+        error = ratio * math.hypot(error / statistics.mean(means), _deviation(best.test) / least)
         lines.append(
             f"- {len(means)} searches of dnsearch, which differ in their seeds alone: "
-            f"{mean_error(means)} % test error, {statistics.mean(relative):+.1f} ± "
-            f"{_deviation(relative):.1f} % against the best published shape (the ± is between "
-            "searches)."
+            f"{mean_error(means)} % test error (the ± is between searches), "
+            f"{100 * (ratio - 1):+.1f} ± {100 * error:.1f} % against the best published shape."
         )
     trained = {each.network.kind for each in rows}
     lines += [f"- {name}: not searched yet" for name in RIVALS if name not in trained]
