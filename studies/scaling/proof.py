@@ -119,7 +119,7 @@ def report(rows: list[dict[str, Any]]) -> str:
         f"{EPOCHS} epochs, means of {SEEDS} seeds ± their standard deviation; test errors beside "
         "them.",
         "",
-        "| network | M MACs | predicted (95 %) | found | off | test |",
+        "| network | M MACs | predicted (90 %) | found | off | test |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for each in rows:
