@@ -107,7 +107,7 @@ def test_the_greatest_promises_are_exact_and_no_other_is_told_too_small():
     found, best = greatest_improvements(surrogate, features, least, 5), np.argsort(-exact)[:5]
     assert found[best] == pytest.approx(exact[best], rel=1e-9)
     assert set(np.argsort(-found)[:5]) == set(best)
-    assert (found >= exact * (1 - 1e-9)).all()
+    assert (found >= exact * (1 - 1e-9) - 1e-100).all()  # below that rounding decides
     assert (found > exact * 1.01).any()  # not all were worth the work
 
 

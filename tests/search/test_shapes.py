@@ -1,5 +1,6 @@
 import numpy as np
 import optuna
+import pytest
 
 from dnsearch.arch.space import SearchSpace
 from dnsearch.search import suggest
@@ -30,25 +31,24 @@ def told(errors):
     return shapes, points, known
 
 
-def true_error(points, known):
-    """Rising growth is worth 20 %, whatever the size."""
-    archs = points.arrays()
-    rising = archs.growth_rate[:, 1] > archs.growth_rate[:, 0]
-    return 0.3 * (known.params / known.params.min()) ** -0.2 * np.where(rising, 0.8, 1.0)
+def true_error(points, known, power):
+    """A last block that is twice as wide as the first is worth ``2 ** -power``, whatever the
+    size."""
+    rise = points.arrays().widths[:, 1] / points.arrays().widths[:, 0]
+    return 0.3 * (known.params / known.params.min()) ** -0.2 * rise**-power, rise
 
 
-def test_shapes_like_the_good_ones_of_other_sizes_are_picked():
+@pytest.mark.parametrize("seed", range(4))
+def test_shapes_like_the_good_ones_of_other_sizes_are_picked(seed):
     _, points, known = told({})
-    error, rng = true_error(points, known), np.random.default_rng(1)
-    order = np.argsort(known.macs)
+    order, rng = np.argsort(known.macs), np.random.default_rng(seed)
     small, large = order[:-12], order[-12:]
-    tried = {int(each): float(error[each]) for each in rng.choice(small, 14, replace=False)}
-    shapes, *_ = told(tried)
-    rising = points.arrays().growth_rate[:, 1] > points.arrays().growth_rate[:, 0]
-    assert 0 < rising[large].sum() < len(large)
-    assert rising[shapes(large)]
-    flat = told({each: float(error[each]) * (1.5 if rising[each] else 1) for each in tried})[0]
-    assert not rising[flat(large)]  # where the same shapes are worse
+    tried = rng.choice(small, 14, replace=False).tolist()
+    for power in (0.6, -0.6):
+        error, rise = true_error(points, known, power)
+        picked = told({each: float(error[each]) for each in tried})[0](large)
+        wider = np.mean(rise[large] > rise[picked])  # the share of shapes that rise more
+        assert wider < 0.35 if power > 0 else wider > 0.65
 
 
 def test_nothing_trained_is_any_point():
