@@ -108,10 +108,8 @@ def of_any_size(macs: Floats, rng: np.random.Generator) -> tuple[Indices, Indice
 
 def the_largest(macs: Floats, rng: np.random.Generator) -> tuple[Indices, Indices]:
     """The same: the most expensive quarter, where hardly any of these is trained."""
-    small, large = (
-        np.flatnonzero(macs < np.median(macs)),
-        np.flatnonzero(macs > np.quantile(macs, 0.75)),
-    )
+    small = np.flatnonzero(macs < np.median(macs))
+    large = np.flatnonzero(macs > np.quantile(macs, 0.75))
     few = rng.choice(large, FEW, replace=False)
     trained = np.append(rng.choice(small, TRAINED, replace=False), few)
     return trained, np.setdiff1d(large, few)
@@ -123,7 +121,8 @@ def on_table(
     draw: int,
 ) -> Judged:
     """One draw of what is trained."""
-    points = problem_of(table).points.take(_known(table))
+    points = problem_of(table).points
+    points = points.take(np.flatnonzero([arch.key in table.truth.index for arch in points]))
     archs, keys = points.arrays(), [arch.key for arch in points]
     cost = costs(archs, *table.shape[1:])
     scaled = Features(archs, cost)
@@ -161,12 +160,6 @@ def searched() -> tuple[Table, Points, CostArrays]:
     space = table.study.space.build(table.shape[0], table.classes)
     model = CostModel.of(table.study, table.shape, 4)
     return table, *feasible_points(space, model, np.random.default_rng(0))
-
-
-def _known(table: Table) -> Indices:
-    """Places of the points that were trained to the top."""
-    keys = [arch.key for arch in problem_of(table).points]
-    return np.flatnonzero([key in table.truth.index for key in keys])
 
 
 def rows_of(table: Table, keys: Sequence[str], own: Floats, scaled: Features) -> Rows:

@@ -24,6 +24,7 @@ from typing import Any
 
 from dnsearch.arch.presets import PRESETS
 from dnsearch.cost.formula import cost_of
+from dnsearch.files import write_text
 
 RUN = Path("reports/fashion14-scaling")
 PROOF = Path("reports/scaling")
@@ -88,7 +89,7 @@ class Kept:
         errors = {split: result[split]["error"] for split in ("validation", "test")}
         with self._lock:
             self.trainings.append(same | {"errors": errors})
-            self.path.write_text(json.dumps(self.trainings, indent=2) + "\n")
+            write_text(self.path, json.dumps(self.trainings, indent=2) + "\n")
         return errors
 
 
