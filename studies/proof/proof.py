@@ -23,25 +23,33 @@ import json
 import math
 import statistics
 import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from families import published
+from trainings import (
+    Found,
+    Kept,
+    Network,
+    Trainer,
+    dnsearch,
+    mean_error,
+    output_of,
+    recipe,
+    standard_error,
+)
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import load_study
 from dnsearch.cost.formula import cost_of
-from dnsearch.files import write_json, write_text
-from dnsearch.rundir import RESULT_FILE, RunDir
+from dnsearch.files import write_text
+from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators import mps
 from dnsearch.search.results import read_results
-from dnsearch.training.full import with_defaults
 
 HERE = Path(__file__).parent
 PROOF = Path("reports/proof")
@@ -58,60 +66,6 @@ AIM = 0.1
 OURS = "known-cost"
 RIVALS = {OURS: 1.0, "frontier": 1.0, "random": 3.0}
 """Samplers, and the compute of each in terms of dnsearch's."""
-
-
-class Network(NamedTuple):
-    """One of those compared: by which name, of what kind, and what it is."""
-
-    name: str
-    kind: str
-    arch: ArchConfig
-
-
-class Found(NamedTuple):
-    """Errors of a network's full trainings, by seed."""
-
-    network: Network
-    validation: list[float]
-    test: list[float]
-
-
-class Kept:
-    """What has ended of the proof, in a file."""
-
-    def __init__(self, path: Path, recipe: dict[str, Any]) -> None:
-        self.path, self.recipe, self._lock = path, recipe, Lock()
-        self.searches: dict[str, dict[str, Any]] = {}
-        self.trainings: list[dict[str, Any]] = []
-        if path.exists():
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            self.searches, self.trainings = kept["searches"], kept["trainings"]
-
-    def training(self, arch: ArchConfig, epochs: int, seed: int) -> dict[str, Any] | None:
-        """The training of a network, if it has ended, here or in a proof with the same recipe."""
-        same = {"network": arch.to_dict(), "epochs": epochs, "seed": seed}
-        known = self.trainings
-        for path in sorted(self.path.parent.glob("*M*.json")):
-            kept = json.loads(path.read_text(encoding="utf-8"))
-            if with_defaults(kept["recipe"]) == with_defaults(self.recipe):
-                known = known + kept["trainings"]
-        return next((each for each in known if same.items() <= each.items()), None)
-
-    def add_search(self, name: str, found: dict[str, Any]) -> None:
-        """Keeps what a search found."""
-        with self._lock:
-            self.searches[name] = found
-            self._write()
-
-    def add_training(self, training: dict[str, Any]) -> None:
-        """Keeps what a training scored."""
-        with self._lock:
-            self.trainings.append(training)
-            self._write()
-
-    def _write(self) -> None:
-        kept = {"recipe": self.recipe, "searches": self.searches, "trainings": self.trainings}
-        write_json(self.path, kept)
 
 
 def main() -> None:
@@ -158,13 +112,6 @@ def compare(study: Path, options: argparse.Namespace, limit: float) -> None:
             text = report(options, [*picks, *shapes], tried, kept.searches)
             write_text(PROOF / f"{options.budget}.md", text)
             print(text, flush=True)
-
-
-def recipe(study: Path) -> dict[str, Any]:
-    """All that a full training depends on beside its network, epochs and seed."""
-    known = load_study(study)
-    training = known.training.model_dump(mode="json", exclude={"rungs"})
-    return {"data": known.data.model_dump(mode="json", exclude={"path"}), "training": training}
 
 
 def _options() -> argparse.Namespace:
@@ -214,56 +161,6 @@ def _spent(run: RunDir) -> list[float]:
     return [candidate.train_macs for candidate in read_results(run).measured]
 
 
-def dnsearch(*words: Any) -> list[str]:
-    """A command as a user would type it."""
-    return [sys.executable, "-m", "dnsearch", *map(str, words)]
-
-
-def output_of(*words: Any) -> str:
-    """What such a command prints."""
-    return subprocess.run(dnsearch(*words), check=True, capture_output=True, text=True).stdout
-
-
-class Trainer:
-    """Trains networks in full, each with a seed, some at a time."""
-
-    def __init__(self, study: Path, kept: Kept, epochs: int, threads: int) -> None:
-        self.study, self.kept, self.epochs, self.threads = study, kept, epochs, threads
-
-    def all(self, networks: Sequence[Network], seeds: Sequence[int]) -> list[Found]:
-        """Every network with every seed."""
-        jobs = [(network.arch, seed) for seed in seeds for network in networks]
-        with ThreadPoolExecutor(self.threads) as pool:
-            results = list(pool.map(lambda job: self.train(*job), jobs))
-        count = len(networks)
-        return [
-            Found(
-                network,
-                [result["validation"] for result in results[i::count]],
-                [result["test"] for result in results[i::count]],
-            )
-            for i, network in enumerate(networks)
-        ]
-
-    def train(self, arch: ArchConfig, seed: int) -> dict[str, Any]:
-        """What one full training scored: errors of validation and test images."""
-        known = self.kept.training(arch, self.epochs, seed)
-        if known is not None:
-            return known
-        folder = f"proof-{self.study.stem}-{self.epochs}-{arch.key}-{seed}"
-        run = RunDir(Path("reports", folder))
-        if not (run.path / RESULT_FILE).exists():
-            config = PROOF / f"{arch.key}.json"
-            write_json(config, arch.to_dict())
-            words = ["train", config, "--study", self.study, "--epochs", self.epochs]
-            output_of(*words, "--seed", seed, "--threads", 1, "--name", folder)
-        scored = run.read_json(RESULT_FILE, "validation", "test")
-        training = {"network": arch.to_dict(), "epochs": self.epochs, "seed": seed}
-        training |= {images: scored[images]["error"] for images in ("validation", "test")}
-        self.kept.add_training(training)
-        return training
-
-
 def report(
     options: argparse.Namespace,
     rows: Sequence[Found],
@@ -304,9 +201,11 @@ def report(
         means = [statistics.mean(each.test) for each in (ours, *repeated)]
         least = statistics.mean(best.test)
         ratio = statistics.mean(means) / least
-        own = [_deviation(each.test) / len(means) for each in (ours, *repeated)]
-        error = max(_deviation(means), math.hypot(*own))  # few searches may agree by chance
-        error = ratio * math.hypot(error / statistics.mean(means), _deviation(best.test) / least)
+        own = [standard_error(each.test) / len(means) for each in (ours, *repeated)]
+        error = max(standard_error(means), math.hypot(*own))  # few searches may agree by chance
+        error = ratio * math.hypot(
+            error / statistics.mean(means), standard_error(best.test) / least
+        )
         lines.append(
             f"- {len(means)} searches of dnsearch, which differ in their seeds alone: "
             f"{mean_error(means)} % test error (the ± is between searches), "
@@ -322,20 +221,11 @@ def report(
     return "\n".join(lines) + "\n"
 
 
-def mean_error(errors: Sequence[float]) -> str:
-    return f"{100 * statistics.mean(errors):.2f} ± {100 * _deviation(errors):.2f}"
-
-
-def _deviation(errors: Sequence[float]) -> float:
-    """Of the mean over seeds."""
-    return statistics.stdev(errors) / math.sqrt(len(errors)) if len(errors) > 1 else math.nan
-
-
 def _against(ours: Found, other: Found, name: str, aim: float) -> str:
     """The test error relative to another network's, with its standard error."""
     a, b = statistics.mean(ours.test), statistics.mean(other.test)
     relative = a / b - 1
-    error = a / b * math.hypot(_deviation(ours.test) / a, _deviation(other.test) / b)
+    error = a / b * math.hypot(standard_error(ours.test) / a, standard_error(other.test) / b)
     met = "met" if relative <= -aim else "missed"
     goal = f"at least {aim:.0%} below" if aim else "below"
     return (

@@ -11,7 +11,6 @@ it goes on. The proof is to be there.
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from proof import HERE, PROOF, SEEDS, SIDE, Kept, mean_error, recipe
+from proof import HERE, PROOF, SEEDS, SIDE
 from torch import Tensor, nn
+from trainings import Kept, mean_error, recipe, standard_error
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.densenet import DenseNet
@@ -160,8 +160,7 @@ def errors(kept: Kept, arch: ArchConfig, epochs: int) -> list[float]:
 
 def mean_of(values: Sequence[float]) -> str:
     """With its standard error."""
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.mean(values):+.1f} ± {error:.1f}"
+    return f"{statistics.mean(values):+.1f} ± {standard_error(values):.1f}"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import argparse
 import statistics
 
 from families import Family, scaled
-from proof import HERE, PROOF, SEEDS, SIDE, Kept, Network, Trainer, recipe
+from proof import HERE, PROOF, SEEDS, SIDE
+from trainings import Kept, Network, Trainer, recipe
 
 from dnsearch.cost.formula import cost_of
 

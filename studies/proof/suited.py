@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-from proof import HERE, PROOF, SEEDS, SIDE, Kept, Network, Trainer, mean_error, recipe, search
+from proof import HERE, PROOF, SEEDS, SIDE, search
+from trainings import Kept, Network, Trainer, mean_error, recipe
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import SpaceConfig, load_study, suited_space, to_toml
