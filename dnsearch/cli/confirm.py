@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     "--rates",
     is_flag=True,
     help="Also at a third and three times the learning rate: what it recommends, and published "
-    "networks or one made by their rule.",
+    "networks or one made like them.",
 )
 @click.option("--workers", type=click.IntRange(1), help="For the study's search.workers.")
 @click.option("--device", help="For the study's search.device: auto, cpu, cuda or cuda:N.")
@@ -73,7 +73,7 @@ def command(
     Members of the front and a sample of the others are trained in full. The report then says how
     large their errors really are, which is likely the best, and how well the search's short
     trainings ranked them: how far to trust it. With --rates it also says whether what it recommends
-    is still better than published networks, or one made by their rule, when each has its own best
+    is still better than published networks, or one made like them, when each has its own best
     learning rate.
 
     Ctrl-C ends it at any time; the same command goes on.

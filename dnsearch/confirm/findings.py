@@ -13,7 +13,7 @@ import numpy as np
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, State, figures, known_mean
 from dnsearch.analysis.confidence import expected_regret
-from dnsearch.analysis.trust import Interval
+from dnsearch.analysis.trust import UNKNOWN, Interval
 from dnsearch.arrays import Floats
 from dnsearch.config import ErrorName
 from dnsearch.confirm.certificate import Certificate
@@ -122,6 +122,13 @@ class Confirmed:
     def network(self, key: str) -> ConfirmedNetwork | None:
         """The network with this ``ArchConfig.key``; None where it was not confirmed."""
         return next((network for network in self.networks if network.key == key), None)
+
+    def test(self, key: str) -> Interval:
+        """The test error of the network with this ``ArchConfig.key`` at the study's learning rate;
+        unknown where it has none."""
+        rates = self.rates
+        others = {n.key: n.test[rates.usual] for n in rates.networks} if rates else {}
+        return (others | {n.key: n.test for n in self.networks}).get(key, UNKNOWN)
 
     @property
     def best_first(self) -> list[ConfirmedNetwork]:

@@ -2,7 +2,7 @@
 
 A network that wins at one learning rate may win by that rate alone (Dollar et al. 2021,
 arXiv:2103.06877; FBNetV3, arXiv:2006.02049, searches both together). So what the search recommends
-and published networks, or one made by a published rule, are trained at a third, one and three times
+and published networks, or one made like them, are trained at a third, one and three times
 the study's rate. Those at the study's own rate, of networks that the search has trained, are
 confirmations like any other. All the rest lies in an Optuna study of its own, which nothing but
 ``confirm.rate_findings`` reads.
@@ -84,7 +84,7 @@ def at_rates(results: Results) -> AtRates:
     if len(archs) < 2:
         raise RunError(
             f"{results.name}: has one network to train at other learning rates and none made "
-            "by a published rule within the limits to compare it with; leave --rates out, or name "
+            "like a published one within the limits to compare it with; leave --rates out, or name "
             "one in search.start"
         )
     trained = results.archs

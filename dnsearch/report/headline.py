@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dnsearch.analysis.candidates import Candidate
 from dnsearch.analysis.metrics import format_value
+from dnsearch.analysis.trust import UNKNOWN
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, reference_of
 from dnsearch.report.answer import (
@@ -79,7 +80,7 @@ def _baseline(digest: Digest) -> str:
 def _reference(
     digest: Digest, best: Candidate, confirmed: Confirmed | None
 ) -> list[tuple[str, str]]:
-    """The published network, or one made by a published rule, that costs about as much."""
+    """The published network, or one made like it, that costs about as much."""
     results = digest.results
     if "activation_bytes" not in results.environment:  # of a run that is not of a machine
         return []
@@ -93,9 +94,9 @@ def _reference(
         return []
     costs = format_value(cost, takes)
     trained = next((each for each in digest.finished if each.key == arch.key), None)
-    tested = confirmed.network(arch.key) if confirmed else None
-    if tested is not None and tested.test.is_known:
-        error = f"{error_interval(tested.test)} test error"
+    tested = confirmed.test(arch.key) if confirmed else UNKNOWN
+    if tested.is_known:
+        error = f"{error_interval(tested)} test error"
     elif trained is not None:
         error = f"{format_value('error', trained.predicted_error)} {digest.error_name}"
     else:

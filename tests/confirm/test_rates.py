@@ -98,7 +98,7 @@ def test_without_two_networks_there_is_nothing_to_compare():
     with pytest.raises(RunError, match="recommends no network yet"):
         at_rates(results([]))
     alone = results([candidate(3, 0.2)], study="[limits]\nmax_params = 9\n")
-    with pytest.raises(RunError, match="none made by a published rule within the limits"):
+    with pytest.raises(RunError, match="none made like a published one within the limits"):
         at_rates(alone)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from dnsearch.analysis.trust import Interval
+from dnsearch.analysis.trust import UNKNOWN, Interval
 from dnsearch.arch.presets import PRESETS
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, reference_of
@@ -148,6 +149,19 @@ def test_a_reference_network_that_was_confirmed_has_its_test_error_beside():
     told = headline(found, confirmed(reference, (0.11,)), can_test=True)
     shown = dict(told.beside)["DenseNet-BC of similar cost"]
     assert shown.endswith("11.00 % (10.00 to 12.00 %) test error")
+
+
+def test_a_reference_network_that_was_trained_at_several_rates_has_its_test_error_beside():
+    results = usual()
+    found = digest(results)
+    arch = closest(results, found.answer.arch, without={found.answer.key})
+    tested = Interval(0.12, 0.11, 0.13)
+    at_rates = SimpleNamespace(
+        networks=(SimpleNamespace(key=arch.key, test=(UNKNOWN, tested, UNKNOWN)),), usual=1
+    )
+    again = dataclasses.replace(confirmed(found.answer, (0.1,)), rates=at_rates)
+    shown = dict(headline(found, again, can_test=True).beside)["DenseNet-BC of similar cost"]
+    assert shown.endswith("12.00 % (11.00 to 13.00 %) test error")
 
 
 @pytest.mark.parametrize("errors", [(), (math.nan, math.nan)])
