@@ -8,7 +8,7 @@ environment.json    versions, machine, devices
 data.json           the data set: name, classes, shape, numbers of images
 latency.json        networks by which latencies are predicted, where the study asks for latency
 run.lock            locked while a search is under way; holder.json says by which process
-ended.json          why and when the last sitting of the search ended; missing after a kill
+ended.json          why and when the last session of the search ended; missing after a kill
 checkpoints/KEY/    weights of candidates, one file for each seed; beside those trained to the top
                     rung SEED.validation-confusion.npy, images by true and by predicted class
 report.html, candidates.csv, summary.json
@@ -220,7 +220,7 @@ class RunDir:
 
     @property
     def ended_file(self) -> Path:
-        """Why the last sitting of the search ended (``note_end``)."""
+        """Why the last session of the search ended (``note_end``)."""
         return self.path / "ended.json"
 
     @property
@@ -258,11 +258,11 @@ class RunDir:
         return read_json(self.path / name, *needed)
 
     def note_end(self, reason: str) -> None:
-        """Writes why a sitting of the search has ended. Raises RunError."""
+        """Writes why a session of the search has ended. Raises RunError."""
         write_json(self.ended_file, {"reason": reason, "when": _now()})
 
     def end_reason(self) -> str:
-        """Why the last sitting of the search ended; empty where it is under way or was killed.
+        """Why the last session of the search ended; empty where it is under way or was killed.
         Raises RunError."""
         if not self.ended_file.is_file():
             return ""

@@ -73,7 +73,7 @@ class FakeWorkers(LocalWorkers):
 
 
 class Search:
-    """One sitting over a folder, put together as ``session.search`` does."""
+    """One session over a folder, put together as ``session.search`` does."""
 
     def __init__(
         self, folder, evaluator=None, space=SPACE, limits=None, costs=("macs",), rungs=(3,),

@@ -60,7 +60,7 @@ class Candidate:
     another. class_errors: how many of each class are wrong, of training runs to the top rung. loss,
     train_loss: nats. seconds: wall clock of the training. train_macs: compute spent, 3 x macs x
     images x epochs (forward and backward). finished_after: seconds of search time, over all
-    sittings, when it was told. failure: reason, empty where there is none. zero_cost: scores at
+    sessions, when it was told. failure: reason, empty where there is none. zero_cost: scores at
     initialisation by name, None where they were not asked for.
 
     predicted_error: the error that a new training run of the network is expected to have, in the

@@ -101,9 +101,9 @@ def _lines(found: Check) -> Iterator[tuple[str, str]]:
     yield "classes:", f"{data.num_classes} of {images} training images each: {names}"
     yield "baseline:", f"{100 * found.baseline.error:.2f} % error by {found.baseline.words}"
     yield (
-        "shows:",
-        f"differences of error from {100 * found.difference:.1f} points on (two standard errors at "
-        f"{100 * SHOWN_AT:.0f} % error)",
+        "detects:",
+        f"differences of error of {100 * found.difference:.1f} points or more (two standard errors "
+        f"at {100 * SHOWN_AT:.0f} % error)",
     )
     rungs = "; ".join(
         f"{counted(rung, 'epoch')}, {counted(steps, 'step')}" for rung, steps in found.steps.items()

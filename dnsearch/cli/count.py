@@ -43,7 +43,8 @@ MOST_ELEMENTS = 2 * 10**9
 @click.option("--norm", help="batch or group.")
 @click.option("--stem", help="imagenet, cifar, patch2 or patch4.")
 @click.option(
-    "--transition", help="pool or narrow, which does not; pool-narrow is a word for each."
+    "--transition",
+    help="pool halves the resolution, narrow keeps it; pool-narrow sets each transition.",
 )
 @click.option("--num-classes", type=int, help="Classes.")
 @click.option("--batch-size", default=1, type=click.IntRange(min=1), help="For training memory.")

@@ -22,7 +22,7 @@ SHARE = 0.02
 """Of a search's time that writing its report meanwhile may take."""
 
 FIRST_SECONDS = 60.0
-"""Of a sitting, before its report is written for the first time."""
+"""Of a session, before its report is written for the first time."""
 
 
 def write_page(
@@ -36,7 +36,7 @@ def write_page(
     the page's path. Of a run that may only be read it goes to its ``place_for``.
 
     While a process is at work on the run the page says so, and the answer is not noted: only a
-    later one than a finished sitting's is a change. scaling, confirmed: what `dnsearch scale` and
+    later one than a finished session's is a change. scaling, confirmed: what `dnsearch scale` and
     `dnsearch confirm` have just found; by default what they find of the run as it stands. figures:
     formats in which all pictures are written into ``run.figures``, too. Raises RunError where a
     file cannot be written.

@@ -30,7 +30,7 @@ class Display(Protocol):
     """Shows a search to a person."""
 
     def opened(self, headline: str, records: Sequence[Record] = ()) -> None:
-        """Before the first training run; ``records`` are those of earlier sittings."""
+        """Before the first training run; ``records`` are those of earlier sessions."""
         ...
 
     def show(self, progress: Progress) -> None:

@@ -61,7 +61,9 @@ BUDGET = 50.0
     is_flag=True,
     help="Simulate proposals that take no time; else they take what they really took.",
 )
-@click.option("--processes", type=click.IntRange(min=1), help="That replay; by default one a core.")
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="Processes that replay; by default one a core."
+)
 @click.option("--name", help="Name of the report's folder; by default replay-RUN.")
 @click.option(
     "--to", default=RUNS, type=click.Path(path_type=Path), help="Folder it goes into [reports]."
@@ -84,8 +86,8 @@ def command(
     """Compare search strategies on the recorded trainings of RUN; nothing is trained.
 
     RUN is a name below reports/, a path, or bench:NAME for trainings that come with dnsearch. The
-    report says which strategy finds the front with how much compute, and how soon: so many workers
-    are simulated, with the recorded seconds of each training. Ctrl-C ends it.
+    report says which strategy finds the front with how much compute, and how soon: --workers are
+    simulated, with the recorded seconds of each training. Ctrl-C ends it.
 
     Any Optuna sampler can be compared by import path, module:Class or file.py:Class, such as those
     of OptunaHub. This runs its code, so only this command takes one; a study file, which may be

@@ -31,7 +31,11 @@ MANY = 500
 @click.command()
 @click.argument("study", required=False, shell_complete=complete_file)
 @click.option("--name", help="Name of the run; by default the study file's, in plain letters.")
-@click.option("--trials", type=click.IntRange(min=1), help="Candidates in all, for search.trials.")
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    help="Trials in all, for search.trials: training runs, counted again at each longer rung.",
+)
 @click.option("--time", help="Time in all, such as 45m, for search.time.")
 @click.option("--scaling", is_flag=True, help="Train what `dnsearch scale` needs instead.")
 @click.option("--retry-failed", is_flag=True, help="Try candidates again whose training failed.")

@@ -33,7 +33,11 @@ WIDTH = 98
     "--times", default=BUDGETS, show_default=True, help="Larger budgets, joined by commas."
 )
 @click.option(
-    "--cost", default="macs", show_default=True, type=click.Choice(SIZES), help="What they are of."
+    "--cost",
+    default="macs",
+    show_default=True,
+    type=click.Choice(SIZES),
+    help="Cost that --times multiplies.",
 )
 @click.option("--latency", is_flag=True, help="Measure latencies here where RUN has none.")
 @json_option

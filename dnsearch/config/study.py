@@ -161,8 +161,8 @@ class SpaceConfig(Section):
     )
     bn_cap: Numbers = Field(
         default=(0.0,),
-        description="bn_size is lowered, not below 1, where a bottleneck would be wider than so "
-        "many times the channels that enter its block; 0 is no cap",
+        description="bn_size is lowered, not below 1, where a bottleneck would be wider than this "
+        "multiple of the channels that enter its block; 0 is no cap",
     )
     num_init_features: InitFeatures = Field(
         default=(TWICE_GROWTH,), description='channels after the stem: numbers or "2x growth"'
@@ -191,7 +191,8 @@ class SpaceConfig(Section):
 
 
 class LimitsConfig(Section):
-    """Upper bounds on costs, checked before anything is trained; unset means no bound."""
+    """Upper bounds on costs, checked before training where they are known then; unset means no
+    bound."""
 
     max_params: Amount | None = Field(default=None, description="parameters")
     max_macs: Amount | None = Field(
@@ -367,7 +368,7 @@ class TrainingConfig(Section):
     )
     out_of_memory: Literal["split", "fail"] = Field(
         default="split",
-        description="what comes of a training for which memory does not suffice: split trains it "
+        description="what to do when memory does not suffice for a training: split trains it "
         "again with each batch in four parts, whose gradients are added; batch norms then take "
         "their statistics from a part",
     )
@@ -477,8 +478,8 @@ class SearchConfig(Section):
         default=None,
         description="ends the search, such as {regret = 0.2, probability = 0.9}: once it is 90 % "
         "sure that no network of the space within the limits, trained or not, has an error of more "
-        "than 0.2 points below that of the one recommended, at any cost; trials and time bound it "
-        "as ever",
+        "than 0.2 points below that of the one recommended, at any cost; trials and time still "
+        "bound it",
     )
     seed: Seed = Field(default=0, description="seed of every random choice")
     device: Device = Field(default="auto", description="auto, cpu, cuda or cuda:N")

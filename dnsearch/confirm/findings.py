@@ -68,7 +68,7 @@ class ConfirmedNetwork:
 
     @property
     def predicted_error(self) -> float:
-        """What the search predicts its error to be in the mean over seeds, on validation images."""
+        """What the search predicts its error to be averaged over seeds, on validation images."""
         return self.candidate.predicted_error
 
     @property

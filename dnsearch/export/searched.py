@@ -152,7 +152,7 @@ def _card(
         title=network.name,
         intro=intro,
         figures=_figures(results, network, weights),
-        remark="The predicted error is that of other training runs of this network, in the mean "
+        remark="The predicted error is that of other training runs of this network, averaged "
         "over seeds; the others are of these weights.",
         classes=weights.classes,
         data=results.data,

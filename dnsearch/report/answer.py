@@ -168,15 +168,15 @@ def over_latency(results: Results) -> str:
 
 
 def sureness_of(digest: Digest) -> str:
-    """Such as ``the best of 21 networks trained within 4 M MACs with probability 0.6; expected
-    regret 0.3 points``, of the answer; empty where nothing is predicted of it."""
+    """Such as ``the best of 21 networks trained within 4 M MACs with probability 0.6; expected to
+    miss the best of them by 0.3 points``, of the answer; empty where nothing is predicted of it."""
     found = digest.sureness
     if found is None:
         return ""
     within = f" within {digest.budget}" if digest.budget else ""
     return (
         f"the best of {found.candidates} networks trained{within} {sure(found.probability)}; "
-        f"expected regret {100 * found.regret:.1f} points"
+        f"expected to miss the best of them by {100 * found.regret:.1f} points"
     )
 
 

@@ -44,10 +44,10 @@ COLUMNS = {
     "seconds": "wall-clock seconds of this training",
     "images_per_second": "training images a second",
     "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
-    "finished_after": "seconds of search time, over all sittings, when this candidate was told",
+    "finished_after": "seconds of search time, over all sessions, when this candidate was told",
     "parts": "in how many each batch was trained: for training.micro_batch, or lack of memory",
     "failure": "reason, empty where there is none",
-    "predicted_error": "predicted error in the mean over seeds; empty for what did not finish",
+    "predicted_error": "predicted error averaged over seeds; empty for what did not finish",
     "basis": "what it follows from: measured (the network's own training runs), search (all of the "
     "search's), confirmed (these and those of dnsearch confirm, on the test images)",
     "predicted_low": "lower end of its 90 % interval on the images that were measured; empty where "

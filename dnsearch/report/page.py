@@ -279,7 +279,7 @@ def _predicted(digest: Digest) -> list[str]:
     known = "" if digest.going_on is None else "; by how much is said with the answer"
     return [
         f"Predicted errors correct for most of that: a model of all {evidence} together predicts "
-        "each network's error in the mean over seeds. Of the two 90 % intervals that on these "
+        "each network's error averaged over seeds. Of the two 90 % intervals that on these "
         f"images holds for the {digest.images:,} {digest.measured_on} images alone, on which "
         "networks are compared; that on new images adds that others would have been drawn. "
         f"Networks that were not trained may be better still{known}."

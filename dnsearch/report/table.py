@@ -137,7 +137,7 @@ def _numbers(
     label = error_label(digest.results.study.objectives.error)
     found = []
     if digest.finished:
-        hint = f"predicted {digest.error_name} in the mean over seeds: where the network stands"
+        hint = f"predicted {digest.error_name} averaged over seeds: where the network stands"
         column = Column(PREDICTED, "predicted_error", hint=hint)
         found.append((column, _cells(predicted, 100 * predicted, 2)))
         column = Column("on new images (%)", "new_high", hint="its 90 % interval")

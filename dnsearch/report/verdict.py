@@ -54,8 +54,8 @@ def _how_sure(pick: ConfirmedNetwork, confirmed: Confirmed) -> str:
     if confirmed.judged < 2 or not math.isfinite(pick.best_probability):
         return ""
     return (
-        f"; it is the best of {confirmed.judged} networks {sure(pick.best_probability)}, expected "
-        f"regret {100 * confirmed.regret:.2f} points"
+        f"; it is the best of {confirmed.judged} networks {sure(pick.best_probability)}, and "
+        f"expected to miss the best of them by {100 * confirmed.regret:.2f} points"
     )
 
 

@@ -38,8 +38,8 @@ WORDS = {
     "paying; a mark in the picture.",
     "hypervolume": "how much of the space of errors and costs the measured networks dominate, up "
     "to a fixed reference point; it grows while a search still finds better ones.",
-    "regret": "by how much error a choice misses the best network that was trained; expected "
-    "regret: its mean over all that may be true.",
+    "regret": "by how much the error of the answer exceeds that of the best network of the space "
+    "within the limits, trained or not; in the certificate, of the best of the confirmed networks.",
     "going on": "by how much error the best network of the space within the limits, trained or "
     "not, may be better than the answer, which is the most that further training runs can gain.",
     "confirmed": "trained again in full by `dnsearch confirm`, with fresh seeds, and measured on "

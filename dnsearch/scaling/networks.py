@@ -17,7 +17,7 @@ from dnsearch.scaling.law import Band
 class Larger:
     """A network for ``times`` the cost of the largest that was fitted.
 
-    error: predicted error in the mean over seeds, training_error: that of one training run (0 to 1,
+    error: predicted error averaged over seeds, training_error: that of one training run (0 to 1,
     90 % bands); None where the data allow no prediction. trusted: the prediction is close enough
     and was tested often enough so far ahead (``extrapolation.NEAR``, ``CHECKS``). seconds: of
     training it on all images for the top rung's epochs as the others were trained, latency_ms:

@@ -309,8 +309,8 @@ def _on_validating(found: Check) -> Iterator[str]:
     difference = found.difference * math.sqrt(held / enough)
     yield (
         f"validating on {held:,} images takes {100 * share:.0f} % of each epoch's time; with "
-        f"data.validation_images = {enough} it takes {100 * MOST_VALIDATING:.0f} % and shows "
-        f"differences of error from {100 * difference:.1f} points"
+        f"data.validation_images = {enough} it takes {100 * MOST_VALIDATING:.0f} % and "
+        f"detects differences of error of {100 * difference:.1f} points or more"
     )
 
 

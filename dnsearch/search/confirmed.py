@@ -123,7 +123,7 @@ def with_confirmed(
     epochs: int,
     rng: np.random.Generator,
 ) -> Predictions:
-    """Predictions (of the same networks) of the error in the mean over seeds on the test images,
+    """Predictions (of the same networks) of the error averaged over seeds on the test images,
     trained for so many ``epochs``.
 
     ``tests``: errors (0 to 1) of at least one seed of each confirmed network, by its key, on so

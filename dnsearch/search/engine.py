@@ -76,7 +76,7 @@ class Engine:
         before: Sequence[Record] | None = None,
         enough: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """``before``: trainings of earlier sittings that count; by default all in the store.
+        """``before``: trainings of earlier sessions that count; by default all in the store.
         ``enough``: why what is known by now is enough, None while it is not; asked before the first
         proposal and whenever trainings have ended."""
         self.store, self.proposer, self.evaluator = store, proposer, evaluator
@@ -95,7 +95,7 @@ class Engine:
 
     @property
     def seconds(self) -> float:
-        """Search time over all sittings."""
+        """Search time over all sessions."""
         return self._before + self.clock() - self._started
 
     def run(self, show: Callable[[Progress], None]) -> str:

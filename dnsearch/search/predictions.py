@@ -99,7 +99,7 @@ def errors_outside(
 def draws_of_own_runs(
     errors: Collection[Sequence[float]], noise: float, images: float, rng: np.random.Generator
 ) -> Floats:
-    """Draws (s, n) of the error in the mean over seeds of networks of which nothing is known but
+    """Draws (s, n) of the error averaged over seeds of networks of which nothing is known but
     their own runs' ``errors`` (n, seeds), on so many images, and the ``noise`` of log error that
     one seed adds."""
     half = HALF / images

@@ -1,7 +1,7 @@
 """By how much a network that was not trained may be better than the answer.
 
 The regret of a network is its error less the least error of all networks of the space within the
-limits, trained or not, in the mean over seeds. It is drawn from the surrogate's joint posterior,
+limits, trained or not, averaged over seeds. It is drawn from the surrogate's joint posterior,
 for hyper-parameters that are drawn too, as those of ``search.predictions`` are: with the likeliest
 alone it is told too small. Of many points those that promise most are drawn together; the others
 are almost surely worse than one of these.
@@ -70,7 +70,7 @@ Params = Mapping[str, Any]
 
 
 class Errors(NamedTuple):
-    """Draws (s, n) of the error (0 to 1) of n networks in the mean over seeds; the trained ones,
+    """Draws (s, n) of the error (0 to 1) of n networks averaged over seeds; the trained ones,
     with these ``keys``, come first."""
 
     keys: tuple[str, ...]

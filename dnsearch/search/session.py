@@ -1,4 +1,4 @@
-"""One sitting of a search: from a study and a folder to trained candidates in its storage."""
+"""One session of a search: from a study and a folder to trained candidates in its storage."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Opened:
 
     @property
     def done(self) -> int:
-        """Candidates that earlier sittings finished."""
+        """Candidates that earlier sessions finished."""
         return len(self.records)
 
 
@@ -66,7 +66,7 @@ def search(
     results is lost, and is back.
 
     Everything that can be wrong with the study is found before the folder is touched. Ctrl-C ends
-    the sitting; calling again goes on. Raises a DnsearchError for what a user can mend.
+    the session; calling again goes on. Raises a DnsearchError for what a user can mend.
     """
     workers = workers or workers_of(study)
     outset = Outset.of(study, run, workers.plan)
@@ -135,7 +135,7 @@ def _keys_of(running: list[Running]) -> set[str]:
 
 
 def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, plan: Plan) -> None:
-    """Raises RunError where the folder holds results that this sitting's would not go with."""
+    """Raises RunError where the folder holds results that this session's would not go with."""
     if run.training_file.is_file():
         raise RunError(f"{run.path}: holds the training of one network; choose another --name")
     require_ours(run.report, PAGE_SIGN)

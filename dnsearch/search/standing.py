@@ -49,7 +49,7 @@ class Standing(NamedTuple):
     runs of the search, and how many of them were to a lower rung or failed. confirmed: training
     runs of `dnsearch confirm`. trials, time: the budgets, time in seconds, None without. seconds:
     search time spent. left: seconds until a budget is spent at the pace of the last ``RECENT``, NaN
-    while that is not known. reason: why the last sitting ended, empty where it did not.
+    while that is not known. reason: why the last session ended, empty where it did not.
     """
 
     study: StudyConfig

@@ -61,7 +61,7 @@ _TRAINED = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 @dataclass(frozen=True)
 class Record:
     """One training. ``values`` are the error and costs, None where it failed or stopped at a lower
-    rung; ``finished_after`` is in seconds of search time, over all sittings."""
+    rung; ``finished_after`` is in seconds of search time, over all sessions."""
 
     job: Job
     score: Score
@@ -155,7 +155,7 @@ class StudyStore:
 
     @property
     def seconds(self) -> float:
-        """Time spent so far, over all sittings: what was noted last, or the end of the training
+        """Time spent so far, over all sessions: what was noted last, or the end of the training
         that finished last where that is later."""
         with self.storage.readable():
             study, schema = self._clock.study, self.storage.schema

@@ -33,7 +33,7 @@ REQUEST = replace(PLAIN, rates=True)
 
 @pytest.fixture(scope="module")
 def compared(search_ended, tmp_path_factory) -> RunDir:
-    """The same with all trainings of ``REQUEST``, in one sitting."""
+    """The same with all trainings of ``REQUEST``, in one session."""
     run = copied(search_ended, tmp_path_factory.mktemp("compared"))
     assert Confirmation(run, REQUEST).reason == "all trials finished"
     return run

@@ -61,7 +61,7 @@ def searched(run: RunDir, study: str = STUDY) -> None:
 
 
 class Confirmation:
-    """One sitting; ``most`` trainings, then the process is killed."""
+    """One session; ``most`` trainings, then the process is killed."""
 
     def __init__(self, run: RunDir, request: Request = REQUEST, most: int = 1000) -> None:
         self.evaluator = FakeEvaluator(score=self._score)
@@ -89,7 +89,7 @@ class _Killed(Exception):
 
 @pytest.fixture(scope="module")
 def all_confirmed(search_ended, tmp_path_factory) -> RunDir:
-    """The same with all trainings of ``REQUEST``, in one sitting."""
+    """The same with all trainings of ``REQUEST``, in one session."""
     run = copied(search_ended, tmp_path_factory.mktemp("confirmed"))
     assert Confirmation(run).reason == "all trials finished"
     return run

@@ -186,7 +186,7 @@ def test_predictions_stand_on_the_cards_and_correct_the_least_error():
     assert (chance, among) == (0.75, 3)
     assert regret == pytest.approx(0.01 / 4)
     page = render(told)
-    assert "the best of 3 networks trained with probability 0.75; expected regret 0." in page
+    assert "with probability 0.75; expected to miss the best of them by 0." in page
     assert "predicted validation error" in page
     unpredicted = render(digest(measured)).partition("Validation error against")[0]
     assert "predicted validation error" not in unpredicted

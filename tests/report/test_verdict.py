@@ -33,8 +33,8 @@ def test_the_answer_leads_with_the_searchs_pick_and_says_that_the_least_is_biase
     assert answer(confirmation(pick=pick.key)) == (
         f"{pick.name}, which the search recommends for the least error, has a test error of "
         f"{percent(pick.test)} after 90 epochs; it is the best of 16 networks with probability "
-        f"{pick.best_probability:.2f}, expected regret 0.30 points. {best.name} has a lower one, "
-        f"{percent(best.test)}, but was chosen by it, {biased}"
+        f"{pick.best_probability:.2f}, and expected to miss the best of them by 0.30 points. "
+        f"{best.name} has a lower one, {percent(best.test)}, but was chosen by it, {biased}"
     )
     agreed = answer(confirmation(pick=best.key))
     assert agreed.startswith(f"{best.name}, which the search recommends for the least error, has")

@@ -1,4 +1,4 @@
-"""Whole sittings: the command itself, killed at any moment, typed again."""
+"""Whole sessions: the command itself, killed at any moment, typed again."""
 
 from __future__ import annotations
 

@@ -372,7 +372,7 @@ def test_where_images_are_kept_changes_no_bit(prepared, mapped, tmp_path, dropou
 def test_a_training_killed_within_an_epoch_equals_one_that_was_not(
     prepared, mapped, tmp_path, dropout, before, after, more, kill_at
 ):
-    """Also where images are kept elsewhere in the second sitting."""
+    """Also where images are kept elsewhere in the second session."""
     there = mapped(prepared, tmp_path)
     data = DeviceData(prepared)
     arch = ARCH.replace(drop_rate=dropout)
