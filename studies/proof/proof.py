@@ -104,7 +104,7 @@ def compare(study: Path, options: argparse.Namespace, limit: float) -> None:
         return train.all([network], seeds=range(SEEDS))[0]
 
     repeats = [f"{OURS}-{seed}" for seed in range(1, options.repeats)]
-    searches = [OURS, *(name for name in RIVALS if name != OURS), *repeats]
+    searches = [OURS, *repeats, *(name for name in RIVALS if name != OURS)]
     picks: list[Found] = []
     with ThreadPoolExecutor(len(searches) if options.together else 1) as pool:
         for pick in pool.map(searcher, searches):  # in this order
