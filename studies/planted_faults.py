@@ -77,8 +77,8 @@ FAULTS = (
     Fault(
         "confirm: what nobody published is called published",
         "dnsearch/confirm/published.py",
-        'arch.growth_rate})", family, False)',
-        'arch.growth_rate})", family, True)',
+        "Reference(name, family.name, False)",
+        "Reference(name, family.name, True)",
         "tests/confirm/test_published.py",
     ),
     Fault(
