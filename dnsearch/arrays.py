@@ -1,9 +1,13 @@
-"""Types of arrays, by the kind of number in them."""
+"""Types of arrays, by the kind of number in them, and arrays in mapped files."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import mmap
-from typing import Any
+import weakref
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +28,43 @@ def release(array: Any) -> None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
-def mapped_from(array: Any) -> tuple[str, int] | None:
-    """The file that an array is mapped from, and the byte in it at which the array begins; None for
-    an array in memory of its own."""
-    whole = array
-    while isinstance(getattr(whole, "base", None), np.ndarray):
-        whole = whole.base
-    if not isinstance(whole, np.memmap) or not whole.filename:
+class _Mapping(mmap.mmap):
+    """A mapped file, and the file itself, open as long as it is mapped."""
+
+    file: io.FileIO
+
+
+def load_mapped(path: Path, mode: Literal["rb", "rb+"] = "rb") -> np.ndarray:
+    """The array in a NumPy file, mapped; what is written to it stays in this process.
+
+    As long as the array, or a view of it, is there, the file stays open, in this mode, to be read
+    and written by its descriptor (``mapped_from``). NumPy keeps only its name, by which another
+    file may be found later. Raises OSError, and ValueError where the file is damaged.
+    """
+    with contextlib.ExitStack() as opened:
+        file = opened.enter_context(io.FileIO(path, mode))
+        np.lib.format.read_magic(file)
+        # Headers of other versions are for long names of fields.
+        shape, columns_first, kind = np.lib.format.read_array_header_1_0(file)
+        # Copied on writing: torch warns about read-only arrays.
+        mapping = _Mapping(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        try:
+            order = "F" if columns_first else "C"
+            array = np.ndarray(shape, kind, mapping, file.tell(), order=order)
+        except TypeError as error:  # the file is too short
+            raise ValueError(f"{path}: {error}") from None
+        mapping.file = file
+        weakref.finalize(mapping, opened.pop_all().close)
+        return array
+
+
+def mapped_from(array: Any) -> tuple[int, int] | None:
+    """The descriptor of the file that an array of ``load_mapped`` is in, open as long as the array
+    is there, and the byte at which the array begins; None for other arrays."""
+    mapping = _mapping(array)
+    if not isinstance(mapping, _Mapping):
         return None
-    return str(whole.filename), whole.offset + array.ctypes.data - whole.ctypes.data
+    return mapping.file.fileno(), array.ctypes.data - np.frombuffer(mapping, np.uint8).ctypes.data
 
 
 def is_mapped(array: Any) -> bool:

@@ -7,7 +7,6 @@ stay with who asks.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -39,10 +38,8 @@ def ahead(
     MachineError where that file was cut off.
     """
     waiting: deque[tuple[Future[None], Tensor]] = deque()
-    with (
-        _reading(images, from_disk) as read,
-        ThreadPoolExecutor(THREADS, thread_name_prefix="images") as pool,
-    ):
+    read = _reader(images, from_disk)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="images") as pool:
         try:
             for rows in picks:
                 assert not len(rows) or 0 <= rows.min() <= rows.max() < len(images)
@@ -69,22 +66,14 @@ Read = Callable[[np.ndarray, np.ndarray], None]
 """Copies the images of these rows (n,) into a place (n, c, h, w)."""
 
 
-@contextlib.contextmanager
-def _reading(images: np.ndarray, from_disk: bool) -> Iterator[Read]:
+def _reader(images: np.ndarray, from_disk: bool) -> Read:
     """How images are copied: from their file, or from where they are mapped."""
     found = mapped_from(images) if from_disk and hasattr(os, "posix_fadvise") else None
-    file = None
-    if found is not None and images[0].flags.c_contiguous:
-        with contextlib.suppress(OSError):  # the cache made room; what is mapped is still there
-            file = os.open(found[0], os.O_RDONLY)
-    if found is None or file is None:
-        yield partial(_take, images.view(np.ndarray))
-        return
-    try:
-        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)  # what lies beside an image is not next
-        yield partial(_read, file, found[1], images.strides[0])
-    finally:
-        os.close(file)
+    if found is None or not images[0].flags.c_contiguous:
+        return partial(_take, images)
+    file, start = found
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)  # what lies beside an image is not next
+    return partial(_read, file, start, images.strides[0])
 
 
 def _take(images: np.ndarray, rows: np.ndarray, place: np.ndarray) -> None:

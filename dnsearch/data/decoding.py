@@ -152,7 +152,7 @@ class SplitPixels:
         if found is None or len(_missing(found, rows, skip_bad)):
             folder.parent.mkdir(parents=True, exist_ok=True)
             with _alone(folder):
-                found = OnDisk.found(folder)
+                found = OnDisk.found(folder, "rb+")
                 if found is None:
                     shape = self._shape(rows)
                     found = OnDisk.make(folder, len(self.split), shape)

@@ -12,17 +12,18 @@ what it had written, and a row that was cut off, or is damaged, has another chec
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
-from dnsearch.arrays import release
+from dnsearch.arrays import load_mapped, mapped_from, release
 from dnsearch.data.cache import used
 from dnsearch.errors import MachineError
 from dnsearch.files import folder_aside
@@ -72,22 +73,26 @@ class Pixels(Protocol):
 class OnDisk:
     """In a folder; see above."""
 
-    def __init__(self, folder: Path) -> None:
-        """Opens it. Raises OSError or ValueError where it is not there or damaged."""
+    def __init__(self, folder: Path, mode: Literal["rb", "rb+"] = "rb") -> None:
+        """Opens it, with "rb+" to be written to, too. Raises OSError or ValueError where it is not
+        there or damaged.
+
+        The files stay open, as another process may put others in their place.
+        """
         self.folder = folder
-        # mode "c": torch warns about read-only arrays; writing changes this process's copy alone
-        self._images = np.load(folder / IMAGES, mmap_mode="c")
-        self.known = np.load(folder / ROWS)
+        self._images, self._rows = (load_mapped(folder / name, mode) for name in (IMAGES, ROWS))
         if self._images.dtype != np.uint8 or self._images.ndim != 4:
             raise ValueError(f"{folder / IMAGES}: must be images")
-        if self.known.dtype != ROW or self.known.shape != self._images.shape[:1]:
+        if self._rows.dtype != ROW or self._rows.shape != self._images.shape[:1]:
             raise ValueError(f"{folder / ROWS}: must be of as many rows")
+        self.known = self._rows.copy()
         self._checked = np.zeros(len(self.known), bool)
-        self._rows_start = (folder / ROWS).stat().st_size - self.known.nbytes
+        self._reasons = _read_reasons(folder / BAD_ROWS)
 
     @classmethod
     def make(cls, folder: Path, count: int, shape: tuple[int, int, int]) -> OnDisk:
-        """An empty one, which appears whole; if there is one by then, that one. Raises OSError."""
+        """An empty one, to be written to, which appears whole; if there is one by then, that one.
+        Raises OSError."""
         with folder_aside(folder) as aside:
             aside.chmod(0o700)  # somebody's images
             np.lib.format.open_memmap(aside / IMAGES, "w+", np.uint8, (count, *shape))
@@ -96,18 +101,18 @@ class OnDisk:
             try:
                 aside.replace(folder)
             except OSError:  # another process was earlier, or what is there is damaged
-                if (there := cls.found(folder)) is not None:
+                if (there := cls.found(folder, "rb+")) is not None:
                     return there
                 shutil.rmtree(folder, ignore_errors=True)
                 aside.replace(folder)
-        return cls(folder)
+        return cls(folder, "rb+")
 
     @classmethod
-    def found(cls, folder: Path) -> OnDisk | None:
+    def found(cls, folder: Path, mode: Literal["rb", "rb+"] = "rb") -> OnDisk | None:
         """What is in this folder; None if nothing is, or it is damaged."""
         try:
-            return cls(folder)
-        except (OSError, ValueError, EOFError):
+            return cls(folder, mode)
+        except (OSError, ValueError):
             return None
 
     @property
@@ -117,38 +122,27 @@ class OnDisk:
         return channels, height, width
 
     def write(self, rows: np.ndarray, pixels: np.ndarray) -> None:
-        """Keeps pixels: by writing to the file, as a full disk kills who writes to mapped memory.
-        Raises OSError."""
-        each = int(np.prod(self.shape))
-        self._put(IMAGES, self._images.offset, each, rows, pixels.reshape(len(rows), each))
+        """Keeps pixels. Raises OSError."""
+        _write(self._images, rows, pixels)
 
     def mark(self, rows: np.ndarray, known: np.ndarray) -> None:
         """Keeps what is known of rows from now on. Raises OSError."""
         self.known[rows] = known
         self._checked[rows] = True
-        self._put(ROWS, self._rows_start, ROW.itemsize, rows, known)
+        _write(self._rows, rows, known)
         used(self.folder)
-
-    def _put(self, name: str, start: int, each: int, rows: np.ndarray, values: np.ndarray) -> None:
-        with (self.folder / name).open("rb+") as file:
-            for some in runs(rows):
-                file.seek(start + int(rows[some.start]) * each)
-                file.write(values[some].tobytes())
 
     def note_bad(self, reasons: Mapping[int, str]) -> None:
         """Keeps why these rows cannot be read. Raises OSError."""
-        told = {str(row): reason for row, reason in (self.reasons() | dict(reasons)).items()}
+        self._reasons |= reasons
         aside = self.folder / f"{BAD_ROWS}.{os.getpid()}"
-        aside.write_text(json.dumps(told), encoding="utf-8")
-        aside.replace(self.folder / BAD_ROWS)
+        with contextlib.suppress(FileNotFoundError):  # it was removed, and nobody will look there
+            aside.write_text(json.dumps(self._reasons), encoding="utf-8")
+            aside.replace(self.folder / BAD_ROWS)
 
     def reasons(self) -> dict[int, str]:
         """Why rows cannot be read."""
-        try:
-            told = json.loads((self.folder / BAD_ROWS).read_text(encoding="utf-8"))
-            return {int(row): str(reason) for row, reason in told.items()}
-        except (OSError, ValueError, AttributeError):
-            return {}
+        return self._reasons
 
     def array(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """All images, memory-mapped, and these rows."""
@@ -164,6 +158,26 @@ class OnDisk:
         self.known[damaged] = np.zeros((), ROW)
         self._checked[there] = True
         return len(damaged)
+
+
+def _read_reasons(file: Path) -> dict[int, str]:
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        return {int(row): str(reason) for row, reason in told.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _write(mapped: np.ndarray, rows: np.ndarray, values: np.ndarray) -> None:
+    """Writes rows, ascending, of a mapped array to its file: a full disk kills who writes to mapped
+    memory. Raises OSError."""
+    found = mapped_from(mapped)
+    assert found is not None
+    file, start = found
+    with open(file, "rb+", closefd=False) as opened:
+        for some in runs(rows):
+            opened.seek(start + int(rows[some.start]) * mapped.strides[0])
+            opened.write(values[some].tobytes())
 
 
 class InMemory:
@@ -231,9 +245,8 @@ def checksums(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Of each of these rows of (n, c, h, w), CRC-32 as (k,) uint32."""
     found = np.empty(len(rows), np.uint32)
     at_once = max(1, AT_ONCE // int(np.prod(images.shape[1:])))
-    plain = images.view(np.ndarray)  # a row of a memmap takes several times as long
     for index, row in enumerate(rows.tolist()):
-        found[index] = zlib.crc32(plain[row].data)
+        found[index] = zlib.crc32(images[row].data)
         if index % at_once == at_once - 1:
             release(images)
     release(images)

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from images import CLASSES, NETWORK, RECIPE, ROOT, SIDE, random_images, status, uncached
 
+from dnsearch.arrays import load_mapped
 from dnsearch.config import Keep
 from dnsearch.data import DeviceData, LabelledImages, PreparedData
 from dnsearch.processes import result_of
@@ -80,7 +81,7 @@ def trained(file: Path, keep: Keep, group: Path | None) -> tuple[float, float, f
     if group is not None:
         (group / "cgroup.procs").write_text(str(os.getpid()))
         uncached(file)  # pages belong to the group that reads them first
-    images = np.load(file, mmap_mode="c")
+    images = load_mapped(file)
     train = LabelledImages(images, np.arange(COUNT) % CLASSES)
     names = tuple(map(str, range(CLASSES)))
     data = PreparedData("noise", names, train, train, (0.5,) * 3, (0.3,) * 3, "0" * 16, False)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from images import ROOT, random_images
 
-from dnsearch.arrays import release
+from dnsearch.arrays import load_mapped, mapped_from, release
 from dnsearch.data.ahead import THREADS, ahead
 
 RECORD = ROOT / "reports" / "scale" / "ways.txt"
@@ -34,24 +34,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "images.npy")
         random_images(file, COUNT)
-        images = np.load(file, mmap_mode="c")
+        images = load_mapped(file)
         order = np.random.default_rng(0).permutation(COUNT)
         picks = [order[start : start + BATCH] for start in range(0, COUNT, BATCH)]
-        with file.open("rb") as opened:
-            for name, way in ways(images, picks, opened.fileno()).items():
-                spent = []
-                for _ in range(ROUNDS):
-                    before = time.process_time()
-                    way()
-                    spent.append(time.process_time() - before)
-                lines.append(
-                    f"{name:>52}  {1e6 * statistics.median(spent) / COUNT:5.2f} us an image"
-                )
-                print(lines[-1], flush=True)
+        for name, way in ways(images, picks).items():
+            spent = []
+            for _ in range(ROUNDS):
+                before = time.process_time()
+                way()
+                spent.append(time.process_time() - before)
+            lines.append(f"{name:>52}  {1e6 * statistics.median(spent) / COUNT:5.2f} us an image")
+            print(lines[-1], flush=True)
     RECORD.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def ways(images: np.ndarray, picks: list[np.ndarray], file: int) -> dict[str, Callable[[], object]]:
+def ways(images: np.ndarray, picks: list[np.ndarray]) -> dict[str, Callable[[], object]]:
     """By name, what goes through all batches once."""
     private = np.array(images)
     device = torch.device("cpu")
@@ -60,8 +57,8 @@ def ways(images: np.ndarray, picks: list[np.ndarray], file: int) -> dict[str, Ca
         "copied from the mapped file": partial(one_by_one, partial(copied, images), picks),
         "copied, mapped pages given back": partial(one_by_one, partial(given_back, images), picks),
         f"the same by {THREADS} threads": partial(by_threads, partial(given_back, images), picks),
-        "read from the file": partial(one_by_one, partial(read, images, file, False), picks),
-        "asked for, then read": partial(one_by_one, partial(read, images, file, True), picks),
+        "read from the file": partial(one_by_one, partial(read, images, False), picks),
+        "asked for, then read": partial(one_by_one, partial(read, images, True), picks),
         "ahead, as from memory to a GPU": lambda: all_of(ahead(images, picks, device, False)),
         "ahead, from disk": lambda: all_of(ahead(images, picks, device, True)),
     }
@@ -88,7 +85,7 @@ def all_of(batches: Iterable[object]) -> None:
 def copied(images: np.ndarray, rows: np.ndarray) -> None:
     """By NumPy."""
     place = np.empty((len(rows), *images.shape[1:]), np.uint8)
-    np.take(images.view(np.ndarray), rows, axis=0, out=place, mode="clip")
+    np.take(images, rows, axis=0, out=place, mode="clip")
 
 
 def given_back(images: np.ndarray, rows: np.ndarray) -> None:
@@ -97,12 +94,14 @@ def given_back(images: np.ndarray, rows: np.ndarray) -> None:
     release(images)
 
 
-def read(images: np.ndarray, file: int, asks: bool, rows: np.ndarray) -> None:
+def read(images: np.ndarray, asks: bool, rows: np.ndarray) -> None:
     """From the open file."""
-    assert isinstance(images, np.memmap)
+    found = mapped_from(images)
+    assert found is not None
+    file, first = found
     each = images.strides[0]
     place = np.empty((len(rows), each), np.uint8)
-    starts = [images.offset + row * each for row in rows.tolist()]
+    starts = [first + row * each for row in rows.tolist()]
     if asks:
         for start in starts:
             os.posix_fadvise(file, start, each, os.POSIX_FADV_WILLNEED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dnsearch.arrays import load_mapped
 from dnsearch.config import DataConfig
 from dnsearch.data import DeviceData, prepare
 from dnsearch.data.ahead import AHEAD, ahead
@@ -29,10 +31,16 @@ needs_advice = pytest.mark.skipif(
 
 
 @pytest.fixture
-def images(tmp_path, random):
-    """Of the first two channels of three, mapped: (40, 2, 5, 4)."""
+def file(tmp_path, random):
+    """Holds images (40, 3, 5, 4)."""
     np.save(tmp_path / "x.npy", random.integers(0, 256, (40, 3, 5, 4), dtype=np.uint8))
-    return np.load(tmp_path / "x.npy", mmap_mode="c")[:, :2]
+    return tmp_path / "x.npy"
+
+
+@pytest.fixture
+def images(file):
+    """Of the first two channels of three, mapped: (40, 2, 5, 4)."""
+    return load_mapped(file)[:, :2]
 
 
 @pytest.mark.parametrize("from_disk", [False, True])
@@ -65,19 +73,19 @@ def test_rows_that_are_not_there_are_a_fault_of_ours(images):
 
 
 @needs_advice
-def test_a_file_that_is_cut_off_meanwhile_is_told(images):
+def test_a_file_that_is_cut_off_meanwhile_is_told(images, file):
     """By the thread that reads it; a mapped one would end the process."""
     batches = ahead(images, [np.array([0, 39])] * 9, CPU, from_disk=True)
     next(batches)
-    os.truncate(images.filename, Path(images.filename).stat().st_size - 41)
+    os.truncate(file, file.stat().st_size - 41)
     with pytest.raises(MachineError, match="decoded images were cut off in the cache while they"):
         list(batches)
 
 
 @needs_advice
-def test_all_of_a_batch_is_asked_for_before_it_is_read(images, monkeypatch):
+def test_all_of_a_batch_is_asked_for_before_it_is_read(images, file, monkeypatch):
     """What the system is told to read next are the images themselves."""
-    content, told = Path(images.filename).read_bytes(), []
+    content, told = file.read_bytes(), []
 
     def note(_, start, length, how):
         told.append((start, length) if how == os.POSIX_FADV_WILLNEED else how)
@@ -97,10 +105,13 @@ def test_all_of_a_batch_is_asked_for_before_it_is_read(images, monkeypatch):
     assert found == [image.tobytes() for image in np.array(images)[rows]]
 
 
-def test_images_whose_file_is_gone_are_still_there(images):
-    """The cache makes room by removing files; what a process has mapped stays."""
+@pytest.mark.parametrize("instead", [None, bytes(4096)])
+def test_a_file_that_is_gone_or_another_by_now_is_read_as_it_was(images, file, instead):
+    """The cache makes room by removing files, and other processes may make them anew."""
     wanted = np.array(images)
-    Path(images.filename).unlink()
+    file.unlink()
+    if instead is not None:
+        file.write_bytes(instead)
     (batch,) = ahead(images, [np.arange(40)], CPU, from_disk=True)
     np.testing.assert_array_equal(batch.numpy(), wanted)
 
@@ -119,7 +130,7 @@ def test_an_epoch_from_disk_does_not_pile_up_in_memory(tmp_path):
     np.save(tmp_path / "x.npy", np.ones(shape, np.uint8))
     held = {}
     for from_disk in (False, True):
-        images = np.load(tmp_path / "x.npy", mmap_mode="c")
+        images = load_mapped(tmp_path / "x.npy")
         picks = np.random.default_rng(0).permutation(1500).reshape(-1, 25)
         for _ in ahead(images, picks, CPU, from_disk):
             pass
@@ -129,17 +140,34 @@ def test_an_epoch_from_disk_does_not_pile_up_in_memory(tmp_path):
     assert held[True] < 1e6
 
 
-def test_a_damaged_file_is_found_before_it_is_read_from(tmp_path, random):
+@pytest.fixture
+def pictures(tmp_path, random):
+    """40 of two classes, which are to be read from disk."""
     for index in range(40):
         place = tmp_path / "pictures" / "ab"[index % 2]
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(place / f"{index}.png")
-    config = DataConfig(format="folder", path=tmp_path / "pictures", keep="disk")
+    return DataConfig(format="folder", path=tmp_path / "pictures", keep="disk")
+
+
+def epoch_of(data):
+    return torch.cat([x for x, _ in data.batches(8, torch.Generator().manual_seed(0))])
+
+
+def test_an_epoch_is_the_same_when_another_process_has_remade_the_cache(pictures, tmp_path):
+    """It was made room from, then made again for a study that takes fewer of the images."""
+    data = DeviceData(prepare(pictures, tmp_path / "c"), keep="disk")
+    wanted = epoch_of(data)
+    shutil.rmtree(tmp_path / "c")
+    prepare(pictures.model_copy(update={"train_images": 8}), tmp_path / "c")
+    assert torch.equal(epoch_of(data), wanted)
+
+
+def test_a_damaged_file_is_found_before_it_is_read_from(pictures, tmp_path):
     cache = tmp_path / "c"
 
     def epoch():
-        data = DeviceData(prepare(config, cache), keep=config.keep)
-        return torch.cat([x for x, _ in data.batches(8, torch.Generator().manual_seed(0))])
+        return epoch_of(DeviceData(prepare(pictures, cache), keep="disk"))
 
     wanted = epoch()
     (file,) = (cache / "pixels").glob(f"*/{IMAGES}")

@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -209,6 +210,37 @@ def test_a_killed_decoding_goes_on_where_it_was(folder, tmp_path, monkeypatch):
     )
     same(prepare(folder, place).train, expected(folder)[0])
     assert len(seen) == 60 - done
+
+
+def test_what_is_written_goes_where_it_was_opened(tmp_path, random):
+    """Not into a folder of the same name that another process has made since: its images are not
+    there yet, and ours are, for us."""
+    drawn = random.integers(0, 256, (4, 3, 2, 2), dtype=np.uint8)
+    rows, known = np.arange(4), np.zeros(4, pixels.ROW)
+    known["flags"] = pixels.THERE
+    ours = pixels.OnDisk.make(tmp_path / "key", 4, (3, 2, 2))
+    shutil.rmtree(tmp_path / "key")
+    pixels.OnDisk.make(tmp_path / "key", 4, (3, 2, 2))
+    ours.write(rows, drawn)
+    ours.mark(rows, known)
+    np.testing.assert_array_equal(ours.array(rows)[0], drawn)
+    assert not pixels.OnDisk(tmp_path / "key").known["flags"].any()
+
+
+def test_why_pictures_are_bad_is_known_when_the_cache_is_gone(
+    folder, tmp_path, monkeypatch, caplog
+):
+    next((tmp_path / "pictures").rglob("*.png")).write_bytes(b"no picture")
+    mark = pixels.OnDisk.mark
+
+    def last(held, rows, known):
+        mark(held, rows, known)
+        shutil.rmtree(tmp_path / "c", ignore_errors=True)
+
+    monkeypatch.setattr(pixels.OnDisk, "mark", last)
+    data = prepare(folder.model_copy(update={"skip_bad": True}), tmp_path / "c")
+    assert "1 bad picture left out" in " ".join(data.notes)
+    assert caplog.text == ""  # nothing had to be decoded again
 
 
 def test_a_damaged_image_is_decoded_again_and_said(folder, tmp_path, caplog):

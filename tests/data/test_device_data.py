@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dnsearch.arrays import load_mapped
 from dnsearch.data import Augment, DeviceData, LabelledImages, PreparedData
 from dnsearch.errors import ConfigError
 
@@ -50,7 +51,7 @@ def mapped(data, folder):
         pixels = np.full((2 * len(images), 3, *images.shape[2:]), 99, np.uint8)
         pixels[order, : images.shape[1]] = images
         np.save(folder / f"{name}.npy", pixels)
-        there = np.load(folder / f"{name}.npy", mmap_mode="c")
+        there = load_mapped(folder / f"{name}.npy")
         labels = getattr(data, name).labels
         return LabelledImages(there[:, : images.shape[1]], labels, order)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dnsearch.arrays import load_mapped
 from dnsearch.data import DeviceData, LabelledImages, PreparedData
 
 
@@ -44,9 +45,7 @@ def mapped():
             pixels = np.empty_like(held.images)
             pixels[order] = held.images
             np.save(folder / f"{name}.npy", pixels)
-            return LabelledImages(
-                np.load(folder / f"{name}.npy", mmap_mode="c"), held.labels, order
-            )
+            return LabelledImages(load_mapped(folder / f"{name}.npy"), held.labels, order)
 
         return replace(prepared, train=part("train"), validation=part("validation"))
 
