@@ -23,6 +23,11 @@ def listed(words: Sequence[str], joint: str = "and") -> str:
     return f"{', '.join(words[:-1])} {joint} {words[-1]}"
 
 
+def data_size(size: float) -> str:
+    """So many bytes, such as ``2.5 GB`` or ``99 MB``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
 def capitalised(text: str) -> str:
     """The text with a capital in front; what follows stays as it is."""
     return text[:1].upper() + text[1:]

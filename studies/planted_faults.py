@@ -1019,8 +1019,22 @@ FAULTS = (
     Fault(
         "the cache grows without bound",
         "dnsearch/data/cache.py",
-        "        if total <= limit:",
-        "        if total:",
+        "    if total <= limit:\n        return\n    spared",
+        "    if total:\n        return\n    spared",
+        "tests/data/test_decoding.py",
+    ),
+    Fault(
+        "a data set beyond the cache's bound makes room for itself",
+        "dnsearch/data/cache.py",
+        "entry.path in spared or _is_held(entry.path)",
+        "_is_held(entry.path)",
+        "tests/data/test_decoding.py",
+    ),
+    Fault(
+        "images that a process has mapped are removed from the cache",
+        "dnsearch/data/cache.py",
+        "entry.path in spared or _is_held(entry.path)",
+        "entry.path in spared",
         "tests/data/test_decoding.py",
     ),
     Fault(

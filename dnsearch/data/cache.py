@@ -14,15 +14,22 @@ import logging
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnsearch.arrays import mapped_from
 from dnsearch.config.values import parse_bytes
 from dnsearch.errors import ConfigError
-from dnsearch.files import folder_aside, require_regular
+from dnsearch.files import folder_aside, remove, require_regular
+from dnsearch.text import data_size
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where nothing that is open can be removed
+    fcntl = None
 
 LIMIT = "DNSEARCH_CACHE_LIMIT"
 DEFAULT_LIMIT = 50 * 10**9
@@ -109,7 +116,6 @@ def cached(folder: Path, build: Callable[[], Entry]) -> Entry:
     except OSError as error:
         logger.warning("what a study takes from its images is not cached: %s", error)
         return built
-    make_room(folder.parent.parent, keep=folder)
     return _load(folder) or built
 
 
@@ -119,21 +125,55 @@ def used(folder: Path) -> None:
         os.utime(folder)
 
 
-def make_room(root: Path, keep: Path) -> None:
-    """Removes what was not used for longest, until the cache is within its bound; never ``keep``.
+def hold(mapped: np.ndarray) -> None:
+    """Has ``make_room``, in all processes, leave the folder of a mapped file alone as long as it is
+    mapped here; not where files cannot be locked."""
+    found = mapped_from(mapped)
+    if fcntl is not None and found is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(found[0], fcntl.LOCK_SH | fcntl.LOCK_NB)
 
-    Processes that have it mapped go on with it. Raises ConfigError where the bound is no number.
+
+def _is_held(folder: Path) -> bool:
+    if fcntl is None:
+        return False
+    for path in folder.glob("*.npy"):
+        with contextlib.suppress(OSError), path.open("rb+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+    return False
+
+
+def make_room(root: Path, own: Callable[[], Collection[Path | None]]) -> None:
+    """Removes what was not used for longest, until the cache is within its bound; but neither the
+    folders of ``own``, as a data set beyond the bound would be decoded again and again, nor what a
+    process has mapped, as that would free nothing. Logs a warning where these alone are too much.
+
+    Raises ConfigError where the bound is no number.
     """
     limit = cache_limit()
     held = [entry for part in PARTS for entry in _entries(root / part)]
     total = sum(entry.size for entry in held)
+    if total <= limit:
+        return
+    spared = own()
     for entry in sorted(held, key=lambda entry: entry.last_used):
+        if entry.path in spared or _is_held(entry.path):
+            continue
+        remove(entry.path)
+        remove(entry.path.with_name(f".{entry.path.name}.lock"))
+        total -= entry.size
         if total <= limit:
             return
-        if entry.path != keep:
-            shutil.rmtree(entry.path, ignore_errors=True)
-            entry.path.with_name(f".{entry.path.name}.lock").unlink(missing_ok=True)
-            total -= entry.size
+    logger.warning(
+        "this data set and what others use take %s of the cache, over its bound of %s; set %s "
+        "higher, or data.image_size lower",
+        data_size(total),
+        data_size(limit),
+        LIMIT,
+    )
 
 
 def cache_limit() -> int:

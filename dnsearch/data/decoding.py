@@ -21,7 +21,7 @@ from typing import NamedTuple
 import filelock
 import numpy as np
 
-from dnsearch.data.cache import make_room, used
+from dnsearch.data.cache import used
 from dnsearch.data.formats import Batch, Encoded, Split
 from dnsearch.data.formats.images import (
     MOST_LISTED,
@@ -68,6 +68,7 @@ class SplitPixels:
 
     what: names the split in messages. opened: () -> the split. folder: where they are kept, None
     for memory. like: channels, height and width that they must have; grey ones are made RGB.
+    ``added`` tells whether images were added to the folder.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class SplitPixels:
         like: tuple[int, int, int] | None = None,
     ) -> None:
         self.what, self.folder, self.options, self.like = what, folder, options, like
+        self.added = False
         self._opened = opened
         self._split: Split | None = None
         self._pixels: Pixels | None = None
@@ -158,7 +160,7 @@ class SplitPixels:
                     found = OnDisk.make(folder, len(self.split), shape)
                 found.forget_damaged(rows)
                 self._complete(found, rows, skip_bad)
-            make_room(folder.parent.parent, keep=folder)
+            self.added = True
         used(folder)
         return found
 

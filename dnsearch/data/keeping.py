@@ -18,7 +18,7 @@ from dnsearch.config import Keep
 from dnsearch.data.dataset import PreparedData
 from dnsearch.errors import ConfigError, MachineError
 from dnsearch.machine import free_memory
-from dnsearch.text import counted
+from dnsearch.text import counted, data_size
 
 GPU_SHARE = 0.4
 """Of a GPU's memory, for images; the rest is for training."""
@@ -55,14 +55,14 @@ class Kept(NamedTuple):
             return ()
         if self.asked == "auto" and self.where != "disk" and self.image_bytes < TOLD_BYTES:
             return ()
-        free = "" if self.free is None else f" ({_size(self.free)} of memory are free)"
+        free = "" if self.free is None else f" ({data_size(self.free)} of memory are free)"
         told = {
             "memory": f"stay in memory, once for all workers{free}",
             "disk": f"are read from the disk batch by batch, ahead of each step{free}",
             "device": "are copied to the GPU by each worker",
         }
         return (
-            f"the decoded images, {_size(self.image_bytes)}, {told[self.where]}; "
+            f"the decoded images, {data_size(self.image_bytes)}, {told[self.where]}; "
             f'data.keep = "{self.asked}"',
         )
 
@@ -103,9 +103,9 @@ def _require_memory(size: int, workers: int, free: int | None) -> None:
     if workers > 1 and free is not None and size * workers > free:
         raise MachineError(
             f"decoded images are not in the cache, so each of {counted(workers, 'worker')} has its "
-            f"own: {_size(size * workers)} of memory, and {_size(free)} are "
+            f"own: {data_size(size * workers)} of memory, and {data_size(free)} are "
             "free; set DNSEARCH_CACHE to a folder "
-            f"with {_size(size)} of room, or search.workers"
+            f"with {data_size(size)} of room, or search.workers"
         )
 
 
@@ -113,8 +113,3 @@ def _gpu_bytes(device: str) -> float:
     from dnsearch.cost.device import device_memory
 
     return device_memory(device)
-
-
-def _size(size: float) -> str:
-    """Such as ``2.5 GB``."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -24,7 +24,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from dnsearch.arrays import load_mapped, mapped_from, release
-from dnsearch.data.cache import used
+from dnsearch.data.cache import hold, used
 from dnsearch.errors import MachineError
 from dnsearch.files import folder_aside
 from dnsearch.machine import free_memory
@@ -85,6 +85,7 @@ class OnDisk:
             raise ValueError(f"{folder / IMAGES}: must be images")
         if self._rows.dtype != ROW or self._rows.shape != self._images.shape[:1]:
             raise ValueError(f"{folder / ROWS}: must be of as many rows")
+        hold(self._images)
         self.known = self._rows.copy()
         self._checked = np.zeros(len(self.known), bool)
         self._reasons = _read_reasons(folder / BAD_ROWS)

@@ -15,7 +15,7 @@ import hashlib
 import logging
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ import numpy as np
 from dnsearch.cachedir import cache_root
 from dnsearch.config import DataConfig
 from dnsearch.data import assemble
-from dnsearch.data.cache import Entry, cache_key, cache_limit, cached
+from dnsearch.data.cache import Entry, cache_key, cache_limit, cached, make_room
 from dnsearch.data.classes import Classes
 from dnsearch.data.dataset import LabelledImages, PreparedData
 from dnsearch.data.decoding import SplitPixels
@@ -56,7 +56,8 @@ def prepare(config: DataConfig, cache: Path | None = None) -> PreparedData:
     cache: its folder; None is the user's, see ``cachedir.cache_root``.
     Raises ConfigError on the settings, DataError on the files, MachineError for want of memory.
     """
-    return _DataSet(config, cache).prepared()
+    with _data_set(config, cache) as data:
+        return data.prepared()
 
 
 def has_test(config: DataConfig) -> bool:
@@ -83,9 +84,9 @@ def prepare_test(config: DataConfig, cache: Path | None = None) -> LabelledImage
 
     Raises DataError where there is no test split, and what ``prepare`` raises.
     """
-    data = _DataSet(config, cache)
-    data.require_test()
-    return data.test()[0]
+    with _data_set(config, cache) as data:
+        data.require_test()
+        return data.test()[0]
 
 
 class SplitCheck(NamedTuple):
@@ -102,14 +103,14 @@ def check_test(config: DataConfig, cache: Path | None = None) -> SplitCheck:
 
     Raises what ``prepare`` raises on the training images.
     """
-    data = _DataSet(config, cache)
-    data.training_entry()
-    try:
-        data.require_test()
-        test, notes = data.test()
-    except DataError as error:
-        return SplitCheck(str(error), 0, ())
-    return SplitCheck(None, len(test), notes)
+    with _data_set(config, cache) as data:
+        data.training_entry()
+        try:
+            data.require_test()
+            test, notes = data.test()
+        except DataError as error:
+            return SplitCheck(str(error), 0, ())
+        return SplitCheck(None, len(test), notes)
 
 
 def is_cheap_to_check(config: DataConfig) -> bool:
@@ -117,6 +118,14 @@ def is_cheap_to_check(config: DataConfig) -> bool:
     source = open_source(config)
     files = source.files.get("test") or source.files["train"]
     return sum(file.stat().st_size for file in files if file.exists()) <= CHEAP_BYTES
+
+
+@contextlib.contextmanager
+def _data_set(config: DataConfig, cache: Path | None) -> Iterator[_DataSet]:
+    """A data set with these settings; at the end the cache makes room for what that added."""
+    data = _DataSet(config, cache)
+    yield data
+    data.make_room()
 
 
 class _DataSet:
@@ -127,6 +136,7 @@ class _DataSet:
         self.root = _root(cache)
         if self.root is not None:
             cache_limit()  # what is wrong with it is said before anything is done
+        self._added = False
         self._contents: dict[SplitName, str] = {}
         self._decoded: dict[object, SplitPixels] = {}
 
@@ -149,9 +159,7 @@ class _DataSet:
     def test(self) -> tuple[LabelledImages, tuple[str, ...]]:
         """The test images, and notes on them."""
         seen = self.training_entry()
-        split: SplitName = "test" if "test" in self.source.files else "train"
-        folder = self._folder((split,), "test", seen.facts["fingerprint"])
-        entry = self._cached(folder, lambda: self._build_test(seen))
+        entry = self._cached(self._test_folder(seen), lambda: self._build_test(seen))
         return self._part(entry, "test"), tuple(entry.facts["notes"])
 
     def require_test(self) -> None:
@@ -166,12 +174,28 @@ class _DataSet:
     def training_entry(self) -> Entry:
         """Which rows the training and validation images are, their labels, and what is known of
         them. Their pixels need not be there."""
-        folder = self._folder(("train", "validation"))
-        return self._cached(folder, self._build)
+        return self._cached(self._training_folder(), self._build)
+
+    def make_room(self) -> None:
+        """Has the cache keep its bound, if anything of this was added to it."""
+        if self.root and (self._added or any(held.added for held in self._decoded.values())):
+            make_room(self.root, self._folders)
+
+    def _folders(self) -> set[Path | None]:
+        """Where the cache has this data set, also what of it was not asked for."""
+        seen = self.training_entry()
+        held = [self._pixels_of(seen, part) for part in ("train", "validation")]
+        if "test" in self.source.files:
+            held.append(self._pixels("test", seen.facts["shape"]))
+        return {self._training_folder(), self._test_folder(seen), *(each.folder for each in held)}
 
     def _cached(self, folder: Path | None, build: Callable[[], Entry]) -> Entry:
+        def built() -> Entry:
+            self._added = True
+            return build()
+
         with self._bad_pictures_told():
-            return build() if folder is None else cached(folder, build)
+            return build() if folder is None else cached(folder, built)
 
     @contextlib.contextmanager
     def _bad_pictures_told(self) -> Iterator[None]:
@@ -183,15 +207,19 @@ class _DataSet:
 
     def _part(self, entry: Entry, part: str) -> LabelledImages:
         """The images of an entry called so, which are decoded where they are not in the cache."""
-        like = entry.facts["like"][part]
-        held = self._pixels(entry.facts["splits"][part], like and tuple(like))
+        held = self._pixels_of(entry, part)
         rows, labels = entry.arrays[f"{part}_rows"], entry.arrays[f"{part}_labels"]
         with self._bad_pictures_told():
             return _labelled(held, np.array(rows), np.array(labels), entry.facts["channels"])
 
-    def _pixels(self, split: SplitName, like: tuple[int, int, int] | None = None) -> SplitPixels:
+    def _pixels_of(self, entry: Entry, part: str) -> SplitPixels:
+        """The decoded images among which those of an entry are that are called so."""
+        return self._pixels(entry.facts["splits"][part], entry.facts["like"][part])
+
+    def _pixels(self, split: SplitName, like: Sequence[int] | None = None) -> SplitPixels:
         """The decoded images of a split of the files; ``like``: of this shape, to be beside the
         training images."""
+        like = like and tuple(like)
         if (found := self._decoded.get((split, like))) is None:
             config = self.config
             options = Options(config.image_size, config.background, config.draft, config.fit)
@@ -200,9 +228,17 @@ class _DataSet:
                 settings = [LAYOUT, split, config.format, config.image, *_keyed(options), like]
                 folder = self.root / "pixels" / cache_key([settings, self._content(split)], ())
             what = f"{_name(config)}, {split}"
-            found = SplitPixels(what, lambda: self.source.open(split), folder, options, like)
+            opened = functools.partial(self.source.open, split)
+            found = SplitPixels(what, opened, folder, options, like)
             self._decoded[split, like] = found
         return found
+
+    def _training_folder(self) -> Path | None:
+        return self._folder(("train", "validation"))
+
+    def _test_folder(self, seen: Entry) -> Path | None:
+        split: SplitName = "test" if "test" in self.source.files else "train"
+        return self._folder((split,), "test", seen.facts["fingerprint"])
 
     def _folder(self, splits: Iterable[SplitName], *more: str) -> Path | None:
         """Where what is made of these splits is cached; None where there is no place for it."""

@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -127,7 +128,9 @@ def there(place: Path) -> int:
     return int(np.count_nonzero(stored(place).known["flags"] & pixels.THERE))
 
 
-def test_only_what_is_drawn_is_decoded_and_no_image_twice(folder, tmp_path, monkeypatch):
+@pytest.fixture
+def decoded(monkeypatch):
+    """The names of the pictures that are decoded from now on."""
     seen: list[str] = []
 
     def counted(picture, options):
@@ -135,14 +138,18 @@ def test_only_what_is_drawn_is_decoded_and_no_image_twice(folder, tmp_path, monk
         return decode(picture, options)
 
     monkeypatch.setattr(decoding, "decode", counted)
+    return seen
+
+
+def test_only_what_is_drawn_is_decoded_and_no_image_twice(folder, tmp_path, decoded):
     few = folder.model_copy(update={"train_images": 8, "validation": 0.1})
     prepare(few, tmp_path / "c")
-    assert len(seen) == len(set(seen)) == there(tmp_path / "c") == 8 + 6
+    assert len(decoded) == len(set(decoded)) == there(tmp_path / "c") == 8 + 6
     for seed in range(4):
         prepare(
             folder.model_copy(update={"seed": seed, "validation": 0.1 + seed / 10}), tmp_path / "c"
         )
-    assert len(seen) == len(set(seen)) == there(tmp_path / "c") == 60
+    assert len(decoded) == len(set(decoded)) == there(tmp_path / "c") == 60
 
 
 def test_test_images_are_not_decoded_by_a_search(folder, tmp_path):
@@ -198,18 +205,14 @@ prepare(DataConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
-def test_a_killed_decoding_goes_on_where_it_was(folder, tmp_path, monkeypatch):
+def test_a_killed_decoding_goes_on_where_it_was(folder, tmp_path, decoded):
     place = tmp_path / "c"
     arguments = [sys.executable, "-c", KILLED, folder.model_dump_json(), str(place)]
     assert subprocess.run(arguments, check=False).returncode == -signal.SIGKILL
     done = there(place)
     assert 20 <= done < 60
-    seen = []
-    monkeypatch.setattr(
-        decoding, "decode", lambda each, options: seen.append(each) or decode(each, options)
-    )
     same(prepare(folder, place).train, expected(folder)[0])
-    assert len(seen) == 60 - done
+    assert len(decoded) == 60 - done
 
 
 def test_what_is_written_goes_where_it_was_opened(tmp_path, random):
@@ -410,14 +413,82 @@ def test_the_cache_keeps_within_its_bound(folder, archive, tmp_path, monkeypatch
     taken = {each.path: each.size for part in cache.PARTS for each in cache._entries(place / part)}
     oldest = min((place / "pixels").glob("[!.]*"), key=lambda path: path.stat().st_mtime)
     monkeypatch.setenv("DNSEARCH_CACHE_LIMIT", str(sum(taken.values()) - 1))
-    data = prepare(archive, place)  # something new, which asks for room
+    prepare(archive, place)  # something new, which asks for room
     assert not oldest.exists()
     assert len(list((place / "pixels").glob("[!.]*"))) == 3
+
+
+@pytest.fixture
+def splits(folder, tmp_path):
+    """60 pictures for training, 16 each for validation and tests."""
+    (tmp_path / "pictures").rename(tmp_path / "train")
+    for split in ("validation", "test"):
+        for index, file in enumerate(sorted((tmp_path / "train").rglob("*.png"))[::4]):
+            place = tmp_path / "pictures" / split / file.parent.name / f"{index}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, place)
+    (tmp_path / "train").rename(tmp_path / "pictures" / "train")
+    return folder
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_data_set_beyond_the_bound_is_decoded_once_all_the_same(
+    splits, tmp_path, decoded, monkeypatch, caplog, part
+):
+    """With each split, and for other studies of it, which take more or other images of them."""
+    place, config = tmp_path / "c", splits
+    if part == "test":
+        shutil.rmtree(tmp_path / "pictures" / "validation")
+    monkeypatch.setenv("DNSEARCH_CACHE_LIMIT", "1 KB")
+    prepare(config.model_copy(update={"train_images": 20}), place)
+    check_test(config, place)
+    for seed in range(3):
+        again = config.model_copy(update={"seed": seed})
+        prepare(again, place)
+        check_test(again, place)
+    assert len(decoded) == len(set(decoded)) == len(list((tmp_path / "pictures").rglob("*.png")))
+    told = r"this data set and what others use take 0 MB of the cache, over its bound of 0 MB"
+    (line,) = {record.getMessage() for record in caplog.records}
+    assert re.match(told + r"; .*DNSEARCH_CACHE_LIMIT", line)
+
+
+def test_what_is_in_use_stays_beyond_the_bound(folder, archive, tmp_path, monkeypatch):
+    """Nothing would be free before the process ends that uses it, and its workers would decode all
+    of it again."""
+    place = tmp_path / "c"
+    data = prepare(folder, place)
+    (used,) = (place / "pixels").glob("[!.]*")
     monkeypatch.setenv("DNSEARCH_CACHE_LIMIT", "1")
-    again = prepare(archive.model_copy(update={"seed": 1}), place)
-    assert data.shape == again.shape
-    left = [path for part in cache.PARTS for path in (place / part).glob("[!.]*")]
-    assert len(left) <= 2  # what is in use stays, though it is over the bound
+    prepare(archive, place)
+    assert used.exists()
+    assert data.counts == {"train": 48, "validation": 12}
+    del data
+    prepare(archive.model_copy(update={"seed": 1}), place)
+    assert not used.exists()
+
+
+@pytest.mark.parametrize("ending", ["leaves", "is killed"])
+def test_what_another_process_uses_stays_as_long_as_it_lives(
+    folder, archive, tmp_path, monkeypatch, ending
+):
+    code = (
+        "import sys; from pathlib import Path; from dnsearch.config import DataConfig;"
+        "from dnsearch.data import prepare;"
+        "data = prepare(DataConfig.model_validate_json(sys.argv[1]), Path(sys.argv[2]));"
+        "print(flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, folder.model_dump_json(), str(tmp_path / "c")]
+    monkeypatch.setenv("DNSEARCH_CACHE_LIMIT", "1")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        (used,) = (tmp_path / "c" / "pixels").glob("[!.]*")
+        prepare(archive, tmp_path / "c")
+        assert used.exists()
+        if ending == "is killed":
+            other.kill()
+    prepare(archive.model_copy(update={"seed": 1}), tmp_path / "c")
+    assert not used.exists()
 
 
 def test_a_bound_that_is_no_number_is_refused(folder, monkeypatch):
