@@ -106,7 +106,7 @@ _MACHINES = {
 def is_machines(error: OSError) -> bool:
     """Whether the system refused for want of space, memory or files, by a fault of a device, or as
     it could not load a library."""
-    return error.errno in _MACHINES or "shared object" in str(error)
+    return error.errno in _MACHINES or (error.filename is None and "shared object" in str(error))
 
 
 def cannot_write(path: object, error: OSError) -> DnsearchError:
@@ -114,6 +114,14 @@ def cannot_write(path: object, error: OSError) -> DnsearchError:
     is at fault, such as a full disk, else a RunError."""
     kind = MachineError if is_machines(error) else RunError
     return kind(f"{path}: cannot be written: {error.strerror or error}")
+
+
+def cannot_read(path: object, error: Exception, rule: str) -> DnsearchError:
+    """What to raise for images that cannot be read: a MachineError where the machine is at fault,
+    such as a broken disk, else a DataError with the rule that they break."""
+    if isinstance(error, OSError) and is_machines(error):
+        return MachineError(f"{path}: cannot be read: {error.strerror or error}")
+    return DataError(f"{path}: {rule}")
 
 
 def one_line(error: BaseException) -> str:

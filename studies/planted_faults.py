@@ -686,8 +686,8 @@ FAULTS = (
     Fault(
         "a data set is taken for the first format",
         "dnsearch/data/formats/__init__.py",
-        "        except (DataError, OSError):\n            continue",
-        "        except (DataError, OSError):\n            pass",
+        "        except DataError:\n            continue",
+        "        except DataError:\n            pass",
         "tests/data/test_find_format.py",
     ),
     Fault(
@@ -1050,6 +1050,20 @@ FAULTS = (
         "Options(config.image_size, config.background, config.draft, config.fit)",
         "Options(config.image_size, config.background, False, config.fit)",
         "tests/data/test_decoding.py",
+    ),
+    Fault(
+        "a broken disk is blamed on pictures",
+        "dnsearch/errors.py",
+        "    if isinstance(error, OSError) and is_machines(error):\n        return MachineError",
+        "    if False:\n        return MachineError",
+        "tests/data/test_pictures.py",
+    ),
+    Fault(
+        "a picture that a broken disk holds is taken for grey",
+        "dnsearch/data/formats/images.py",
+        "not in GREY_MODES\n    except MachineError:\n        raise",
+        "not in GREY_MODES\n    except MachineError:\n        return False",
+        "tests/data/test_pictures.py",
     ),
     Fault(
         "want of memory is blamed on a picture",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 
-from dnsearch.errors import ConfigError, nearest
+from dnsearch.errors import ConfigError, is_machines, nearest
 
 
 def test_message_names_field_rule_value_and_hint():
@@ -39,3 +41,17 @@ def test_within(field, parent, text):
 )
 def test_nearest(word, hint):
     assert nearest(word, ["growth_rate", "bn_size"]) == hint
+
+
+def opened(path):
+    with pytest.raises(OSError) as raised:  # noqa: PT011 (any, by its number)
+        path.open("rb")
+    return raised.value
+
+
+def test_a_fault_of_the_machine_is_known_by_its_number_not_by_the_name_of_a_file(tmp_path):
+    assert not is_machines(opened(tmp_path / "a shared object" / "x.png"))
+    assert not is_machines(opened(tmp_path))
+    with pytest.raises(OSError, match="shared object") as raised:
+        ctypes.CDLL("libnone-of-this-name.so")
+    assert is_machines(raised.value)

@@ -108,7 +108,7 @@ class SplitPixels:
         are, (k,).
 
         Raises BadPictures where some cannot be read, DataError where their sizes differ, and
-        MachineError for want of memory.
+        MachineError for want of memory or where the machine is at fault.
         """
         return self._decoded(rows, skip_bad=False).array(rows)
 

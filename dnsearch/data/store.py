@@ -54,7 +54,8 @@ def prepare(config: DataConfig, cache: Path | None = None) -> PreparedData:
     """The training and validation images of these settings, from the cache or from their files.
 
     cache: its folder; None is the user's, see ``cachedir.cache_root``.
-    Raises ConfigError on the settings, DataError on the files, MachineError for want of memory.
+    Raises ConfigError on the settings, DataError on the files, MachineError for want of memory or
+    where the machine is at fault.
     """
     with _data_set(config, cache) as data:
         return data.prepared()

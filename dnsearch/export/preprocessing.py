@@ -88,7 +88,7 @@ class Preprocessing:
         """The picture in a file as the network is shown it: (c, h, w) float32.
 
         Of another size, it is fitted as the training images were. Colour becomes grey, or grey
-        colour, where the network has the other. Raises DataError.
+        colour, where the network has the other. Raises DataError and MachineError.
         """
         channels, height, width = self.shape
         decoded = decode(Encoded(str(path), path), Options(background=self.background))

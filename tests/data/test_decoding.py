@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import multiprocessing
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -320,6 +322,59 @@ def test_too_little_memory_is_told_with_what_it_takes(folder, tmp_path, monkeypa
     told = r"decoding 60 images takes 0\.0 GB of memory where they cannot be cached \(.*\); 0\.0 GB"
     with pytest.raises(MachineError, match=told):
         prepare(folder, tmp_path / "file")
+
+
+@contextlib.contextmanager
+def no_file_can_be_opened():
+    """As this process has too many open."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def read(split):
+    """Decodes all of it."""
+    for batch in split.batches(np.arange(len(split))):
+        if not isinstance(batch.pictures, np.ndarray):
+            for picture in batch.pictures:
+                decode(picture, Options())
+
+
+@pytest.fixture
+def pickles(tmp_path):
+    """CIFAR-100's, of two images."""
+    for name in ("train", "test"):
+        content = {"data": np.zeros((2, 3072), np.uint8), "fine_labels": [0, 1]}
+        (tmp_path / name).write_bytes(pickle.dumps(content, 2))
+    (tmp_path / "meta").write_bytes(pickle.dumps({"fine_label_names": ["a", "b"]}, 2))
+    return DataConfig(format="cifar100", path=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "when"),
+    [
+        *[(kind, "found") for kind in ("folder", "archive", "mnist")],
+        *[(kind, "opened") for kind in ("table", "archive", "mnist", "pickles")],
+        *[(kind, "read") for kind in ("folder", "table", "archive", "mnist")],
+    ],
+)
+def test_a_fault_of_the_machine_is_not_blamed_on_the_data(request, tmp_path, kind, when):
+    config = request.getfixturevalue(kind)
+    source = open_source(config)
+    split = source.open("train")
+    read(split)  # with all that is imported for it
+    steps = {
+        "found": lambda: open_source(config),
+        "opened": lambda: source.open("train"),
+        "read": lambda: read(split),
+    }
+    told = rf"^{re.escape(str(tmp_path))}.*: cannot be read: .*Too many open files"
+    with no_file_can_be_opened(), pytest.raises(MachineError, match=told):
+        steps[when]()
 
 
 def test_a_picture_without_memory_is_not_called_broken(folder, tmp_path, monkeypatch):

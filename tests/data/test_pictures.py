@@ -13,8 +13,9 @@ from PIL import Image
 
 from dnsearch.config import DataConfig, parse_study
 from dnsearch.data import check_test, prepare
+from dnsearch.data.formats import glance
 from dnsearch.data.formats.images import Encoded, Options, decode
-from dnsearch.errors import ConfigError, DataError
+from dnsearch.errors import ConfigError, DataError, MachineError
 
 
 @pytest.fixture
@@ -222,6 +223,42 @@ def test_cmyk_becomes_rgb(tmp_path):
     red, green, blue = decode(Encoded("x", tmp_path / "x.jpg")).pixels[0, 0].astype(int)
     assert red > 200
     assert max(green, blue) < 60
+
+
+@pytest.fixture
+def broken_disk():
+    """A file on which reading is an input/output error, as of a sector that is gone."""
+    file = Path("/proc/self/mem")
+    if not file.exists():
+        pytest.skip("no such file here")
+    return file
+
+
+def test_a_broken_disk_is_no_bad_picture(draw, tmp_path, broken_disk):
+    """It is no news of the picture, and forgotten once the disk is mended."""
+    config = draw(*in_each("0.png", "1.png", "2.png")).model_copy(update={"skip_bad": True})
+    picture = tmp_path / "dog" / "1.png"
+    picture.rename(tmp_path / "mended")
+    picture.symlink_to(broken_disk)
+    for settings in (config, config.model_copy(update={"skip_bad": False})):
+        with pytest.raises(MachineError, match=r"1\.png: cannot be read: Input/output error"):
+            prepare(settings)
+    (tmp_path / "mended").replace(picture)
+    data = prepare(config)
+    assert (total(data), data.notes) == (6, ())
+
+
+def test_a_broken_disk_makes_no_picture_grey(draw, tmp_path, broken_disk):
+    """Also where it is not drawn: its header might be the only one of colour."""
+    config = draw(*in_each(*(f"{i}.png" for i in range(9))))
+    (tmp_path / "dog" / "9.png").symlink_to(broken_disk)
+    told = r"9\.png: cannot be read: Input/output error"
+    for seed in range(5):
+        few = {"train_images": 2, "validation_images": 2, "seed": seed}
+        with pytest.raises(MachineError, match=told):
+            prepare(config.model_copy(update=few))
+    with pytest.raises(MachineError, match=told):
+        glance(config)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

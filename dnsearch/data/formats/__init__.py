@@ -19,7 +19,7 @@ from dnsearch.data.formats.images import MOST_LISTED, BadPictures, Encoded, Opti
 from dnsearch.data.formats.npz import open_npz
 from dnsearch.data.formats.parquet import open_parquet
 from dnsearch.data.formats.source import Batch, Source, Split, SplitName, require_every_class
-from dnsearch.errors import ConfigError, DataError
+from dnsearch.errors import ConfigError, DataError, cannot_read
 
 __all__ = [
     "MOST_LISTED",
@@ -70,13 +70,18 @@ ARCHIVES = (".tar.gz", ".tgz", ".tar")
 def open_source(config: DataConfig) -> Source:
     """The data set of these settings: its files are found, but no image is read yet.
 
-    Raises ConfigError on data.path, DataError on what lies there.
+    Raises ConfigError on data.path, DataError on what lies there, MachineError where the machine is
+    at fault.
     """
-    path = _location(config)
+    return _source(_location(config), config)
+
+
+def _source(path: Path, config: DataConfig) -> Source:
     try:
         return READERS[config.format](path, config)
     except OSError as error:
-        raise DataError(f"{error.filename}: must be readable: {error.strerror}") from None
+        rule = f"must be readable: {error.strerror}"
+        raise cannot_read(error.filename or path, error, rule) from None
 
 
 def find_format(path: Path) -> Format:
@@ -88,8 +93,8 @@ def find_format(path: Path) -> Format:
         raise DataError(f"{str(path)!r}: must be a file or folder that exists")
     for name in _by_suffix(path) if path.is_file() else OF_FOLDERS:
         try:
-            READERS[name](path, DataConfig(format=name, path=path))
-        except (DataError, OSError):
+            _source(path, DataConfig(format=name, path=path))
+        except DataError:
             continue
         fashion = name == "mnist" and "fashion" in str(path.absolute()).lower()
         return "fashion-mnist" if fashion else name
@@ -112,7 +117,7 @@ def glance(config: DataConfig, most: int = 100) -> Glance:
     """Sizes are those of up to so many pictures of each split, evenly over all; of those whose
     header can be read.
 
-    Raises ConfigError and DataError as ``open_source`` does, and on labels that cannot be used.
+    Raises what ``open_source`` does, also on labels that cannot be used.
     """
     source = open_source(config)
     train = source.open("train")

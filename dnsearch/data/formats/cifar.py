@@ -23,7 +23,7 @@ from dnsearch.data.formats.source import (
     SplitName,
     plain_split,
 )
-from dnsearch.errors import DataError
+from dnsearch.errors import DataError, cannot_read
 
 SHAPE = (32, 32, 3)
 ROWS_AT_ONCE = 1024
@@ -186,7 +186,8 @@ def _contents(path: Path, names: tuple[str, ...]) -> Iterator[tuple[str, bytes]]
             if not absent:
                 break
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise DataError(f"{path}: must be a readable folder or .tar.gz: {error}") from None
+        rule = f"must be a readable folder or .tar.gz: {error}"
+        raise cannot_read(path, error, rule) from None
     if absent:
         raise DataError(f"{path}: must hold {', '.join(absent)}: no such file in it")
 

@@ -31,7 +31,7 @@ from dnsearch.data.formats.source import (
     stream_rows,
 )
 from dnsearch.data.formats.spellings import is_junk, spelling_rank, split_called, unused
-from dnsearch.errors import DataError
+from dnsearch.errors import DataError, cannot_read
 from dnsearch.text import listed
 
 SUFFIXES = ("", ".gz", ".xz")
@@ -163,10 +163,10 @@ def _wrong_length(path: Path, shape: tuple[int, ...], got: int) -> DataError:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file, unpacked; what is wrong with it is raised as DataError."""
+    """The file, unpacked; what is wrong with it is raised as DataError or MachineError."""
     opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
         with opener(path, "rb") as file:
             yield file
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path}: must be a readable, whole file: {error}") from None
+        raise cannot_read(path, error, f"must be a readable, whole file: {error}") from None

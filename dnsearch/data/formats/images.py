@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
 from dnsearch.config import Fit
-from dnsearch.errors import DataError, MachineError
+from dnsearch.errors import DataError, MachineError, cannot_read
 from dnsearch.files import require_regular
 
 GREY_MODES = ("1", "L", "LA", "La")
@@ -70,7 +70,7 @@ def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: 
     Transparent parts show the background, on grey pictures as grey.
 
     Raises DataError naming the picture if Pillow cannot read it or it has more than 8 bits, and
-    MachineError if there is no memory for it.
+    MachineError if there is no memory for it or the machine is at fault.
     """
     needed = 0
     try:
@@ -91,37 +91,38 @@ def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: 
                 flat = opaque if opaque.mode == mode else opaque.convert(mode)
                 fitted = flat if options.size is None else _squared(flat, options.size, options)
                 return Decoded(_to_array(fitted), transparent, animated)
-    except DataError:
+    except (DataError, MachineError):
         raise
     except MemoryError:
         raise MachineError(
             f"{picture.name}: there is no memory to decode it, which takes about "
             f"{max(1, needed // 10**6)} MB; free some, or make the picture smaller"
         ) from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else reason
-        raise DataError(f"{picture.name}: must be a readable image: {reason}") from None
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise DataError(f"{picture.name}: must be a readable image: {error}") from None
 
 
 def has_colour(picture: Encoded) -> bool:
     """Whether ``decode`` would give three channels, by its header; False where that cannot be
-    read."""
+    read. Raises MachineError."""
     try:
         with _opened(picture) as image:
             return image.mode in EIGHT_BIT_MODES and image.mode not in GREY_MODES
+    except MachineError:
+        raise
     except Exception:  # ``decode`` says what is wrong with it, if it is wanted
         return False
 
 
 def size_of(picture: Encoded) -> tuple[int, int] | None:
-    """(h, w) of a picture, upright, by its header; None where that cannot be read."""
+    """(h, w) of a picture, upright, by its header; None where that cannot be read. Raises
+    MachineError."""
     try:
         with _opened(picture) as image:
             turned = image.getexif().get(ORIENTATION, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
+    except MachineError:
+        raise
     except Exception:  # ``decode`` says what is wrong with it, if it is wanted
         return None
 
@@ -130,13 +131,23 @@ ORIENTATION = 0x0112
 """EXIF's tag; from 5 on width and height are exchanged."""
 
 
-def _opened(picture: Encoded) -> Image.Image:
+@contextlib.contextmanager
+def _opened(picture: Encoded) -> Iterator[Image.Image]:
+    """The picture, of which only the header is read yet. Raises DataError or MachineError where it
+    cannot be read, then or later."""
     if picture.data is None:
         raise DataError(f"{picture.name}: must hold the picture's bytes; a path is not followed")
-    if isinstance(picture.data, bytes):
-        return Image.open(io.BytesIO(picture.data))
-    require_regular(picture.data)
-    return Image.open(picture.data)
+    try:
+        if isinstance(picture.data, Path):
+            require_regular(picture.data)
+        held = io.BytesIO(picture.data) if isinstance(picture.data, bytes) else picture.data
+        with Image.open(held) as image:
+            yield image
+    except OSError as error:
+        reason = error.strerror or str(error)
+        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else reason
+        rule = f"must be a readable image: {reason}"
+        raise cannot_read(picture.name, error, rule) from None
 
 
 def _shrink_jpeg(image: Image.Image, side: int, fit: Fit) -> None:

@@ -23,7 +23,7 @@ from dnsearch.data.formats.source import (
     stream_rows,
 )
 from dnsearch.data.formats.spellings import SPELLINGS, unused
-from dnsearch.errors import DataError
+from dnsearch.errors import DataError, cannot_read
 from dnsearch.files import require_regular
 
 PAIRS = (
@@ -73,7 +73,7 @@ def _names(path: Path) -> set[str]:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: must be a readable .npz file: {error}") from None
+        raise cannot_read(path, error, f"must be a readable .npz file: {error}") from None
 
 
 def _open_split(path: Path, pairs: dict[SplitName, tuple[str, str]], split: SplitName) -> Split:
@@ -124,7 +124,8 @@ def _read_array(path: Path, name: str) -> np.ndarray:
 
 @contextmanager
 def _readable(path: Path, name: str) -> Iterator[None]:
-    """Turns what reading a damaged archive raises into a DataError that names the array."""
+    """Turns what reading a damaged archive raises into a DataError that names the array, or
+    a MachineError."""
     try:
         yield
     except (DataError, MemoryError):
@@ -135,4 +136,4 @@ def _readable(path: Path, name: str) -> Iterator[None]:
         ) from None
     except Exception as error:  # half a dozen types, of NumPy, zipfile and zlib
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: array {name!r} must be readable: {reason}") from None
+        raise cannot_read(path, error, f"array {name!r} must be readable: {reason}") from None

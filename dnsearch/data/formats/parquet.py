@@ -31,7 +31,7 @@ from dnsearch.data.formats.spellings import (
     split_within,
     unused,
 )
-from dnsearch.errors import DataError
+from dnsearch.errors import DataError, cannot_read
 from dnsearch.text import listed
 
 if TYPE_CHECKING:
@@ -246,11 +246,12 @@ def _open(path: Path, config: DataConfig) -> Table:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Turns what pyarrow raises on a damaged file into a DataError that names it."""
+    """Turns what pyarrow raises on a damaged file into a DataError that names it, or a
+    MachineError."""
     import pyarrow as pa
 
     try:
         yield
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: must be a readable Parquet file: {reason}") from None
+        raise cannot_read(path, error, f"must be a readable Parquet file: {reason}") from None
