@@ -39,9 +39,10 @@ from dnsearch.data.formats import (
     open_source,
     require_every_class,
 )
-from dnsearch.errors import DataError
+from dnsearch.errors import DataError, DnsearchError
+from dnsearch.files import write_text
 from dnsearch.seeds import derived_seed
-from dnsearch.text import counted
+from dnsearch.text import as_unicode, counted
 
 LAYOUT = 3  # of the cache: to be raised when the same settings give other arrays than before
 CHEAP_BYTES = 32_000_000
@@ -423,15 +424,14 @@ def _told(error: BadPictures, root: Path | None) -> DataError:
     reasons = error.reasons
     if len(reasons) == 1:
         return DataError(f"{reasons[0]} (data.skip_bad = true goes on without it)")
-    text = "\n".join(reasons) + "\n"
+    text = as_unicode("\n".join(reasons) + "\n")
     name = f"bad-pictures-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
     file = (root or Path(tempfile.gettempdir())) / name
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        write_text(file, text)
         where = f"all are in {file}"
-    except OSError as failed:
-        where = f"the others could not be listed in {file}: {failed.strerror}"
+    except DnsearchError as failed:
+        where = f"the others could not be listed: {failed}"
     shown = "; ".join(reasons[:MOST_LISTED]) + "; ..." * (len(reasons) > MOST_LISTED)
     return DataError(
         f"{counted(len(reasons), 'picture')} cannot be used: {shown} ({where}); mend or remove "

@@ -110,6 +110,25 @@ def test_all_bad_pictures_are_told_at_once(broken, tmp_path):
     assert any("No such file" in line for line in lines)
 
 
+def test_bad_pictures_may_have_names_that_are_no_utf_8(draw, tmp_path):
+    config = draw(*in_each("0.png", "1.png"))
+    for i in range(2):
+        (tmp_path / "dog" / os.fsdecode(b"b\xff%d.png" % i)).write_bytes(b"no picture")
+    with pytest.raises(DataError, match="2 pictures cannot be used: ") as refused:
+        prepare(config, tmp_path / "cache")
+    (listing,) = (tmp_path / "cache").glob("bad-pictures-*.txt")
+    assert str(listing) in str(refused.value)
+    names = [line.split(": ")[0] for line in listing.read_text("utf-8").splitlines()]
+    assert names == [f"{tmp_path}/dog/b\N{REPLACEMENT CHARACTER}{i}.png" for i in range(2)]
+
+
+def test_bad_pictures_are_told_where_they_cannot_be_listed(broken, tmp_path):
+    config, _ = broken
+    (tmp_path / "cache").write_text("in the way")
+    with pytest.raises(DataError, match=r"^12 pictures cannot be used: .*\(the others could not"):
+        prepare(config, tmp_path / "cache")
+
+
 def test_bad_pictures_are_left_out_when_asked_and_said(broken):
     config, bad = broken
     data = prepare(config.model_copy(update={"skip_bad": True}))
