@@ -387,6 +387,32 @@ def test_a_picture_without_memory_is_not_called_broken(folder, tmp_path, monkeyp
         prepare(config, tmp_path / "c")
 
 
+@pytest.mark.parametrize("side", [9_500, 13_500])
+def test_a_picture_may_have_any_number_of_pixels(tmp_path, recwarn, side):
+    """Pillow warns from 89 million on, and refuses twice as many."""
+    Image.new("1", (side, side), 1).save(tmp_path / "x.png")
+    found = decode(Encoded("x", tmp_path / "x.png"), Options(2)).pixels
+    assert found.tolist() == [[[255], [255]]] * 2
+    assert not recwarn.list
+
+
+def test_a_picture_larger_than_the_free_memory_is_not_decoded(tmp_path, monkeypatch):
+    """The system would end the process that tries, without a word."""
+    for index in range(4):
+        place = tmp_path / "pictures" / "ab"[index % 2] / f"{index}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (600, 600), index).save(place)
+    config = DataConfig(format="folder", path=tmp_path / "pictures", image_size=8, skip_bad=True)
+    monkeypatch.setattr(images, "_room", images._Room(images.ONE_OF_MANY))
+    monkeypatch.setattr(images, "free_memory", lambda: 1_439_999)
+    told = r"/[ab]/\d\.png: there is no memory to decode it, which takes about 1 MB; .* remove it"
+    with pytest.raises(MachineError, match=told):
+        prepare(config, tmp_path / "c")
+    for enough in (1_440_000, None):
+        monkeypatch.setattr(images, "free_memory", lambda free=enough: free)
+        assert prepare(config, tmp_path / str(enough)).counts == {"train": 2, "validation": 2}
+
+
 def test_large_pictures_wait_for_room():
     room, at_once, most = images._Room(10 << 20), [], []
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageColor, ImageOps
 from dnsearch.config import Fit
 from dnsearch.errors import DataError, MachineError, cannot_read
 from dnsearch.files import require_regular
+from dnsearch.machine import free_memory
 
 GREY_MODES = ("1", "L", "LA", "La")
 EIGHT_BIT_MODES = (*GREY_MODES, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
@@ -26,6 +27,10 @@ ROOM = 128 << 20
 
 ONE_OF_MANY = 1 << 20
 """Smaller pictures need not ask for room."""
+
+Image.MAX_IMAGE_PIXELS = None
+"""Pillow warns of pictures with many pixels, and refuses those with more, for servers that are sent
+any. Those of a data set are the user's own: what bounds them is memory, see ``_Room``."""
 
 DRAFT = 2
 """With ``Options.draft`` a JPEG is decoded at this many times the side that is wanted, at least."""
@@ -96,7 +101,7 @@ def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: 
     except MemoryError:
         raise MachineError(
             f"{picture.name}: there is no memory to decode it, which takes about "
-            f"{max(1, needed // 10**6)} MB; free some, or make the picture smaller"
+            f"{max(1, needed // 10**6)} MB; free some, or make the picture smaller or remove it"
         ) from None
     except Exception as error:  # Pillow's decoders raise almost anything on a damaged file
         raise DataError(f"{picture.name}: must be a readable image: {error}") from None
@@ -168,7 +173,9 @@ class _Room:
 
     @contextlib.contextmanager
     def taken(self, needed: int) -> Iterator[None]:
-        """Waits until there is room for so many bytes, or nobody else has any."""
+        """Waits until there is room for so many bytes, or nobody else has any. Raises MemoryError
+        where they are more than all room, and more than is free: the system would end the process
+        that takes them."""
         if needed < ONE_OF_MANY:
             yield
             return
@@ -176,6 +183,8 @@ class _Room:
             self.changed.wait_for(lambda: not self.used or self.used + needed <= self.total)
             self.used += needed
         try:
+            if needed > self.total and (free := free_memory()) is not None and needed > free:
+                raise MemoryError
             yield
         finally:
             with self.changed:
