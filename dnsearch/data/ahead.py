@@ -24,8 +24,8 @@ THREADS = 2
 """While one waits for the disk, the other copies."""
 
 AHEAD, BYTES_AHEAD = 3, 1 << 26
-"""Batches under way or ready, beside the one that was handed out; fewer, but one, where they take
-more bytes."""
+"""Batches under way or ready, beside the one that was handed out; fewer, but at least one, where
+they take more bytes."""
 
 
 def ahead(

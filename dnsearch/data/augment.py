@@ -63,14 +63,13 @@ class Augment:
             if getattr(self, field) < 0:
                 raise ConfigError(field, "must be 0 or more pixels", getattr(self, field))
 
-    def move(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+    def move(self, images: Tensor, generator: Generator, part: Part) -> Tensor:
         """Images (n, c, h, w), not yet normalised, mirrored, and shifted or cropped at random;
         black is 0. What was cropped and resized is float32.
 
-        part: which ones of a batch they are, for all of which is drawn; None is all.
+        part: which ones of a batch they are, for all of which is drawn.
         """
         count, channels, height, width = images.shape
-        part = part or Part(0, count, count)
         if self.crop == "resized":
             return self._crop(images, generator, part)
         if not self.flip and not self.shift:
@@ -98,24 +97,22 @@ class Augment:
         drawn = torch.rand((part.all, 1), generator=generator, device=columns.device)
         return torch.where(part.of(drawn) < 0.5, columns.flip(1), columns)
 
-    def colour(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+    def colour(self, images: Tensor, generator: Generator, part: Part) -> Tensor:
         """Images (n, c, h, w), 0 to 255, with brightness, contrast and saturation changed, in an
         order and by factors of each image's own; float32 where there is anything to do. part: as
         for ``move``."""
         if not self.jitter:
             return images
-        part = part or Part(0, len(images), len(images))
         drawn = torch.rand((part.all, 2, 3), generator=generator, device=images.device)
         factors, places = part.of(drawn).unbind(1)  # (n, 3) each
         return jittered(images.float(), 1 + self.jitter * (2 * factors - 1), places.argsort(1))
 
-    def blank(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+    def blank(self, images: Tensor, generator: Generator, part: Part) -> Tensor:
         """Normalised images (n, c, h, w), each with a square set to 0, in place. The centre of the
         square is a random pixel, so some of it may lie outside. part: as for ``move``."""
         if not self.cutout:
             return images
-        count, _, height, width = images.shape
-        part = part or Part(0, count, count)
+        height, width = images.shape[-2:]
         rows = _stripe(part, height, self.cutout, generator)
         columns = _stripe(part, width, self.cutout, generator)
         kept = ~(rows[:, None, :, None] & columns[:, None, None, :])  # (n, 1, h, w)

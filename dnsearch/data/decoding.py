@@ -252,9 +252,9 @@ class SplitPixels:
         )
 
 
-def in_memory(split: Split, options: Options = Options()) -> np.ndarray:  # noqa: B008 (immutable)
+def in_memory(split: Split) -> np.ndarray:
     """All images of a split, (n, c, h, w) uint8, without a cache. Raises as ``SplitPixels.of``."""
-    held = SplitPixels(split.where, lambda: split, None, options)
+    held = SplitPixels(split.where, lambda: split, None, Options())
     return held.of(np.arange(len(split)))[0]
 
 

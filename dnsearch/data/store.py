@@ -15,7 +15,7 @@ import hashlib
 import logging
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -188,7 +188,7 @@ class _DataSet:
         seen = self.training_entry()
         held = [self._pixels_of(seen, part) for part in ("train", "validation")]
         if "test" in self.source.files:
-            held.append(self._pixels("test", seen.facts["shape"]))
+            held.append(self._pixels("test", tuple(seen.facts["shape"])))
         return {self._training_folder(), self._test_folder(seen), *(each.folder for each in held)}
 
     def _cached(self, folder: Path | None, build: Callable[[], Entry]) -> Entry:
@@ -216,12 +216,12 @@ class _DataSet:
 
     def _pixels_of(self, entry: Entry, part: str) -> SplitPixels:
         """The decoded images among which those of an entry are that are called so."""
-        return self._pixels(entry.facts["splits"][part], entry.facts["like"][part])
+        like = entry.facts["like"][part]
+        return self._pixels(entry.facts["splits"][part], like and tuple(like))
 
-    def _pixels(self, split: SplitName, like: Sequence[int] | None = None) -> SplitPixels:
+    def _pixels(self, split: SplitName, like: tuple[int, int, int] | None = None) -> SplitPixels:
         """The decoded images of a split of the files; ``like``: of this shape, to be beside the
         training images."""
-        like = like and tuple(like)
         if (found := self._decoded.get((split, like))) is None:
             config = self.config
             options = Options(config.image_size, config.background, config.draft, config.fit)

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from scipy.stats import ks_2samp
 
 from dnsearch.data import Augment, DeviceData, LabelledImages, PreparedData
-from dnsearch.data.augment import _between, jittered, random_crops, resampled
+from dnsearch.data.augment import Part, _between, jittered, random_crops, resampled
 from dnsearch.errors import ConfigError
 
 
@@ -17,6 +17,11 @@ def pictures(count=64, channels=3, height=7, width=9):
     """Random bytes, all above 0, so that black is the padding's alone."""
     shape = (count, channels, height, width)
     return torch.randint(1, 256, shape, dtype=torch.uint8, generator=generator(1))
+
+
+def whole(change, images, generator):
+    """What a change makes of a batch that one process has as a whole."""
+    return change(images, generator, Part(0, len(images), len(images)))
 
 
 def variants(image, shift, flip):
@@ -35,7 +40,7 @@ def variants(image, shift, flip):
 @pytest.mark.parametrize(("shift", "flip"), [(0, True), (2, False), (2, True)])
 def test_every_image_is_a_shifted_crop(channels, shift, flip):
     images = pictures(channels=channels)
-    moved = Augment(flip=flip, shift=shift).move(images, generator())
+    moved = whole(Augment(flip=flip, shift=shift).move, images, generator())
     assert moved.dtype == torch.uint8
     for before, after in zip(images, moved, strict=True):
         assert any(torch.equal(after, variant) for variant in variants(before, shift, flip))
@@ -43,7 +48,7 @@ def test_every_image_is_a_shifted_crop(channels, shift, flip):
 
 def test_every_variant_occurs_equally_often():
     image = pictures(1)
-    moved = Augment(flip=True, shift=1).move(image.expand(9000, -1, -1, -1), generator())
+    moved = whole(Augment(flip=True, shift=1).move, image.expand(9000, -1, -1, -1), generator())
     counts = [(moved == variant).flatten(1).all(1).sum() for variant in variants(image[0], 1, True)]
     assert sum(counts) == 9000
     np.testing.assert_allclose(counts, 500, atol=5 * 500**0.5)
@@ -51,20 +56,20 @@ def test_every_variant_occurs_equally_often():
 
 def test_images_move_independently():
     image = pictures(1).expand(50, -1, -1, -1)
-    moved = Augment(shift=2).move(image, generator())
+    moved = whole(Augment(shift=2).move, image, generator())
     assert len(moved.flatten(1).unique(dim=0)) > 10
 
 
 def test_nothing_to_do_changes_nothing():
     images = pictures()
     state = generator()
-    assert Augment().move(images, state) is images
+    assert whole(Augment().move, images, state) is images
     assert torch.equal(state.get_state(), generator().get_state())
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_cutout_blanks_a_square(side):
-    blanked = Augment(cutout=side).blank(torch.ones(200, 3, 8, 8), generator())
+    blanked = whole(Augment(cutout=side).blank, torch.ones(200, 3, 8, 8), generator())
     assert set(blanked.unique().tolist()) <= {0.0, 1.0}
     holes = blanked == 0
     assert torch.equal(holes[:, 0], holes[:, 1])
@@ -79,17 +84,17 @@ def test_cutout_blanks_a_square(side):
 
 
 def test_cutout_may_cover_everything():
-    assert not Augment(cutout=16).blank(torch.ones(9, 3, 8, 8), generator()).any()
+    assert not whole(Augment(cutout=16).blank, torch.ones(9, 3, 8, 8), generator()).any()
 
 
 def test_cutout_reaches_every_pixel():
-    blanked = Augment(cutout=2).blank(torch.ones(2000, 1, 6, 6), generator())
+    blanked = whole(Augment(cutout=2).blank, torch.ones(2000, 1, 6, 6), generator())
     assert (blanked == 0).any(0).all()
 
 
 def test_the_generator_decides():
     augment = Augment(flip=True, shift=2, cutout=3)
-    first, again, other = (augment.move(pictures(), generator(seed)) for seed in (1, 1, 2))
+    first, again, other = (whole(augment.move, pictures(), generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -148,8 +153,8 @@ def test_where_no_part_fits_it_is_the_middle(transforms):
 
 def test_resized_parts_are_mirrored_too_and_take_the_place_of_the_shift():
     image = pictures(1).expand(400, -1, -1, -1)
-    plain = Augment(crop="resized").move(image, generator())
-    both = Augment(crop="resized", flip=True, shift=3).move(image, generator())
+    plain = whole(Augment(crop="resized").move, image, generator())
+    both = whole(Augment(crop="resized", flip=True, shift=3).move, image, generator())
     same = (both == plain).flatten(1).all(1)
     torch.testing.assert_close(both, torch.where(same.view(-1, 1, 1, 1), plain, plain.flip(3)),
                                rtol=1e-5, atol=1e-3)  # fmt: skip
@@ -178,7 +183,7 @@ def test_colours_change_as_by_torchvision(transforms, channels):
 def test_factors_are_even_and_orders_equally_frequent(monkeypatch):
     seen = []
     monkeypatch.setattr("dnsearch.data.augment.jittered", lambda *given: seen.append(given))
-    Augment(jitter=0.3).colour(pictures(6000, 1, 1, 1), generator())
+    whole(Augment(jitter=0.3).colour, pictures(6000, 1, 1, 1), generator())
     ((_, factors, orders),) = seen
     for each in factors.T:
         assert ks_2samp(each, np.linspace(0.7, 1.3, 6000)).pvalue > 1e-3
@@ -188,7 +193,7 @@ def test_factors_are_even_and_orders_equally_frequent(monkeypatch):
 
 def test_without_jitter_colours_stay():
     images = pictures()
-    assert Augment().colour(images, generator()) is images
+    assert whole(Augment().colour, images, generator()) is images
 
 
 def test_a_batch_is_cropped_then_coloured_then_normalised(prepared_colours):

@@ -65,6 +65,8 @@ OF_FOLDERS: tuple[Format, ...] = ("parquet", "cifar10", "cifar100", "mnist", "fo
 """The formats of folders; last the one that takes any files."""
 OF_FILES: dict[str, Format] = {".npz": "npz", ".parquet": "parquet", ".pq": "parquet"}
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
+GLANCED = 100
+"""Pictures of each split whose sizes ``glance`` looks at."""
 
 
 def open_source(config: DataConfig) -> Source:
@@ -113,26 +115,26 @@ class Glance(NamedTuple):
     sizes: tuple[tuple[int, int], ...]
 
 
-def glance(config: DataConfig, most: int = 100) -> Glance:
-    """Sizes are those of up to so many pictures of each split, evenly over all; of those whose
+def glance(config: DataConfig) -> Glance:
+    """Sizes are those of up to ``GLANCED`` pictures of each split, evenly over all; of those whose
     header can be read.
 
     Raises what ``open_source`` does, also on labels that cannot be used.
     """
     source = open_source(config)
     train = source.open("train")
-    sizes = _sizes(train, most)
+    sizes = _sizes(train)
     for name in source.files.keys() - {"train"}:
         with contextlib.suppress(DataError):  # what is wrong with it is said when it is used
-            sizes += _sizes(source.open(name), most)
+            sizes += _sizes(source.open(name))
     classes = np.unique(train.labels, return_counts=True)[1]
     return Glance(frozenset(source.files), classes, sizes)
 
 
-def _sizes(split: Split, most: int) -> tuple[tuple[int, int], ...]:
+def _sizes(split: Split) -> tuple[tuple[int, int], ...]:
     if split.shape is not None:
         return (split.shape[:2],)
-    rows = np.unique(np.linspace(0, len(split) - 1, most).round().astype(np.int64))
+    rows = np.unique(np.linspace(0, len(split) - 1, GLANCED).round().astype(np.int64))
     sizes = (size_of(picture) for batch in split.batches(rows) for picture in batch.pictures)
     return tuple(size for size in sizes if size is not None)
 
