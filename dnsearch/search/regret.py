@@ -143,8 +143,8 @@ class Feasible:
     ) -> Errors | None:
         """What ``outcomes`` say of the networks that were trained to the top rung and of those that
         promise most, by so many ``settings`` of the hyper-parameters; networks outside the space
-        are told of by their own training runs, which are among the ``records``. None where fewer
-        than ``LEAST`` of the space were trained so far."""
+        are told of by their own training runs, which are among the ``records``. What breaks a limit
+        is left out. None where fewer than ``LEAST`` of the space were trained so far."""
         done = [each for each in outcomes if not (each.failed or each.pending)]
         most = self.model.limits.max_latency_ms or math.inf
         full = {each.key: each for each in done if each.rung == self.rungs[-1]}
@@ -160,7 +160,8 @@ class Feasible:
             draws = np.exp(np.vstack([draws_at(each, features, rng) for each in surrogates]))
         inside, untried = np.split(np.maximum(draws - HALF / self.images, 0.0), [len(best)], axis=1)
         space = Points.at(self.pool.points.space, [each.params for each in full.values()])
-        others = errors_outside(records, self.rungs, {arch.key for arch in space})
+        feasible = [record for record in records if record.feasible]
+        others = errors_outside(feasible, self.rungs, {arch.key for arch in space})
         outside = draws_of_own_runs(others.values(), surrogates.seed_noise, self.images, rng)[
             : len(draws)
         ]

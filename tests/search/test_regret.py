@@ -169,6 +169,31 @@ def test_a_network_outside_the_space_may_be_the_answer():
     assert feasible.errors(outcomes[:4], [record]) is None  # too few of the space
 
 
+def test_a_network_outside_the_space_that_broke_the_limit_is_no_answer(make_search, quick):
+    """As if it had not been trained, and a search is not ended by it."""
+    limits = {"max_latency_ms": 10.0}
+    feasible, rng = feasible_of(limits=limits), np.random.default_rng(3)
+    outcomes = trained(feasible.pool.points, range(10), rng)
+    outside = feasible.pool.points.config(0).replace(growth_rate=30)
+    score = Score(3, 1, 0.01, 1.0, 1.0, latency_ms=50.0)
+    record = Record(Job(0, outside, 3, 1), score, (0.01, 1.0), False, 1.0)
+    with_it, without = feasible.errors(outcomes, [record]), feasible.errors(outcomes)
+    assert with_it.keys == without.keys
+    np.testing.assert_array_equal(with_it.draws, without.draws)
+
+    def scored(job):
+        slow, luck = max(job.arch.growth_rates) == 30, np.random.default_rng(job.seed).normal()
+        error, ms = (0.05, 50.0) if slow else (truth(job.arch) * np.exp(0.08 * luck), 1.0)
+        return Score(job.rung, job.seed, float(error), 1.0, 1.0, seconds=1.0, latency_ms=ms)
+
+    search = make_search(
+        evaluator=FakeEvaluator(score=scored), space=SPACE, trials=12, limits=limits,
+        until={"regret": 0.5}, start=[{"growth_rate": 30, "block_config": [3, 2]}],
+    )  # fmt: skip
+    assert search.run() == "all trials finished"
+    assert [record.feasible for record in search.records] == [False] + [True] * 11
+
+
 def test_the_schedule():
     asked = [scheduled(count) for count in range(40)]
     assert asked[:12] == [0, 0, 0, 0, 0, 5, 6, 7, 8, 9, 10, 11]
