@@ -48,7 +48,7 @@ from dnsearch.search.samplers.weighing import Greatest, slack
 from dnsearch.search.store import Record, StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
 
-METHOD = 1
+METHOD = 2
 """Of drawing regrets: raised by whatever changes them, so that older ones are not taken for new."""
 
 MOST_KEPT = 20_000
@@ -251,8 +251,13 @@ def look_ahead(
     fits."""
     space, model, rungs, images, seed = (getattr(scope, each.name) for each in fields(scope))
     outcomes, records = ended_trials(store, History(rungs, counts_for_nothing)), store.records()
+    done = [outcome for outcome in outcomes if not outcome.failed]
+    if not done:
+        return None
     trained = [(r.job.arch.key, r.job.seed, r.job.rung, r.score.error) for r in records]
-    method = METHOD, DRAWS, SETTINGS, MOST_KEPT, MOST_DRAWN
+    points = Points.at(space, [outcome.params for outcome in done])  # of all it takes seconds
+    learner = Learner(points, model.of_points(points), model, rungs, seed, started=HALF / images)
+    method = METHOD, DRAWS, SETTINGS, MOST_KEPT, MOST_DRAWN, learner.error_rows(done).checksum
     made_from = method, space, model, rungs, images, key, probability, seed, outcomes, trained
     checksum = hashlib.sha256(repr(made_from).encode()).hexdigest()
     found = _read(file, checksum) if file else None

@@ -11,6 +11,7 @@ from dnsearch.search import regret, stopping
 from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.regret import Feasible, Scope, greatest_improvements, look_ahead
+from dnsearch.search.samplers import features
 from dnsearch.search.samplers.acquisition import expected_improvement
 from dnsearch.search.samplers.covariance import Covariance, Parameters
 from dnsearch.search.samplers.history import History, Outcome
@@ -280,6 +281,31 @@ def test_going_on_is_kept_beside_the_run_and_made_anew_where_it_does_not_fit(
         file.write_text(damaged)
         assert ahead(file=file) == first
     assert ahead(key="unknown") is None
+
+
+def test_going_on_is_made_anew_where_the_surrogate_knows_other_features(
+    make_search, quick, tmp_path, monkeypatch
+):
+    search = make_search(space=SPACE, sampler="random", trials=12)
+    search.run()
+    file, key = tmp_path / "regret.json", search.records[-1].job.arch.key
+
+    def ahead(file=None):
+        scope = Scope(search.space, search.model, (3,), 4000)
+        return look_ahead(search.store, scope, key, 0.9, file)
+
+    first, raw = ahead(file), features.raw_features
+
+    def without_widths(archs, cost):
+        return {n: column for n, column in raw(archs, cost).items() if not n.startswith("width")}
+
+    for name, other in (("raw_features", without_widths), ("SHAPE", 0.2)):
+        with monkeypatch.context() as patch:
+            patch.setattr(features, name, other)
+            changed = ahead()
+            assert changed != first
+            assert ahead(file) == changed
+        assert ahead(file) == first
 
 
 def test_a_statement_is_of_the_trials_that_were_there_at_its_step(make_search):

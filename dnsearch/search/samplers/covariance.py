@@ -13,6 +13,7 @@ Rungs of one training share a part of it, so a lucky start is not taken for a go
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,6 +78,15 @@ class Rows:
             self.value[rows],
             self.trend,
         )
+
+    @property
+    def checksum(self) -> str:
+        """Of all that a surrogate is made from but its hyper-parameters."""
+        found = hashlib.sha256()
+        own = self.features, self.level, self.training, self.value
+        for each in (*own, self.trend.mean, self.trend.sd):
+            found.update(np.ascontiguousarray(each).tobytes())
+        return found.hexdigest()
 
     @property
     def centre(self) -> float:
