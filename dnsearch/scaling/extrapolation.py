@@ -21,6 +21,7 @@ from dnsearch.scaling.averaged import LEAST_RANGE, LEAST_ROWS, Averaged, average
 from dnsearch.scaling.heldout import (
     LEFT_OUT,
     LEFT_OUT_RANGE,
+    ROUNDED,
     HeldOut,
     hold_out,
     kept,
@@ -138,7 +139,7 @@ def _too_few(rows: Rows) -> Refusal | None:
 def _narrow(rows: Rows) -> Refusal | None:
     for size, name in enumerate(rows.names):
         low, high = rows.span(size)
-        if high < RANGE * low * (1 - 1e-9):
+        if high < RANGE * low * (1 - ROUNDED):
             advice = MoreNetworks(MORE, False, high, 16 * low, name)
             return Refusal(Reason.NARROW, advice, name, value=high / low, limit=RANGE)
     return None
@@ -189,7 +190,7 @@ def _narrow_kept(rows: Rows) -> Refusal | None:
     rest = kept(rows)
     for size, name in enumerate(rows.names):
         low, high = rest.span(size)
-        if high < KEPT_RANGE * low * (1 - 1e-9):
+        if high < KEPT_RANGE * low * (1 - ROUNDED):
             advice = MoreNetworks(MORE, False, low / 4, low, name)
             return Refusal(Reason.NARROW_KEPT, advice, name, value=high / low, limit=KEPT_RANGE)
     return None

@@ -18,6 +18,9 @@ LEFT_OUT = 3
 
 LEFT_OUT_RANGE = (2.0, 4.0)
 
+ROUNDED = 0.01
+"""By so large a share sizes may miss a factor: parts of the images are rounded to whole ones."""
+
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
@@ -56,7 +59,7 @@ def limits_of(rows: Rows) -> Floats:
         largest = np.zeros(rows.clusters.max() + 1)
         np.maximum.at(largest, rows.clusters, rows.sizes[:, size])
         third = np.sort(largest)[-LEFT_OUT]
-        limits[size] = max(min(high / factor * (1 + 1e-9), third), high / LEFT_OUT_RANGE[1])
+        limits[size] = max(min(high / factor * (1 + ROUNDED), third), high / LEFT_OUT_RANGE[1])
     return limits
 
 

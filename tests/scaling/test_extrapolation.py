@@ -154,7 +154,7 @@ def more(count, low, high, size="params"):
             [1e5, 2e5, *np.geomspace(1e6, 1.6e6, 8)],
             [0.3, 0.25, *np.geomspace(0.2, 0.15, 8)],
             (Reason.FEW_KEPT, "", 2, None, 5),
-            more(3, 1e5, 8e5),
+            more(3, 1e5, 1.01 * 8e5),
         ),
         (
             [*np.geomspace(1e5, 3e5, 6), *np.geomspace(9e5, 1.2e6, 4)],
@@ -211,6 +211,18 @@ def test_joint_study_leaves_out_the_largest_of_both():
     assert above == pytest.approx(np.geomspace(1e5, 3.2e6, 20)[13])
     assert most == IMAGES / 2
     assert study.held_out.error_of(study.held_out.law) < 0.1
+
+
+@pytest.mark.parametrize("whole", [8000, 8001, 8004, 8007, 8009, 1003])
+def test_shares_of_the_images_are_whole_images(whole):
+    """Rounded, a half, a quarter and an eighth are no exact factors, yet they are the design's."""
+    sizes, error, owner = grid(noise=0.002)
+    exact = study_law(sizes, error, owner, ["params", "images"])
+    rounded = [round(whole * share) for share in sizes[:, 1] / IMAGES]
+    found = study_law(np.column_stack([sizes[:, 0], rounded]), error, owner, ["params", "images"])
+    assert found.verdict.trusted
+    assert found.held_out.above == (exact.held_out.above[0], ("images", round(whole / 2)))
+    assert len(found.held_out.found) == len(exact.held_out.found)
 
 
 def test_one_amount_of_data_is_refused():
