@@ -69,17 +69,16 @@ def layers(arch: ArchConfig) -> int:
 def _wanted(
     near: Sequence[ArchConfig], growth: Growth, model: CostModel, cost: str, budget: float
 ) -> float:
-    """A dimension's value at the budget, or the typical one of the largest third where it is not
-    known how it grows; 0 for no bottleneck."""
+    """A dimension's value at the budget, or where it is not known how it grows the typical one of a
+    third of the networks, the largest of those that have it; 0 for no bottleneck."""
     costs = [float(getattr(model.cost(arch), cost)) for arch in near]
     if growth.name == "bn_size" and not bottlenecked(near, costs):
         return 0.0
     if growth.is_known:
         return growth.at(budget).value
-    largest = [near[i] for i in np.argsort(costs)[-max(1, len(near) // 3) :]]
     figure = {"layers": layers, "growth_rate": mean_growth, "bn_size": lambda a: max(a.bn_sizes)}
-    values = [figure[growth.name](arch) for arch in largest]
-    return float(np.exp(np.mean(np.log([value for value in values if value]))))
+    values = [value for i in np.argsort(costs) if (value := figure[growth.name](near[i]))]
+    return float(np.exp(np.mean(np.log(values[-max(1, len(near) // 3) :]))))
 
 
 def _choices(near: Sequence[ArchConfig], blocks: int, wanted: Mapping[str, float]) -> Ints:
