@@ -16,7 +16,6 @@ import numpy as np
 
 from dnsearch.analysis.candidates import figures, finished
 from dnsearch.analysis.pareto import hypervolume
-from dnsearch.analysis.reference import reference_point
 from dnsearch.config import StudyConfig, load_study
 from dnsearch.config.values import parse_seconds
 from dnsearch.errors import DnsearchError
@@ -62,8 +61,7 @@ def searched(
         sys.exit("interrupted; the same command goes on")
     results = read_results(run)
     done = finished(results.measured)
-    shape = tuple(results.data["shape"])
-    reference = list(reference_point(study, shape, len(results.data["classes"])).values())
+    reference = list(results.reference().values())
     values = np.column_stack([figures(done, name) for name in ("error", *study.objectives.costs)])
     volume = hypervolume(values, reference, study.objectives.axis)
     return volume, len(results.measured), min((each.error for each in done), default=math.nan)

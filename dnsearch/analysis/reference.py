@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
+from dnsearch.analysis.baseline import baseline
 from dnsearch.arch.space import Points, SearchSpace
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import CostArrays, costs
@@ -41,12 +42,13 @@ def reference_point(
     """The reference by objective, ``error`` first, then the study's costs in their order.
 
     ``image_shape`` is (channels, height, width). A latency not yet known is NaN. baseline_error:
-    ``analysis.baseline``'s; unless given, that of guessing among so many ``classes``.
+    ``analysis.baseline``'s; unless given, where so many ``classes`` are equally common.
     """
     channels, height, width = image_shape
     largest = largest_costs(study.space.build(channels, classes), height, width)
-    guessing = 1 - 1 / classes if baseline_error is None else baseline_error
-    point = {"error": max(guessing, LEAST_REFERENCE)}
+    if baseline_error is None:
+        baseline_error = baseline({"classes": range(classes)}, study.objectives.error).error
+    point = {"error": max(baseline_error, LEAST_REFERENCE)}
     for name in study.objectives.costs:
         limit = getattr(study.limits, f"max_{name}")
         if name == "latency_ms":

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from dnsearch.analysis.pareto import Axis
-from dnsearch.analysis.reference import reference_point
 from dnsearch.arrays import Floats
 from dnsearch.errors import RunError
 from dnsearch.replay import measures
@@ -183,7 +182,7 @@ def compare(
     """
     trajectories = trajectories.reindex(columns=list(COLUMNS))  # older files lack what is new
     truth, rung = table.truth, table.rungs[-1]
-    reference = reference_point(table.study, table.shape, table.classes)
+    reference = table.reference
     unmeasured = [name for name in reference if name not in truth]
     if unmeasured:
         raise RunError(f"{table.name}: a replay needs costs that are exact, got {unmeasured[0]}")

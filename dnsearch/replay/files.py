@@ -51,6 +51,7 @@ def write_table(table: Table, path: Path) -> None:
         "images": table.images,
         "rungs": table.rungs,
         "seconds": table.seconds,
+        "baseline_error": table.baseline_error,
         "environment": dict(table.environment),
         "study": to_toml(table.study),
     }

@@ -20,7 +20,6 @@ import numpy as np
 import pandas as pd
 
 from dnsearch.analysis.pareto import hypervolume
-from dnsearch.analysis.reference import reference_point
 from dnsearch.arch.space import Points
 from dnsearch.config import SearchConfig
 from dnsearch.cost.formula import BYTES_FP32
@@ -212,7 +211,7 @@ def problem_of(table: Table) -> Problem:
         costs=study.objectives.costs,
         rungs=table.rungs,
         axis=study.objectives.axis,
-        reference=reference_point(study, table.shape, table.classes),
+        reference=table.reference,
         images=table.images,
         closed=True,
         aim=study.objectives.aim,

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dnsearch.analysis.candidates import Candidate
+from dnsearch.analysis.reference import reference_point
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import costs
@@ -50,7 +51,8 @@ class Table:
 
     ``shape`` is (channels, height, width) of an image, ``images`` the number trained on, ``archs``
     maps a key to its architecture, ``trainings`` has the columns of ``COLUMNS``. ``seconds`` is the
-    time the run took. A score that is not a finite number counts as a failed training.
+    time the run took, ``baseline_error`` that of ``analysis.baseline``, None in older files. A
+    score that is not a finite number counts as a failed training.
 
     Raises RunError where nothing is recorded.
     """
@@ -65,6 +67,7 @@ class Table:
     trainings: pd.DataFrame
     environment: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    baseline_error: float | None = None
 
     def __post_init__(self) -> None:
         if self.trainings.empty:
@@ -105,6 +108,14 @@ class Table:
             trainings=pd.DataFrame(rows, columns=list(COLUMNS)),
             environment=results.environment,
             seconds=results.seconds,
+            baseline_error=results.baseline.error,
+        )
+
+    @property
+    def reference(self) -> dict[str, float]:
+        """The reference point of hypervolumes, that of the run; a latency is NaN."""
+        return reference_point(
+            self.study, self.shape, self.classes, baseline_error=self.baseline_error
         )
 
     @cached_property

@@ -16,7 +16,10 @@ from dnsearch.cost.formula import cost_of
 from dnsearch.errors import RunError
 from dnsearch.files import write_json, write_text
 from dnsearch.replay import files
+from dnsearch.replay.comparison import compare
 from dnsearch.replay.files import load_table, read_table, write_table
+from dnsearch.replay.measures import COLUMNS
+from dnsearch.replay.run import problem_of
 from dnsearch.replay.table import FIGURES, Table
 from dnsearch.search.results import Results
 from dnsearch.training.score import CurvePoint, Score
@@ -225,6 +228,35 @@ def test_written_and_loaded_it_is_the_same(tmp_path):
     table = table_of(trial(), trial(seed=2**32 - 1), failed)
     write_table(table, tmp_path / "t.parquet")
     assert same(load_table(tmp_path / "t.parquet"), table)
+
+
+def measuring(error):
+    """A study of this error whose space holds the first two of ``ARCHS``."""
+    space = {"growth_rate": [4, 8], "block_config": [[1], [2]], "num_init_features": [64]}
+    return StudyConfig.model_validate({"objectives": {"error": error}, "space": space})
+
+
+@pytest.mark.parametrize(("error", "least"), [("top1", 0.7), ("top5", 0.48), ("balanced", 0.9)])
+def test_its_reference_error_is_that_of_the_run(tmp_path, error, least):
+    """Of 1,000 images 300 are of the class commonest in training, 520 of the first five."""
+    held = [300, 50, 50, 50, 70, 96, 96, 96, 96, 96]
+    train = [900, 800, 700, 600, 500, *[400] * 5]
+    study = measuring(error)
+    data = DATA | {"class_counts": {"train": train, "validation": held}}
+    table = table_of(trial(), study=study, data=data)
+    write_table(table, tmp_path / "t.parquet")
+    for each in (table, load_table(tmp_path / "t.parquet")):
+        reference = {"error": pytest.approx(least), "macs": problem_of(each).reference["macs"]}
+        assert problem_of(each).reference == reference
+        found = compare(each, pd.DataFrame(columns=list(COLUMNS)), ["random"], [0])
+        assert found.reference == reference
+
+
+@pytest.mark.parametrize(("error", "least"), [("top1", 0.9), ("top5", 0.5), ("balanced", 0.9)])
+def test_a_table_that_does_not_tell_its_classes_counts_them_as_equally_common(error, least):
+    table = table_of(trial(), study=measuring(error))
+    older = Table(**{n: v for n, v in vars(table).items() if n != "baseline_error"})
+    assert problem_of(older).reference["error"] == least
 
 
 def test_a_file_is_readable_without_dnsearch_and_names_no_folder(tmp_path):
