@@ -26,7 +26,7 @@ from dnsearch.search.evaluators.base import SEARCH
 from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.blas import one_thread
 from dnsearch.search.samplers.covariance import Parameters, Rows
-from dnsearch.search.samplers.history import History
+from dnsearch.search.samplers.history import History, by_training
 from dnsearch.search.samplers.hyperparameters import sample
 from dnsearch.search.samplers.learner import Learner
 from dnsearch.search.samplers.pathwise import TrainedErrors
@@ -166,7 +166,7 @@ def _evidence(
     points = Points.at(space, list(params.values()))
     learner = Learner(points, model.of_points(points), model, rungs, seed, started=half)
     rows = learner.error_rows(finished)
-    trainings = [key for key, _ in dict.fromkeys(outcome.training for outcome in finished)]
-    tops = {trainings[number]: i for i, number in enumerate(rows.training[rows.level == 0])}
+    trainings = by_training(finished)
+    tops = {trainings[n][0].key: i for i, n in enumerate(rows.training[rows.level == 0])}
     place = np.array([tops[key] for key in params])
     return _Evidence(tuple(arch.key for arch in points), place, rows, len(rungs), seed)

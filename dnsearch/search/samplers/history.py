@@ -11,7 +11,8 @@ of ``samplers.scripts``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,10 +51,20 @@ class Outcome:
         """The same for all trials of an architecture."""
         return tuple(sorted(self.params.items()))
 
-    @property
-    def training(self) -> tuple[tuple[tuple[str, Any], ...], int | None]:
-        """The same for all trials of one training: a promotion goes on with its seed."""
-        return self.key, self.seed
+
+def by_training(outcomes: Iterable[Outcome]) -> list[list[Outcome]]:
+    """The outcomes of each training, in the order of their first ones. A promotion goes on with its
+    seed; where trials tell none, those of an architecture are one training as long as rungs
+    rise."""
+    found: dict[tuple[Any, ...], list[Outcome]] = {}
+    repeats: Counter[tuple[Any, ...]] = Counter()
+    for outcome in outcomes:
+        own = outcome.key, outcome.seed
+        before = found.get((*own, repeats[own]), [])
+        if outcome.seed is None and any(each.rung >= outcome.rung for each in before):
+            repeats[own] += 1
+        found.setdefault((*own, repeats[own]), []).append(outcome)
+    return list(found.values())
 
 
 class History:

@@ -15,7 +15,7 @@ from dnsearch.search.feasible import CostModel
 from dnsearch.search.samplers.covariance import Rows
 from dnsearch.search.samplers.features import Features
 from dnsearch.search.samplers.growing import GrowingFactor
-from dnsearch.search.samplers.history import Outcome
+from dnsearch.search.samplers.history import Outcome, by_training
 from dnsearch.search.samplers.hyperparameters import fit
 from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.seeds import derived_seed
@@ -78,26 +78,29 @@ class Learner:
 
     def error_rows(self, outcomes: Sequence[Outcome]) -> Rows:
         """What was measured of log error, given outcomes that did not fail: one row for each
-        training and rung. A promotion is the same training, another seed of the architecture is
-        another; trainings are numbered in the order of their first outcomes."""
-        trainings: dict[tuple[Any, ...], dict[int, Mapping[str, float]]] = {}
-        for outcome in outcomes:
-            trainings.setdefault(outcome.training, {}).update(outcome.signals)
+        training and rung. Trainings are numbered in the order of ``by_training``."""
+        trainings = by_training(outcomes)
+        measured = [
+            {rung: told for part in parts for rung, told in part.signals.items()}
+            for parts in trainings
+        ]
         top = self.rungs[-1]
-        late = {*[each for each, signals in trainings.items() if top in signals][-CALIBRATION:]}
+        late = {
+            *[number for number, signals in enumerate(measured) if top in signals][-CALIBRATION:]
+        }
         found: list[tuple[int, int, float]] = []
-        for number, (each, signals) in enumerate(trainings.items()):
+        for number, signals in enumerate(measured):
             if top in signals:
                 error = max(signals[top]["error"] + self.started, LEAST_ERROR)
                 found.append((number, 0, math.log(error)))
-            if top not in signals or each in late:
+            if top not in signals or number in late:
                 found += [
                     (number, level, signal(signals[rung]))
                     for level, rung in self.lower.items()
                     if rung in signals
                 ]
         training, level, value = (np.array(column) for column in zip(*found, strict=True))
-        features, _ = self.described([dict(key) for key, _ in trainings])
+        features, _ = self.described([parts[0].params for parts in trainings])
         return Rows(features[training], level, training, value, self.features.trend)
 
 

@@ -4,6 +4,7 @@ import copy
 import pickle
 import warnings
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -285,3 +286,39 @@ def test_samplers_are_copied_and_pickled():
     outcomes = sampler.history.of(study)
     for other in (copy.deepcopy(sampler), pickle.loads(pickle.dumps(sampler))):
         assert other.choose(outcomes) == sampler.choose(outcomes)
+
+
+def test_trainings_of_one_network_are_each_learnt_from():
+    """As many rows as trainings, each with its own error: their mean counts, not the last."""
+    study, errors = study_of(), iter([0.5, 0.3, 0.4, 0.2])
+    point = {"growth_rate": 8, "depth1": 2, "depth2": 2, "bn_size": 4}
+    for _ in range(3):
+        study.enqueue_trial(point)
+    study.optimize(objective_on(SPACE, change=lambda _: next(errors)), n_trials=4)
+    rows = study.sampler.learner.error_rows(study.sampler.history.of(study))
+    assert np.exp(rows.value) == pytest.approx([0.5, 0.3, 0.4, 0.2])
+    assert len(set(rows.training)) == 4
+    assert (rows.features[:3] == rows.features[0]).all()
+
+
+def test_a_trial_no_longer_than_those_before_begins_anew():
+    rungs = (1, 3, 9)
+    study = study_of(rungs=rungs)
+    point = {"growth_rate": 8, "depth1": 2, "depth2": 2, "bn_size": 4}
+    trained = [1, 3, 9, 9, 1, 1, 3]  # three parts of one, then a whole one, then two, one promoted
+    for rung in trained:
+        study.enqueue_trial({**point, "rung": rung})
+
+    def objective(trial):
+        rung = suggest(trial, SPACE, rungs)["rung"]
+        error = 0.5 - trial.number / 100
+        trial.set_user_attr("errors", {rung: error})
+        if rung < 9:
+            raise optuna.TrialPruned
+        return error, 1e4
+
+    study.optimize(objective, n_trials=len(trained))
+    rows = study.sampler.learner.error_rows(study.sampler.history.of(study))
+    told = zip(rows.training, [rungs[level - 1] for level in rows.level], rows.value, strict=True)
+    expected = [(0, 1, 0), (0, 3, 1), (0, 9, 2), (1, 9, 3), (2, 1, 4), (3, 1, 5), (3, 3, 6)]
+    assert sorted((t, r, round(50 - 100 * np.exp(v))) for t, r, v in told) == expected
