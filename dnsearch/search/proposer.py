@@ -30,6 +30,7 @@ from dnsearch.search.problem import Problem
 from dnsearch.search.samplers.by_name import fixed_sampler, sampler_for
 from dnsearch.search.samplers.history import History
 from dnsearch.search.samplers.known_cost import MOST_KEPT
+from dnsearch.search.samplers.rungs import RungSampler
 from dnsearch.search.samplers.shapes import GoodShapes
 from dnsearch.search.store import StudyStore, counts_for_nothing
 from dnsearch.seeds import derived_seed
@@ -106,7 +107,13 @@ class Proposer:
         screens = self.sampler in SCREENING
         while screens or self.log.rejected_in_a_row() < MOST_REJECTED:
             ordinal = self.store.asked()
-            trial, values = self._ask(self._make(self._seed(ordinal)), self._rungs)
+            sampler = self._make(self._seed(ordinal))
+            if isinstance(sampler, RungSampler):
+                chosen = sampler.choose(sampler.history.of(self.log.study))
+                if chosen is None:
+                    return None
+                sampler = fixed_sampler(chosen, sampler)
+            trial, values = self._ask(sampler, self._rungs)
             rung = values.pop(RUNG, self._rungs[-1])
             arch = self.space.config(values)
             model = self.problem.model
@@ -115,7 +122,7 @@ class Proposer:
             if self._trained(arch) >= rung:
                 self.log.reject(trial, DUPLICATE)
                 if screens:
-                    break  # these samplers repeat themselves only where nothing is left
+                    break  # these samplers would say the same again
             elif too_small or any(share > 0 for share in excess.values()):
                 for name, share in excess.items():
                     trial.set_constraint(name, share)

@@ -33,7 +33,7 @@ class MoAshaSampler(RungSampler):
         super().__init__(problem.space, problem.rungs, seed, history)
         self.problem = problem
 
-    def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
         """See ``RungSampler``."""
         steps = list(reversed(list(itertools.pairwise(self.rungs))))
         waiting = {step: self._waiting(outcomes, *step) for step in steps}
@@ -51,10 +51,7 @@ class MoAshaSampler(RungSampler):
         for (_, following), (_, others) in waiting.items():  # no point is new: the next best go on
             if others:
                 return {**others[0].params, RUNG: following}
-        return {
-            **points.values(0),
-            RUNG: self.rungs[0],
-        }  # nothing is left: a repeat, to be turned down
+        return None
 
     def _waiting(
         self, outcomes: Sequence[Outcome], rung: int, following: int

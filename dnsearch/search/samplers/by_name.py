@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import optuna
@@ -59,9 +59,9 @@ def _optunas(name: str, seed: int) -> BaseSampler:
     return samplers.RandomSampler(seed=seed)  # fixed designs ask for given points alone
 
 
-def fixed_sampler(values: dict[str, Any], sampler: BaseSampler) -> BaseSampler:
+def fixed_sampler(values: Mapping[str, Any], sampler: BaseSampler) -> BaseSampler:
     """One that always answers with these values, and otherwise does as ``sampler`` does: NSGA-II
     takes as parents only trials that it has counted into a generation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.PartialFixedSampler(values, sampler)
+        return optuna.samplers.PartialFixedSampler(dict(values), sampler)

@@ -166,14 +166,18 @@ class KnownCostSampler(RungSampler):
         """See ``RungSampler``."""
         return bool(len(self._status(self.pool, outcomes)[1]))
 
-    def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    def choose(self, outcomes: Sequence[Outcome]) -> dict[str, Any] | None:
         """See ``RungSampler``."""
         with one_thread():
-            pool, place, rung = self._proposed(outcomes)
+            proposed = self._proposed(outcomes)
+        if proposed is None:
+            return None
+        pool, place, rung = proposed
         return {**pool.points.values(place), RUNG: rung}
 
-    def _proposed(self, outcomes: Sequence[Outcome]) -> tuple[Pool, int, int]:
-        """The point to train next, by its place in a pool, and the rung to train it to."""
+    def _proposed(self, outcomes: Sequence[Outcome]) -> tuple[Pool, int, int] | None:
+        """The point to train next, by its place in a pool, and the rung to train it to; None where
+        nothing is left."""
         pool, top = self.pool, self.rungs[-1]
         finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
         unmeasured = all(o.latency_ms is None for o in finished if o.rung == top)
@@ -183,7 +187,7 @@ class KnownCostSampler(RungSampler):
                 return standing.weighed.pool, *standing.choice()
         _, free = self._status(pool, outcomes)
         if not len(free):
-            return pool, 0, top  # nothing is left: a repeat, for the caller to turn down
+            return None
         return pool, int(free[np.argmin(pool.macs[free])]), top
 
     def _standing_of(self, outcomes: Sequence[Outcome], finished: list[Outcome]) -> _Standing:

@@ -42,8 +42,9 @@ class RungSampler(BaseSampler):
         vars(self).update(state, _asking=threading.RLock())
 
     @abstractmethod
-    def choose(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
-        """The next trial's choice in every dimension of the space, and its ``rung``."""
+    def choose(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any] | None:
+        """The next trial's choice in every dimension of the space, and its ``rung``; None where
+        every point was tried or is under way."""
 
     def is_left(self, outcomes: Sequence[Outcome]) -> bool:
         """Whether there is a point that a new trial could train."""
@@ -61,12 +62,12 @@ class RungSampler(BaseSampler):
         """See ``optuna.samplers.BaseSampler``: the choice in all dimensions together."""
         history = self.history
         if not isinstance(history, ScriptHistory):
-            chosen = self.choose(history.of(study, trial.number)) if search_space else {}
-            return {name: chosen[name] for name in search_space}
+            chosen = self.choose(history.of(study, trial.number)) if search_space else None
+            return {name: chosen[name] for name in search_space} if chosen else {}
         with self._asking:
             outcomes = history.of(study, trial.number)
             self._end_if_exhausted(study, history, outcomes)
-            chosen = self.choose(outcomes) if self.is_left(outcomes) else {}
+            chosen = self.choose(outcomes) or {}
             history.claim(study, trial.number, chosen)
         return {name: chosen[name] for name in search_space if chosen}
 

@@ -11,8 +11,10 @@ from dnsearch.config import LimitsConfig
 from dnsearch.cost.latency import LatencyModel, Setting
 from dnsearch.errors import ConfigError
 from dnsearch.search import CostModel, KnownCostSampler, suggest
+from dnsearch.search.evaluators.base import Job
 from dnsearch.search.feasible import feasible_points
 from dnsearch.search.parameters import distributions
+from dnsearch.search.samplers.by_name import fixed_sampler
 from dnsearch.search.samplers.history import Outcome
 from dnsearch.search.samplers.known_cost import REACH
 from dnsearch.search.samplers.surrogate import Parameters, Surrogate
@@ -164,6 +166,45 @@ def test_failed_points_are_left_alone():
     assert again != index
 
 
+@pytest.mark.parametrize("place", [0, 100])
+def test_what_is_under_way_or_failed_at_a_lower_rung_is_no_more_to_be_had(place):
+    sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS)
+    done = [outcome(sampler, i, i) for i in range(len(sampler.pool)) if i != place]
+    last = outcome(sampler, place, place, rung=1)
+    pending, failed = replace(last, pending=True), replace(last, failed=True)
+    for each in (pending, failed, replace(last, rung=9)):
+        assert not sampler.is_left([*done, each])
+        assert sampler.choose([*done, each]) is None
+    assert proposed(sampler, [*done, last])[0] == place  # it may be promoted
+
+
+@pytest.mark.parametrize("name", ["known-cost", "mo-asha"])
+def test_two_workers_never_get_the_same_network(make_search, name):
+    """Once all others are trained, the last of them at a lower rung."""
+    search = make_search(rungs=RUNGS, sampler=name, trials=1000)
+    proposer, points = search.proposer, search.points
+
+    def asked(place, rung):
+        values = {**search.space.values_of(points.config(place)), "rung": rung}
+        trial, _ = proposer._ask(fixed_sampler(values, proposer._make(0)), RUNGS)
+        return proposer._accept(trial, Job(trial.number, points.config(place), rung, place))
+
+    for place in range(1, len(points)):
+        job = asked(place, 9)
+        error = 0.5 - place / 1000
+        curve = tuple(CurvePoint(rung, 2.0, error, 1.0) for rung in RUNGS)
+        score = Score(9, job.seed, error, 1.0, 2.0, curve, seconds=1.0)
+        search.store.tell(job, score, [error, search.model.cost(job.arch).macs], {}, float(place))
+    under_way = asked(0, 1)
+    before = len(search.study.trials)
+    assert proposer.propose() is None
+    assert len(search.study.trials) == before  # nor is anything stored of it
+    curve = (CurvePoint(1, 2.0, 0.5, 1.0),)
+    search.store.tell(under_way, Score(1, 0, 0.5, 1.0, 2.0, curve, seconds=1.0), None, {}, 1e3)
+    promoted = proposer.propose()
+    assert (promoted.arch.key, promoted.seed) == (under_way.arch.key, under_way.seed)
+
+
 def test_equal_scores_and_a_space_of_one_point_end_in_an_answer():
     sampler = KnownCostSampler(SPACE, MODEL)
     outcomes = []
@@ -176,7 +217,7 @@ def test_equal_scores_and_a_space_of_one_point_end_in_an_answer():
     one = SearchSpace(growth_rate=(4,), block_config=((2,),), in_channels=1)
     lonely = KnownCostSampler(one, MODEL, rungs=RUNGS)
     assert proposed(lonely, []) == (0, 9)
-    assert proposed(lonely, [Outcome(0, {}, 9, signals={9: {"error": 0.5}})])[0] == 0
+    assert lonely.choose([Outcome(0, {}, 9, signals={9: {"error": 0.5}})]) is None
 
 
 def test_limits_hold():

@@ -311,7 +311,7 @@ def test_further_choices_are_all_that_is_left_of_a_space_each_once():
         assert params not in [outcome.params for outcome in outcomes]
         outcomes.append(Outcome(number, params, 1, pending=True))
     assert not sampler.is_left(outcomes)
-    assert sampler.choose(outcomes)  # a repeat, which whoever asks turns down
+    assert sampler.choose(outcomes) is None
 
 
 def test_a_single_worker_s_proposals_know_every_result():
