@@ -44,19 +44,21 @@ def searched(trials, seed):
 
 
 def test_they_are_nearer_to_the_truth_than_what_was_measured():
-    inside, predicted, flattery = [], [], []
+    half, most, predicted, flattery = [], [], [], []
     for seed in range(6):
         found, predictions = searched(30, seed)
         records = {record.job.arch.key: record for record in found}
         assert set(predictions.keys) == set(records)
         true = np.array([truth(records[key].job.arch) for key in predictions.keys])
         measured = np.array([records[key].score.error for key in predictions.keys])
-        low, high = predictions.interval(0.9)
-        inside += list((low <= true) & (true <= high))
+        for level, inside in ((0.5, half), (0.9, most)):
+            low, high = predictions.interval(level)
+            inside += list((low <= true) & (true <= high))
         best = measured.argmin()
         predicted.append(np.log(predictions.error / true).std() / np.log(measured / true).std())
         flattery.append((measured[best] / true[best], predictions.error[best] / true[best]))
-    assert 0.8 < np.mean(inside) <= 1.0  # of 180 statements of 90 %
+    assert 0.42 < np.mean(half) < 0.63  # of 180 statements each
+    assert 0.83 < np.mean(most) < 0.97
     assert np.mean(predicted) < 0.7
     least, pooled = np.abs(np.mean(flattery, axis=0) - 1)
     assert pooled < 0.4 * least  # the winner's curse is taken back
