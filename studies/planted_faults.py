@@ -1193,9 +1193,9 @@ FAULTS = (
     ),
     Fault(
         "promotions are counted twice by the surrogate",
-        "dnsearch/search/samplers/learner.py",
-        "trainings.setdefault(outcome.training, {}).update(outcome.signals)",
-        "trainings.setdefault((*outcome.training, outcome.rung), {}).update(outcome.signals)",
+        "dnsearch/search/samplers/history.py",
+        "own = outcome.key, outcome.seed",
+        "own = outcome.key, outcome.seed, outcome.rung",
         "tests/search",
     ),
     Fault(
@@ -1541,10 +1541,10 @@ FAULTS = (
     Fault(
         "a confirmation chooses by test errors",
         "dnsearch/confirm/run.py",
-        "    best = _front_members(results.searched, costs, top)",
+        "    best = _front_members(results.searched, costs, top, axis)",
         """    tests = {r.job.arch.key: r.score.test_error or 1.0 for r in results.confirmed}
     least = sorted(tests, key=lambda key: tests[key])[:top]
-    best = least or _front_members(results.searched, costs, top)""",
+    best = least or _front_members(results.searched, costs, top, axis)""",
         "tests/confirm/test_run.py",
     ),
     Fault(

@@ -78,10 +78,11 @@ def recommend(
     costs: Sequence[str],
     baseline: float = 1.0,
     predictions: Predictions | None = None,
+    axis: pareto.Axis = "log",
 ) -> dict[str, Candidate]:
     """The recommended networks by the names of ``RULES``, all on the front and better than the
     ``baseline`` error; empty while there is none. There is an ``as-good`` one only where a cheaper
-    one is shown to be (``as_good``)."""
+    one is shown to be (``as_good``); ``axis`` is that of the knee."""
     members = [each for each in front(networks, costs) if is_better(each, baseline)]
     if not members:
         return {}
@@ -91,7 +92,7 @@ def recommend(
     return {
         LEAST_ERROR: best,
         **({AS_GOOD: cheaper.network} if cheaper else {}),
-        KNEE: members[pareto.knee(values)],
+        KNEE: members[pareto.knee(values, axis)],
         LEAST_COST: members[pareto.least_cost(values)],
     }
 

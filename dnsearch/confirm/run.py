@@ -16,6 +16,7 @@ import numpy as np
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, figures, finished
+from dnsearch.analysis.pareto import Axis
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.space import Points
 from dnsearch.config import StudyConfig
@@ -214,8 +215,8 @@ def chosen(results: Results, top: int, sample: int) -> list[ArchConfig]:
     Those recommended come first, then others evenly along the front; a small one is filled up with
     the front of the rest. Raises RunError where nothing was trained.
     """
-    costs = results.study.objectives.costs
-    best = _front_members(results.searched, costs, top)
+    costs, axis = results.study.objectives.costs, results.study.objectives.axis
+    best = _front_members(results.searched, costs, top, axis)
     if not best:
         raise RunError(f"{results.name}: no candidate is finished yet, so there is none to confirm")
     trained = [each for each in results.candidates if math.isfinite(each.error)]
@@ -228,14 +229,16 @@ def chosen(results: Results, top: int, sample: int) -> list[ArchConfig]:
     return [archs[key] for key in (*best, *drawn)]
 
 
-def _front_members(candidates: Sequence[Candidate], costs: Sequence[str], top: int) -> list[str]:
+def _front_members(
+    candidates: Sequence[Candidate], costs: Sequence[str], top: int, axis: Axis
+) -> list[str]:
     members: list[str] = []
     left = finished(candidates)
     while left and len(members) < top:
         front = [each.key for each in picks.front(left, costs)]
         if not front:  # what is left has a cost that was not measured
             break
-        members += _thinned(front, picks.recommend(left, costs), top - len(members))
+        members += _thinned(front, picks.recommend(left, costs, axis=axis), top - len(members))
         left = [each for each in left if each.key not in {*front, *members}]
     return members
 

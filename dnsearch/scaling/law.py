@@ -79,7 +79,7 @@ def logs_of(sizes: ArrayLike, kinds: int) -> Floats:
 
 @dataclass(frozen=True)
 class Worth:
-    """Error points (percent) that a multiple of the data and of the network would each take off.
+    """Error points (percent) that twice the data and twice the network would each take off.
 
     ratio: the data's gain over the network's. better: the name of the size that is worth more;
     empty where the interval of the ratio holds 1.
@@ -116,8 +116,8 @@ def least_architectures(sizes: int) -> int:
     return 2 + 2 * sizes
 
 
-def worth(law: Law, network: float, images: float, times: float = 2.0) -> Worth:
-    """What ``times`` the data and ``times`` the network would each take off the mean error.
+def worth(law: Law, network: float, images: float) -> Worth:
+    """What twice the data and twice the network would each take off the mean error.
 
     law: of network size and data, in this order. network, images: where to start from. Raises
     ConfigError for a law of other sizes.
@@ -125,7 +125,7 @@ def worth(law: Law, network: float, images: float, times: float = 2.0) -> Worth:
     if len(law.names) != 2:
         raise ConfigError("law", "must be of network size and data", ", ".join(law.names))
     here = law.logs_of([[network, images]])[0]
-    larger, longer = here + math.log(times) * np.eye(2)
+    larger, longer = here + math.log(2) * np.eye(2)
 
     def both(theta: Floats) -> tuple[Floats, Floats]:
         (a, slope_a), (b, slope_b) = _gain(here, longer)(theta), _gain(here, larger)(theta)

@@ -209,14 +209,18 @@ class Results:
     @cached_property
     def picks(self) -> Mapping[str, Candidate]:
         """The recommended networks by the names of ``analysis.picks.RULES``."""
-        costs = self.study.objectives.costs
-        return picks.recommend(self.networks, costs, self.baseline.error, self.joint)
+        return self._recommended(self.networks, self.joint)
 
     @cached_property
     def search_picks(self) -> Mapping[str, Candidate]:
         """What the search alone would recommend."""
-        costs = self.study.objectives.costs
-        return picks.recommend(self.searched, costs, self.baseline.error, self.predictions)
+        return self._recommended(self.searched, self.predictions)
+
+    def _recommended(
+        self, networks: Sequence[Candidate], predictions: Predictions | None
+    ) -> Mapping[str, Candidate]:
+        objectives, baseline = self.study.objectives, self.baseline.error
+        return picks.recommend(networks, objectives.costs, baseline, predictions, objectives.axis)
 
     def pick(self, query: str) -> Candidate:
         """The network that a user names (``analysis.picks.pick``, which says what it raises); one

@@ -81,6 +81,15 @@ def test_recommended(candidates):
     assert next(iter(found)) == "least-error"
 
 
+def test_the_knee_is_on_the_axis_of_the_study():
+    """Scaled to the front, b gives up .4 of error, and .24 of cost in logs, .02 as it is; c gives
+    up .2, and .5 or .09."""
+    figures = zip("abcd", (0.40, 0.22, 0.16, 0.10), (1e6, 3e6, 10e6, 100e6), strict=True)
+    found = [candidate(each, State.FINISHED, error, macs, 1.0) for each, error, macs in figures]
+    assert name(recommended(found)["knee"]) == name(recommended(found, axis="log")["knee"]) == "b"
+    assert name(recommended(found, axis="linear")["knee"]) == "c"
+
+
 def test_front_is_cheapest_first_and_leaves_out_what_does_not_count(candidates):
     assert names(picks.front(networks(candidates[::-1]), ["macs"])) == "abc"
 
