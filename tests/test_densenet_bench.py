@@ -37,6 +37,7 @@ def invented(seeds=2, noise=0.01, archs=WIDE):
 def run_script(tmp_path, monkeypatch, capsys):
     """Runs a script on a table as its command line would; returns what it printed."""
     monkeypatch.setattr(files, "_bench_folder", lambda: tmp_path)
+    monkeypatch.syspath_prepend(SCRIPTS)
 
     def run(script, table, *arguments):
         write_table(table, tmp_path / "made.parquet")

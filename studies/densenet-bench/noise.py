@@ -10,18 +10,10 @@ import math
 import sys
 
 import numpy as np
+from agreement import averages_agreement, cost_baseline, rank_correlations
 
 from dnsearch.analysis.metrics import duration, metric
-from dnsearch.analysis.trust import (
-    UNKNOWN,
-    Agreement,
-    Interval,
-    Noise,
-    averages_agreement,
-    cost_baseline,
-    rank_correlations,
-    seed_noise,
-)
+from dnsearch.analysis.trust import UNKNOWN, Agreement, Interval, Noise, seed_noise
 from dnsearch.errors import ConfigError, DnsearchError, nearest
 from dnsearch.replay.files import read_table
 from dnsearch.replay.table import FIGURES, Table

@@ -26,17 +26,11 @@ from multiprocessing import get_context
 
 import numpy as np
 import torch
+from agreement import averages_agreement, cost_baseline, rank_correlations
 from compare import NAME, held_out
 from noise import written
 
-from dnsearch.analysis.trust import (
-    RESAMPLES,
-    Interval,
-    at_matched_cost,
-    averages_agreement,
-    cost_baseline,
-    rank_correlations,
-)
+from dnsearch.analysis.trust import RESAMPLES, Interval, at_matched_cost
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import DataConfig
 from dnsearch.cost.formula import costs
