@@ -1292,8 +1292,8 @@ FAULTS = (
     Fault(
         "a node that is lost is held against the candidate",
         "dnsearch/search/engine.py",
-        "suspicious = self._suspects.lost(job, outcome)",
-        "suspicious = Unexplained(outcome.reason)",
+        "suspicious = self._suspects.lost(job, ending)",
+        "suspicious = Unexplained(ending.reason)",
         "tests/search/test_faults.py -k lost_with",
     ),
     Fault(
@@ -1453,7 +1453,7 @@ FAULTS = (
     Fault(
         "bands are no wider for what the cuts were off by",
         "dnsearch/scaling/averaged.py",
-        "np.maximum(np.sqrt(variance), self.growth * beyond)",
+        "np.maximum(np.sqrt(variance), self.drift * beyond)",
         "np.sqrt(variance)",
         "tests/scaling/test_averaged.py",
     ),

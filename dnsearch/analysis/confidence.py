@@ -48,9 +48,10 @@ def best_probability(draws: ArrayLike, allowed: ArrayLike) -> Floats:
     return chance
 
 
-def expected_regret(draws: ArrayLike, allowed: ArrayLike, chosen: int) -> float:
+def expected_opportunity_loss(draws: ArrayLike, allowed: ArrayLike, chosen: int) -> float:
     """By how much error the ``chosen`` candidate is expected to miss the best of the ``allowed``:
-    the mean over draws of its error less the least one."""
+    the mean over draws of its error less the least one. Networks that were not trained are no part
+    of it, as they are of ``analysis.regret``."""
     errors = np.asarray(draws, np.float64)
     inside = np.asarray(allowed, bool)
     return float((errors[:, chosen] - errors[:, inside].min(axis=1)).mean())

@@ -12,7 +12,7 @@ import numpy as np
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, State, figures, known_mean
-from dnsearch.analysis.confidence import expected_regret
+from dnsearch.analysis.confidence import expected_opportunity_loss
 from dnsearch.analysis.trust import UNKNOWN, Interval
 from dnsearch.arrays import Floats
 from dnsearch.config import ErrorName
@@ -266,7 +266,7 @@ def _regret(draws: Floats, networks: Sequence[ConfirmedNetwork], pick: str) -> f
     place = next((i for i, network in enumerate(networks) if network.key == pick), None)
     if place is None or not compared[place]:
         return math.nan
-    return expected_regret(draws, compared, place)
+    return expected_opportunity_loss(draws, compared, place)
 
 
 def _notes(

@@ -143,7 +143,7 @@ def replay(
     recorder = Recorder(table, problem, compute, engine)
     try:
         engine.run(recorder.show)
-    except Enough:
+    except ReplayOver:
         pass
     except DnsearchError:
         raise
@@ -218,7 +218,7 @@ def problem_of(table: Table) -> Problem:
     )
 
 
-class Enough(Exception):
+class ReplayOver(Exception):
     """Ends a replay that has found the highest level, or spent its budget."""
 
 
@@ -246,11 +246,11 @@ class Recorder:
         self.spent = 0.0
 
     def show(self, progress: Progress) -> None:
-        """Takes what the engine tells. Raises Enough when the replay is over."""
+        """Takes what the engine tells. Raises ReplayOver when the replay is over."""
         for record in progress.finished:
             self._note(record)
         if self.spent >= self.budget or (progress.finished and self._found_all()):
-            raise Enough
+            raise ReplayOver
 
     def trajectory(self, sampler: str, seed: int) -> pd.DataFrame:
         """The rows so far, ``measures.COLUMNS``, as those of this strategy and seed."""

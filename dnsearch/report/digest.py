@@ -20,7 +20,7 @@ from dnsearch.analysis.candidates import (
     finished,
     state_counts,
 )
-from dnsearch.analysis.confidence import best_probability, expected_regret
+from dnsearch.analysis.confidence import best_probability, expected_opportunity_loss
 from dnsearch.analysis.metrics import error_label, format_value
 from dnsearch.analysis.pareto import hypervolume_curve
 from dnsearch.analysis.predictions import HALF
@@ -156,7 +156,7 @@ class Digest:
         place = predictions.place[answer.key]
         return Sureness(
             float(best_probability(predictions.draws, allowed)[place]),
-            expected_regret(predictions.draws, allowed, place),
+            expected_opportunity_loss(predictions.draws, allowed, place),
             int(allowed.sum()),
         )
 

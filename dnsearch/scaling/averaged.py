@@ -60,7 +60,7 @@ class Averaged:
     """The averaged law of one size.
 
     logs, log_error: of the rows, smallest first, (n,). weights: of the members, (members,), by
-    family and within it by ``FAVOUR``. cuts: from the largest to the smallest. growth: what the
+    family and within it by ``FAVOUR``. cuts: from the largest to the smallest. drift: what the
     mean over a cut's tail was off by beyond what the members' spread explains, root mean square for
     each unit of log size that it lay beyond the cut; 0 without cuts. scatter: standard deviation of
     the log error of one training run about the curve.
@@ -70,7 +70,7 @@ class Averaged:
     log_error: Floats
     weights: Floats
     cuts: tuple[Cut, ...]
-    growth: float
+    drift: float
     scatter: float
     _fits: Sequence[Fits] = field(repr=False)
 
@@ -100,7 +100,7 @@ class Averaged:
         )
         value, variance = _mixed(values, spreads, self.weights)
         beyond = np.maximum(0.0, logs - self.top)
-        spread = np.maximum(np.sqrt(variance), self.growth * beyond)
+        spread = np.maximum(np.sqrt(variance), self.drift * beyond)
         t = stats.t.ppf(0.5 + level / 2, max(1.0, self.tested(TAIL)))
         mean, training = t * spread, t * np.hypot(spread, self.scatter)
         return Prediction(
@@ -122,7 +122,7 @@ def average(rows: Rows) -> Averaged:
         log_error=log_error,
         weights=weights,
         cuts=members.cuts,
-        growth=members.growth(),
+        drift=members.drift(),
         scatter=math.sqrt(scale**2 + seeds**2 * float(1 - (1 / rows.seeds).mean())),
         _fits=[fits.first(len(FAVOUR)) for fits in members.fits],
     )
@@ -198,8 +198,8 @@ class _Members:
         variance = np.mean(off, axis=0) + np.median(self.scales[0]) ** 2
         return softmax(-checks / 2 * np.log(variance))
 
-    def growth(self) -> float:
-        """As ``Averaged.growth``, each cut predicted by the weights from the others.
+    def drift(self) -> float:
+        """As ``Averaged.drift``, each cut predicted by the weights from the others.
 
         Of a tail's mean error the luck of its rows and what the spread of the members explains are
         taken off: what is left no member knows of.

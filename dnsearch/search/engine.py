@@ -11,7 +11,7 @@ from typing import Protocol
 
 from dnsearch import interrupts
 from dnsearch.config import SearchConfig
-from dnsearch.search.evaluators.base import Evaluator, Job, Lost, Outcome, Running, Unexplained
+from dnsearch.search.evaluators.base import Ending, Evaluator, Job, Lost, Running, Unexplained
 from dnsearch.search.faults import Suspects
 from dnsearch.search.problem import Problem
 from dnsearch.search.store import Record, StudyStore
@@ -127,7 +127,7 @@ class Engine:
             self._interval = _recent(self._interval, (now - self._collected) / len(ended))
             self._collected = now
         self._exhausted &= not ended  # what ended may be promoted
-        finished = [self._judged(job, outcome) for job, outcome in ended]
+        finished = [self._judged(job, ending) for job, ending in ended]
         if ended or not proposed:
             show(self._progress(tuple(record for record in finished if record)))
         if ended:
@@ -136,19 +136,19 @@ class Engine:
             self._note_seconds()
         return None
 
-    def _judged(self, job: Job, outcome: Outcome) -> Record | None:
+    def _judged(self, job: Job, ending: Ending) -> Record | None:
         """What is stored of a training that has ended, None where it is to be run again, and while
         it is open whose fault it is that it has no score."""
-        if isinstance(outcome, Lost):
-            suspicious = self._suspects.lost(job, outcome)
+        if isinstance(ending, Lost):
+            suspicious = self._suspects.lost(job, ending)
             if suspicious is None:
                 return None
-            outcome = suspicious
-        if isinstance(outcome, Unexplained):
-            score = self._suspects.judge(job, outcome)
+            ending = suspicious
+        if isinstance(ending, Unexplained):
+            score = self._suspects.judge(job, ending)
             return None if score is None else self._tell(job, score)
         self._suspects.scored()
-        return self._tell(job, outcome)
+        return self._tell(job, ending)
 
     def _note_seconds(self) -> None:
         """Stores the time spent, so that a kill loses little of the count."""

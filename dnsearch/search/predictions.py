@@ -164,7 +164,7 @@ def _evidence(
     if len(params) < LEAST:
         return None
     points = Points.at(space, list(params.values()))
-    learner = Learner(points, model.of_points(points), model, rungs, seed, started=half)
+    learner = Learner(points, model.of_points(points), model, rungs, seed, shift=half)
     rows = learner.error_rows(finished)
     trainings = by_training(finished)
     tops = {trainings[n][0].key: i for i, n in enumerate(rows.training[rows.level == 0])}

@@ -125,7 +125,7 @@ class Feasible:
         )
         rng = np.random.default_rng(derived_seed("points of regrets", seed))
         points, known = sampled(points, model.of_points(points), MOST_KEPT, rng)
-        self.learner = Learner(points, known, self.model, self.rungs, seed, started=HALF / images)
+        self.learner = Learner(points, known, self.model, self.rungs, seed, shift=HALF / images)
         self.pool = Pool(points, known, self.learner.features.points)
 
     @classmethod
@@ -225,8 +225,8 @@ class Feasible:
 
 @dataclass(frozen=True)
 class Scope:
-    """What is spoken of where a whole space is: its networks within the limits of ``model``, at the
-    top of these rungs; ``images`` as of ``Feasible``."""
+    """Which networks and which errors are meant: those of the space within the limits of ``model``,
+    trained to the top of these rungs; ``images`` as of ``Feasible``."""
 
     space: SearchSpace
     model: CostModel
@@ -256,7 +256,7 @@ def look_ahead(
         return None
     trained = [(r.job.arch.key, r.job.seed, r.job.rung, r.score.error) for r in records]
     points = Points.at(space, [outcome.params for outcome in done])  # of all it takes seconds
-    learner = Learner(points, model.of_points(points), model, rungs, seed, started=HALF / images)
+    learner = Learner(points, model.of_points(points), model, rungs, seed, shift=HALF / images)
     method = METHOD, DRAWS, SETTINGS, MOST_KEPT, MOST_DRAWN, learner.error_rows(done).checksum
     made_from = method, space, model, rungs, images, key, probability, seed, outcomes, trained
     checksum = hashlib.sha256(repr(made_from).encode()).hexdigest()

@@ -35,7 +35,7 @@ from dnsearch.config.study import Sampler
 from dnsearch.replay.comparison import Comparison, compare
 from dnsearch.replay.files import read_table
 from dnsearch.replay.measures import AXES
-from dnsearch.replay.run import Enough, Recorder, engine_of, problem_of
+from dnsearch.replay.run import Recorder, ReplayOver, engine_of, problem_of
 from dnsearch.replay.table import Table
 from dnsearch.report.strategies import amount
 from dnsearch.search.engine import Engine, Progress
@@ -88,15 +88,15 @@ class Recorders:
         self.recorders = recorders
 
     def show(self, progress: Progress) -> None:
-        """Raises Enough when the replay is over."""
+        """Raises ReplayOver when the replay is over."""
         over = 0
         for recorder in self.recorders:
             try:
                 recorder.show(progress)
-            except Enough:
+            except ReplayOver:
                 over += 1
         if over == len(self.recorders):
-            raise Enough
+            raise ReplayOver
 
 
 def measured_against(table: Table, error: float | None) -> Table:
@@ -123,7 +123,7 @@ def replayed(
         kind = LogCosts if contender.log else Engine
         engine = engine_of(tables[0], problem, name, seed, trials, kind)
     recorders = Recorders([Recorder(table, problem_of(table), compute, engine) for table in tables])
-    with contextlib.suppress(Enough):
+    with contextlib.suppress(ReplayOver):
         engine.run(recorders.show)
     return recorders.recorders[0].trajectory(name, seed)
 

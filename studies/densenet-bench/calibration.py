@@ -22,7 +22,11 @@ from multiprocessing import get_context
 import numpy as np
 from compare import NAME, held_out, only
 
-from dnsearch.analysis.confidence import best_probability, expected_regret, front_probability
+from dnsearch.analysis.confidence import (
+    best_probability,
+    expected_opportunity_loss,
+    front_probability,
+)
 from dnsearch.machine import cpu_cores
 from dnsearch.replay.files import read_table
 from dnsearch.replay.run import engine_of, problem_of
@@ -112,7 +116,7 @@ def against(
         within = np.flatnonzero(allowed)
         chosen = int(within[predictions.error[within].argmin()])
         best.append(np.stack([best_probability(each, allowed) for each in both], axis=1)[allowed])
-        regret.append([expected_regret(each, allowed, chosen) for each in both])
+        regret.append([expected_opportunity_loss(each, allowed, chosen) for each in both])
         least.append(int(within[measured[within].argmin()]))
     return Found(
         keys=np.array(predictions.keys),

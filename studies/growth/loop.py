@@ -29,7 +29,7 @@ from dnsearch.analysis.pareto import hypervolume
 from dnsearch.config import parse_study
 from dnsearch.replay.evaluator import Machine, TableEvaluator
 from dnsearch.replay.files import read_table
-from dnsearch.replay.run import Enough, Recorder, engine_of, problem_of
+from dnsearch.replay.run import Recorder, ReplayOver, engine_of, problem_of
 from dnsearch.replay.table import COLUMNS, Table
 from dnsearch.search import CostModel, KnownCostSampler
 from dnsearch.search.engine import Engine, Progress
@@ -189,7 +189,7 @@ def searched(
     recorder = Until(table, problem, engine)
     recorder.levels = levels
     rule = patch.object(known_cost, "STALE", policy.stale)
-    with clock.running(), rule, contextlib.suppress(Enough):
+    with clock.running(), rule, contextlib.suppress(ReplayOver):
         engine.run(recorder.show)
     busy = recorder.trajectory("known-cost", seed)["busy"].tolist()[-1]
     return [busy, *(figure for level in levels for figure in recorder.reached[level])]

@@ -24,7 +24,7 @@ from dnsearch.config import SearchConfig
 from dnsearch.rundir import RunDir
 from dnsearch.search import CostModel
 from dnsearch.search.engine import Engine
-from dnsearch.search.evaluators.base import Job, Outcome, Running
+from dnsearch.search.evaluators.base import Ending, Job, Running
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
 from dnsearch.search.store import StudyStore
@@ -50,11 +50,11 @@ class Pretended:
         self.trained.append((now, until))
         heapq.heappush(self._ends, (until, job.trial, job))
 
-    def completed(self, timeout: float) -> Sequence[tuple[Job, Outcome]]:
+    def completed(self, timeout: float) -> Sequence[tuple[Job, Ending]]:
         """Those whose time is over."""
         if self._ends and timeout:
             time.sleep(max(0.0, min(timeout, self._ends[0][0] - time.monotonic())))
-        found: list[tuple[Job, Outcome]] = []
+        found: list[tuple[Job, Ending]] = []
         while self._ends and self._ends[0][0] <= time.monotonic():
             *_, job = heapq.heappop(self._ends)
             found.append((job, self._score(job)))

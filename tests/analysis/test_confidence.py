@@ -7,7 +7,7 @@ from scipy import stats
 from dnsearch.analysis.confidence import (
     best_probability,
     binomial_interval,
-    expected_regret,
+    expected_opportunity_loss,
     front_probability,
     on_new_images,
 )
@@ -42,8 +42,9 @@ def test_best_of_two_normals():
     assert best_probability(draws, [False] * 3).tolist() == [0, 0, 0]
     # E[x0 - min(x0, x1)] = E[max(x0 - x1, 0)], and x0 - x1 is normal with mean -1, variance 5.
     sd = np.sqrt(5)
-    regret = sd * stats.norm.pdf(-1 / sd) - stats.norm.cdf(-1 / sd)
-    assert expected_regret(draws, [True, True, False], 0) == pytest.approx(regret, abs=0.01)
+    expected = sd * stats.norm.pdf(-1 / sd) - stats.norm.cdf(-1 / sd)
+    found = expected_opportunity_loss(draws, [True, True, False], 0)
+    assert found == pytest.approx(expected, abs=0.01)
 
 
 @pytest.mark.parametrize(("wrong", "images"), [(0, 80), (1, 80), (40, 80), (80, 80), (7, 4000)])

@@ -136,8 +136,8 @@ def test_members_weigh_by_what_they_predicted():
 
 def test_growth_is_what_the_cuts_were_off_by():
     """By 0.1 beyond the luck of one row, 0.01, a doubling ahead."""
-    assert members([0.1]).growth() == pytest.approx(math.sqrt(0.1**2 - 1e-4) / math.log(2))
-    assert members([0.005]).growth() == 0.0  # no more than luck
+    assert members([0.1]).drift() == pytest.approx(math.sqrt(0.1**2 - 1e-4) / math.log(2))
+    assert members([0.005]).drift() == 0.0  # no more than luck
 
 
 # What is predicted
@@ -156,7 +156,7 @@ def test_a_bend_beyond_the_points_that_were_fitted_widens_the_band():
     straight = averaged(sizes, error, owner).predict([1.28e7]).mean
     bent = averaged(sizes, error * np.where(sizes > 1.6e6, 1.15, 1.0), owner)
     band = bent.predict([1.28e7]).mean
-    assert bent.growth > 0
+    assert bent.drift > 0
     assert np.log(band.high / band.low) > 1.5 * np.log(straight.high / straight.low)
 
 

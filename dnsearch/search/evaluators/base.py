@@ -56,7 +56,7 @@ class Lost(NamedTuple):
     reason: str
 
 
-Outcome = Score | Unexplained | Lost
+Ending = Score | Unexplained | Lost
 """How a training may end."""
 
 
@@ -73,7 +73,7 @@ class Evaluator(Protocol):
         """Starts a job. Never raises for what is wrong with the job itself."""
         ...
 
-    def completed(self, timeout: float) -> Sequence[tuple[Job, Outcome]]:
+    def completed(self, timeout: float) -> Sequence[tuple[Job, Ending]]:
         """Jobs that ended since the last call, waiting up to ``timeout`` seconds for one; 0 only
         looks. Until it is told here, a job counts as running."""
         ...

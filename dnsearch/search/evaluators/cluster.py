@@ -28,7 +28,7 @@ from dnsearch.errors import DnsearchError, MachineError, one_line
 from dnsearch.files import atomic, checksum, make_folder, write_text
 from dnsearch.rundir import RunDir
 from dnsearch.search.cluster import Head
-from dnsearch.search.evaluators.base import Job, Lost, Outcome, Running, Unexplained
+from dnsearch.search.evaluators.base import Ending, Job, Lost, Running, Unexplained
 from dnsearch.search.evaluators.node import PROBE, Trainee, read_files, versions
 from dnsearch.search.evaluators.worker import Images, WorkerSettings
 from dnsearch.search.faults import blame, too_late
@@ -133,7 +133,7 @@ class ClusterEvaluator:
         place.pending, place.asked = train.remote(job, files), None
         place.job, place.epochs, place.since = job, 0.0, time.monotonic()
 
-    def completed(self, timeout: float) -> list[tuple[Job, Outcome]]:
+    def completed(self, timeout: float) -> list[tuple[Job, Ending]]:
         """See ``Evaluator``. Raises MachineError where the head of the cluster is gone, or where no
         node is left."""
         self._head.require()
@@ -211,7 +211,7 @@ class ClusterEvaluator:
 
     # ------------------------------------------------------------------------ what has ended
 
-    def _ended(self, place: _Place) -> Iterator[tuple[Job, Outcome]]:
+    def _ended(self, place: _Place) -> Iterator[tuple[Job, Ending]]:
         """What the actor has answered, or what became of it."""
         job, result = place.job, place.pending
         place.pending = None
@@ -240,7 +240,7 @@ class ClusterEvaluator:
             self._drop(place)  # on a GPU it may have broken off the recording of a graph
         yield job, score
 
-    def _raised(self, place: _Place, cause: Exception) -> Iterator[tuple[Job, Outcome]]:
+    def _raised(self, place: _Place, cause: Exception) -> Iterator[tuple[Job, Ending]]:
         """An error in the actor: of this node, of the search as a whole, or nobody knows."""
         job = place.job
         self._drop(place)
@@ -255,7 +255,7 @@ class ClusterEvaluator:
         else:
             yield job, blame(job, cause, place.epochs)
 
-    def _died(self, place: _Place, error: RayError) -> Iterator[tuple[Job, Outcome]]:
+    def _died(self, place: _Place, error: RayError) -> Iterator[tuple[Job, Ending]]:
         """The actor is gone, with its node or by itself."""
         job, reason = place.job, _reason(error)
         self._drop(place)
@@ -267,7 +267,7 @@ class ClusterEvaluator:
         elif job is not None:
             yield job, Lost(f"lost with its worker on node {place.node.name}: {reason}")
 
-    def _late(self, place: _Place) -> Iterator[tuple[Job, Outcome]]:
+    def _late(self, place: _Place) -> Iterator[tuple[Job, Ending]]:
         if place.job is not None and time.monotonic() - place.since > self.timeout:
             job = place.job
             self._drop(place)

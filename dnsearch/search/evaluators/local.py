@@ -37,7 +37,7 @@ class _Place:
     epochs: float = 0.0
     starts: int = 0
     ready: bool = False
-    outcome: Score | Unexplained | None = None
+    ending: Score | Unexplained | None = None
 
 
 class LocalEvaluator:
@@ -92,15 +92,15 @@ class LocalEvaluator:
         """See ``Evaluator``. Raises a DnsearchError that is the machine's or the data's fault, such
         as a full disk: no further candidate could do better."""
         busy = [place for place in self._places if place.job is not None]
-        if not any(place.outcome for place in busy):
+        if not any(place.ending for place in busy):
             wait_for([place.worker for place in busy if place.worker], timeout)
         ended: list[tuple[Job, Score | Unexplained]] = []
         for place in busy:
             self._listen(place)
             self._look_at_the_clock(place)
-            if place.outcome is not None and place.job is not None:
-                ended.append((place.job, place.outcome))
-                place.job = place.outcome = None
+            if place.ending is not None and place.job is not None:
+                ended.append((place.job, place.ending))
+                place.job = place.ending = None
         return ended
 
     def _listen(self, place: _Place) -> None:
@@ -117,7 +117,7 @@ class LocalEvaluator:
             case "note":
                 place.epochs = said.value
             case "result":
-                place.outcome = said.value
+                place.ending = said.value
                 if lacked_memory(said.value.failure):
                     self._stop(place)  # on a GPU it may have broken off the recording of a graph
 
@@ -128,7 +128,7 @@ class LocalEvaluator:
         if place.job is None:
             return  # it died idle
         if place.ready:
-            place.outcome = blame(place.job, cause, place.epochs)
+            place.ending = blame(place.job, cause, place.epochs)
         elif place.starts < MOST_STARTS and not isinstance(cause, DnsearchError):
             self._start(place)
             self._give(place)
@@ -136,7 +136,7 @@ class LocalEvaluator:
             raise cannot_start(cause)
 
     def _look_at_the_clock(self, place: _Place) -> None:
-        if place.job is None or place.outcome is not None or place.worker is None:
+        if place.job is None or place.ending is not None or place.worker is None:
             return
         since = place.since if place.began is None else place.began
         if place.worker.is_late:
@@ -146,7 +146,7 @@ class LocalEvaluator:
         if place.began is None:
             raise cannot_start(f"one was not ready after search.timeout ({self.timeout:g} s)")
         self._stop(place)
-        place.outcome = too_late(place.job, self.timeout)
+        place.ending = too_late(place.job, self.timeout)
 
     def running(self) -> list[Running]:
         """See ``Evaluator``."""

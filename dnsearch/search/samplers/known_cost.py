@@ -61,18 +61,20 @@ CENTRES = 10
 LATENCY = "latency_ms"
 COSTS = ("params", "macs", "activations", LATENCY)
 
-
 STALE, LEAST_KNOWN = 0.25, 0.9
-"""Points are weighed anew once more has ended than so large a part of what is under way, since a
-proposal lacks the results of all that anyway, or once they were weighed by less than so large a
-part of what has ended: of the first results each tells much."""
+"""Points are weighed anew once the trials that have ended since the last weighing are more than
+``STALE`` times those under way, whose results a proposal lacks anyway, or once that weighing knew
+less than ``LEAST_KNOWN`` of all that have ended: of the first results each tells much."""
 
 
-class _Standing:
-    """What the trials that had ended, of these ``numbers``, say with nothing pending: beliefs, the
-    rows that others must beat, and the points as they were weighed. Kept for a while (``STALE``),
-    in which further proposals are cheap: what it was not weighed by, of the numbers ``believed``,
-    comes out as predicted there."""
+class _Weighing:
+    """One weighing of the points, and the proposals made from it until it is stale, of which all
+    but the first are cheap.
+
+    numbers: of the trials that had ended by then. to_beat: the rows that others must beat.
+    believed: numbers of the trials that are taken to come out as predicted, because they are under
+    way or have ended since.
+    """
 
     def __init__(
         self,
@@ -156,11 +158,11 @@ class KnownCostSampler(RungSampler):
         self.reference, self.reach = dict(reference or {}), REACH[aim]
         self.learner = Learner(points, known, model, rungs, seed)
         self.pool = Pool(points, known, self.learner.features.points)
-        self._standing: _Standing | None = None
+        self._weighing: _Weighing | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """See ``RungSampler``; what is kept between proposals is made again."""
-        return super().__getstate__() | {"_standing": None}
+        return super().__getstate__() | {"_weighing": None}
 
     def is_left(self, outcomes: Sequence[Outcome]) -> bool:
         """See ``RungSampler``."""
@@ -182,43 +184,43 @@ class KnownCostSampler(RungSampler):
         finished = [outcome for outcome in outcomes if not (outcome.pending or outcome.failed)]
         unmeasured = all(o.latency_ms is None for o in finished if o.rung == top)
         if finished and not (LATENCY in self.costs and unmeasured):
-            standing = self._standing_of(outcomes, finished)
-            if standing.further.is_left:
-                return standing.weighed.pool, *standing.choice()
+            weighing = self._weighing_of(outcomes, finished)
+            if weighing.further.is_left:
+                return weighing.weighed.pool, *weighing.choice()
         _, free = self._status(pool, outcomes)
         if not len(free):
             return None
         return pool, int(free[np.argmin(pool.macs[free])]), top
 
-    def _standing_of(self, outcomes: Sequence[Outcome], finished: list[Outcome]) -> _Standing:
+    def _weighing_of(self, outcomes: Sequence[Outcome], finished: list[Outcome]) -> _Weighing:
         """The one that is kept unless it is stale, with what it was not weighed by believed."""
         ended = [outcome for outcome in outcomes if not outcome.pending]
-        numbers, kept = frozenset(outcome.number for outcome in ended), self._standing
+        numbers, kept = frozenset(outcome.number for outcome in ended), self._weighing
         if kept is None or _is_stale(kept.numbers, numbers, len(outcomes) - len(ended)):
-            kept = self._standing = self._weighed_anew(numbers, ended, finished)
+            kept = self._weighing = self._weighed_anew(numbers, ended, finished)
         others = [outcome for outcome in outcomes if outcome.number not in kept.numbers]
         if [outcome.number for outcome in others[: len(kept.believed)]] != kept.believed:
             kept.forget_beliefs()  # a proposal was withdrawn
         self._believe(kept, others[len(kept.believed) :])
         return kept
 
-    def _believe(self, standing: _Standing, others: list[Outcome]) -> None:
+    def _believe(self, weighing: _Weighing, others: list[Outcome]) -> None:
         """As if these, too, had come out as predicted."""
         if not others:
             return
-        params, beliefs = [outcome.params for outcome in others], standing.beliefs
-        also = self._to_beat(beliefs.errors, others, standing.latencies)
-        standing.to_beat = np.vstack([standing.to_beat, also])
-        standing.further.believe(
+        params, beliefs = [outcome.params for outcome in others], weighing.beliefs
+        also = self._to_beat(beliefs.errors, others, weighing.latencies)
+        weighing.to_beat = np.vstack([weighing.to_beat, also])
+        weighing.further.believe(
             self.learner.described(params)[0],
             params,
-            Staircase(standing.to_beat, beliefs.staircase.reference),
+            Staircase(weighing.to_beat, beliefs.staircase.reference),
         )
-        standing.believed += [outcome.number for outcome in others]
+        weighing.believed += [outcome.number for outcome in others]
 
     def _weighed_anew(
         self, numbers: frozenset[int], ended: list[Outcome], finished: list[Outcome]
-    ) -> _Standing:
+    ) -> _Weighing:
         """From what has ended, of which ``finished`` did not fail."""
         pool, top = self.pool, self.rungs[-1]
         trained, free = self._status(pool, ended)
@@ -237,7 +239,7 @@ class KnownCostSampler(RungSampler):
             front = Points.at(self.space, best)
             weighed = self._sharpened(beliefs, weighed, front, ended, most)
         rungs = self.learner.lower, top
-        return _Standing(numbers, beliefs, to_beat, latencies, weighed, rungs)
+        return _Weighing(numbers, beliefs, to_beat, latencies, weighed, rungs)
 
     def _sharpened(
         self,

@@ -32,7 +32,7 @@ LEAST_ERROR = 1e-4
 class Learner:
     """Surrogates of error for the points of a space, from the outcomes so far.
 
-    started: added to errors at the top rung before their logarithm is taken, such as half an image
+    shift: added to errors at the top rung before their logarithm is taken, such as half an image
     where some make no error at all.
     """
 
@@ -43,9 +43,9 @@ class Learner:
         model: CostModel,
         rungs: tuple[int, ...],
         seed: int,
-        started: float = 0.0,
+        shift: float = 0.0,
     ) -> None:
-        self.started = started
+        self.shift = shift
         self.space: SearchSpace = points.space
         self.model, self.rungs, self.seed = model, rungs, seed
         self.features = Features(points.arrays(), known)
@@ -91,7 +91,7 @@ class Learner:
         found: list[tuple[int, int, float]] = []
         for number, signals in enumerate(measured):
             if top in signals:
-                error = max(signals[top]["error"] + self.started, LEAST_ERROR)
+                error = max(signals[top]["error"] + self.shift, LEAST_ERROR)
                 found.append((number, 0, math.log(error)))
             if top not in signals or number in late:
                 found += [
