@@ -41,7 +41,7 @@ from dnsearch.search.samplers.covariance import JITTER, Parameters, Rows
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.hyperparameters import sample
 from dnsearch.search.samplers.learner import Learner
-from dnsearch.search.samplers.pool import Pool
+from dnsearch.search.samplers.pool import CENTRES, MOST_WORK, Pool
 from dnsearch.search.samplers.surrogate import Surrogate
 from dnsearch.search.samplers.triangle import sure_factor, times_factor
 from dnsearch.search.samplers.weighing import Greatest, slack
@@ -57,13 +57,6 @@ the best of it."""
 
 MOST_DRAWN = 500
 """Points that are drawn together; half of them are kept for those that were not trained."""
-
-CENTRES = 10
-"""Points, of those that promise most, beside which others are looked for."""
-
-MOST_WORK = 4e9
-"""Points times settings of the hyper-parameters by which their promise is computed times the square
-of the surrogate's rows, so that it takes less than a second."""
 
 Params = Mapping[str, Any]
 """A point's choices by dimension."""
@@ -183,7 +176,7 @@ class Feasible:
         whose error is expected to be least, or may be: by their expected improvement on the least
         predicted error of the trained ones."""
         pool = self._with([*trained, *barred])
-        work = len(pool) * len(surrogates.rows) ** 2
+        work = len(pool) * len(surrogates.rows) ** 2  # for each setting of the hyper-parameters
         weighing = list(itertools.islice(surrogates, max(1, int(MOST_WORK / work))))
         own = np.array(pool.places(trained), np.intp)
         to_beat = [np.exp(each.mean(pool.features[own]).min()) for each in weighing]
@@ -311,11 +304,8 @@ def greatest_improvements(
     exact, and of others at most as much as they may be, which is less."""
     mean, sd = surrogate.roughly(features)
     found = expected_improvement(mean, sd, least) * slack(sd)
-    order, exact = np.argsort(-found, kind="stable"), Greatest(count)
-    for start in range(0, len(order), count):
-        part = order[start : start + count]
-        if found[part[0]] <= exact.last:
-            break
+    exact = Greatest(count)
+    for part in exact.may_be_among(found, count):
         found[part] = expected_improvement(*surrogate.predict(features[part]), least)
         exact.add(found[part])
     return found

@@ -31,7 +31,7 @@ from dnsearch.search.samplers.acquisition import Staircase
 from dnsearch.search.samplers.blas import one_thread
 from dnsearch.search.samplers.history import History, Outcome
 from dnsearch.search.samplers.learner import Learner
-from dnsearch.search.samplers.pool import Pool
+from dnsearch.search.samplers.pool import CENTRES, MOST_WORK, Pool
 from dnsearch.search.samplers.rungs import RungSampler
 from dnsearch.search.samplers.scripts import ScriptHistory
 from dnsearch.search.samplers.surrogate import Surrogate
@@ -41,22 +41,15 @@ from dnsearch.seeds import derived_seed
 MOST_KEPT = 200_000
 """Points held between proposals; of more a sample stratified over log MACs is drawn."""
 
-MOST_WORK = 4e9
-"""Points weighed times the square of the surrogate's rows, so that a proposal takes less than a
-second however much was trained. Where that is not all points, a part of them and what lies beside
-the best of it is weighed."""
-
 LEAST_WEIGHED = 1000
-"""Points, however many rows there are."""
+"""Points, however many rows there are. Where these, or as many as ``MOST_WORK`` allows, are not
+all, a part of them and what lies beside the best of it is weighed."""
 
 REACH: Mapping[Aim, float] = MappingProxyType({"front": 3.0, "least-error": 1e9})
 """Times each cost of the reference point up to which gains of hypervolume are weighed. At the
 reference point itself a network as large as the limits allow gains next to nothing, however good it
 is; but the least error within the limits is the answer of a search. So far beyond the reference
 point that costs differ by next to nothing, only the least error counts."""
-
-CENTRES = 10
-"""Points, of those with the greatest gain per compute, whose neighbours are weighed too."""
 
 LATENCY = "latency_ms"
 COSTS = ("params", "macs", "activations", LATENCY)

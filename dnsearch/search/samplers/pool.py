@@ -16,6 +16,13 @@ from dnsearch.cost.formula import CostArrays
 from dnsearch.search.feasible import CostModel, fitting, identities
 from dnsearch.search.samplers.features import Features
 
+CENTRES = 10
+"""Points, of those that promise most, beside which others are looked for."""
+
+MOST_WORK = 4e9
+"""Points times the square of the surrogate's rows by which they are weighed at a time, so that it
+takes less than a second however much was trained."""
+
 
 @dataclass(frozen=True)
 class Pool:

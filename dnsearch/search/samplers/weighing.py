@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,11 +174,8 @@ class Beliefs:
         weight = fits / (pool.macs * (top - behind))
         rate, bound = greatest(self.staircase, mean, sd, costs, weight, SCREENED)
         bound, rate = bound * slack(sd), np.zeros(len(pool))
-        order, found = np.argsort(-bound, kind="stable"), Greatest(SCREENED)
-        for start in range(0, len(order), _SOLVED):
-            part = order[start : start + _SOLVED]
-            if found.first > 0 and bound[part[0]] <= found.last:
-                break
+        found = Greatest(SCREENED)
+        for part in found.may_be_among(bound, _SOLVED, unless_none=True):
             _, sd[part] = self.errors.predict(pool.features[part])
             gain = self.staircase.improvement(mean[part], sd[part], costs[part])
             rate[part] = gain * weight[part]
@@ -263,12 +260,8 @@ def greatest(
     small part is enough. Where one is known it is given as ``bound``.
     """
     bound = staircase.bound(mean, sd, costs) * weight if bound is None else bound.copy()
-    order, found = np.argsort(-bound, kind="stable"), Greatest(count)
-    rate = np.zeros(len(mean))
-    for start in range(0, len(order), at_once):
-        part = order[start : start + at_once]
-        if bound[part[0]] <= found.last:
-            break
+    found, rate = Greatest(count), np.zeros(len(mean))
+    for part in found.may_be_among(bound, at_once):
         rate[part] = staircase.improvement(mean[part], sd[part], costs[part]) * weight[part]
         bound[part] = rate[part]
         found.add(rate[part])
@@ -285,6 +278,19 @@ class Greatest:
         """Some more."""
         count, both = len(self._values), np.append(self._values, values)
         self._values = np.partition(both, -count)[-count:]
+
+    def may_be_among(
+        self, bound: Floats, at_once: int, unless_none: bool = False
+    ) -> Iterator[Indices]:
+        """The places (n,) of values that may be among them, so many at once, by what each is at
+        most: in the order of these bounds, until none exceeds what was added meanwhile.
+        ``unless_none``: of all places where no value above 0 was."""
+        order = np.argsort(-bound, kind="stable")
+        for start in range(0, len(order), at_once):
+            part = order[start : start + at_once]
+            if bound[part[0]] <= self.last and not (unless_none and self.first == 0):
+                break
+            yield part
 
     @property
     def first(self) -> float:
