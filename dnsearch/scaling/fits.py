@@ -12,7 +12,7 @@ import numpy as np
 
 from dnsearch.arrays import Bools, Floats
 from dnsearch.scaling.families import Family
-from dnsearch.scaling.powerlaw import HUBER, damped_step, huber_scale
+from dnsearch.scaling.huber import Slopes, huber_scale, huber_slopes, minimise
 
 ROUNDS, STEPS = 4, 25
 _SCALE = 0.03
@@ -125,35 +125,15 @@ class _Problem:
 
     def minimise(self, theta: Floats) -> tuple[Floats, Floats]:
         """Parameters (b, p) at a minimum near ``theta``, and the loss there, (b,)."""
-        loss, square, push = self.slopes(theta)
-        damping, free = np.full(len(theta), 1e-2), np.zeros(theta.shape, dtype=bool)
-        for _ in range(STEPS):
-            step = np.clip(damped_step(square, push, damping, free), -1.5, 1.5)
-            trial = theta + step
-            new = self.slopes(trial)
-            better, settled = new[0] < loss, np.abs(new[0] - loss) <= 1e-6 * (1 + loss)
-            theta = np.where(better[:, None], trial, theta)
-            loss = np.where(better, new[0], loss)
-            square = np.where(better[:, None, None], new[1], square)
-            push = np.where(better[:, None], new[2], push)
-            damping = np.clip(damping * np.where(better, 0.2, 6.0), 1e-9, 1e9)
-            if (settled | (damping > 1e8)).all():
-                break
-        return theta, loss
+        return minimise(self.slopes, theta, STEPS, 1e-6)
 
-    def slopes(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
-        """Twice the loss (b,), Gauss-Newton matrix (b, p, p) and downhill direction (b, p)."""
+    def slopes(self, theta: Floats) -> Slopes:
+        """With the priors."""
         value, slope = self.curve(theta)
-        residual = (self.log_error - value) / self.sd
-        far = np.abs(residual)
-        inside = np.minimum(1.0, HUBER / np.maximum(far, 1e-12))
-        weight, off = self.weights * inside, (theta - self.mean) / self.family.sd
-        loss = (weight * far * np.where(far <= HUBER, far, 2 * far - HUBER)).sum(axis=1)
-        slope = slope / self.sd[..., None]
-        weighted = slope * weight[..., None]
-        square = np.swapaxes(weighted, 1, 2) @ slope + np.diag(self.family.sd**-2)
-        push = (weighted * residual[..., None]).sum(axis=1) - off / self.family.sd
-        return loss + (off**2).sum(axis=1), square, push
+        residual, off = (self.log_error - value) / self.sd, (theta - self.mean) / self.family.sd
+        loss, square, push = huber_slopes(residual, slope / self.sd[..., None], self.weights)
+        loss, square = loss + (off**2).sum(axis=1), square + np.diag(self.family.sd**-2)
+        return loss, square, push - off / self.family.sd
 
 
 def _scales(residual: Floats, weights: Floats, parameters: int) -> Floats:

@@ -15,16 +15,19 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from dnsearch.arrays import Bools, Floats, Ints
+from dnsearch.arrays import Floats, Ints
+from dnsearch.scaling.huber import (
+    CLIPPED,
+    HUBER,
+    Slopes,
+    huber_loss,
+    huber_scale,
+    huber_slopes,
+    minimise,
+)
 
 Figure = Callable[[Floats], tuple[Floats, Floats]]
 """Parameters (b, p) to a figure (b,) and its gradient (b, p); rows cycle through its places."""
-
-HUBER = 1.345
-"""Standard deviations beyond which a residual counts by its size, not its square (Huber 1964)."""
-
-_CLIPPED = 0.7101645
-"""Mean of squared normal residuals that are clipped at ``HUBER``."""
 
 ALPHA = (0.01, 10.0)
 """Exponents that are looked at: beyond them the curve is flat, or a step with a flat behind it."""
@@ -33,7 +36,6 @@ FLOOR = 7.0
 """An E this far below the least error, in logs (a thousandth of it), is 0."""
 
 _STARTS = (0.1, 0.25, 0.5, 1.0, 2.0)
-_LEAST_SCALE = 1e-4  # errors without any noise must not divide by 0
 
 
 class Pin(NamedTuple):
@@ -102,8 +104,7 @@ class Problem:
 
     def loss(self, theta: Floats, counts: Floats | float = 1.0) -> Floats:
         """Twice Huber's loss of the standardised residuals, (b,)."""
-        far = np.abs(self._residual(curve(theta, self.logs)[0]))
-        return (counts * np.where(far <= HUBER, far**2, 2 * HUBER * far - HUBER**2)).sum(axis=1)
+        return (counts * huber_loss(self._residual(curve(theta, self.logs)[0]))).sum(axis=1)
 
     def minimise(
         self,
@@ -116,22 +117,9 @@ class Problem:
 
         counts: how often each row counts, (b, n).
         """
-        low, high = self.bounds
-        theta = _between(theta, low, high)
-        total, square, push = self._slopes(theta, counts, pin)
-        damping = np.full(len(theta), 1e-2)
-        for _ in range(steps):
-            # a parameter that is pushed over its bound stays there while the others move
-            stuck = ((theta <= low) & (push < 0)) | ((theta >= high) & (push > 0))
-            step = damped_step(square, push, damping, stuck)
-            trial = _between(theta + _between(step, -1.5, 1.5), low, high)
-            new = self._slopes(trial, counts, pin)
-            better, settled = new[0] < total, np.abs(total - new[0]) <= 1e-7 * (1 + total)
-            theta[better], total[better] = trial[better], new[0][better]
-            square[better], push[better] = new[1][better], new[2][better]
-            damping = _between(damping * np.where(better, 0.2, 6.0), 1e-9, 1e9)
-            if (settled | (damping > 1e8)).all():
-                break
+        theta, total = minimise(
+            lambda at: self._slopes(at, counts, pin), theta, steps, 1e-7, *self.bounds
+        )
         return theta, total if pin is None else self.loss(theta, counts)
 
     def solve(self) -> Solution:
@@ -147,18 +135,10 @@ class Problem:
     def _residual(self, fitted: Floats) -> Floats:
         return (self.log_error - fitted) / (self.sd * self.scale)
 
-    def _slopes(
-        self, theta: Floats, counts: Floats | float, pin: Pin | None
-    ) -> tuple[Floats, Floats, Floats]:
-        """Loss (b,), Gauss-Newton matrix (b, p, p) and downhill direction (b, p)."""
+    def _slopes(self, theta: Floats, counts: Floats | float, pin: Pin | None) -> Slopes:
         fitted, slope = curve(theta, self.logs)
-        residual, slope = self._residual(fitted), slope / (self.sd * self.scale)[:, None]
-        far = np.abs(residual)
-        weight = counts * np.minimum(1.0, HUBER / np.maximum(far, 1e-12))
-        total = (weight * far * np.where(far <= HUBER, far, 2 * far - HUBER)).sum(axis=1)
-        weighted = slope * weight[..., None]
-        square = np.swapaxes(weighted, 1, 2) @ slope
-        push = (weighted * residual[..., None]).sum(axis=1)
+        slope = slope / (self.sd * self.scale)[:, None]
+        total, square, push = huber_slopes(self._residual(fitted), slope, counts)
         if pin is not None:
             value, gradient = pin.figure(theta)
             short = pin.stiff * (pin.wanted - value)
@@ -176,35 +156,6 @@ class Problem:
         count = rest.shape[1]
         free = max(1, count - len(theta)) / count
         return float(huber_scale(rest, np.full(rest.shape, 1 / count), np.array([free]))[0])
-
-
-def huber_scale(far: Floats, weights: Floats, free: Floats) -> Floats:
-    """Standard deviations (b,) of distances ``far`` (b, n) by Huber's proposal 2: of the clipped
-    squares the mean is as expected. weights: (b, n), of sum 1. free: the share of the rows that the
-    parameters leave, (b,)."""
-    scale = np.sqrt((weights * far**2).sum(axis=1) / free)
-    for _ in range(50):
-        clipped = np.minimum(far, HUBER * scale[:, None]) ** 2
-        scale = np.sqrt((weights * clipped).sum(axis=1) / (free * _CLIPPED))
-    return np.maximum(scale, _LEAST_SCALE)
-
-
-def _between(values: Floats, low: Floats | float, high: Floats | float) -> Floats:
-    """As ``np.clip``, which is slow for small arrays."""
-    return np.minimum(np.maximum(values, low), high)
-
-
-def damped_step(square: Floats, push: Floats, damping: Floats, stuck: Bools) -> Floats:
-    """Steps (b, p) of damped Gauss-Newton, 0 for parameters that are stuck.
-
-    square: (b, p, p). push, stuck: (b, p). damping: (b,).
-    """
-    left = np.where(stuck[:, :, None] | stuck[:, None, :], 0.0, square)
-    size = push.shape[1]
-    diagonal = square.reshape(len(square), -1)[:, :: size + 1]
-    ridge = damping[:, None] * (diagonal + 1e-6)
-    left.reshape(len(left), -1)[:, :: size + 1] += ridge + 1e-9 + stuck
-    return np.linalg.solve(left, np.where(stuck, 0.0, push)[..., None])[..., 0]
 
 
 @dataclass(frozen=True)
@@ -281,7 +232,7 @@ class Solution:
         pull = gradient @ np.linalg.inv(square)  # (b, p)
         spread = np.clip(np.sqrt((pull * gradient).sum(axis=1)), 1e-4, 2.0)
         psi, inliers = np.clip(residual, -HUBER, HUBER), np.mean(np.abs(residual) <= HUBER)
-        goal = stats.t.ppf(0.975, max(1, self.free)) ** 2 * _CLIPPED / max(inliers, 0.1)
+        goal = stats.t.ppf(0.975, max(1, self.free)) ** 2 * CLIPPED / max(inliers, 0.1)
         count = int(problem.clusters.max()) + 1
         if count == len(residual):
             return np.full(len(pull), goal), spread

@@ -12,7 +12,7 @@ from scipy import stats
 from dnsearch.analysis.trust import Interval
 from dnsearch.arrays import Floats
 from dnsearch.errors import ConfigError
-from dnsearch.scaling.powerlaw import HUBER
+from dnsearch.scaling.huber import HUBER
 
 RESAMPLES = 400
 
