@@ -214,19 +214,20 @@ class ArchConfig:
     def describe(self) -> str:
         """A short name for people, such as ``k=12 blocks 6-12-24 bottleneck 4``; a ``+`` between
         blocks is a transition that does not pool. Initial channels are named where they are not
-        twice the first growth rate, as in the paper."""
+        twice the first growth rate, as in the paper, and stems but ``cifar``. Architectures for the
+        same channels and classes have the same name only if they are equal."""
         text = f"k={joined(self.growth_rate)} blocks {self.describe_blocks()}"
         text += f" bottleneck {joined(self.bn_size)}" if self.bn_size else " no bottleneck"
         if self.num_init_features != 2 * self.growth_rates[0]:
             text += f" init {self.num_init_features}"
         if self.compression != 0.5:
-            text += f" θ {self.compression:g}"
+            text += f" θ {_in_full(self.compression)}"
         if self.norm != "batch":
             text += f" {self.norm}-norm"
-        if self.stem.startswith("patch"):
+        if self.stem != "cifar":
             text += f" {self.stem}"
         if self.drop_rate:
-            text += f" drop {self.drop_rate:g}"
+            text += f" drop {_in_full(self.drop_rate)}"
         return text
 
     def describe_blocks(self) -> str:
@@ -355,6 +356,11 @@ def _shortest(values: Sequence[Any]) -> Any:
 def joined(value: int | tuple[int, ...]) -> str:
     """One number, or one for each block as ``6-11-23``."""
     return "-".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _in_full(value: float) -> str:
+    """The fewest decimal digits that tell a number from all others, such as ``1`` or ``0.61``."""
+    return np.format_float_positional(value, trim="-")
 
 
 def _require_each(name: str, values: Sequence[Any], count: int, what: str) -> None:

@@ -9,6 +9,9 @@ WORDS = {
     "bottleneck, bn_size": "width of the 1x1 convolution before each 3x3 convolution, in growth "
     "rates; no bottleneck: 3x3 convolutions alone (bn_size 0).",
     "init, num_init_features": "channels after the stem; named where they are not 2k.",
+    "stem": "the first layers, named where they are not one 3x3 convolution (cifar): imagenet, a "
+    "7x7 convolution with stride 2 and a pooling; patch2, patch4, a convolution of patches of 2x2 "
+    "or 4x4 pixels.",
     "MACs": "multiply-adds of one forward pass of one image, of convolutions and linear layers.",
     "latency": "milliseconds of one forward pass on this machine, measured of trained networks and "
     "predicted of others.",

@@ -1,6 +1,8 @@
 import hashlib
 import json
+from dataclasses import fields
 from fractions import Fraction
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -26,8 +28,8 @@ def of_blocks(blocks):
         block_config=st.tuples(*[st.integers(1, 9)] * blocks),
         num_init_features=st.integers(16, 64),
         bn_size=one_or_each(st.integers(0, 8), blocks),
-        compression=st.sampled_from([0.5, 0.61, 1.0]),
-        drop_rate=st.sampled_from([0.0, 0.2]),
+        compression=st.sampled_from([0.5, 0.61, 0.6100001, 1.0]),
+        drop_rate=st.sampled_from([0.0, 0.2, 0.2000001]),
         norm=st.sampled_from(["batch", "group"]),
         stem=st.sampled_from(["imagenet", "cifar", "patch2", "patch4"]),
         transition=one_or_each(st.sampled_from(["pool", "narrow"]), blocks - 1),
@@ -186,20 +188,30 @@ def test_unknown_preset():
         preset("densnet121")
 
 
-def test_descriptions_are_short_and_tell_apart():
-    texts = {
-        ArchConfig(growth_rate=k, block_config=b, bn_size=s).describe()
-        for k in (4, 8)
-        for b in ((1, 2), (2, 1))
-        for s in (0, 4)
-    }
-    assert len(texts) == 8
-    assert max(map(len, texts)) < 40
+@given(st.integers(1, 4).flatmap(lambda blocks: st.tuples(of_blocks(blocks), of_blocks(blocks))))
+def test_architectures_have_the_same_description_where_only_data_fields_differ(both):
+    """Whichever one or two fields of the one are those of the other."""
+    one, other = both
+    data = {"in_channels": 3, "num_classes": 10}
+    names = [field.name for field in fields(ArchConfig)]
+    for changed in combinations_with_replacement(names, 2):
+        mixed = one.replace(**{name: getattr(other, name) for name in changed})
+        same = one.replace(**data) == mixed.replace(**data)
+        assert (one.describe() == mixed.describe()) == same
+
+
+def test_descriptions_of_usual_networks_are_short():
+    """Of those behind a cifar stem nothing but growth rates, depths and bottlenecks is named."""
+    network = ArchConfig(12, (6, 12, 24), 24, stem="cifar", num_classes=10)
+    assert network.describe() == "k=12 blocks 6-12-24 bottleneck 4"
+    assert network.replace(bn_size=0).describe() == "k=12 blocks 6-12-24 no bottleneck"
+    dense = network.replace(compression=1.0, norm="group", drop_rate=0.2)
+    assert dense.describe() == "k=12 blocks 6-12-24 bottleneck 4 θ 1 group-norm drop 0.2"
 
 
 def test_descriptions_tell_what_differs_from_block_to_block():
     config = ArchConfig(
-        (6, 11, 23), (1, 2, 3), 12, bn_size=(0, 4, 4), transition=("narrow", "pool")
+        (6, 11, 23), (1, 2, 3), 12, (0, 4, 4), transition=("narrow", "pool"), stem="cifar"
     )
     assert config.describe() == "k=6-11-23 blocks 1+2-3 bottleneck 0-4-4"
     wide = config.replace(num_init_features=16)
@@ -207,3 +219,4 @@ def test_descriptions_tell_what_differs_from_block_to_block():
     assert config.replace(bn_size=0).describe() == "k=6-11-23 blocks 1+2-3 no bottleneck"
     patches = config.replace(bn_size=0, stem="patch2")
     assert patches.describe() == "k=6-11-23 blocks 1+2-3 no bottleneck patch2"
+    assert config.replace(bn_size=0, stem="imagenet").describe().endswith("no bottleneck imagenet")
