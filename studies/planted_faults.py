@@ -595,15 +595,15 @@ FAULTS = (
     Fault(
         "the whole batch is trained at once whatever is asked for",
         "dnsearch/training/trainer.py",
-        "self._begin(recipe.parts if parts is None else parts)",
-        "self._begin(1 if parts is None else parts)",
+        "self._begin(accumulation_steps or recipe.accumulation_steps)",
+        "self._begin(accumulation_steps or 1)",
         "tests/training/test_trainer.py",
     ),
     Fault(
         "micro batches for which memory does not suffice fail",
         "dnsearch/training/trainer.py",
-        "self.parts == self.recipe.parts and not",
-        "self.parts == 1 and not",
+        "self.accumulation_steps > self.recipe.accumulation_steps\n",
+        "self.accumulation_steps > 1\n",
         "tests/training/test_trainer.py",
     ),
     Fault(
@@ -707,8 +707,9 @@ FAULTS = (
     Fault(
         "a training in parts begins anew, its checkpoint aside",
         "dnsearch/training/trainer.py",
-        "            self._begin(PARTS * self.parts)\n",
-        "            self._begin(PARTS * self.parts)\n            self.checkpoint = None\n",
+        "            self._begin(SPLIT_STEPS * self.accumulation_steps)\n",
+        "            self._begin(SPLIT_STEPS * self.accumulation_steps)\n"
+        "            self.checkpoint = None\n",
         "tests/training/test_trainer.py",
     ),
     Fault(

@@ -67,8 +67,9 @@ class Candidate:
     mean over seeds, by what ``basis`` says. On the images that were measured it lies between
     predicted_low and predicted_high with a probability of 90 %, on new images of the same kind
     between new_low and new_high. front_probability: of being on the front of all finished ones.
-    seeds: training runs joined in it. parts: in how many each batch was trained, more than the
-    study asks for (``training.micro_batch``) where memory did not suffice.
+    seeds: training runs joined in it. accumulation_steps: over how many micro-batches the gradients
+    of a batch were accumulated, more than the study asks for (``training.micro_batch``) where
+    memory did not suffice.
 
     A figure that is missing is NaN. Candidates are compared by identity.
     """
@@ -104,7 +105,7 @@ class Candidate:
     front_probability: float = math.nan
     basis: Basis = Basis.MEASURED
     seeds: int = 1
-    parts: int = 1
+    accumulation_steps: int = 1
 
     @property
     def key(self) -> str:

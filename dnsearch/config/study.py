@@ -382,14 +382,14 @@ class TrainingConfig(Section):
             raise ConfigError("micro_batch", rule, self.micro_batch)
 
     @property
-    def parts(self) -> int:
-        """In how many each batch is trained."""
+    def accumulation_steps(self) -> int:
+        """Over how many micro-batches the gradients of a batch are accumulated."""
         return math.ceil(self.batch_size / (self.micro_batch or self.batch_size))
 
     @property
     def at_once(self) -> int:
         """Images that are trained on at a time: those that a training step keeps activations of."""
-        return math.ceil(self.batch_size / self.parts)
+        return math.ceil(self.batch_size / self.accumulation_steps)
 
     def sized(self, images: int) -> TrainingConfig:
         """With rungs for so many training images, where they were left open."""

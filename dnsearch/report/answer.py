@@ -198,8 +198,9 @@ def unsearched_of(digest: Digest) -> str:
 
 def split_batches(digest: Digest) -> list[str]:
     """How many training runs had their batches in parts, for lack of memory; empty for none."""
-    asked = digest.results.study.training.parts
-    split = [each.parts for each in digest.candidates if each.parts > asked]
+    asked = digest.results.study.training.accumulation_steps
+    steps = [each.accumulation_steps for each in digest.candidates]
+    split = [each for each in steps if each > asked]
     if not split:
         return []
     return [f"{len(split)} with each batch in {split[0]} parts, for lack of memory"]

@@ -45,7 +45,8 @@ COLUMNS = {
     "images_per_second": "training images a second",
     "train_macs": "compute spent: 3 x macs x images x epochs done (forward and backward)",
     "finished_after": "seconds of search time, over all sessions, when this candidate was told",
-    "parts": "in how many each batch was trained: for training.micro_batch, or lack of memory",
+    "accumulation_steps": "parts in which each batch was trained, their gradients added: for "
+    "training.micro_batch, or for lack of memory",
     "failure": "reason, empty where there is none",
     "predicted_error": "predicted error averaged over seeds; empty for what did not finish",
     "basis": "what it follows from: measured (the network's own training runs), search (all of the "

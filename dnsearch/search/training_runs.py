@@ -58,7 +58,7 @@ def candidate_of(
         failure=score.failure or "",
         curve=score.curve,
         zero_cost=score.zero_cost,
-        parts=score.parts,
+        accumulation_steps=score.accumulation_steps,
         **{name: value for name, value in known.items() if value is not None},
     )
 

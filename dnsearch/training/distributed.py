@@ -32,7 +32,7 @@ from dnsearch.processes import ENVIRONMENT, Died, Worker, wait_for
 from dnsearch.rundir import RunDir
 from dnsearch.training.full import FullTraining, Packed, Trained, Watch, begin, train_on
 from dnsearch.training.score import CurvePoint, lacked_memory
-from dnsearch.training.trainer import PARTS
+from dnsearch.training.trainer import SPLIT_STEPS
 
 _ENVIRONMENT = {
     **ENVIRONMENT,
@@ -76,8 +76,9 @@ def train_together(
 ) -> Trained | str:
     """As ``train_fully``, by a process on each of the devices, with so many CPU threads each.
 
-    Where memory does not suffice, all begin anew with each batch in ``PARTS`` times as many parts,
-    unless the recipe says otherwise. Raises MachineError, too, where one of the processes dies.
+    Where memory does not suffice, all begin anew with ``SPLIT_STEPS`` times as many accumulation
+    steps, unless the recipe says otherwise. Raises MachineError, too, where one of the processes
+    dies.
     """
     begun = begin(training, run, devices, threads)
     progress = RawValue(c_double, 0.0)
@@ -90,10 +91,10 @@ def train_together(
             next(once, lambda: None)()  # not again for the second attempt
 
     splits = training.recipe.out_of_memory == "split"
-    parts = math.ceil(training.recipe.parts / len(devices))
-    ended = _attempt(training, run, devices, threads, parts, progress, tell)
+    steps = math.ceil(training.recipe.accumulation_steps / len(devices))
+    ended = _attempt(training, run, devices, threads, steps, progress, tell)
     if splits and _no_memory(ended):
-        ended = _attempt(training, run, devices, threads, PARTS * parts, progress, tell)
+        ended = _attempt(training, run, devices, threads, SPLIT_STEPS * steps, progress, tell)
     return ended
 
 
@@ -102,13 +103,13 @@ def _attempt(
     run: RunDir,
     devices: Sequence[str],
     threads: int,
-    parts: int,
+    accumulation_steps: int,
     progress: c_double,
     tell: Callable[[CurvePoint | None], None],
 ) -> Trained | str:
-    """Trains with each batch in so many parts. ``tell`` is called when the training is open, and
+    """Trains with so many accumulation steps. ``tell`` is called when the training is open, and
     with each point of its curve."""
-    task = _Task(training.packed(), run, threads, parts)
+    task = _Task(training.packed(), run, threads, accumulation_steps)
     workers: list[Worker] = []
     with _environment(), tempfile.TemporaryDirectory(prefix="dnsearch-") as folder:
         try:
@@ -207,7 +208,7 @@ class _Task:
     packed: Packed
     run: RunDir
     threads: int
-    parts: int
+    accumulation_steps: int
 
 
 def _join(place: _Place, backend: str, progress: c_double) -> tuple[_Place, c_double]:
@@ -243,7 +244,7 @@ def _train(
 
     training = task.packed.training("the images changed while the training began")
     own = training, task.run, device, task.threads, opened, epoch
-    return train_on(*own, place=(rank, processes), parts=task.parts)
+    return train_on(*own, (rank, processes), task.accumulation_steps)
 
 
 def _keep_telling(progress: Callable[[], float], shown: c_double) -> None:

@@ -173,20 +173,23 @@ def train_on(
     opened: Callable[[Callable[[], float]], None],
     epoch: Callable[[CurvePoint], None],
     place: tuple[int, int] = (0, 1),
-    parts: int | None = None,
+    accumulation_steps: int | None = None,
 ) -> Trained | str:
-    """The same in this process: all of it or, of several, what the one at this ``place`` does, its
-    rank and their number. ``opened`` is given the progress, as ``Opened`` has it; ``parts``: in how
-    many its part of each batch is trained, those of the recipe's ``micro_batch`` unless given. The
-    first process alone is shown the test images."""
+    """Trains in this process: alone, or as the one of several processes at this ``place``, which is
+    its rank and their number. What was found, or why it failed.
+
+    ``opened`` is called with the progress, as ``Opened`` has it, before the first epoch, ``epoch``
+    after each. ``accumulation_steps``: of this process's share of a batch, as the recipe's
+    ``micro_batch`` asks unless given. The first process alone is shown the test images.
+    """
     set_up(device, threads)
     rank, processes = place
     try:
         data = DeviceData(training.images, device, training.data.keep)
         data = data.shared(rank, processes) if processes > 1 else data
         checkpoint = run.checkpoint(training.arch.key, training.seed)
-        own = training.arch, data, training.recipe, training.seed, checkpoint, training.error, parts
-        trainer = Trainer(*own, init=training.init)
+        own = training.arch, data, training.recipe, training.seed, checkpoint, training.error
+        trainer = Trainer(*own, accumulation_steps=accumulation_steps, init=training.init)
         trainer.resume(training.epochs)
     except RuntimeError as error:
         if not is_out_of_memory(error):

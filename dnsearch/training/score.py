@@ -45,8 +45,9 @@ class Score:
     latency_unsteady: whether measuring it again gave other figures (``cost.device.Latency``).
     test_error, test_error_se, test_top1_error, test_loss, test_class_errors: the same on so many
     test_images, of which test_class_images are of each class, in trainings of ``dnsearch confirm``.
-    zero_cost: the scores of ``training.zerocost`` by name, if asked for. parts: in how many each
-    batch was trained: for ``training.micro_batch``, or lack of memory.
+    zero_cost: the scores of ``training.zerocost`` by name, if asked for.
+    accumulation_steps: over how many micro-batches the gradients of a batch were accumulated, for
+    ``training.micro_batch`` or for lack of memory.
     """
 
     rung: int
@@ -70,7 +71,7 @@ class Score:
     test_top1_error: float | None = None
     test_class_errors: tuple[int, ...] | None = None
     test_class_images: tuple[int, ...] | None = None
-    parts: int = 1
+    accumulation_steps: int = 1
     latency_unsteady: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -79,7 +80,9 @@ class Score:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Score:
-        """The score with these fields. Raises KeyError without a curve, TypeError on others."""
+        """The score with these fields, some by the names that older versions stored. Raises
+        KeyError without a curve, TypeError on others."""
+        values = {_RENAMED.get(name, name): value for name, value in values.items()}
         curve = tuple(CurvePoint(**point) for point in values["curve"])
         counts = {n: tuple(values[n]) for n in _COUNTS if values.get(n) is not None}
         return cls(**{**values, "curve": curve, **counts})
@@ -104,5 +107,6 @@ class Score:
         return replace(self, **nothing, failure=reason)
 
 
+_RENAMED = {"parts": "accumulation_steps"}
 _COUNTS = ("class_errors", "test_class_errors", "test_class_images")
 _MEASURED = ("error_se", "top1_error", "test_error_se", "test_top1_error", *_COUNTS)

@@ -59,8 +59,8 @@ SAVE_SECONDS = 10
 SAVE_WITHIN_SECONDS = 60
 """It also does within an epoch if this long ago it last did."""
 
-PARTS = 4
-"""Of what was trained at once, where memory does not suffice for that."""
+SPLIT_STEPS = 4
+"""Accumulation steps that take the place of each one for which memory does not suffice."""
 
 Step = Callable[[Tensor, Tensor, float], None]
 """Trains on a batch: images (n, c, h, w) uint8, labels (n,), the learning rate."""
@@ -84,11 +84,11 @@ class Trainer:
 
     ``checkpoint`` is the file that the state is saved in, and continued from if it is there and of
     the same architecture, seed, recipe and images. With None nothing is saved. ``error`` is the
-    kind that is measured. ``measured`` is what was last found on the validation images. ``parts``:
-    in how many each batch is trained, those of the recipe's ``micro_batch`` unless given. Their
-    gradients add up to the batch's but for rounding; batch norms take their statistics from a part,
-    and dropout draws anew. ``clock`` tells seconds. ``init``: what it begins with in place of
-    random weights.
+    kind that is measured. ``measured`` is what was last found on the validation images.
+    ``accumulation_steps``: over how many micro-batches the gradients of a batch are accumulated, as
+    the recipe's ``micro_batch`` asks unless given. They add up to the batch's but for rounding;
+    batch norms take their statistics from a micro-batch, and dropout draws anew. ``clock`` tells
+    seconds. ``init``: what it begins with in place of random weights.
 
     Where the data are those of one process of several (``DeviceData.shared``), all of torch's
     default group train the same network together, each on its part of every batch: gradients,
@@ -104,7 +104,7 @@ class Trainer:
         seed: int,
         checkpoint: Path | None = None,
         error: ErrorName = "top1",
-        parts: int | None = None,
+        accumulation_steps: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
         init: InitialWeights | None = None,
     ) -> None:
@@ -120,11 +120,11 @@ class Trainer:
         augment = recipe.flip, recipe.shift, recipe.cutout, recipe.crop, recipe.jitter
         self._augment, self._mixing = Augment(*augment), Mixing(recipe.mixup, recipe.cutmix)
         self._generator = torch.Generator(self.device)
-        self._begin(recipe.parts if parts is None else parts)
+        self._begin(accumulation_steps or recipe.accumulation_steps)
 
-    def _begin(self, parts: int) -> None:
-        """From the initial weights, with each batch in so many parts."""
-        self.parts = parts
+    def _begin(self, accumulation_steps: int) -> None:
+        """From the initial weights, with so many accumulation steps."""
+        self.accumulation_steps = accumulation_steps
         self.measured: Measured | None = None
         self.curve: list[CurvePoint] = []
         model = initial_network(self.arch, self.seed, self._init)
@@ -146,17 +146,16 @@ class Trainer:
         """Trains until ``epochs`` are done in all, those of the checkpoint included.
 
         ``on_epoch`` is called after each. Where memory does not suffice, it goes on from the
-        checkpoint, or begins anew, with each batch in ``PARTS`` times as many parts, unless the
-        recipe says otherwise.
-        Divergence, losses that are not finite and lack of memory become the score's ``failure``.
-        Raises CheckpointError for a checkpoint that cannot be read, RunError for one that cannot be
-        written, and MachineError where the disk is full.
+        checkpoint, or begins anew, with ``SPLIT_STEPS`` times as many accumulation steps, unless
+        the recipe says otherwise. Divergence, losses that are not finite and lack of memory become
+        the score's ``failure``. Raises CheckpointError for a checkpoint that cannot be read,
+        RunError for one that cannot be written, and MachineError where the disk is full.
         """
         failure = self._attempt(epochs, on_epoch)
-        alone = self.parts == self.recipe.parts and not self._shared  # else all have to begin anew
-        splits = self.recipe.out_of_memory == "split" and alone
-        if splits and lacked_memory(failure):
-            self._begin(PARTS * self.parts)
+        is_split = self.accumulation_steps > self.recipe.accumulation_steps
+        may_split = not is_split and not self._shared  # of several processes all have to begin anew
+        if self.recipe.out_of_memory == "split" and may_split and lacked_memory(failure):
+            self._begin(SPLIT_STEPS * self.accumulation_steps)
             release_memory(self.device)
             failure = self._attempt(epochs, on_epoch)
         last = self.curve[-1] if self.curve else None
@@ -173,7 +172,7 @@ class Trainer:
             error_se=found.error_se if found else None,
             top1_error=found.top1_error if found and self.error != "top1" else None,
             class_errors=found.class_errors if found and epochs == self.recipe.rungs[-1] else None,
-            parts=self.parts,
+            accumulation_steps=self.accumulation_steps,
         )
         return score.failed(failure) if failure else score
 
@@ -191,7 +190,8 @@ class Trainer:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            parts = f" in {self.parts} parts" if self.parts > 1 else ""
+            steps = self.accumulation_steps
+            parts = f" in {steps} parts" if steps > 1 else ""
             batch = f"batch_size {self.recipe.batch_size}{parts}"
             return f"{OUT_OF_MEMORY} at {batch} on {self.device}"
         return None
@@ -293,16 +293,16 @@ class Trainer:
         if mix:
             batch, labels = Mix(*mix).applied(batch, labels, self.arch.num_classes)
         self.optimiser.zero_grad()
-        parts = self._parts_of(len(labels))
-        pieces = [*zip(batch.tensor_split(parts), labels.tensor_split(parts), strict=True)]
-        weighs = parts > 1 or (self._shared and self._weight is not None)
+        steps = self._steps_of(len(labels))
+        micro_batches = zip(batch.tensor_split(steps), labels.tensor_split(steps), strict=True)
+        weighs = steps > 1 or (self._shared and self._weight is not None)
         whole = self._weight_of(labels) if weighs else None
         if isinstance(whole, Tensor):
             whole = self._mean(whole)
-        for position, (part, own) in enumerate(pieces, start=1):
-            with self._exchanged(last=position == parts):
+        for position, (some, own) in enumerate(micro_batches, start=1):
+            with self._exchanged(last=position == steps):
                 with self._autocast():
-                    logits = self._forward(part)
+                    logits = self._forward(some)
                 smoothing = self.recipe.label_smoothing
                 loss = cross_entropy(logits.float(), own, self._weight, smoothing)
                 if whole is not None:
@@ -327,9 +327,9 @@ class Trainer:
         """Over all processes."""
         return mean_over_processes(value) if self._shared else value
 
-    def _parts_of(self, images: int) -> int:
-        """In how many a batch of so many images is trained: batch norms need two images in each."""
-        return max(1, min(self.parts, images // 2))
+    def _steps_of(self, images: int) -> int:
+        """Accumulation steps of a batch of so many images: batch norms need two images in each."""
+        return max(1, min(self.accumulation_steps, images // 2))
 
     def _weight_of(self, labels: Tensor) -> Tensor | int:
         """What images of these labels (n,), or probabilities of them, weigh together in a mean
@@ -345,7 +345,7 @@ class Trainer:
         loss = torch.zeros((), device=self.device)
         none = torch.empty(0, dtype=torch.int64, device=self.device)
         answers: list[tuple[Tensor, Tensor, Tensor]] = [(none, none, none.bool())]
-        size = max(2, VALIDATION_BATCH // self.parts)
+        size = max(2, VALIDATION_BATCH // self.accumulation_steps)
         if images is None:
             batches = self.data.validation_batches(size)
         else:

@@ -59,8 +59,9 @@ def trained(
 ) -> Trainer:
     arch, settings = CASES[case]
     recipe = TrainingConfig(rungs=(1, 2), batch_size=36, warmup=0, **settings)
-    parts = 2 if case == "in parts" else 1
-    found = Trainer(arch, data(rank, processes), recipe, 0, checkpoint, parts=parts)
+    steps = 2 if case == "in parts" else 1
+    own = data(rank, processes)
+    found = Trainer(arch, own, recipe, 0, checkpoint, accumulation_steps=steps)
     assert found.train(2).failure is None
     return found
 
@@ -202,8 +203,8 @@ def test_one_without_memory_is_not_waited_for(watched):
     assert ended == "out of memory at batch_size 8"
 
 
-@pytest.mark.parametrize(("recipe", "parts"), [("split", [1, trainer.PARTS]), ("fail", [1])])
-def test_without_memory_all_begin_anew_in_parts(training, tmp_path, monkeypatch, recipe, parts):
+@pytest.mark.parametrize(("recipe", "steps"), [("split", [1, trainer.SPLIT_STEPS]), ("fail", [1])])
+def test_without_memory_all_begin_anew_in_parts(training, tmp_path, monkeypatch, recipe, steps):
     asked = []
 
     def attempt(*arguments):
@@ -219,7 +220,7 @@ def test_without_memory_all_begin_anew_in_parts(training, tmp_path, monkeypatch,
     settings = training.recipe.model_copy(update={"out_of_memory": recipe})
     own = replace(training, recipe=settings), RunDir(tmp_path), ["cuda:0", "cuda:1"], 1
     assert distributed.train_together(*own, Watch()).startswith("out of memory at")
-    assert asked == [1, "opened", *parts[1:]]
+    assert asked == [1, "opened", *steps[1:]]
 
 
 def test_a_death_is_the_cause_of_the_errors_that_it_brings(watched):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -163,6 +164,16 @@ def test_only_trainings_to_the_top_rung_have_errors_by_class(data, tmp_path):
     assert matrix.dtype == np.int32
     assert (matrix.sum(1) - matrix.diagonal()).tolist() == list(top.class_errors)
     assert Score.from_dict(top.to_dict()) == top
+
+
+def test_a_score_that_an_older_version_stored_is_read():
+    stored = (
+        '{"rung": 1, "seed": 7, "error": 0.25, "loss": 0.5, "train_loss": 0.4, "curve": '
+        '[{"epoch": 1, "train_loss": 0.4, "error": 0.25, "loss": 0.5}], "parts": 4}'
+    )
+    score = Score.from_dict(json.loads(stored))
+    assert (score.seed, score.error, score.accumulation_steps) == (7, 0.25, 4)
+    assert "parts" not in score.to_dict()
 
 
 def test_a_finished_training_has_them_again(data, tmp_path):

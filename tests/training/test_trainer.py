@@ -162,9 +162,9 @@ def test_gradients_of_parts_add_up_to_the_batchs(prepared, kernels, weights, mix
     data = DeviceData(replace(prepared, train=replace(prepared.train, labels=labels)))
     update = {"kernels": kernels, "class_weights": weights, "label_smoothing": 0.1, "mixup": mixup}
     recipe = RECIPE.model_copy(update=update)
-    whole, split = (Trainer(arch, data, recipe, seed=1, parts=parts) for parts in (1, 4))
+    whole, split = (Trainer(arch, data, recipe, 1, accumulation_steps=steps) for steps in (1, 4))
     one, other = whole.train(2), split.train(2)
-    assert (one.parts, other.parts) == (1, 4)
+    assert (one.accumulation_steps, other.accumulation_steps) == (1, 4)
     for name, weight in whole.model.state_dict().items():
         torch.testing.assert_close(split.model.state_dict()[name], weight, rtol=2e-3, atol=2e-4)
     assert other.train_loss == pytest.approx(one.train_loss, rel=1e-3)
@@ -180,7 +180,8 @@ def test_micro_batches_train_as_a_loop_written_by_hand(prepared, batch_size, mic
     recipe = TrainingConfig(rungs=(2,), **asked, **plain)
     trainer = Trainer(arch, DeviceData(prepared), recipe, seed=1)
     score = trainer.train(1)
-    assert score.parts == -(-batch_size // micro_batch)
+    steps = -(-batch_size // micro_batch)
+    assert score.accumulation_steps == steps
 
     model = initial_network(arch, 1).train()
     images = (torch.from_numpy(prepared.train.images).float() / 255 - 0.35) / 0.25
@@ -191,8 +192,8 @@ def test_micro_batches_train_as_a_loop_written_by_hand(prepared, batch_size, mic
     for batch in order[: 192 // batch_size * batch_size].view(-1, batch_size):
         gradients = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
         loss, start = 0.0, 0
-        for place in range(score.parts):  # as even as can be, the larger ones first
-            size = batch_size // score.parts + (place < batch_size % score.parts)
+        for place in range(steps):  # as even as can be, the larger ones first
+            size = batch_size // steps + (place < batch_size % steps)
             assert size <= micro_batch
             rows = batch[start : start + size]
             start += size
@@ -250,13 +251,13 @@ def test_a_step_keeps_activations_of_a_micro_batch_alone(prepared, micro_batch):
     trainer.model.forward = watched
     trainer.stepper()(images, labels, 0.1)
     assert max(most) == recipe.at_once
-    assert len(most) == recipe.parts
+    assert len(most) == recipe.accumulation_steps
 
 
 @pytest.mark.parametrize("done", [0, 1])
-@pytest.mark.parametrize(("micro_batch", "room", "parts"), [(None, 8, 4), (16, 4, 8)])
+@pytest.mark.parametrize(("micro_batch", "room", "steps"), [(None, 8, 4), (16, 4, 8)])
 def test_what_lacks_memory_goes_on_in_parts(
-    data, tmp_path, monkeypatch, done, micro_batch, room, parts
+    data, tmp_path, monkeypatch, done, micro_batch, room, steps
 ):
     """With the result of a training in parts from there on."""
     recipe = RECIPE.model_copy(update={"out_of_memory": "split", "micro_batch": micro_batch})
@@ -273,9 +274,10 @@ def test_what_lacks_memory_goes_on_in_parts(
 
     monkeypatch.setattr(trainer.model, "forward", short)
     found = trainer.train(2)
-    expected = Trainer(ARCH, data, recipe, 0, tmp_path / "whole", parts=parts).train(2)
+    whole = Trainer(ARCH, data, recipe, 0, tmp_path / "whole", accumulation_steps=steps)
+    expected = whole.train(2)
     assert found.failure is None
-    assert found.parts == parts
+    assert found.accumulation_steps == steps
     assert found.curve == expected.curve
 
 
