@@ -411,6 +411,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "curve": [asdict(point) for point in self.curve],
             "spent": asdict(self._spent),
+            "accumulation_steps": self.accumulation_steps,
             "within": within,
         }
         with atomic(self.checkpoint) as aside:
@@ -432,6 +433,9 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.curve = [CurvePoint(**point) for point in state["curve"]]
         self._spent = _Spent(**state["spent"])
+        # As many as before, or batch norms would see other batches; more where memory lacks now.
+        before = state.get("accumulation_steps", 1)  # older checkpoints do not tell
+        self.accumulation_steps = max(before, self.accumulation_steps)
 
 
 def _read(path: Path, device: torch.device) -> Mapping[str, Any]:

@@ -281,6 +281,26 @@ def test_what_lacks_memory_goes_on_in_parts(
     assert found.curve == expected.curve
 
 
+def test_what_lacked_memory_goes_on_in_parts_where_memory_is_back(data, tmp_path):
+    """Or batch norms would see other batches from there on."""
+    Trainer(ARCH, data, RECIPE, 0, tmp_path / "a.pt", accumulation_steps=4).train(1)
+    expected = Trainer(ARCH, data, RECIPE, 0, accumulation_steps=4).train(2)
+    found = Trainer(ARCH, data, RECIPE, 0, tmp_path / "a.pt").train(2)
+    assert found.accumulation_steps == 4
+    assert same(found, expected)
+
+
+def test_a_checkpoint_that_does_not_tell_its_accumulation_steps_is_read(data, tmp_path):
+    """As older versions wrote them."""
+    path, expected = tmp_path / "a.pt", Trainer(ARCH, data, RECIPE, 0).train(2)
+    Trainer(ARCH, data, RECIPE, 0, path).train(1)
+    state = torch.load(path)
+    del state["accumulation_steps"]
+    torch.save(state, path)
+    found = Trainer(ARCH, data, RECIPE, 0, path).train(2)
+    assert same(found, expected)
+
+
 def test_a_real_allocation_failure_is_recognised(data, monkeypatch):
     trainer = Trainer(ARCH, data, RECIPE, seed=0)
     monkeypatch.setattr(trainer, "_train_epoch", lambda epoch, step: torch.empty(2**60))
