@@ -18,11 +18,11 @@ def measure(subjects: Sequence[Subject], batch_size: int, device: str) -> Measur
     from dnsearch.machine import cpu_cores
     from dnsearch.search.compared import Measured
     from dnsearch.search.devices import plan_workers
-    from dnsearch.training.peak import fresh_peak
+    from dnsearch.training.peak import measured_peak_bytes
 
     config = override(StudyConfig(), device=device, workers=1)
     where, threads = plan_workers(config.search).devices[0], cpu_cores()
     setting = Setting(where.partition(":")[0], threads, 1, "fp32", "reference")
     latencies = [latencies_of([s.arch], s.shape, setting, where)[0] for s in subjects]
-    peaks = [fresh_peak(s.arch, s.shape, batch_size, where, threads) for s in subjects]
+    peaks = [measured_peak_bytes(s.arch, s.shape, batch_size, where, threads) for s in subjects]
     return Measured(tuple(latencies), tuple(peaks), where, threads)

@@ -19,7 +19,7 @@ ALWAYS, STATE, MAPS, STEM = 1.4e6, 1.18, 1.07, 2.45
 maps that are kept and their gradients, and of what another stem than ``cifar`` puts out."""
 
 
-def peak_train_bytes(archs: ArchArrays, height: int, width: int, batch_size: int) -> Floats:
+def predicted_peak_bytes(archs: ArchArrays, height: int, width: int, batch_size: int) -> Floats:
     """Bytes of a training step at its peak, (n,), with the C++ kernels in fp32, for ``batch_size``
     images of this size. Other kernels and GPUs have not been measured."""
     params = kept = before = back = stem = np.zeros(len(archs), np.int64)

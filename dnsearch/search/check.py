@@ -13,7 +13,7 @@ from dnsearch.analysis.metrics import duration, format_value
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import AUTO_RUNGS, AUTO_STEPS, CIFAR_SIDE, StudyConfig, TrainingConfig
 from dnsearch.cost.formula import Cost
-from dnsearch.cost.memory import peak_train_bytes
+from dnsearch.cost.memory import predicted_peak_bytes
 from dnsearch.data import LabelledImages, SplitCheck, check_test, has_test
 from dnsearch.search.latency import latency_setting
 from dnsearch.search.outset import Outset
@@ -255,7 +255,7 @@ def _memory_taken(found: Check) -> int:
     by_cpp = recipe.kernels in ("auto", "cpu") and recipe.precision != "bf16"
     if by_cpp and found.outset.plan.kind == "cpu" and arch.norm == "batch" and not arch.drop_rate:
         size, batch = found.outset.data.shape[1:], recipe.at_once
-        return int(peak_train_bytes(ArchArrays.of([arch]), *size, batch)[0])
+        return int(predicted_peak_bytes(ArchArrays.of([arch]), *size, batch)[0])
     return found.dearest.cost.train_bytes
 
 

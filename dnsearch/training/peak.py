@@ -15,17 +15,24 @@ from dnsearch.processes import result_of
 from dnsearch.training.recipe import AveragedWeights, cross_entropy, make_optimiser
 
 
-def peak_train_bytes(
+def measured_peak_bytes(
     arch: ArchConfig, shape: tuple[int, int, int], batch_size: int, device: str, threads: int
 ) -> int | None:
-    """Bytes by which a training step in fp32 raises this process's memory at its peak, the network,
+    """Bytes by which a training step in fp32 raises a process's memory at its peak, the network,
     its gradients, momentum and averaged weights included; with the fastest kernels, for images of
     this shape (c, h, w).
 
     On a GPU it is what torch's allocator has handed out. On a CPU it is resident memory, so it
-    holds what kernels take beside their tensors: measured in a fresh process (``fresh_peak``), and
-    None where the system (other than Linux) does not tell.
+    holds what kernels take beside their tensors; None where the system (other than Linux) does not
+    tell. Measured in a process of its own, whose memory nothing else has shaped.
     """
+    return result_of(_risen, arch, shape, batch_size, device, threads)
+
+
+def _risen(
+    arch: ArchConfig, shape: tuple[int, int, int], batch_size: int, device: str, threads: int
+) -> int | None:
+    """``measured_peak_bytes``, of this process."""
     where = torch.device(device)
     torch.set_num_threads(threads)
     small = arch.replace(growth_rate=1, block_config=(1,), bn_size=1, transition="pool")
@@ -33,13 +40,6 @@ def peak_train_bytes(
     meter = _GpuMeter(where) if where.type == "cuda" else _ResidentMeter()
     _train_some(arch, shape, batch_size, where)
     return meter.risen()
-
-
-def fresh_peak(
-    arch: ArchConfig, shape: tuple[int, int, int], batch_size: int, device: str, threads: int
-) -> int | None:
-    """``peak_train_bytes`` in a process of its own, whose memory nothing else has shaped."""
-    return result_of(peak_train_bytes, arch, shape, batch_size, device, threads)
 
 
 STEPS = 3

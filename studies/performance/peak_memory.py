@@ -17,10 +17,10 @@ from dnsearch.arch import ArchConfig
 from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.presets import PRESETS
 from dnsearch.config import load_study
-from dnsearch.cost import cost_of, peak_train_bytes
+from dnsearch.cost import cost_of, predicted_peak_bytes
 from dnsearch.search.feasible import CostModel, feasible_points
 from dnsearch.search.latency import own_networks
-from dnsearch.training.peak import fresh_peak
+from dnsearch.training.peak import measured_peak_bytes
 
 STUDIES = Path(__file__).parents[1]
 SPACES = (
@@ -46,10 +46,10 @@ def main() -> None:
     )
     ratios = []
     for arch, shape, batch in cases():
-        peak = fresh_peak(arch, shape, batch, "cpu", 1)
+        peak = measured_peak_bytes(arch, shape, batch, "cpu", 1)
         if peak is None:
             raise SystemExit("this system does not tell a process's peak memory")
-        predicted = float(peak_train_bytes(ArchArrays.of([arch]), *shape[1:], batch)[0])
+        predicted = float(predicted_peak_bytes(ArchArrays.of([arch]), *shape[1:], batch)[0])
         kept = cost_of(arch, *shape[1:], batch).train_bytes
         ratios.append(predicted / peak)
         images = f"{batch} of {shape[1]}x{shape[2]}"

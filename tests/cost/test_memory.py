@@ -8,7 +8,7 @@ import pytest
 from dnsearch.arch import ArchConfig
 from dnsearch.arch.config import ArchArrays
 from dnsearch.arch.presets import PRESETS
-from dnsearch.cost import cost_of, peak_train_bytes
+from dnsearch.cost import cost_of, predicted_peak_bytes
 
 
 def test_by_hand():
@@ -19,7 +19,7 @@ def test_by_hand():
     back = max(first + 8 * 64, first, second + 8 * 16, second + first)
     state = 16 * cost_of(arch, 8, 8).params
     expected = 1.4e6 + 1.18 * state + 5 * 4 * 1.07 * (kept + back)
-    assert peak_train_bytes(ArchArrays.of([arch]), 8, 8, 5)[0] == pytest.approx(expected)
+    assert predicted_peak_bytes(ArchArrays.of([arch]), 8, 8, 5)[0] == pytest.approx(expected)
 
 
 def test_architectures_of_all_kinds_at_once():
@@ -28,8 +28,8 @@ def test_architectures_of_all_kinds_at_once():
         ArchConfig(8, (2,), 16, 4, stem="patch2", num_classes=10),
         PRESETS["densenet121"],
     ]
-    together = peak_train_bytes(ArchArrays.of(archs), 64, 64, 8)
-    alone = [peak_train_bytes(ArchArrays.of([arch]), 64, 64, 8)[0] for arch in archs]
+    together = predicted_peak_bytes(ArchArrays.of(archs), 64, 64, 8)
+    alone = [predicted_peak_bytes(ArchArrays.of([arch]), 64, 64, 8)[0] for arch in archs]
     assert together == pytest.approx(alone)
     kept = np.array([cost_of(arch, 64, 64, 8).train_bytes for arch in archs])
     assert (together > kept).all()
@@ -38,4 +38,4 @@ def test_architectures_of_all_kinds_at_once():
 def test_a_measured_peak_is_near():
     """densenet-40-12, batch 64, 32x32, took 160.4 MB on two cores (Linux, glibc; docs/log.md)."""
     arch = ArchArrays.of([PRESETS["densenet-40-12"].replace(num_classes=10)])
-    assert peak_train_bytes(arch, 32, 32, 64)[0] == pytest.approx(160.4e6, rel=0.1)
+    assert predicted_peak_bytes(arch, 32, 32, 64)[0] == pytest.approx(160.4e6, rel=0.1)

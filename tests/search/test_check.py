@@ -10,7 +10,7 @@ import pytest
 
 from dnsearch.arch.config import ArchArrays
 from dnsearch.config import parse_study
-from dnsearch.cost import peak_train_bytes
+from dnsearch.cost import predicted_peak_bytes
 from dnsearch.errors import ConfigError, SpaceError
 from dnsearch.search.check import check
 from tests.cache import make_cache
@@ -143,7 +143,7 @@ def test_long_trainings_may_augment_as_they_like(images):
 def test_memory_of_all_workers_counts(images):
     three = SPACE + "[search]\nworkers = 3"
     dearest = ArchArrays.of([checked(images(), three).dearest.arch])
-    taken = int(peak_train_bytes(dearest, 4, 4, 128)[0])
+    taken = int(predicted_peak_bytes(dearest, 4, 4, 128)[0])
     told = "the largest network takes"
     assert told in " ".join(checked(images(), three, memory=3 * taken - 1).warnings)
     assert told not in " ".join(checked(images(), three, memory=3 * taken).warnings)
