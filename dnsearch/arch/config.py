@@ -311,6 +311,21 @@ class ArchArrays:
         entering = entering_widths(self.num_init_features, depths, growth, self.compression)
         return entering + depths * growth
 
+    @property
+    def stem_pools(self) -> NDArray[np.bool_]:
+        """Whether a max-pool follows the stem's convolution, (n,)."""
+        return np.isin(self.stem, [name for name, stem in STEMS.items() if stem.pooled])
+
+    def bottleneck(self, block: int) -> NDArray[np.int64]:
+        """``ArchConfig.bottlenecks`` of this block, from 0, of each, (n,)."""
+        return self.bn_size[:, block] * self.growth_rate[:, block]
+
+    def layer_inputs(self, block: int, entering: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Channels that the layers of this block read, summed over them, (n,), where so many
+        channels (n,) enter the block: ``L*c + k*L*(L-1)/2``."""
+        layers, k = self.block_config[:, block], self.growth_rate[:, block]
+        return layers * entering + k * layers * (layers - 1) // 2
+
     @classmethod
     def of(cls, configs: list[ArchConfig]) -> ArchArrays:
         """These architectures, in this order."""

@@ -1,7 +1,7 @@
 """What a DenseNet costs, in closed form, for one config or for arrays of them.
 
-Layer ``l`` of a block with ``L`` layers sees ``c + l*k`` channels, so a block's sums are
-``S = L*c + k*L*(L-1)/2`` input channels: no loop over layers is needed, only one over blocks.
+Layer ``l`` of a block with ``L`` layers sees ``c + l*k`` channels, so all layers of the block read
+``L*c + k*L*(L-1)/2``: no loop over layers is needed, only one over blocks.
 A multiply-add of a convolution or of the linear layer counts as one MAC (fvcore calls it a flop).
 Tests hold it, to the unit, to fvcore's count of these in the built network
 (``dnsearch.cost.trace``).
@@ -162,7 +162,7 @@ def _stem(archs: ArchArrays, height: int, width: int, size: int) -> tuple[StageC
     def convolved(side: int) -> Ints:
         return of(lambda stem: (side + 2 * stem.padding - stem.kernel) // stem.stride + 1)
 
-    out, pooled = archs.num_init_features, of(lambda stem: stem.pooled)
+    out, pooled = archs.num_init_features, archs.stem_pools
     conv_h, conv_w = convolved(height), convolved(width)
     pixels = conv_h * conv_w
     weights = of(lambda stem: stem.kernel**2) * archs.in_channels * out
@@ -188,8 +188,7 @@ def _block(
     archs: ArchArrays, block: int, channels: Ints, h: Ints, w: Ints, lean: Bools, size: int
 ) -> dict[str, Any]:
     layers, k = archs.block_config[:, block], archs.growth_rate[:, block]
-    bottleneck = archs.bn_size[:, block] * k
-    inputs = layers * channels + k * layers * (layers - 1) // 2  # over the block's layers
+    bottleneck, inputs = archs.bottleneck(block), archs.layer_inputs(block, channels)
     plain = bottleneck == 0
     weights = np.where(plain, 9 * inputs * k, inputs * bottleneck + layers * 9 * bottleneck * k)
     written = np.where(plain, layers * k, layers * (bottleneck + k))

@@ -120,7 +120,7 @@ def stage_work(
         pixels = batch_size * stage.height * stage.width
         done: dict[str, Any] = {"weights": stage.params}
         if stage.name == "stem":
-            pooled = stage.params > stage.macs // np.maximum(stage.activations // after, 1)
+            pooled = archs.stem_pools  # with a norm before
             done.update(macs_3x3=batch_size * stage.macs / after * _padded(after))
             done.update(norms=pooled, moved=pooled * batch_size * stage.activations)
         elif stage.name == "classifier":
@@ -132,8 +132,7 @@ def stage_work(
         else:
             block = int(stage.name.removeprefix("denseblock")) - 1
             layers, k = archs.block_config[:, block], archs.growth_rate[:, block]
-            bottleneck = archs.bn_size[:, block] * k
-            inputs = layers * before + k * layers * (layers - 1) // 2
+            bottleneck, inputs = archs.bottleneck(block), archs.layer_inputs(block, before)
             wide, there = bottleneck > 0, layers > 0
             done.update(norms=layers * (1 + wide), joins=there * (layers + 1))
             done.update(moved=there * (2 * inputs + layers * bottleneck + after) * pixels)

@@ -31,8 +31,7 @@ def predicted_peak_bytes(archs: ArchArrays, height: int, width: int, batch_size:
         elif stage.name.startswith("denseblock"):
             block = int(stage.name.removeprefix("denseblock")) - 1
             there = archs.block_config[:, block] > 0
-            bottleneck = archs.bn_size[:, block] * archs.growth_rate[:, block]
-            inner = BYTES_FP32 * bottleneck * stage.height * stage.width
+            inner = BYTES_FP32 * archs.bottleneck(block) * stage.height * stage.width
             back = np.maximum(back, there * (maps + np.maximum(inner, before)))
             before = np.where(there, maps, before)
     state = 4 * BYTES_FP32 * params
