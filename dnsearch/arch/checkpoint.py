@@ -30,14 +30,14 @@ from dnsearch.files import read_json, require_as_listed, require_sound_zip
 from dnsearch.text import agreeing, counted
 
 Layer = Literal["stem", "classifier"]
-_KEYS: Mapping[Layer, tuple[str, ...]] = {
-    "stem": ("features.conv0.weight",),
-    "classifier": ("classifier.weight", "classifier.bias"),
-}
-_FIELD = {"stem": "in_channels", "classifier": "num_classes"}
+"""What may be another one in a file: for other channels, classes or sizes of images."""
 
-_STARTS = {"features.conv0.": "stem", "features.norm0.": "stem", "classifier.": "classifier"}
-"""How the names of all that may belong to these layers begin, whatever their kind."""
+_LAYERS: Mapping[str, Layer] = {
+    "features.conv0.": "stem",
+    "features.norm0.": "stem",
+    "classifier.": "classifier",
+}
+"""By how the names of their weights begin, whatever their kind."""
 
 _UNREADABLE = "cannot be read as weights"
 
@@ -112,54 +112,42 @@ def load_weights(model: DenseNet, path: Path | str, reinitialise: Collection[Lay
     does not fit, none.
 
     ``reinitialise`` names layers that keep the values they have, for transfer to other classes
-    (``"classifier"``) or channels (``"stem"``). Counters that files from before 2018 lack become 0.
-    Raises CheckpointError naming the first entries that are missing, unknown or of another shape.
+    (``"classifier"``), channels or sizes of images (``"stem"``). Raises CheckpointError as
+    ``read_fitting`` does.
     """
-    if isinstance(reinitialise, str) or not set(reinitialise) <= _KEYS.keys():
+    if isinstance(reinitialise, str) or not set(reinitialise) <= {*_LAYERS.values()}:
         raise ConfigError("reinitialise", "must be a list of 'stem' and 'classifier'", reinitialise)
-    (weights, place), own = _read(Path(path)), model.state_dict()
-    if "classifier" in reinitialise:
-        weights = {k: v for k, v in weights.items() if not k.startswith("classifier.")}
-    for layer in reinitialise:
-        weights |= {key: own[key] for key in _KEYS[layer]}
-    weights = _with_counters(weights, own)
-    _require_same_names(f"{path}{f' ({place})' if place else ''}", own, weights)
-    for key, value in own.items():
-        if weights[key].shape != value.shape:
-            raise CheckpointError(_misshapen(path, key, weights[key], value))
-    model.load_state_dict(weights)
+    own = model.state_dict()
+    weights, _ = read_fitting(Path(path), own, reinitialise)
+    model.load_state_dict(own | weights)
 
 
-def read_fitting(path: Path, config: ArchConfig) -> tuple[dict[str, Tensor], tuple[Layer, ...]]:
-    """A file's weights (see ``read_weights``) for a network of this config, to be trained on.
+def read_fitting(
+    path: Path, own: Mapping[str, Tensor], reinitialise: Collection[Layer] | None = None
+) -> tuple[dict[str, Tensor], tuple[Layer, ...]]:
+    """A file's weights (see ``read_weights``) for a network whose state dict is ``own``, without
+    the layers to ``reinitialise``, which are the second value: with None those that are others in
+    the file. Counters that files from before 2018 lack are 0.
 
-    Stem and classifier may be others in the file, as those for other channels, classes or sizes of
-    images are: the second value names those that are, and the first lacks them. Raises
-    CheckpointError naming the first weight of any other layer that is missing, unknown or of
+    Raises CheckpointError naming the first weights of other layers that are missing, unknown or of
     another shape.
     """
-    with torch.device("meta"):
-        own = DenseNet(config).state_dict()
     found, place = _read(path)
     found = _with_counters(found, own)
-    anew: tuple[Layer, ...] = tuple(
-        layer for layer in _KEYS if _shapes(own, layer) != _shapes(found, layer)
-    )
+    if reinitialise is None:
+        layers = dict.fromkeys(_LAYERS.values())
+        reinitialise = [each for each in layers if _shapes(own, each) != _shapes(found, each)]
     own, found = (
-        {key: value for key, value in weights.items() if _layer(key) not in anew}
+        {key: value for key, value in weights.items() if _layer(key) not in reinitialise}
         for weights in (own, found)
     )
-    for key, value in own.items():
-        if key in found and found[key].shape != value.shape:
-            text = _misshapen(path, key, found[key], value)
-            raise CheckpointError(f"{text}; is it another architecture's file?")
-    _require_same_names(f"{path}{f' ({place})' if place else ''}", own, found)
-    return found, anew
+    _require_same(f"{path}{f' ({place})' if place else ''}", own, found)
+    return found, tuple(reinitialise)
 
 
-def _layer(key: str) -> str | None:
-    """Which of the layers that may begin anew a weight belongs to."""
-    return next((layer for start, layer in _STARTS.items() if key.startswith(start)), None)
+def _layer(key: str) -> Layer | None:
+    """Which of the layers that can be reinitialised a weight belongs to."""
+    return next((layer for start, layer in _LAYERS.items() if key.startswith(start)), None)
 
 
 def _shapes(weights: Mapping[str, Tensor], layer: Layer) -> dict[str, torch.Size]:
@@ -172,37 +160,33 @@ def _with_counters(found: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> di
     return dict(found) | {key: torch.tensor(0) for key in counters if key not in found}
 
 
-def _require_same_names(
-    where: str, own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
-) -> None:
-    missing = [name for name in own if name not in weights]
-    unknown = [name for name in weights if name not in own]
-    if not missing and not unknown:
-        return
-    parts = (
-        [f"lacks {counted(len(missing), 'weight')} of this network{_few(missing)}"]
-        if missing
-        else []
-    )
+def _require_same(where: str, own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError where weights are not the network's own by name and shape."""
+    missing = [name for name in own if name not in found]
+    unknown = [name for name in found if name not in own]
+    shared = [name for name in own if name in found]
+    misshapen = [name for name in shared if own[name].shape != found[name].shape]
+    told: list[str] = []
+    if missing:
+        told.append(f"lacks {counted(len(missing), 'weight')} of this network{_few(missing)}")
     if unknown:
         others = agreeing(len(unknown), "another one", f"{len(unknown)} others")
-        parts.append(f"holds {others}{_few(unknown)}")
+        told.append(f"holds {others}{_few(unknown)}")
+    if misshapen and not told:
+        name = misshapen[0]
+        wanted, given = tuple(own[name].shape), tuple(found[name].shape)
+        told.append(f"{name} must have shape {wanted}, got {given}")
+    if not told:
+        return
+    layers = {_layer(name) for name in (*missing, *unknown, *misshapen)}
     hint = "is it another architecture's file?"
-    if all(name.startswith("classifier.") for name in (*missing, *unknown)):
-        hint = "pass reinitialise=['classifier'] to train this layer anew"
-    raise CheckpointError(f"{where}: {' and '.join(parts)}; {hint}")
+    if None not in layers:
+        hint = f"pass reinitialise={sorted(map(str, layers))} to train this anew"
+    raise CheckpointError(f"{where}: {' and '.join(told)}; {hint}")
 
 
 def _few(names: Sequence[str]) -> str:
     return f" ({', '.join(map(repr, names[:3]))}{', ...' * (len(names) > 3)})"
-
-
-def _misshapen(path: Path | str, key: str, given: Tensor, wanted: Tensor) -> str:
-    text = f"{path}: {key} must have shape {tuple(wanted.shape)}, got {tuple(given.shape)}"
-    for layer, keys in _KEYS.items():
-        if key in keys and wanted.shape[2:] == given.shape[2:]:
-            text += f"; another {_FIELD[layer]}: pass reinitialise=[{layer!r}] to train it anew"
-    return text
 
 
 def save_network(model: DenseNet, folder: Path) -> None:

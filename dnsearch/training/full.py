@@ -319,5 +319,6 @@ def _kind(device: str) -> str:
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two records, as ``network.growth_rate: 8 -> 12``."""
     # None changes the result, the last but by rounding: images are told by fingerprint.
-    free = ("name", "data.path", "data.keep", "init.file", "init.anew", "processes")
+    layers = "init.reinitialised", "init.anew"  # which follow from file and network
+    free = "name", "data.path", "data.keep", "init.file", *layers, "processes"
     return differences(before, now, free)

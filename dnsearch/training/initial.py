@@ -25,14 +25,14 @@ class InitialWeights:
     """Weights of a file that a training begins with.
 
     file, sha256: its name, with those of the folders from the one that was named, and its
-    content. weights: a network's state dict, on the CPU, without layers
-    ``anew``: the file has others there, so the network's begin at random.
+    content. weights: a network's state dict, on the CPU, without the layers ``reinitialised``: the
+    file has others there, so the network's begin at random.
     """
 
     file: str
     sha256: str
     weights: Mapping[str, Tensor]
-    anew: tuple[Layer, ...]
+    reinitialised: tuple[Layer, ...]
 
     @classmethod
     def read(cls, path: Path | str, arch: ArchConfig) -> InitialWeights:
@@ -41,24 +41,27 @@ class InitialWeights:
         holds none."""
         path = Path(path)
         file = _file(path)
-        weights, anew = read_fitting(file, arch)
+        with torch.device("meta"):
+            own = DenseNet(arch).state_dict()
+        weights, reinitialised = read_fitting(file, own)
         below = file.relative_to(path)  # "." where a file was named
-        return cls((path.absolute().name / below).as_posix(), sha256(file), weights, anew)
+        return cls((path.absolute().name / below).as_posix(), sha256(file), weights, reinitialised)
 
     def record(self) -> dict[str, Any]:
         """In values that JSON can hold."""
-        return {"file": self.file, "sha256": self.sha256, "anew": list(self.anew)}
+        layers = list(self.reinitialised)
+        return {"file": self.file, "sha256": self.sha256, "reinitialised": layers}
 
     def note(self, arch: ArchConfig) -> str:
         """A line that says what of the network is from the file, and what is not."""
-        if not self.anew:
+        if not self.reinitialised:
             return f"all weights are those of {self.file}"
         of = {
             "stem": f"{arch.stem}, {counted(arch.in_channels, 'channel')}",
             "classifier": counted(arch.num_classes, "class", "classes"),
         }
-        others = " and ".join(f"the {layer} ({of[layer]})" for layer in self.anew)
-        begin = agreeing(len(self.anew), "begins", "begin")
+        others = " and ".join(f"the {layer} ({of[layer]})" for layer in self.reinitialised)
+        begin = agreeing(len(self.reinitialised), "begins", "begin")
         return f"weights are those of {self.file}, but for {others}, which {begin} anew"
 
 

@@ -195,14 +195,31 @@ def test_transfer_must_be_asked_for(model, tmp_path):
     torch.save(model.state_dict(), tmp_path / "w.pth")
     other = DenseNet(model.config.replace(num_classes=3, in_channels=1))
     before = {k: v.clone() for k, v in other.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r"conv0.*\(10, 1, 7, 7\).*another in_channels"):
+    both = r"conv0.*\(10, 1, 7, 7\).*pass reinitialise=\['classifier', 'stem'\] to train"
+    with pytest.raises(CheckpointError, match=both):
         load_weights(other, tmp_path / "w.pth")
-    with pytest.raises(CheckpointError, match=r"classifier.*another num_classes.*'classifier'"):
+    with pytest.raises(CheckpointError, match=r"classifier.*pass reinitialise=\['classifier'\]"):
         load_weights(other, tmp_path / "w.pth", reinitialise=["stem"])
     torch.testing.assert_close(other.state_dict(), before)  # nothing half-loaded
     load_weights(other, tmp_path / "w.pth", reinitialise=["stem", "classifier"])
     torch.testing.assert_close(other.classifier.weight, before["classifier.weight"])
     torch.testing.assert_close(other.features.norm5.running_mean, model.features.norm5.running_mean)
+
+
+@pytest.mark.parametrize(("here", "there"), [("cifar", "imagenet"), ("imagenet", "patch4")])
+def test_a_stem_of_another_kind_keeps_its_own_values(tmp_path, here, there):
+    """Its norm, too, where one of them has none; the rest is the file's."""
+    theirs, ours = (DenseNet(ArchConfig(**SMALL, stem=stem)) for stem in (there, here))
+    theirs(torch.randn(4, 3, 16, 16))  # running statistics off their start
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    before = {key: value.clone() for key, value in ours.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"pass reinitialise=\['stem'\] to train this anew$"):
+        load_weights(ours, tmp_path / "w.pth")
+    load_weights(ours, tmp_path / "w.pth", reinitialise=["stem"])
+    for key, value in ours.state_dict().items():
+        is_stem = key.split(".")[1] in ("conv0", "norm0")
+        expected = before if is_stem else theirs.state_dict()
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0, msg=key)
 
 
 @pytest.mark.parametrize("reinitialise", ["classifier", ["head"]])

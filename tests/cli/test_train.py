@@ -204,7 +204,7 @@ def test_fine_tuning(dnsearch, weights):
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     for name in ("result.json", "training.json"):
         found = json.loads(Path(f"reports/net/{name}").read_text())["init"]
-        assert found == {"file": "five.pth", "sha256": digest, "anew": ["classifier"]}
+        assert found == {"file": "five.pth", "sha256": digest, "reinitialised": ["classifier"]}
     card = Path("reports/net/network/README.md").read_text()
     assert f"seed 0, from the weights of five.pth (SHA-256 {digest})" in card
     dnsearch(*TRAIN, "--name", "random")

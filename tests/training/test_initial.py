@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dnsearch.arch import ArchConfig, DenseNet, preset
-from dnsearch.arch.checkpoint import save_network
+from dnsearch.arch.checkpoint import load_weights, save_network
 from dnsearch.config import TrainingConfig
 from dnsearch.errors import CheckpointError
 from dnsearch.training.initial import InitialWeights, initial_network
@@ -87,6 +87,9 @@ def test_what_fits_is_taken_and_what_does_not_is_told(file, changed, anew, told)
     for key, value in begun.items():
         same = drawn if key in anew or key.startswith("features.norm0") else given
         assert torch.equal(value, same[key]), key
+    asked = initial_network(arch, 4)
+    load_weights(asked, file, init.reinitialised)
+    assert not differing(asked.state_dict(), begun)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +97,12 @@ def test_what_fits_is_taken_and_what_does_not_is_told(file, changed, anew, told)
     [
         ({"growth_rate": 5}, r"denselayer1\.conv1\.weight must have shape \(10, .*got \(8, "),
         ({"num_init_features": 12}, r"norm1\.weight must have shape \(12,\), got \(8,\)"),
-        ({"block_config": (1, 3)}, r"features\.norm5\.weight must have shape \(18,\), got \(14,\)"),
+        (
+            {"block_config": (1, 3)},
+            r"lacks 10 weights .*\('features\.denseblock2\.denselayer3\.norm1\.w",
+        ),
         ({"norm": "group"}, r"holds \d+ others \('features\.denseblock1\.denselayer1\.norm1\.runn"),
-        ({"bn_size": 0}, r"denselayer1\.conv1\.weight must have shape \(4, 8, 3, 3\)"),
+        ({"bn_size": 0}, r"holds 18 others \('features\.denseblock1\.denselayer1\.norm2\.w"),
     ],
 )
 def test_another_architecture_is_refused_by_file_and_first_weight(file, changed, told):
