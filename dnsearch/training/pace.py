@@ -18,6 +18,9 @@ from dnsearch.training.trainer import Trainer
 WARM_UP = PLAIN_CALLS + 1
 """Steps that are not timed: the first allocate memory, choose algorithms, and are recorded."""
 
+TIMED_SECONDS = 1.0
+"""Steps are timed until they have taken so many seconds together."""
+
 
 def seconds_a_step(
     arch: ArchConfig,
@@ -26,23 +29,21 @@ def seconds_a_step(
     device: str,
     threads: int,
     keep: Keep = "auto",
-    budget: float = 1.0,
 ) -> float | None:
-    """The duration of a training step, in seconds, from about ``budget`` seconds of them, with
-    images kept so (``data.keep``); None where memory does not suffice. Sets this process up for
-    training."""
+    """The duration of a training step, in seconds, with images kept so (``data.keep``); None where
+    memory does not suffice. Sets this process up for training."""
     set_up(device, threads)
     try:
         trainer = Trainer(arch, DeviceData(images, device, keep), recipe, seed=0)
-        return _timed(trainer, budget)
+        return _timed(trainer)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return None
 
 
-def _timed(trainer: Trainer, budget: float) -> float:
-    """The median, which other work on the machine moves least."""
+def _timed(trainer: Trainer) -> float:
+    """The median duration of a step, in seconds, which other work on the machine moves least."""
     trainer.model.train()
     step, rate = trainer.stepper(), trainer.recipe.learning_rate
     durations: list[float] = []
@@ -57,5 +58,5 @@ def _timed(trainer: Trainer, budget: float) -> float:
             now = time.perf_counter()
             durations.append(now - last)
             last = now
-            if len(durations) > WARM_UP and sum(durations[WARM_UP:]) > budget:
+            if len(durations) > WARM_UP and sum(durations[WARM_UP:]) > TIMED_SECONDS:
                 return statistics.median(durations[WARM_UP:])

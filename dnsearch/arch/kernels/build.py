@@ -31,9 +31,10 @@ def compiler() -> list[str]:
     return command
 
 
-def is_built(scalar: str = "float") -> bool:
-    """Whether ``build`` would find the library. Raises KernelError where there is no compiler."""
-    return _library_path(scalar).is_file()
+def is_built() -> bool:
+    """Whether ``build`` would find the library for ``float``. Raises KernelError where there is no
+    compiler."""
+    return _library_path("float").is_file()
 
 
 def build(scalar: str = "float") -> Path:
