@@ -38,27 +38,31 @@ is believed where no table was taken."""
 UNKNOWN = 1.0
 """Standard deviation of the log error of ``GUESS`` on another machine."""
 
-WIDER = 2.0
-"""Each time per unit, and all of them together, may be off by so many times the error on held-out
-networks in a run: its networks are of one kind, so what is off is off for all alike."""
+PRIOR_WIDTH = 2.0
+"""Prior standard deviation of a run's corrections, in multiples of the model's error on held-out
+networks. It is wider than that error because the networks of a run are of one kind, so that the
+prediction is off for all of them alike."""
 
-SURELY = 3.0
-"""Standard deviations of log error that a prediction may be off."""
+MARGIN_Z = 3.0
+"""The z-score of ``LatencyModel.margin``: by how many standard deviations of log error a prediction
+is almost never off."""
 
 NOISES = np.geomspace(0.02, 0.5, 12)
-"""Standard deviations of measured log latencies from the best correction, to choose from."""
+"""Noises among which the evidence chooses: standard deviations of measured log latencies from the
+corrected prediction."""
 
-USUAL_NOISE, ABOUT = 0.07, 0.7
-"""Of these beforehand: the likeliest, and the standard deviation of its logarithm."""
+PRIOR_NOISE, PRIOR_NOISE_LOG_SD = 0.07, 0.7
+"""The noise has a log-normal prior: its median, and the standard deviation of its logarithm."""
 
 LEAST = 8
-"""Measured networks, of fewer no error on held-out ones is told."""
+"""Fewest measured networks for which a held-out error is reported."""
 
 ENOUGH = 2 * len(WORK)
-"""Measured networks, of so many times per unit are fitted in place of guessed ones."""
+"""Fewest measured networks of a run to which times per unit are fitted where they were guessed."""
 
 MOST_FOLDS = 50
-"""Parts that are held out in turn; with fewer networks each is one."""
+"""Most folds into which a run's networks are split to hold them out in turn; of fewer networks each
+is held out alone."""
 
 
 Precision = Literal["fp32", "bf16"]
@@ -186,7 +190,7 @@ class LatencyModel:
     @property
     def margin(self) -> float:
         """A factor by which a prediction is almost never off."""
-        return math.exp(SURELY * self.error)
+        return math.exp(MARGIN_Z * self.error)
 
     @property
     def is_guess(self) -> bool:
@@ -219,7 +223,7 @@ class LatencyModel:
         return self._corrected(done, ms)
 
     def _corrected(self, done: Floats, ms: Floats) -> Latencies:
-        prior = WIDER * max(self.error, float(NOISES[0]))
+        prior = PRIOR_WIDTH * max(self.error, float(NOISES[0]))
         shares, apart = self._shares(done), np.log(ms) - np.log(self.predicted_ms(done))
         weights = np.ones(len(ms))
         found = _regression(shares, apart, weights, prior)
@@ -296,7 +300,7 @@ def _regression(
         covariance = np.linalg.inv(precision).astype(np.float64)
         mean = covariance @ (x.T * weights) @ y / noise**2
         left = weights @ (y - x @ mean) ** 2 / noise**2 + mean @ mean / prior**2
-        left += (math.log(noise / USUAL_NOISE) / ABOUT) ** 2
+        left += (math.log(noise / PRIOR_NOISE) / PRIOR_NOISE_LOG_SD) ** 2
         evidence = -0.5 * (left + np.linalg.slogdet(precision)[1]) - n * math.log(noise)
         if best is None or evidence > most:
             best, most = (mean, covariance, float(noise)), evidence

@@ -53,9 +53,13 @@ def class_weights(counts: Tensor) -> Tensor:
 def cross_entropy(
     logits: Tensor, labels: Tensor, weight: Tensor | None, smoothing: float
 ) -> Tensor:
-    """The mean loss (), as ``F.cross_entropy`` has it, of logits (n, classes) and labels (n,), or
-    probabilities of them (n, classes). Of these each weighs as its label would, in the mean, too,
-    where torch's takes it over images."""
+    """The mean cross-entropy, a tensor (), of logits (n, classes) against labels (n,) or, for mixed
+    images, probabilities of labels (n, classes). ``weight`` (classes,) is what an image of each
+    class counts, ``smoothing`` the share of label smoothing.
+
+    It equals ``F.cross_entropy`` but for probabilities with weights: torch divides their sum by the
+    number of images, this function by what the images weigh, as torch does for labels.
+    """
     if labels.ndim == 2 and weight is not None:
         smoothed = (1 - smoothing) * labels + smoothing / len(weight)
         return -((F.log_softmax(logits, 1) * smoothed) @ weight).sum() / (labels @ weight).sum()

@@ -34,7 +34,8 @@ def pooled_features(model: PlainDenseNet, images: Tensor) -> Tensor | None:
 
 
 def run(model: PlainDenseNet, images: Tensor, operations: Operations) -> Tensor:
-    """The same for images and a model that are supported, blocks computed by these operations."""
+    """Images (n, in_channels, h, w) -> what the classifier reads, (n, c), with each block computed
+    by these operations. The model and the images must be supported."""
     x, layers = images, []
     for module in model.features.children():
         if isinstance(module, nn.ModuleDict):

@@ -241,7 +241,7 @@ class FusedOperations(Operations):
 
 
 class SynchronisedFusedOperations(Synchronised, FusedOperations):
-    """The same with the batch statistics of all processes that share a batch."""
+    """``FusedOperations`` with the batch statistics of all processes that share a batch."""
 
 
 def _tiles(kind: str, x: Tensor) -> tuple[tuple[int], Tensor, dict[str, int]]:
