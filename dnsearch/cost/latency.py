@@ -55,7 +55,8 @@ PRIOR_NOISE, PRIOR_NOISE_LOG_SD = 0.07, 0.7
 """The noise has a log-normal prior: its median, and the standard deviation of its logarithm."""
 
 LEAST = 8
-"""Fewest measured networks for which a held-out error is reported."""
+"""Fewest measured networks for which a held-out error is reported or times per unit are kept for a
+machine."""
 
 ENOUGH = 2 * len(WORK)
 """Fewest measured networks of a run to which times per unit are fitted where they were guessed."""

@@ -1,14 +1,19 @@
-"""When a latency is measured again, and which of the rounds counts; nothing is timed."""
+"""What a latency is of, when it is measured again, and which of the rounds counts; what is timed
+does not matter."""
 
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnsearch.cost.device import AGREEING, ROUNDS, Latency, least_disturbed
+from dnsearch.arch import ArchConfig, DenseNet
+from dnsearch.cost.device import AGREEING, ROUNDS, Latency, least_disturbed, measure_latency
+from dnsearch.cost.latency import Setting
 
 
 class Machine:
@@ -77,3 +82,50 @@ def test_the_first_rounds_that_agree_within_the_limit_end_it(medians, most_ms):
     machine = Machine(*medians)
     assert machine.measured(most_ms=most_ms).ms == min(taken)
     assert len(machine.left) == ROUNDS - len(taken)
+
+
+class Watched(DenseNet):
+    """Notes how it is called; a copy of it in the same list."""
+
+    calls: ClassVar[list[dict]] = []
+
+    def forward(self, images):
+        weights = next(self.parameters())
+        self.calls.append(
+            {
+                "shape": tuple(images.shape),
+                "dtypes": {images.dtype, weights.dtype},
+                "kernels": self.kernels,
+                "channels_last": images.is_contiguous(memory_format=torch.channels_last),
+                "training": self.training,
+                "gradients": torch.is_grad_enabled() or weights.requires_grad,
+            }
+        )
+        return super().forward(images)
+
+
+@pytest.mark.parametrize(
+    ("setting", "dtype"),
+    [
+        (Setting("cpu", 1, 3, "fp32", "portable"), torch.float32),
+        (Setting("cpu", 1, 2, "bf16", "reference"), torch.bfloat16),
+    ],
+)
+def test_a_latency_is_of_what_its_setting_says(monkeypatch, setting, dtype):
+    monkeypatch.setattr(Watched, "calls", [])
+    model = Watched(ArchConfig(4, (1, 2), 8, 2, stem="cifar", in_channels=2)).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    found = measure_latency(model, (2, 8, 12), setting, torch.device("cpu"), 1e-3, rounds=1)
+    assert 0 < found.least_ms <= found.ms
+    expected = {
+        "shape": (setting.batch_size, 2, 8, 12),
+        "dtypes": {dtype},
+        "kernels": setting.kernels,
+        "channels_last": True,
+        "training": False,
+        "gradients": False,
+    }
+    assert Watched.calls
+    assert all(call == expected for call in Watched.calls)
+    assert model.training  # it was a copy
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)

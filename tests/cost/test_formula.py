@@ -1,8 +1,10 @@
+from collections import Counter
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dnsearch.arch import ArchArrays, ArchConfig, DenseNet, SearchSpace, preset
 from dnsearch.arch.config import STEMS
@@ -77,12 +79,25 @@ def test_equals_fvcore_to_the_unit():
         assert {s.name: int(s.macs[0]) for s in stages} == traced.stage_macs, config
 
 
-def test_stages_add_up_and_equal_fvcores():
-    config = preset("densenet121")
-    stages = list(stage_costs(ArchArrays.of([config]), 64, 96))
-    cost, traced = cost_of(config, 64, 96), cost_by_fvcore(config, 64, 96)
-    assert {stage.name: int(stage.macs[0]) for stage in stages} == traced.stage_macs
-    assert sum(int(stage.params[0]) for stage in stages) == cost.params
+@pytest.mark.parametrize("stem", STEMS)
+def test_stages_have_the_parameters_and_give_out_the_maps_of_the_built_network(stem):
+    """As its modules hold them and hooks on them see them."""
+    config, height, width = draw(np.random.default_rng(4), (stem, "batch", 3, 3))
+    model, params, maps = DenseNet(config).eval(), Counter(), {}
+
+    def watch(module: nn.Module, stage: str) -> None:
+        params[stage] += sum(weights.numel() for weights in module.parameters())
+        module.register_forward_hook(lambda _, inputs, output: maps.update({stage: output[0]}))
+
+    beside = dict.fromkeys(("conv0", "norm0", "relu0", "pool0"), "stem") | {"norm5": "classifier"}
+    for name, module in (*model.features.named_children(), ("classifier", model.classifier)):
+        watch(module, beside.get(name, name))
+    model(torch.zeros(1, config.in_channels, height, width))
+    for stage in stage_costs(ArchArrays.of([config]), height, width):
+        size = [int(each[0]) for each in (stage.channels, stage.height, stage.width)]
+        assert int(stage.params[0]) == params.pop(stage.name), stage.name
+        assert size[: maps[stage.name].ndim] == list(maps[stage.name].shape), stage.name
+    assert not params
 
 
 def test_arrays_give_what_single_configs_give():
