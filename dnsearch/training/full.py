@@ -6,6 +6,7 @@ when the last epoch is done. What is wrong with them costs the test error, not t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from dnsearch.arch.config import ArchConfig
 from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, differences
 from dnsearch.data import DeviceData, PreparedData, check_test, prepare, prepare_test
-from dnsearch.errors import DataError, RunError
+from dnsearch.errors import DataError, DnsearchError, RunError, one_line
 from dnsearch.files import write_json
 from dnsearch.rundir import RunDir, environment
 from dnsearch.text import counted
@@ -23,6 +24,8 @@ from dnsearch.training.initial import InitialWeights
 from dnsearch.training.measured import Measured
 from dnsearch.training.score import OUT_OF_MEMORY, CurvePoint, Score
 from dnsearch.training.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -215,8 +218,11 @@ def _test(training: FullTraining, trainer: Trainer) -> Measured | str:
         return "the data set has no test images"
     try:
         return trainer.evaluate(prepare_test(training.data))
-    except Exception as error:  # nothing that is wrong with test images may cost the training
-        return str(error) or type(error).__name__
+    except DnsearchError as error:
+        return str(error)
+    except Exception as error:  # nothing that befalls the test may cost the training
+        logger.warning("the network could not be tested", exc_info=True)
+        return one_line(error)
 
 
 def begin(

@@ -12,7 +12,7 @@ import torch
 from dnsearch.arch import PRESETS, ArchConfig
 from dnsearch.config import DataConfig, StudyConfig, TrainingConfig
 from dnsearch.data import prepare
-from dnsearch.errors import ConfigError, RunError
+from dnsearch.errors import ConfigError, DataError, RunError
 from dnsearch.files import write_json
 from dnsearch.rundir import RunDir
 from dnsearch.training import full
@@ -153,15 +153,27 @@ def test_test_images_mended_during_the_training_are_used(tmp_path, study, run, m
     assert (trained.test.images, trained.untested) == (30, None)
 
 
-@pytest.mark.parametrize("error", [OSError("the disk is gone"), ValueError("no such shape")])
-def test_whatever_befalls_the_test_costs_no_weights(training, run, monkeypatch, error):
+@pytest.mark.parametrize(
+    ("error", "told", "is_foreseen"),
+    [
+        (DataError("toy.npz: must hold x_test"), "toy.npz: must hold x_test", True),
+        (OSError("the disk is gone"), "OSError: the disk is gone", False),
+        (TypeError("no such\n argument"), "TypeError: no such argument", False),
+    ],
+)
+def test_whatever_befalls_the_test_costs_no_weights(
+    training, run, monkeypatch, caplog, error, told, is_foreseen
+):
+    """What nobody foresaw, such as a defect, is called by its type and logged."""
+
     def fail(_):
         raise error
 
     monkeypatch.setattr(full, "prepare_test", fail)
     trained = train_fully(training, run, "cpu", 1, Silent())
-    assert (trained.test, trained.untested) == (None, str(error))
+    assert (trained.test, trained.untested) == (None, told)
     assert run.checkpoint(training.arch.key, 0).is_file()
+    assert [each.exc_info[1] for each in caplog.records] == ([] if is_foreseen else [error])
 
 
 def test_records_of_before_a_key_was_known_are_of_its_default(training):
