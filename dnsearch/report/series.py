@@ -138,8 +138,10 @@ def front_series(digest: Digest, cost: str) -> FrontSeries:
     step[:, 1] = np.maximum(step[:, 1], least)
     errors, costs = np.maximum(values[:, 0], least), values[:, 1]
     picks: dict[int, list[str]] = {}
+    places = {each.key: place for place, each in enumerate(known)}
     for name, candidate in digest.picks.items():
-        picks.setdefault(known.index(candidate), []).append(name)
+        if candidate.key in places:
+            picks.setdefault(places[candidate.key], []).append(name)
     return FrontSeries(
         cost=cost,
         costs=costs,

@@ -111,3 +111,17 @@ def test_an_error_of_zero_is_drawn_as_half_an_image():
     found = synthetic.changed(found, 0, error=0.0)
     series = front_series(digest(found), "macs")
     assert series.errors.min() == 0.5 / synthetic.VALIDATION_IMAGES
+
+
+def test_a_pick_without_the_cost_is_left_out_of_that_picture(usual):
+    """As after `dnsearch scale --latency`, which measures some of the networks."""
+    best = usual.answer
+    told = synthetic.changed(usual.results, slice(None), latency_ms=0.5)
+    place = [each.key for each in told.measured].index(best.key)
+    series = front_series(digest(synthetic.changed(told, place, latency_ms=np.nan)), "latency_ms")
+    assert series.missing == 1
+    assert best.key not in series.keys
+    marked = {name for names in series.picks.values() for name in names}
+    own = {name for name, each in usual.picks.items() if each.key == best.key}
+    assert marked == set(usual.picks) - own
+    assert own
