@@ -8,8 +8,7 @@ import shlex
 from typing import NamedTuple
 
 from dnsearch.analysis.candidates import Candidate
-from dnsearch.analysis.metrics import format_value
-from dnsearch.analysis.trust import UNKNOWN
+from dnsearch.analysis.metrics import error_label, format_value
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, reference_of
 from dnsearch.report.answer import (
@@ -94,9 +93,8 @@ def _reference(
         return []
     costs = format_value(cost, takes)
     trained = next((each for each in digest.finished if each.key == arch.key), None)
-    tested = confirmed.test(arch.key) if confirmed else UNKNOWN
-    if tested.is_known:
-        error = f"{error_interval(tested)} test error"
+    if confirmed and (tested := confirmed.test(arch.key)).is_known:
+        error = f"{error_interval(tested)} {error_label(confirmed.error, 'test')}"
     elif trained is not None:
         error = f"{format_value('error', trained.predicted_error)} {digest.error_name}"
     else:

@@ -192,7 +192,7 @@ def _estimate(candidate: Candidate, digest: Digest) -> list[tuple[str, str]]:
         own = ends(candidate.predicted_low, candidate.predicted_high)
         found += [
             (f"on these {digest.images:,} images", own),
-            ("measured", format_error(candidate.error, candidate.error_se)),
+            (f"measured {candidate.error_name}", format_error(candidate.error, candidate.error_se)),
             ("on the front", sure(candidate.front_probability).removeprefix("with ")),
         ]
     return [*found, (digest.baseline.words, format_value("error", digest.baseline.error))]
@@ -222,8 +222,8 @@ def _trust(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> list[
     often = "once, with one seed" if most == 1 else f"up to {most} times, with a seed each"
     return [
         _measured(digest, images),
-        f"Each network was trained {often}, for a short time ({epochs}): longer training lowers "
-        "all errors and may change their order, and so would another seed.",
+        f"In the search each network was trained {often}, for a short time ({epochs}): longer "
+        "training lowers all errors and may change their order, and so would another seed.",
         "The least of many measured errors is biased low, because it decided which network is "
         "taken (selection bias).",
         *_predicted(digest),
@@ -234,7 +234,7 @@ def _trust(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> list[
 def _measured(digest: Digest, images: int) -> str:
     """What the errors are, and what their ± is of."""
     counts, kind = digest.results.class_images, digest.results.study.objectives.error
-    told = f"Errors are measured on {images:,} validation images"
+    told = f"In the search errors are measured on {images:,} validation images"
     if kind == "balanced" and counts is not None:
         there = counts[counts > 0]
         return (

@@ -151,6 +151,17 @@ def test_a_reference_network_that_was_confirmed_has_its_test_error_beside():
     assert shown.endswith("11.00 % (10.00 to 12.00 %) test error")
 
 
+@pytest.mark.parametrize(("kind", "name"), [("balanced", "balanced test"), ("top5", "top-5 test")])
+def test_the_reference_networks_error_is_called_what_it_is(kind, name):
+    results = usual()
+    found = digest(results)
+    arch = closest(results, found.answer.arch, without={found.answer.key})
+    reference = dataclasses.replace(found.finished[0], arch=arch)
+    tested = dataclasses.replace(confirmed(reference, (0.11,)), error=kind)
+    shown = dict(headline(found, tested, can_test=True).beside)["DenseNet-BC of similar cost"]
+    assert shown.endswith(f"%) {name} error")
+
+
 def test_a_reference_network_that_was_trained_at_several_rates_has_its_test_error_beside():
     results = usual()
     found = digest(results)

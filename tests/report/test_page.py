@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.config import StudyConfig, to_toml
+from dnsearch.confirm.findings import confirmed
 from dnsearch.cost.formula import Cost
 from dnsearch.errors import RunError
 from dnsearch.report.answer import answer, export_command
@@ -27,6 +28,7 @@ from dnsearch.report.page import candidates_csv, render, write_report
 from dnsearch.report.summary import summary
 from dnsearch.report.table import candidate_table, shortened
 from dnsearch.search.results import Results
+from tests.confirm import invented
 
 from . import synthetic
 from .conftest import STATES
@@ -275,3 +277,27 @@ def test_the_digest_does_without_plotly():
     code = "import sys, dnsearch.report.digest\nprint('plotly' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def after_confirm() -> Results:
+    """Twelve networks that the search trained for 9 epochs and `dnsearch confirm` for 27."""
+    errors = [0.3 / (1 + place / 4) for place in range(12)]
+    runs = [
+        invented.fresh(place, seed, 0.8 * error + 0.001 * seed)
+        for place, error in enumerate(errors)
+        for seed in (1, 2, 3)
+    ]
+    searched = [invented.candidate(*each) for each in enumerate(errors)]
+    return invented.results(searched, runs, data=synthetic.DATA)
+
+
+def test_once_confirmed_the_page_says_which_error_is_whose():
+    results = after_confirm()
+    found = digest(results)
+    assert found.error_name == "test error"
+    page = Reader(render(found, confirmed(results)))
+    assert f"{100 * found.answer.predicted_error:.2f} % predicted test error" in page.text
+    assert "In the search errors are measured on 4,000 validation images" in page.text
+    assert "In the search each network was trained once, with one seed" in page.text
+    assert f"measured validation error{100 * found.answer.error:.2f} %" in page.text
+    assert not re.search(r"measured\s*\d", page.text)
