@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +59,8 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
     archs = [each.arch for each in (*found.values(), *presets.values())]
     if not archs:
         return {}
-    _, height, width = digest.results.data["shape"]
+    shape = digest.results.data["shape"]
+    _, height, width = shape
     latencies = digest.results.latencies
     drawings = shapes(archs, height, width, latencies and latencies.model)
     described = (
@@ -84,11 +85,11 @@ def details(digest: Digest, confirmed: Confirmed | None = None) -> dict[str, dic
         }
         for key, each in found.items()
     }
-    return trained | {key: known[key] | _published(each) for key, each in presets.items()}
+    return trained | {key: known[key] | _published(each, shape) for key, each in presets.items()}
 
 
-def _published(network: PublishedNetwork) -> dict[str, Any]:
-    """What is told of a network that was not trained here."""
+def _published(network: PublishedNetwork, shape: Sequence[int]) -> dict[str, Any]:
+    """What is told of a network that was not trained here, on images of this shape."""
     costs = {name: getattr(network.cost, name, None) for name in SHOWN}
     known = [(METRICS[n].label, format_value(n, v)) for n, v in costs.items() if v is not None]
     return {
@@ -100,8 +101,16 @@ def _published(network: PublishedNetwork) -> dict[str, Any]:
         "curve": [],
         "seeds": [],
         "classes": [],
-        "commands": [f"dnsearch count {network.name}"],
+        "commands": [_count(network, shape)],
     }
+
+
+def _count(network: PublishedNetwork, shape: Sequence[int]) -> str:
+    """What counts a preset as it is told of here: on these images, with these classes."""
+    return (
+        f"dnsearch count {network.name} --input {'x'.join(map(str, shape))} "
+        f"--num-classes {network.arch.num_classes}"
+    )
 
 
 def _seeds(digest: Digest) -> dict[str, list[tuple[int, float]]]:

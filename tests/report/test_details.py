@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 
 import pytest
+from click.testing import CliRunner
 
 from dnsearch.arch.config import ArchConfig
+from dnsearch.cli.count import command as count
 from dnsearch.cost.formula import cost_of
 from dnsearch.report.details import DIMENSIONS, details
 from dnsearch.report.digest import digest
@@ -92,7 +95,27 @@ def test_of_an_untrained_published_network_only_its_cost_is_told():
     network = told(results)[preset.key]
     assert network["error"] is None
     assert network["costs"]["macs"] == preset.cost.macs
-    assert network["commands"] == ["dnsearch count densenet-bc-100-12"]
+
+
+def test_the_command_of_a_published_network_counts_what_the_panel_says():
+    usual = STATES["usual"]()
+    classes = [f"class {number}" for number in range(7)]
+    archs = [
+        preset._replace(arch=preset.arch.replace(num_classes=len(classes)))
+        for preset in usual.presets
+    ]
+    size = synthetic.SIZE
+    presets = [each._replace(cost=cost_of(each.arch, size, size)) for each in archs]
+    results = dataclasses.replace(
+        usual, data=usual.data | {"classes": classes}, presets=presets, measured=[]
+    )
+    (network, *_) = [each for each in told(results).values() if each["name"] == "densenet-40-12"]
+    (command,) = network["commands"]
+    _, verb, *arguments = shlex.split(command)
+    assert verb == "count"
+    printed = CliRunner().invoke(count, [*arguments, "--json"], catch_exceptions=False)
+    counted = json.loads(printed.stdout)["formula"]
+    assert {part: counted[part] for part in PARTS} == {p: network["costs"][p] for p in PARTS}
 
 
 def test_errors_by_class_are_shares_of_the_images_of_the_class():
