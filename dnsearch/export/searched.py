@@ -19,7 +19,7 @@ from dnsearch.export.card import Card, ClassErrors, error_text
 from dnsearch.export.formats import Format
 from dnsearch.rundir import RunDir
 from dnsearch.search.answers import note_answer
-from dnsearch.search.confirmed import best_run, fresh_error, tested_on
+from dnsearch.search.confirmed import exported_run, fresh_error, tested_on
 from dnsearch.search.results import Results
 
 
@@ -49,8 +49,8 @@ def export_network(
 ) -> Exported:
     """Writes the network that ``query`` picks into the new folder ``to``, whole or not at all.
 
-    The weights are the averaged ones that were scored; of a confirmed network those of the run of
-    least validation error that `dnsearch confirm` made. ``more``: formats beside those that every
+    The weights are the averaged ones that were scored, of the network's longest training run, as
+    the report says. ``more``: formats beside those that every
     folder has. The files are loaded again and must give the same outputs. ``export.json`` says
     which network it is, of which run, and when it was written. Raises RunError where the query
     finds no network, its weights were not kept, or the folder is not empty.
@@ -82,7 +82,7 @@ def kept_weights(results: Results, run: RunDir, network: Candidate, also: str = 
 
 def weights_of(results: Results, run: RunDir, network: Candidate) -> Weights | None:
     """The weights to export of this network, None where none were kept."""
-    best = best_run(results.confirmed, network.key)
+    best = exported_run(results.confirmed, network)
     if best is not None:
         file = RunDir(run.path / CONFIRM_FOLDER).checkpoint(network.key, best.job.seed)
         if file.is_file():
@@ -92,9 +92,10 @@ def weights_of(results: Results, run: RunDir, network: Candidate) -> Weights | N
             return Weights(
                 file, best.job.rung, best.job.seed, error, classes, True, fresh_error(best)
             )
-    for each in sorted(results.measured, key=lambda each: each.error):
+    own = [c for c in results.measured if c.key == network.key and c.state is network.state]
+    for each in sorted(own, key=lambda each: each.error):
         file = run.checkpoint(each.key, each.seed)
-        if each.key == network.key and each.state is network.state and file.is_file():
+        if file.is_file():
             of = results.class_images
             classes = _classes("validation", each.class_errors, None if of is None else of.tolist())
             return Weights(file, each.rung, each.seed, each.error, classes)

@@ -23,6 +23,7 @@ from dnsearch.report.answer import (
 )
 from dnsearch.report.digest import Digest
 from dnsearch.report.parts import error_interval
+from dnsearch.search.confirmed import exported_run
 from dnsearch.text import counted
 
 
@@ -37,7 +38,7 @@ class Trust(NamedTuple):
 
 class Headline(NamedTuple):
     """What the first screen says; ``beside`` are names and texts, ``command`` writes the network
-    into a folder, with weights of a training of this ``length``, ``train`` trains it in full.
+    into a folder, with weights of a training run of this ``length``, ``train`` trains it in full.
     Without an answer ``sentence`` says why there is none."""
 
     sentence: str
@@ -67,7 +68,8 @@ def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Hea
     beside += [("going on", text) for text in _going_on(digest)]
     command, name = export_command(digest.results.name), shlex.quote(digest.results.name)
     trust = _trust(digest, best, confirmed, can_test)
-    length = _length(best, confirmed)
+    exported = exported_run(digest.results.confirmed, best)
+    length = format_value("rung", exported.job.rung if exported else best.rung)
     return Headline(sentence, beside, trust, command, length, f"dnsearch train {name}")
 
 
@@ -166,17 +168,14 @@ def _trained_again(best: Candidate, confirmed: Confirmed | None) -> ConfirmedNet
 
 
 def _seeds(best: Candidate, confirmed: Confirmed | None) -> Trust:
-    """With how many seeds it was trained, at the greatest length that has any."""
+    """With how many seeds it was trained, fresh ones where there are any, and for how long."""
     again = _trained_again(best, confirmed)
-    seeds = counted(again.seeds, "fresh seed") if again else counted(best.seeds, "seed")
-    text = f"trained with {seeds} for {_length(best, confirmed)}"
+    if confirmed and again:
+        seeds, length = counted(again.seeds, "fresh seed"), confirmed.epochs
+    else:
+        seeds, length = counted(best.seeds, "seed"), best.rung
+    text = f"trained with {seeds} for {format_value('rung', length)}"
     return Trust((again or best).seeds > 1, text)
-
-
-def _length(best: Candidate, confirmed: Confirmed | None) -> str:
-    """Of its longest training, whose weights are exported."""
-    again = _trained_again(best, confirmed)
-    return format_value("rung", confirmed.epochs if confirmed and again else best.rung)
 
 
 ALIKE = 1.25

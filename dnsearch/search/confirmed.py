@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from dnsearch.analysis.candidates import Basis
+from dnsearch.analysis.candidates import Basis, Candidate
 from dnsearch.analysis.predictions import HALF, Predictions
 from dnsearch.arrays import Floats
 
@@ -95,6 +95,13 @@ def best_run(records: Sequence[Record], key: str) -> Record | None:
     usual = [r for r in records if r.job.learning_rate is None]
     own = [r for r in usual if r.job.arch.key == key and r.score.error is not None]
     return min(own, key=lambda r: (-r.job.rung, r.score.error), default=None)
+
+
+def exported_run(records: Sequence[Record], network: Candidate) -> Record | None:
+    """The fresh training run of this network whose weights are exported; None where those of the
+    search are, because there is none or only shorter ones."""
+    best = best_run(records, network.key)
+    return None if best is None or best.job.rung < network.rung else best
 
 
 class Tests(NamedTuple):

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from dnsearch.analysis.trust import UNKNOWN, Interval
 from dnsearch.arch.presets import PRESETS
+from dnsearch.confirm import findings
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, reference_of
+from dnsearch.export.searched import weights_of
 from dnsearch.report.answer import ends, export_command
 from dnsearch.report.digest import digest
 from dnsearch.report.headline import headline
 from dnsearch.report.html import anchor
 from dnsearch.report.page import render
 from dnsearch.report.words import WORDS
+from dnsearch.rundir import RunDir
 from dnsearch.search.results import Results
+from tests.confirm import invented
 
 from . import synthetic
 from .conftest import STATES
@@ -185,9 +191,53 @@ def test_training_runs_without_a_test_error_confirm_nothing(errors):
     assert "trained with 1 fresh seed for 9 epochs" in [line.text for line in one if not line.holds]
 
 
-@pytest.mark.parametrize(("errors", "epochs"), [((0.1, 0.11, 0.12), 27), ((), 9)])
-def test_the_weights_are_those_of_the_longest_training(errors, epochs):
-    found = digest(usual())
-    longer = dataclasses.replace(confirmed(found.answer, errors), epochs=27)
-    told = headline(found, longer, can_test=True)
+LENGTHS = {
+    "none confirmed": ((), 9),
+    "longer": ((27, 27), 27),
+    "as long": ((9,), 9),
+    "shorter": ((3, 3), 9),
+    "one longer still": ((9, 9, 9, 27), 27),
+}
+"""Epochs of the fresh training runs of a network that the search trained for 9, and those of the
+weights to export."""
+
+
+@pytest.mark.parametrize(("lengths", "epochs"), LENGTHS.values(), ids=LENGTHS)
+def test_the_weights_are_those_of_the_longest_training_and_export_takes_them(
+    lengths, epochs, tmp_path
+):
+    run = RunDir(tmp_path)
+    fresh = [
+        invented.fresh(place, seed, 0.1, epochs=length)
+        for place in range(3)
+        for seed, length in enumerate(lengths, start=1)
+    ]
+    searched = [invented.candidate(place, 0.3 - place / 20) for place in range(3)]
+    results = invented.results(searched, fresh)
+    found = digest(results)
+    key = found.answer.key
+    touch(run.checkpoint(key, 0))
+    for record in fresh:
+        touch(RunDir(tmp_path / "confirm").checkpoint(record.job.arch.key, record.job.seed))
+    taken = weights_of(results, run, found.answer)
+    assert taken.epochs == epochs
+    assert ("confirm" in taken.file.parts) == (max(lengths, default=0) >= 9)
+    told = headline(found, findings.confirmed(results), can_test=True)
     assert told.length == f"{epochs} epochs"
+
+
+def touch(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"")
+
+
+def test_a_training_run_that_failed_does_not_hide_the_best_weights(tmp_path):
+    """Its error is no number, which an order of errors must not meet."""
+    run = RunDir(tmp_path)
+    first, second = (invented.candidate(1, error, seed=s) for s, error in ((1, 0.3), (2, 0.2)))
+    failed = synthetic.failed_as(invented.candidate(2, 0.1), "diverged")
+    for seed in (1, 2):
+        touch(run.checkpoint(first.key, seed))
+    for order in itertools.permutations((first, failed, second)):
+        results = invented.results(order)
+        assert weights_of(results, run, results.pick(first.key)).seed == 2
