@@ -17,7 +17,7 @@ from dnsearch.config import DataConfig, ErrorName, StudyConfig, TrainingConfig, 
 from dnsearch.data import DeviceData, PreparedData, check_test, prepare, prepare_test
 from dnsearch.errors import DataError, DnsearchError, RunError, one_line
 from dnsearch.files import write_json
-from dnsearch.rundir import RunDir, environment
+from dnsearch.rundir import RESULT_FILE, RunDir, environment
 from dnsearch.text import counted
 from dnsearch.training.device import is_out_of_memory, set_up
 from dnsearch.training.initial import InitialWeights
@@ -279,11 +279,12 @@ def _has_begun(run: RunDir) -> bool:
 
 
 def require_same(training: FullTraining, run: RunDir, device: str) -> None:
-    """Raises RunError where the folder has a search, or another training that has begun."""
+    """Raises RunError where the folder has a search, or another training that has begun or ended,
+    whose checkpoints may have been removed since."""
     if run.is_search:
         raise RunError(f"{run.path}: holds a search; choose another --name")
-    if not _has_begun(run):
-        return  # it has no result yet
+    if not (_has_begun(run) or (run.path / RESULT_FILE).is_file()):
+        return
     before = run.read_json(run.training_file.name)
     changed = changes(with_defaults(before), training.record())
     if changed:

@@ -157,6 +157,18 @@ def test_finished_before(dnsearch):
     assert snapshot() == before
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_finished_before_is_no_answer_to_another_request(dnsearch, refused, kept):
+    """Whether or not its checkpoints were removed, to save space."""
+    assert dnsearch(*TRAIN).code == 0
+    if not kept:
+        shutil.rmtree("reports/net/checkpoints")
+    assert "finished before: 3 epochs" in dnsearch(*TRAIN).out
+    longer = [4 if word == 3 else word for word in TRAIN]
+    for request, change in ((longer, "epochs: 3 -> 4"), ([*TRAIN, "--seed", 1], "seed: 0 -> 1")):
+        assert f"holds another training ({change})" in refused(*request)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
