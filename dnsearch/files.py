@@ -151,9 +151,21 @@ def remove_abandoned(path: Path) -> None:
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
             if entry.name.startswith(before) and entry.name.endswith(ASIDE):
-                told = entry.name[len(before) : -len(ASIDE)].rpartition("-")[0]
-                if machine.is_gone(told) or _is_old(entry):
-                    remove(Path(entry.path))
+                _remove_if_abandoned(Path(entry.path))
+
+
+def remove_all_abandoned(folder: Path) -> None:
+    """Removes what processes that were killed have left anywhere in a folder."""
+    with contextlib.suppress(OSError):  # what is being written may go meanwhile
+        for aside in folder.rglob(f".*{ASIDE}"):
+            _remove_if_abandoned(aside)
+
+
+def _remove_if_abandoned(aside: Path) -> None:
+    told = aside.name.removesuffix(ASIDE).rpartition("-")[0].rpartition(".")[2]
+    with contextlib.suppress(OSError):  # it may be written by now
+        if machine.is_gone(told) or _is_old(aside):
+            remove(aside)
 
 
 def remove(path: Path) -> None:
@@ -165,8 +177,8 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def _is_old(entry: os.DirEntry[str]) -> bool:
-    return time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_SECONDS
+def _is_old(path: Path) -> bool:
+    return time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
 
 
 def write_text(path: Path, text: str) -> None:

@@ -41,7 +41,13 @@ import filelock
 
 from dnsearch import machine
 from dnsearch.errors import ConfigError, RunError, cannot_write, nearest
-from dnsearch.files import ASIDE, STORAGES, make_folder, read_json, remove, write_json
+from dnsearch.files import (
+    STORAGES,
+    make_folder,
+    read_json,
+    remove_all_abandoned,
+    write_json,
+)
 from dnsearch.postgres import Place, parse_address
 
 RUNS = Path("reports")
@@ -311,8 +317,7 @@ class RunDir:
                     "if it was killed"
                 )
             try:
-                for leftover in self.path.rglob(f".*{ASIDE}"):
-                    remove(leftover)
+                remove_all_abandoned(self.path)
                 write_json(note, Holder.here()._asdict())
                 yield
             finally:

@@ -1747,15 +1747,15 @@ FAULTS = (
     Fault(
         "what a living process is writing is removed",
         "dnsearch/files.py",
-        "if machine.is_gone(told) or _is_old(entry):",
-        "if told or _is_old(entry):",
+        "if machine.is_gone(told) or _is_old(aside):",
+        "if told or _is_old(aside):",
         "tests/test_rundir.py -k killed_process_left",
     ),
     Fault(
         "what a killed process left stays for a day",
         "dnsearch/files.py",
-        "if machine.is_gone(told) or _is_old(entry):",
-        "if _is_old(entry):",
+        "if machine.is_gone(told) or _is_old(aside):",
+        "if _is_old(aside):",
         "tests/test_rundir.py -k killed_process_left",
     ),
     Fault(

@@ -286,8 +286,42 @@ def test_what_a_killed_process_left_goes_when_its_file_is_written_again(tmp_path
         os.utime(tmp_path / name, (0, 0))
     write_text(file, "whole")
     assert {each.name for each in tmp_path.iterdir()} == {"a.txt", *mine}
-    with RunDir(tmp_path).lock():
-        assert not mine & {each.name for each in tmp_path.iterdir()}
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from dnsearch.files import atomic
+with atomic(Path(sys.argv[1])) as aside:
+    aside.write_text("whole")
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_locking_a_run_removes_what_was_left_and_spares_what_is_being_written(tmp_path):
+    """`dnsearch report` writes into a run without its lock, so also while a search begins."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = machine.mark().partition("-")[0]
+    (tmp_path / "figures").mkdir()
+    for file in (tmp_path / "study.db", tmp_path / "figures" / "a.b.svg"):
+        left(file, f"{here}-{ended.pid}")
+    others = left(tmp_path / "old.txt", "0123abcd-1")
+    for name in others:
+        os.utime(tmp_path / name, (0, 0))
+    report = tmp_path / "report.html"
+    command = [sys.executable, "-c", WRITER, str(report)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as writer:
+        assert writer.stdout.readline() == "writing\n"
+        with RunDir(tmp_path).lock():
+            (being_written,) = tmp_path.rglob(".*.unfinished")
+        assert being_written.name.startswith(".report.html.")
+        writer.communicate("\n")
+    assert writer.returncode == 0
+    assert report.read_text() == "whole"
+    assert [*tmp_path.rglob(".*.unfinished")] == []
 
 
 @pytest.mark.parametrize("target", ["export", "."])
