@@ -123,8 +123,8 @@ def command(
             _print(found)
         click.echo(f"report:    {folder.report}")
         if results.picks:
-            click.echo(f"export:    {export_command(run)}")
-            click.echo(f"train on:  dnsearch train {shlex.quote(run)}")
+            click.echo(f"export:    {export_command(folder.typed)}")
+            click.echo(f"train on:  dnsearch train {shlex.quote(folder.typed)}")
     if reason == INTERRUPTED:
         raise KeyboardInterrupt
     return 0 if found is not None and found.best_first else 1

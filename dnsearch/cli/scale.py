@@ -62,7 +62,7 @@ def command(runs: tuple[str, ...], times: str, cost: str, latency: bool, as_json
     results = [read_results(folder) for folder in folders]
     latencies = measure_latencies(results[0]) if latency else {}
     results[0] = with_latencies(results[0], latencies)
-    scaling = study_scaling(results, cost, budgets, [folder.typed for folder in folders])
+    scaling = study_scaling(results, cost, budgets)
     place = place_for(folders[0])
     networks = write_networks(scaling, place)
     record = asked_record(folders, latencies) | scaling_record(scaling)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from dnsearch.rundir import RunDir
 from dnsearch.search.answers import note_answer
 from dnsearch.search.confirmed import exported_run, fresh_error, tested_on
 from dnsearch.search.results import Results
+from dnsearch.text import counted
 
 
 class Exported(NamedTuple):
@@ -74,9 +76,10 @@ def kept_weights(results: Results, run: RunDir, network: Candidate, also: str = 
     seconds = network.seconds / max(1, network.rung)
     epochs = LONGER * results.study.training.rungs[-1]
     length = f" in about {duration(epochs * seconds)}" if math.isfinite(seconds) else ""
+    train = shlex.join(["dnsearch", "train", f"{run.typed}:{network.key}"])
     raise RunError(
-        f"{run.path}: the weights of {network.key} were not kept; `dnsearch train "
-        f"{run.name}:{network.key}` trains it in full ({epochs} epochs{length}){also}"
+        f"{run.path}: the weights of {network.key} were not kept; `{train}` trains it in full "
+        f"({counted(epochs, 'epoch')}{length}){also}"
     )
 
 

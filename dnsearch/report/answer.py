@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, State
 from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.rundir import RunDir
 from dnsearch.text import capitalised, counted
 
 if TYPE_CHECKING:
@@ -245,7 +247,9 @@ def sure(chance: float) -> str:
 
 
 def export_command(run: str, pick: str = picks.LEAST_ERROR) -> str:
-    """The command that exports this pick of this run."""
+    """The command that exports this pick of a run, which is ``typed`` so, into the present
+    folder."""
     chosen = "" if pick == picks.LEAST_ERROR else f" --pick {pick}"
-    folder = f"{run}-{pick}" if chosen else f"{run}-network"
+    name = RunDir(Path(run)).name
+    folder = f"{name}-{pick}" if chosen else f"{name}-network"
     return f"dnsearch export {shlex.quote(run)}{chosen} --to {shlex.quote(folder)}"

@@ -178,7 +178,7 @@ def _figures(
 
 
 def _commands(network: Candidate, digest: Digest) -> list[str]:
-    run, key = shlex.quote(digest.results.name), network.key
+    run, key = shlex.quote(digest.results.typed), network.key
     asked = f"{run}:{key}"
     told = [f"dnsearch train {asked}", f"dnsearch count {asked}"]
     if network.counts:

@@ -66,7 +66,7 @@ def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Hea
     if told := latency_of(digest):
         beside.append(("latency", told))
     beside += [("going on", text) for text in _going_on(digest)]
-    command, name = export_command(digest.results.name), shlex.quote(digest.results.name)
+    command, name = export_command(digest.results.typed), shlex.quote(digest.results.typed)
     trust = _trust(digest, best, confirmed, can_test)
     exported = exported_run(digest.results.confirmed, best)
     length = format_value("rung", exported.job.rung if exported else best.rung)
@@ -151,7 +151,7 @@ def _trust(
         told.append(Trust(found.probability > LIKELY, text))
     if unsearched := unsearched_of(digest):
         told.append(Trust(False, unsearched))
-    run = shlex.quote(digest.results.name)
+    run = shlex.quote(digest.results.typed)
     if _trained_again(best, confirmed) is not None:
         told.append(Trust(True, "confirmed with fresh seeds on the test images"))
     elif can_test:

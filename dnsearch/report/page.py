@@ -178,7 +178,7 @@ def _cards(digest: Digest, confirmed: Confirmed | None) -> list[Card]:
                 figures=_estimate(candidate, digest)
                 + _tested(candidate, confirmed)
                 + [_labelled(name, value) for name, value in known],
-                command=export_command(digest.results.name, pick),
+                command=export_command(digest.results.typed, pick),
             )
         )
     return cards
@@ -253,7 +253,7 @@ def _unseen(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> list
         return []
     return [
         "The test images have not been used: dnsearch confirm "
-        f"{shlex.quote(digest.results.name)} trains some of these networks again with fresh seeds "
+        f"{shlex.quote(digest.results.typed)} trains some of these networks again with fresh seeds "
         "and measures them there."
     ]
 

@@ -6,6 +6,7 @@ The findings are not read back from there: they are fitted again to what the run
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,7 +70,7 @@ def recorded_scaling(
         if asked is None and results.study.search.sampler != "scaling":
             return None
         if asked is None:
-            return study_scaling([results], names=[run.typed])
+            return study_scaling([results])
         return _again(asked, results, run, read)
     except DnsearchError as error:  # also one of another run
         return f"What a larger budget buys cannot be said now: {error}."
@@ -80,12 +81,8 @@ def _again(
 ) -> Scaling:
     others = [_found(run, path) for path in asked.runs[1:]]
     known = with_latencies(results, asked.latencies_ms)
-    return study_scaling(
-        [known, *map(read, others)],
-        asked.cost,
-        [each.times for each in asked.next],
-        [each.typed for each in (run, *others)],
-    )
+    times = [each.times for each in asked.next]
+    return study_scaling([known, *map(read, others)], asked.cost, times)
 
 
 def _asked(run: RunDir) -> Asked | None:
@@ -93,7 +90,7 @@ def _asked(run: RunDir) -> Asked | None:
     path = run.path / FILE
     if not path.is_file():
         return None
-    again = f"type dnsearch scale {run.name} to write it again"
+    again = f"type dnsearch scale {shlex.quote(run.typed)} to write it again"
     try:
         return Asked.model_validate(run.read_json(FILE))
     except DamagedError as error:
@@ -113,6 +110,6 @@ def _found(run: RunDir, path: str) -> RunDir:
     if not other.is_search:
         raise RunError(
             f"the run {other.name}, which was fitted with it, is not at {other.path}; put it back, "
-            f"or type dnsearch scale {run.name} to fit without it"
+            f"or type dnsearch scale {shlex.quote(run.typed)} to fit without it"
         )
     return other

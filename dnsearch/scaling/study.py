@@ -106,13 +106,12 @@ def study_scaling(
     results: Sequence[Results],
     cost: str = "macs",
     times: Sequence[float] = TIMES,
-    names: Sequence[str] = (),
 ) -> Scaling:
     """Laws, verdicts, growth and the next networks from the training runs of all these searches.
 
-    names: what they are called on the command line, by default by their own. Raises RunError for
-    searches that must not be mixed, naming the difference, for fewer than ``LEAST`` architectures
-    trained on all images, and for architectures that all have the same cost.
+    Raises RunError for searches that must not be mixed, naming the difference, for fewer than
+    ``LEAST`` architectures trained on all images, and for architectures that all have the same
+    cost.
     """
     require_alike(results)
     trainings, rng = trainings_of(results), np.random.default_rng(0)
@@ -132,7 +131,7 @@ def study_scaling(
     predictor = Predictor(cost, laws[cost], seconds, latency, images * epochs)
     budgets = {each: each * largest for each in times}
     return Scaling(
-        names=tuple(names) or tuple(each.name for each in results),
+        names=tuple(each.typed for each in results),
         designed=results[0].study.search.sampler == "scaling",
         cost=cost,
         trainings=trainings,

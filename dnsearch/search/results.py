@@ -69,24 +69,26 @@ class PublishedNetwork(NamedTuple):
 class Results:
     """A run as it stands.
 
-    measured: the training runs in the order they finished; one that went on from a lower rung is
-    one. ``candidates`` are the same with the search's predicted errors, ``networks`` what answers
-    are made of: joined over seeds, with the confirmation's evidence where there is any. presets:
-    those whose stem and depth fit the images, trained or not. importance: by objective, the share
-    of its variance that each dimension explains. data: name, classes, image shape, numbers of
-    images a split. predict: computes ``predictions``, which takes seconds where many candidates
-    were trained, so it is only called for whoever asks for these or for what follows from them.
-    look_ahead: computes the regret of the network with this key, or tells that it is not known, in
-    seconds likewise. explore: computes what each choice of the space is worth, in seconds too.
-    confirmed: what ``dnsearch confirm`` trained, in the order it finished, none of which is in
-    ``measured``. at_rates: what ``dnsearch confirm --rates`` trained besides, of networks that the
-    search may not know and at learning rates that may not be the study's, none of which is in
-    ``confirmed``. confusion: of a candidate whose weights are kept, validation images by true and
-    by predicted class, (classes, classes); None where it is not known. latencies: how well they are
-    predicted; None where the study asks for none.
+    typed: what it is called on the command line (``RunDir.typed``). measured: the training runs in
+    the order they finished; one that went on from a lower rung is one. ``candidates`` are the same
+    with the search's predicted errors, ``networks`` what answers are made of: joined over seeds,
+    with the confirmation's evidence where there is any. presets: those whose stem and depth fit the
+    images, trained or not. importance: by objective, the share of its variance that each dimension
+    explains. data: name, classes, image shape, numbers of images a split. predict: computes
+    ``predictions``, which takes seconds where many candidates were trained, so it is only called
+    for whoever asks for these or for what follows from them. look_ahead: computes the regret of the
+    network with this key, or tells that it is not known, in seconds likewise. explore: computes
+    what each choice of the space is worth, in seconds too. confirmed: what ``dnsearch confirm``
+    trained, in the order it finished, none of which is in ``measured``. at_rates: what ``dnsearch
+    confirm --rates`` trained besides, of networks that the search may not know and at learning
+    rates that may not be the study's, none of which is in ``confirmed``. confusion: of a candidate
+    whose weights are kept, validation images by true and by predicted class, (classes, classes);
+    None where it is not known. latencies: how well they are predicted; None where the study asks
+    for none.
     """
 
     name: str
+    typed: str
     study: StudyConfig
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -275,6 +277,7 @@ def read_results(run: RunDir) -> Results:
     scope = _scope(study, model, data)
     return Results(
         name=run.name,
+        typed=run.typed,
         study=study,
         environment=machine,
         data=data,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shlex
@@ -16,7 +17,9 @@ import torch
 from PIL import Image
 
 from dnsearch.arch import load_network
+from dnsearch.cli.networks import find_network
 from dnsearch.rundir import RunDir
+from tests.report.reader import Reader
 
 from .conftest import SMALL
 
@@ -68,6 +71,26 @@ def test_report_by_name_or_path(dnsearch, run, name):
     run.report.unlink()
     assert dnsearch("report", name) == (0, "reports/small/report.html\n", "")
     assert run.report.is_file()
+
+
+@pytest.mark.parametrize("typed", ["own runs/small", "own runs/small/", "./own runs/small"])
+def test_what_the_report_of_a_run_elsewhere_says_to_type_works(dnsearch, trained, typed):
+    shutil.copytree(trained.path, "own runs/small")
+    assert dnsearch("report", typed).code == 0
+    content = Path("own runs/small/report.html").read_text()
+    told = [html.unescape(code) for code in re.findall("<code>(dnsearch [^<]+)</code>", content)]
+    networks = Reader(content).data["networks"].values()
+    told += [line for each in networks for line in each["commands"] if each["error"] is not None]
+    commands = [shlex.split(line) for line in told]
+    assert {words[1] for words in commands} == {"confirm", "count", "export", "train"}
+    for _, verb, asked, *_ in commands:
+        if verb in ("train", "count") and ":" in asked:
+            find_network(asked)
+        assert RunDir.find(asked.partition(":")[0]).path == Path("own runs/small")
+    (export, *_) = [words for words in commands if words[1] == "export"]
+    assert export[3:] == ["--to", "small-network"]
+    assert dnsearch(*export[1:]).code == 0
+    assert Path("small-network/config.json").is_file()
 
 
 def test_export(dnsearch, run):

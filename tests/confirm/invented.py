@@ -133,6 +133,7 @@ def results(
     """A run with these training runs of its own and of ``dnsearch confirm``."""
     fields = {
         "name": "invented",
+        "typed": "invented",
         "study": parse_study(f"[training]\nrungs = {list(RUNGS)}\n{study}"),
         "environment": {"activation_bytes": 4},
         "data": {

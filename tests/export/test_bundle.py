@@ -192,7 +192,7 @@ def test_where_weights_were_not_kept_the_message_says_what_to_type(run, tmp_path
     off = results.archs.keys() - kept
     assert off
     for key in off:
-        again = rf"`dnsearch train s:{key}` trains it in full \(10 epochs in about \d"
+        again = rf"`dnsearch train {run.path}:{key}` trains it in full \(10 epochs in about \d"
         with pytest.raises(RunError, match=f"the weights of {key} were not kept; {again}"):
             export_network(results, run, key, tmp_path / "net")
     elsewhere = RunDir(tmp_path / "elsewhere")

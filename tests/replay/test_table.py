@@ -70,6 +70,7 @@ def trial(arch=ARCHS[0], seed=1, rung=9, points=None, failure="", seconds=90.0, 
 def table_of(*trials, rungs=RUNGS, **changes):
     results = Results(
         name="hand-made",
+        typed="hand-made",
         study=StudyConfig.model_validate({"training": {"rungs": rungs}}),
         environment={},
         data=DATA,

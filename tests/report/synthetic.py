@@ -71,6 +71,7 @@ def results(
     study = StudyConfig.model_validate({"objectives": {"costs": costs}})
     fields: dict[str, Any] = {
         "name": name,
+        "typed": name,
         "study": study,
         "environment": ENVIRONMENT,
         "data": DATA,

@@ -148,6 +148,11 @@ def test_export_command_is_safe_to_paste():
     assert "'a b;c'" in export_command("a b;c", "knee")
 
 
+@pytest.mark.parametrize("run", ["other/runs/mine", "../mine", "/tmp/mine/", "mine"])
+def test_an_export_goes_beside_nobody_elses_files(run):
+    assert export_command(run).endswith(" --to mine-network")
+
+
 def test_summary_tells_what_the_table_holds():
     results = STATES["three costs"]()
     told, known = summary(digest(results)), {each.key: each for each in results.candidates}

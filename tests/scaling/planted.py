@@ -88,6 +88,7 @@ def scaling_results(
             candidates.append(_candidate(len(candidates), arch, value, images, rng))
     fields: dict[str, Any] = {
         "name": name,
+        "typed": name,
         "study": StudyConfig.model_validate(STUDY),
         "environment": {"device_kind": "cpu", "activation_bytes": 4, "cpu_cores": 2},
         "data": {
