@@ -87,10 +87,13 @@ def command(
     asked = subjects(networks, shape)
     compared = compare_networks(asked)
     measured = _measure(asked, compared.batch_size, device) if measure else None
-    whole = {each.label: each.results for each in asked if each.whole and each.results is not None}
-    runs = comparable([each for each in asked if each.whole], list(dict.fromkeys(whole.values())))
-    alike = {label: run for label, run in whole.items() if run in runs}
-    fronts = compare_fronts(alike) if len(set(alike.values())) > 1 else None
+    whole = [each for each in asked if each.whole]
+    labels: dict[Results, str] = {}  # of a run that is named twice the first
+    for each in whole:
+        if each.results is not None:
+            labels.setdefault(each.results, each.label)
+    runs = comparable(whole, list(labels))
+    fronts = compare_fronts({labels[run]: run for run in runs}) if len(runs) > 1 else None
     if page is not None:
         from dnsearch.report.comparison_page import write_comparison
 

@@ -203,12 +203,17 @@ def front_lines(found: Fronts, pictured: bool = False) -> list[str]:
         if group.test is not None and len(group.runs) + len(found.groups[0].runs) > 2:
             indent = "" if pictured else "  "
             lines.append(f"{indent}{_tested(group, found.groups[0])}")
-    if len(found.groups) == len(found.fronts):
+    if _is_one_seed_each(found):
         lines.append(
-            "one run of each study: how much another seed of the search would change is not known "
+            "one seed of each study: how much another seed of the search would change is not known "
             "(search.seed, with another --name, tells)"
         )
     return lines
+
+
+def _is_one_seed_each(found: Fronts) -> bool:
+    """Whether no study has runs of several seeds, which alone tell how much a seed changes."""
+    return all(len(group.runs) == 1 for group in found.groups)
 
 
 def _lead_lines(found: Fronts, pictured: bool) -> list[str]:
@@ -275,7 +280,7 @@ def verdicts(found: Compared, fronts: Fronts | str | None) -> list[str]:
 
 def _front_verdicts(found: Fronts) -> list[str]:
     first, *others = found.groups
-    if len(found.groups) == len(found.fronts):
+    if _is_one_seed_each(found):
         return [_front_verdict(front, found.fronts[0].run) for front in found.fronts[1:]]
     if not others:
         return [f"{_spread(first)}."]

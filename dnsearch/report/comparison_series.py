@@ -69,7 +69,11 @@ class StageSeries(NamedTuple):
 
 def fronts_series(found: Fronts, cost: str) -> FrontsSeries:
     """What the picture of all fronts against this cost shows."""
-    study = {run: place for place, group in enumerate(found.groups) for run in group.runs}
+    study = {
+        run: place
+        for place, group in enumerate(found.groups)
+        for run in (*group.runs, *group.repeated)
+    }
     members = {front.run: front.members for front in found.fronts}
     return FrontsSeries(
         cost,

@@ -39,6 +39,7 @@ from dnsearch.config import StudyConfig, differences
 from dnsearch.search.compared import Told, told_by, why_not_comparable
 from dnsearch.search.results import Results
 from dnsearch.seeds import derived_seed
+from dnsearch.text import agreeing, listed
 
 DRAWS = 500
 """Of hypervolumes: the ends of a 90 % interval are then known to some hundredths of its width."""
@@ -71,9 +72,11 @@ class Level(NamedTuple):
 class Group(NamedTuple):
     """Runs of the same study with other seeds: the mean and the standard deviation of their
     hypervolumes, NaN of one; the errors that one, half and all of them reach at ``Fronts.levels``;
-    and a test against the first group, None of that itself."""
+    and a test against the first group, None of that itself. repeated: runs of the study with the
+    seed of one of these, which tell nothing of other seeds and are not counted."""
 
     runs: tuple[str, ...]
+    repeated: tuple[str, ...]
     mean: float
     sd: float
     best: tuple[float, ...]
@@ -129,6 +132,7 @@ def compare_fronts(runs: Mapping[str, Results]) -> Fronts | str:
     bounds = _bounds(members, costs[0], axis)
     levels = [_level(bound, members, draws, costs[0]) for bound in bounds]
     rng = np.random.default_rng(derived_seed("groups of runs", results[0].study.search.seed))
+    groups = _groups(names, results, volume, levels, rng)
     return Fronts(
         costs,
         axis,
@@ -137,8 +141,8 @@ def compare_fronts(runs: Mapping[str, Results]) -> Fronts | str:
         tuple(fronts),
         tuple(levels),
         tuple(leads([(figures(o, costs[0]), figures(o, "predicted_error")) for o in members])),
-        _groups(names, results, volume, levels, rng),
-        (*notes, *_unlike(results, costs)),
+        groups,
+        (*notes, *_unlike(results, costs), *_repeated(groups)),
     )
 
 
@@ -258,15 +262,17 @@ def _groups(
             grouped.append([place])
         else:
             home.append(place)
+    seeds = [_first_of_each_seed(own, runs) for own in grouped]
+    first = [volume[i] for i in seeds[0]]
     found = []
-    for number, own in enumerate(grouped):
+    for number, (every, own) in enumerate(zip(grouped, seeds, strict=True)):
         values = [volume[i] for i in own]
         errors = np.array([[level.errors[i] for level in levels] for i in own])
-        first = [volume[i] for i in grouped[0]]
         best, median, worst = (tuple(map(float, line)) for line in attainment(errors))
         found.append(
             Group(
                 tuple(names[i] for i in own),
+                tuple(names[i] for i in every if i not in own),
                 float(np.mean(values)),
                 float(np.std(values, ddof=1)) if len(own) > 1 else math.nan,
                 best,
@@ -276,6 +282,13 @@ def _groups(
             )
         )
     return tuple(found)
+
+
+def _first_of_each_seed(places: Sequence[int], runs: Sequence[Results]) -> list[int]:
+    found: dict[int, int] = {}
+    for place in places:
+        found.setdefault(runs[place].study.search.seed, place)
+    return list(found.values())
 
 
 def _is_same(ours: StudyConfig, theirs: StudyConfig) -> bool:
@@ -296,3 +309,15 @@ def _unlike(runs: Sequence[Results], costs: Sequence[str]) -> list[str]:
             "differ by that, too"
         )
     return notes
+
+
+def _repeated(groups: Sequence[Group]) -> list[str]:
+    """Which runs are none of another seed."""
+    names = [name for group in groups for name in group.repeated]
+    if not names:
+        return []
+    has, is_ = agreeing(len(names), "has", "have"), agreeing(len(names), "is", "are")
+    return [
+        f"{listed(names)} {has} the search.seed of another run of the study and {is_} not counted "
+        "as another seed"
+    ]

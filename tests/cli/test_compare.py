@@ -95,12 +95,23 @@ def test_two_runs_of_one_study(compared, dnsearch):
     assert "least predicted error within a cost" in shown
 
 
+def test_a_run_by_its_name_and_its_path_is_one_run(compared, reports):
+    for networks in (["a", "reports/a"], ["a", "a"]):
+        found = compared(*networks)
+        assert (len(found["networks"]), found["fronts"]) == (2, None)
+    shutil.copytree(reports / "a", "copy")
+    found = compared("reports/a", "a", "copy", "b")["fronts"]
+    assert [front["run"] for front in found["fronts"]] == ["reports/a", "copy", "b"]
+    (group,) = found["groups"]
+    assert (group["runs"], group["repeated"]) == (["reports/a", "b"], ["copy"])
+
+
 def test_a_few_runs_of_two_studies_cannot_tell(dnsearch, reports):
     invent("c", reports, trials=12)
     shown = dnsearch("compare", "a", "b", "c").out
     told = r"p = \S+: 2 and 1 run cannot tell a difference from noise \(the least p .* is 0.33; 4"
     assert re.search(told, shown)
-    assert "one run of each study" in dnsearch("compare", "a", "c").out
+    assert "one seed of each study" in dnsearch("compare", "a", "c").out
 
 
 def test_runs_on_other_images_are_compared_by_cost_alone(compared, dnsearch):

@@ -12,6 +12,8 @@ from dnsearch.analysis.candidates import Basis, figures
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig
+from dnsearch.report.comparison import front_lines, verdicts
+from dnsearch.report.comparison_series import fronts_series
 from dnsearch.search.compared import Subject, adapted, compare_networks
 from dnsearch.search.fronts import compare_fronts
 from tests.report import synthetic
@@ -214,6 +216,23 @@ def test_runs_of_one_study_are_a_group(each, can_tell):
     errors = np.array([level.errors[:each] for level in found.levels])
     assert best == pytest.approx(errors.min(axis=1))
     assert worst == pytest.approx(errors.max(axis=1))
+
+
+def test_a_seed_is_counted_once():
+    """A copy of a run, or the same study run again with the same seed, is no other seed."""
+    runs = {"a": run("a"), "copy": run("copy"), "b": run("b", seed=1, search_seed=1)}
+    found = compare_fronts(runs)
+    (group,) = found.groups
+    assert (group.runs, group.repeated) == (("a", "b"), ("copy",))
+    volumes = {front.run: front.volume for front in found.fronts}
+    assert group.sd == pytest.approx(np.std([volumes["a"], volumes["b"]], ddof=1))
+    assert any(note.startswith("copy has the search.seed of another run") for note in found.notes)
+    lines = [*front_lines(found), *verdicts(compare_networks([subject(runs["a"])]), found)]
+    assert any("a and b are one study with 2 seeds" in line for line in lines)
+    assert fronts_series(found, "macs")
+    alone = compare_fronts({name: runs[name] for name in ("a", "copy")})
+    assert not any("2 seeds" in line for line in front_lines(alone))
+    assert alone.groups[0].runs == ("a",)
 
 
 def test_a_run_without_a_network_has_no_front():
