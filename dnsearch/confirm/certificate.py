@@ -69,8 +69,7 @@ class Signal:
 
     name: as in ``summary.json``. rung: epochs of a proxy's training, None for other signals. tau,
     rho: Kendall's tau-b and Spearman's rho, means over the ordered pairs of seeds. regret: by how
-    many points (percent) of error the best of the k candidates that it ranks best misses the best
-    of all. precision: the share of these k among the k truly best. For the last two the truth is
+    much error (0 to 1) the best of the k candidates that it ranks best misses the best of all. precision: the share of these k among the k truly best. For the last two the truth is
     the mean over the other seeds, and they are means over the signal's seeds. Intervals are of
     95 %, over architectures; their ends are NaN with fewer than ``LEAST`` of these.
     """
@@ -286,7 +285,7 @@ def _correlated(pairs: Pairs, correlation: Correlation, weights: Floats) -> Inte
 
 
 def _top(tops: Pairs, k: int, drawn: NDArray[np.int_]) -> tuple[Interval, Interval]:
-    """Regret in points and precision of the signal's best k, means over its seeds.
+    """Regret and precision of the signal's best k, means over its seeds.
 
     Intervals are percentiles of the bootstrap, which cannot know of better networks that are not
     among these.
@@ -298,9 +297,9 @@ def _top(tops: Pairs, k: int, drawn: NDArray[np.int_]) -> tuple[Interval, Interv
     draws = [top_k(x[drawn], y[drawn], k) for x, y in known]
     enough = max(int((np.isfinite(x) & np.isfinite(y)).sum()) for x, y in known) >= LEAST
     intervals = []
-    for part, scale in ((0, 100.0), (1, 1.0)):
-        value = scale * float(np.nanmean([pair[part] for pair in found]))
-        means = scale * np.mean([draw[part] for draw in draws], axis=0)
+    for part in (0, 1):
+        value = float(np.nanmean([pair[part] for pair in found]))
+        means = np.mean([draw[part] for draw in draws], axis=0)
         means = means[np.isfinite(means)]
         ends = np.quantile(means, [0.025, 0.975]) if enough and len(means) else [math.nan] * 2
         intervals.append(Interval(value, float(ends[0]), float(ends[1])))

@@ -169,5 +169,5 @@ def _cells(row: Signal) -> Iterator[Cell]:
     yield from (share_cell(row.pairs_right.matched), share_cell(row.pairs_right.overall))
     for agreement in (row.tau, row.rho):
         yield from (interval_cell(v, ".2f") for v in (agreement.matched, agreement.overall))
-    yield interval_cell(row.regret, ".2f")
+    yield interval_cell(row.regret.scaled(100), ".2f")
     yield share_cell(row.precision)

@@ -157,7 +157,7 @@ _WHERE = {View.OVERALL: "over all costs", View.MATCHED: "at the same cost"}
 
 def _loss(proxy: Signal, certificate: Certificate) -> str:
     """What training only its best in full would lose, with a space in front."""
-    value, low, high = proxy.regret
+    value, low, high = proxy.regret.scaled(100)
     if not (proxy.pairs_right.overall.is_known and proxy.regret.is_known):
         return ""
     between = f" ({low:.2f} to {high:.2f})" if proxy.regret.has_ends else ""

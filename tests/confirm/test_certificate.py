@@ -126,7 +126,7 @@ def test_regret_and_precision_are_means_over_seeds_against_the_others(rng):
         for s in seeds:
             truth = np.mean([full[:, t] for t in range(1, 4) if t != s], axis=0)
             taken = np.argsort(signal[:, s])[:3]
-            regrets.append(100 * (truth[taken].min() - truth.min()))
+            regrets.append(truth[taken].min() - truth.min())
             shares.append(len(set(taken) & set(np.argsort(truth)[:3])) / 3)
         assert row(found, name).regret.value == pytest.approx(np.mean(regrets))
         assert row(found, name).precision.value == pytest.approx(np.mean(shares))

@@ -192,7 +192,7 @@ def test_the_certificate_is_drawn_as_it_is_tabulated():
     assert len(cells) == len(found.columns) - 1
     assert cells[0].text == f"{100 * first.pairs_right.matched.value:.0f} %"
     assert cells[2].text == f"{first.tau.matched.value:.2f}".replace("-", "−")
-    assert cells[6].text == f"{first.regret.value:.2f}"
+    assert cells[6].text == f"{100 * first.regret.value:.2f}"
     assert cells[7].text == f"{100 * first.precision.value:.0f} %"
 
 
