@@ -69,9 +69,10 @@ class Signal:
 
     name: as in ``summary.json``. rung: epochs of a proxy's training, None for other signals. tau,
     rho: Kendall's tau-b and Spearman's rho, means over the ordered pairs of seeds. regret: by how
-    much error (0 to 1) the best of the k candidates that it ranks best misses the best of all. precision: the share of these k among the k truly best. For the last two the truth is
-    the mean over the other seeds, and they are means over the signal's seeds. Intervals are of
-    95 %, over architectures; their ends are NaN with fewer than ``LEAST`` of these.
+    much error (0 to 1) the best of the k candidates that it ranks best misses the best of all.
+    precision: the share of these k among the k truly best. For the last two the truth is the mean
+    over the other seeds, and they are means over the signal's seeds. Intervals are of 95 %, over
+    architectures; their ends are NaN with fewer than ``LEAST`` of these.
     """
 
     name: str

@@ -149,7 +149,7 @@ def _proxy(proxy: ProxyVerdict) -> str:
         f"than {baseline.name} {_WHERE[view]} ({_share(baseline.right(view))})"
         for baseline, view in proxy.beaten_by
     ]
-    return f"{said} It ranks no better {' and no better '.join(beaten)}." if beaten else said
+    return f"{said} It is not shown to rank better {' or '.join(beaten)}." if beaten else said
 
 
 _WHERE = {View.OVERALL: "over all costs", View.MATCHED: "at the same cost"}
@@ -187,8 +187,8 @@ def _standing(verdict: Verdict, standing: Standing) -> str:
     names = [_named(each.signal) for each in verdict.proxies if each.standing is standing]
     ranks = f"{listed(names)} {agreeing(len(names), 'ranks', 'rank')}"
     words = {
-        Standing.AS_GOOD: f"{ranks} no fewer pairs correctly: longer training of one seed would do "
-        "no better",
+        Standing.AS_GOOD: f"{ranks} no fewer pairs correctly: it is not shown that longer training "
+        "of one seed would do better",
         Standing.NEAR: f"{ranks} fewer pairs correctly, but the intervals overlap: it is not shown "
         "that longer training of one seed would do better",
         Standing.SHORT: f"{ranks} fewer pairs correctly than that",

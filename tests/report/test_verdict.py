@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dnsearch.analysis.trust import UNKNOWN, Interval
-from dnsearch.confirm.certificate import certify
+from dnsearch.confirm.certificate import Kind, View, certify
 from dnsearch.confirm.findings import Caveat, Note
-from dnsearch.confirm.verdict import judge
+from dnsearch.confirm.verdict import Beaten, Standing, judge
 from dnsearch.report import verdict
 from dnsearch.report.verdict import answer, method, note
 from tests.confirm.invented import NAN, ODD, confirmation, odd, world
@@ -86,7 +86,9 @@ def test_a_usual_certificate():
         r"\(\d+ to \d+ %\), of any cost in \d+ % \(\d+ to \d+ %\)",
         said[0],
     )
-    assert re.search(r"no better than (MACs|params) alone over all costs \(\d+ %\)", said[0])
+    assert re.search(
+        r"not shown to rank better than (MACs|params) alone over all costs \(\d+ %\)", said[0]
+    )
     assert said[1].startswith("The 3-epoch rung ranks")
     assert re.search(
         r"Training only its best 10 of the 40 in full would miss the best network by \d\.\d\d "
@@ -95,10 +97,28 @@ def test_a_usual_certificate():
     )
     text = " ".join(said)
     assert "unproven" not in text
-    assert "The 9-epoch rung ranks no fewer pairs correctly: longer training of one seed" in text
+    assert "The 9-epoch rung ranks no fewer pairs correctly: it is not shown that" in text
     assert "The 1-epoch rung and the 3-epoch rung rank fewer pairs correctly than that." in text
     assert re.search(r"differ between seeds by 0\.\d\d points \(sd\); it takes", said[-1])
     assert "75 % of pairs" in said[-1]
+
+
+def test_estimates_that_are_equal_show_nothing():
+    """That a proxy's share of pairs is as large as another's is no proof that it is as good."""
+    certificate = certify(*world(40, np.random.default_rng(0)), np.random.default_rng(0), 50)
+    judged = judge(certificate)
+    (proxy,) = judged.proxies
+    beaten = tuple(Beaten(each, View.MATCHED) for each in certificate.of(Kind.BASELINE))
+    equal = dataclasses.replace(proxy, standing=Standing.AS_GOOD, beaten_by=beaten)
+    said = verdict.sentences(certificate, dataclasses.replace(judged, proxies=(equal,)))
+    text = " ".join(said)
+    assert "is not shown that longer training of one seed would do better" in text
+    assert re.search(
+        r"It is not shown to rank better than \w+ alone at the same cost \(.*?\) or than \w+ alone "
+        r"at the same cost \(.*?\)\.",
+        text,
+    )
+    assert "no better" not in text
 
 
 @pytest.mark.parametrize(
