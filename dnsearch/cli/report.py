@@ -25,11 +25,11 @@ def command(run: str, figures: str | None) -> None:
     """
     folder = RunDir.find(run)
 
-    from dnsearch.cli.pages import write_page
+    from dnsearch.cli.pages import place_for, write_page
     from dnsearch.report.figure_files import checked_formats
     from dnsearch.search.results import read_results
 
     formats = [] if figures is None else checked_formats(figures)
     click.echo(write_page(read_results(folder), folder, figures=formats))
     if formats:
-        click.echo(folder.figures)
+        click.echo(place_for(folder).figures)

@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dnsearch import text
 from dnsearch.errors import ConnectionLost, DnsearchError
 from dnsearch.postgres import connect, refused
 from dnsearch.rundir import RESULT_FILE, RunDir
@@ -238,10 +239,21 @@ def _replay(run: RunDir, changed: float) -> Listed:
     """Its answer is no network; ``reason`` says which strategy was first."""
     with (run.path / "summary.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["axis"] == "log"]
-    most = [row for row in rows if float(row["level"]) == 0.95]
-    best = min(most, key=lambda row: float(row["median"]))
-    told = f"{best['sampler']} is first at 95 %"
-    return Listed(run.path, Kind.REPLAY, RunState.DONE, changed, reason=told)
+    medians = {r["sampler"]: float(r["median"]) for r in rows if float(r["level"]) == 0.95}
+    return Listed(run.path, Kind.REPLAY, RunState.DONE, changed, reason=_first(medians))
+
+
+def _first(medians: Mapping[str, float]) -> str:
+    """Which strategies are first at 95 %, by the median over replays of the compute it takes them,
+    infinite where half of the replays or more never got there."""
+    least = min(medians.values())
+    first = [sampler for sampler, median in medians.items() if median == least]
+    if len(medians) == 1:
+        reached = "did not reach 95 % in most replays" if math.isinf(least) else "reached 95 %"
+        return f"{first[0]} {reached}"
+    if math.isinf(least):
+        return "no strategy reached 95 % in most replays"
+    return f"{text.listed(first)} {text.agreeing(len(first), 'is', 'are')} first at 95 %"
 
 
 _READERS = {Kind.SEARCH: _search, Kind.TRAINING: _training, Kind.REPLAY: _replay}

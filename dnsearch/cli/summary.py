@@ -18,6 +18,7 @@ from dnsearch.errors import NothingFound
 from dnsearch.report.answer import (
     change_of,
     confirm_change_of,
+    costs_of,
     error_of,
     export_command,
     going_on_of,
@@ -180,8 +181,6 @@ def _noise(candidate: Candidate, found: Digest) -> str:
 
 
 def _print_network(label: str, candidate: Candidate, found: Digest) -> None:
-    shown = ["macs", "params", *(cost for cost in found.costs if cost == "latency_ms")]
-    figures = ", ".join(format_value(name, candidate.figure(name)) for name in shown)
     _print(label, f"{candidate.name}  ({candidate.key})")
     _print("", error_of(candidate, found))
-    _print("", figures)
+    _print("", costs_of(candidate, found.costs))

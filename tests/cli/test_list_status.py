@@ -221,7 +221,7 @@ def test_failures_and_lower_rungs_are_counted(tmp_path):
     assert found.trained == len(records)
     assert found.failed == sum(r.score.failure is not None for r in records) > 0
     assert found.lower == sum(r.score.failure is None and r.job.rung == 1 for r in records) > 0
-    assert found.reason == "all trials finished" or "architecture" in found.reason
+    assert found.reason == "all trials finished"
 
 
 def test_watching_ends_with_the_run(dnsearch, reports):
@@ -234,6 +234,29 @@ def test_status_of_a_training(dnsearch, reports):
     write_json(reports / "net" / "training.json", {"name": "net", "epochs": 20})
     out = dnsearch("status", "net").out
     assert out.startswith("net: training of one network, interrupted\nlength:    20 epochs; last")
+
+
+FIRST = {
+    "one": ("tpe,9.5 known-cost,1.5", "known-cost is first at 95 %"),
+    "ties": ("tpe,2.0 random,7.0 known-cost,2.0", "tpe and known-cost are first at 95 %"),
+    "none": ("tpe,inf random,inf", "no strategy reached 95 % in most replays"),
+    "some": ("tpe,inf random,7.0", "random is first at 95 %"),
+    "alone": ("random,7.0", "random reached 95 %"),
+    "alone and short": ("random,inf", "random did not reach 95 % in most replays"),
+}
+"""Strategies with the median of the compute to 95 %, infinite where half of the replays never got
+there, and what is said of them."""
+
+
+@pytest.mark.parametrize(("medians", "told"), FIRST.values(), ids=FIRST)
+def test_which_strategy_of_a_replay_was_first(dnsearch, medians, told):
+    folder = Path("reports/replay")
+    folder.mkdir(parents=True)
+    (folder / "trajectories.parquet").write_text("")
+    lines = [f"{each.replace(',', ',log,0.95,')}\n" for each in medians.split()]
+    lines += [f"{each.partition(',')[0]},log,0.9,1.0\n" for each in medians.split()]
+    (folder / "summary.csv").write_text("sampler,axis,level,median\n" + "".join(lines))
+    assert rows(dnsearch)["replay"]["reason"] == told
 
 
 def test_status_of_nothing(refused, reports):

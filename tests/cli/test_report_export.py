@@ -18,6 +18,7 @@ from PIL import Image
 
 from dnsearch.arch import load_network
 from dnsearch.cli.networks import find_network
+from dnsearch.report import figure_files
 from dnsearch.rundir import RunDir
 from tests.report.reader import Reader
 
@@ -91,6 +92,20 @@ def test_what_the_report_of_a_run_elsewhere_says_to_type_works(dnsearch, trained
     assert export[3:] == ["--to", "small-network"]
     assert dnsearch(*export[1:]).code == 0
     assert Path("small-network/config.json").is_file()
+
+
+def test_figures_of_a_run_that_may_only_be_read_lie_where_it_says(dnsearch, run, monkeypatch):
+    monkeypatch.setattr(RunDir, "is_writable", False)
+    monkeypatch.setattr(figure_files, "checked_formats", lambda _: ["png"])
+    monkeypatch.setattr(
+        figure_files, "_draw", lambda _, files: [file.write_bytes(b"x") for file in files]
+    )
+    code, out, _ = dnsearch("report", "small", "--figures", "png")
+    assert code == 0
+    report, figures = map(Path, out.splitlines())
+    assert report.is_file()
+    assert [*figures.glob("*.png")]
+    assert not run.figures.exists()
 
 
 def test_export(dnsearch, run):

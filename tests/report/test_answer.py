@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dnsearch.analysis.candidates import Basis, State, by_network
+from dnsearch.analysis.metrics import format_value
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.analysis.regret import Regret
 from dnsearch.cli.summary import print_answer
@@ -233,3 +234,13 @@ def test_a_limit_that_every_network_exceeds_is_named(unfit, limit, told):
     assert over_latency(found) == (why if told else "")
     if told:
         assert none_to_recommend(digest(found)).startswith(f"T{why[1:]}. ")
+
+
+@pytest.mark.parametrize("costs", [("activations",), ("macs",), ("latency_ms", "activations")])
+def test_the_terminal_tells_the_costs_that_are_traded(costs, capsys):
+    told = digest(synthetic.results(8, costs=costs))
+    print_answer(told)
+    shown = " ".join(capsys.readouterr().out.split())
+    for name in costs:
+        assert format_value(name, told.answer.figure(name)) in shown
+    assert ("MACs" in shown) == ("macs" in costs)
