@@ -11,7 +11,7 @@ def counted(number: int, thing: str, things: str = "") -> str:
     return f"{number:,} {agreeing(number, thing, things or f'{thing}s')}"
 
 
-def agreeing(number: int, one: str, many: str) -> str:
+def agreeing(number: float, one: str, many: str) -> str:
     """The form of a word that agrees with this number: ``is`` or ``are``."""
     return one if number == 1 else many
 

@@ -59,6 +59,8 @@ REFUSED = [
     ('[training]\nrungs = ["1"]', r"training.rungs\[0\] must be a whole number, got '1'"),
     ("[training]\nflip = 1", r"training.flip must be true or false, got 1"),
     ('[training]\nlearning_rate = "0.1"', r"training.learning_rate must be a number, got '0.1'"),
+    ("[data]\nlabel = 3", r"data.label must be text in quotes, got 3"),
+    ("[objectives]\nreference = 3", r"objectives.reference must be a table of keys, got 3"),
     ("[data]\npath = 3", r"data.path must be a path in quotes, got 3"),
     ("[data]\nformat = 3", r"data.format must be 'fashion-mnist-16k', .*, got 3"),
     # numbers outside
@@ -81,6 +83,15 @@ REFUSED = [
     ("[training]\nrungs = [1, 1]", r"training.rungs must increase, got \[1, 1\]"),
     ("[training]\nrungs = [0, 1]", r"training.rungs\[0\] must be greater than 0, got 0"),
     ('[limits]\nmax_macs = "lots"', r"limits.max_macs must be a number, .* '500k', .*, got 'lots'"),
+    ('[limits]\nmax_macs = "1e9999999M"', r"limits.max_macs must be a finite number, got '1e.+M'"),
+    (
+        '[search]\ntime = "1e99999999999999999999"',
+        r"search.time must be a finite number, got '1e.+",
+    ),
+    (
+        '[objectives]\nreference = {macs = "1e400"}',
+        r"objectives.reference.macs must be a finite .*",
+    ),
     ('[limits]\nmax_macs = "1.5"', r"limits.max_macs must be a whole number, got 1.5"),
     ("[limits]\nmax_latency_ms = inf", r"limits.max_latency_ms must be a finite number, got inf"),
     # names

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from dnsearch.config import ErrorName
 from dnsearch.errors import ConfigError, nearest
+from dnsearch.text import counted
 
 MISSING = "–"
 """What stands where there is no figure."""
@@ -115,7 +116,9 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "train_bytes": Metric("training memory", "train memory", "bytes", _prefixed("B"), log=True),
         "latency_ms": Metric("latency", "latency", "ms", _plain("ms", ".3g"), log=True),
         "depth": Metric("depth", "depth", "layers", _plain("layers", ".0f")),
-        "rung": Metric("training length", "epochs", "epochs", _plain("epochs", ".0f")),
+        "rung": Metric(
+            "training length", "epochs", "epochs", lambda value: counted(round(value), "epoch")
+        ),
         "images": Metric("training images", "images", "images", _prefixed("images"), log=True),
         "seconds": Metric("training time", "train time", "s", duration),
         "finished_after": Metric("search time", "search time", "s", duration),

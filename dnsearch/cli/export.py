@@ -10,6 +10,7 @@ import click
 
 from dnsearch.cli.completion import complete_pick, complete_run
 from dnsearch.rundir import NETWORK_FOLDER, RunDir
+from dnsearch.text import counted
 
 if TYPE_CHECKING:
     from dnsearch.export.formats import Format
@@ -59,7 +60,7 @@ def command(
         _train(context, folder, f"{run}:{network.key}", network.key, to, more)
         return
     written = export_network(results, folder, pick, to, more)
-    length = f"{written.weights.epochs} epochs"
+    length = counted(written.weights.epochs, "epoch")
     click.echo(f"{network.name} ({network.key}, {length}) written to {to}")
     if network.counts and not is_better(network, results.baseline.error):
         click.echo(

@@ -16,6 +16,7 @@ from dnsearch.cli.completion import complete_run
 from dnsearch.cli.runs import Kind, Listed, ago, kind_of, listed
 from dnsearch.errors import RunError
 from dnsearch.rundir import RUNS, Holder, RunDir
+from dnsearch.text import counted
 
 if TYPE_CHECKING:
     from dnsearch.search.standing import Observer, Standing
@@ -98,7 +99,8 @@ def _training(folder: RunDir) -> tuple[dict[str, Any], str, bool]:
         raise RunError(f"{folder.path}: cannot be read: {row.problem}")
     holder = folder.holder()
     lines = [f"{folder.name}: training of one network, {row.state}{_by(holder)}"]
-    length = f"{row.of} epochs"
+    assert row.of is not None  # as it could be read
+    length = counted(row.of, "epoch")
     if row.answer is not None:
         lines.append(f"{'result:':<11}{100 * row.answer.error:.2f} % {row.answer.error_name}")
         length += ", all done"
@@ -131,7 +133,6 @@ def _by(holder: Holder | None) -> str:
 
 def _lines(folder: RunDir, found: Standing, row: Listed) -> Iterator[tuple[str, str]]:
     from dnsearch.analysis.metrics import duration, error_label, format_value
-    from dnsearch.text import counted
 
     top = found.trained - found.lower - found.failed
     parts = [f"{top} to the top rung"]

@@ -176,7 +176,9 @@ def _noise(candidate: Candidate, found: Digest) -> str:
         return f"from {trained} with one seed"
     points = 100 * joint.seed_noise * candidate.predicted_error
     if candidate.basis is Basis.CONFIRMED:
-        trained = f"those of {joint.epochs} epochs that dnsearch confirm made, and {trained}"
+        trained = (
+            f"those of {counted(joint.epochs, 'epoch')} that dnsearch confirm made, and {trained}"
+        )
     return f"from {trained}; seeds move errors by {points:.1f} points (sd)"
 
 

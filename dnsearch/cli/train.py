@@ -182,7 +182,9 @@ def _training(wanted: _Wanted, options: _Options, images: PreparedData) -> FullT
         config.training.require_images(len(images.train))
     if epochs is None:
         epochs = LONGER * config.sized(len(images.train)).training.rungs[-1]
-        told = f"{epochs} epochs, {LONGER} times the top rung; --epochs sets another number"
+        told = (
+            f"{counted(epochs, 'epoch')}, {LONGER} times the top rung; --epochs sets another number"
+        )
         wanted.notes.append(told)
     name, arch = wanted.asked.name, wanted.asked.arch
     training = FullTraining.of(name, arch, config, images, epochs, options.seed, options.init)
@@ -340,7 +342,7 @@ def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
     from dnsearch.export.trained import error_labels, figures
     from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE
 
-    done = f"{values['epochs']} epochs in {duration(values['seconds'])} of training"
+    done = f"{counted(values['epochs'], 'epoch')} in {duration(values['seconds'])} of training"
     click.echo(f"\n{'finished before' if again else 'finished'}: {done}")
     shown = figures(values)
     if values["test"] is None:

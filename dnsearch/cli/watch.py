@@ -59,8 +59,8 @@ def headline(name: str, opened: Opened, notes: Sequence[str]) -> str:
     kind = f"; {error_label(training.error)}" if training.error != "top1" else ""
     return "\n".join(
         (
-            f"{name}: {arch.describe()} ({arch.key}), {costs}; {training.epochs} epochs on "
-            f"{where}{again}",
+            f"{name}: {arch.describe()} ({arch.key}), {costs}; "
+            f"{counted(training.epochs, 'epoch')} on {where}{again}",
             f"{images.name}: {images.counts['train']:,} training and "
             f"{images.counts['validation']:,} validation images, {channels}x{height}x{width}, "
             f"{images.num_classes} classes; {tests}{kind}",

@@ -113,6 +113,7 @@ def override(study: StudyConfig, **values: Any) -> StudyConfig:
 
 _RULES = {
     "bool_type": "must be true or false",
+    "dict_type": "must be a table of keys",
     "finite_number": "must be a finite number",
     "float_type": "must be a number",
     "greater_than": "must be greater than {gt:g}",
@@ -125,6 +126,7 @@ _RULES = {
     "missing": "must be given",
     "model_type": "must be a table of keys",
     "path_type": "must be a path in quotes",
+    "string_type": "must be text in quotes",
     "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }

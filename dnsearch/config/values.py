@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
@@ -151,8 +152,13 @@ def parse_share(value: Any) -> Any:
 
 
 def _number(text: str, times: int = 1) -> float:
-    """As people write it, ``1,000`` too; decimal, so that 2.3 million is a whole number."""
-    return float(Decimal(text.replace(",", "").replace("_", "")) * times)
+    """As people write it, ``1,000`` too; decimal, so that 2.3 million is a whole number. Raises
+    ValueError where it is too large."""
+    with contextlib.suppress(ArithmeticError):  # decimals have bounds of their own
+        found = float(Decimal(text.replace(",", "").replace("_", "")) * times)
+        if math.isfinite(found):
+            return found
+    raise ValueError("must be a finite number")
 
 
 def parse_whole(value: Any) -> Any:

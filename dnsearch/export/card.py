@@ -13,6 +13,7 @@ from dnsearch.analysis.confidence import LEVEL, binomial_interval
 from dnsearch.analysis.metrics import MISSING, format_value
 from dnsearch.config import DataConfig, ErrorName, TrainingConfig
 from dnsearch.export.preprocessing import FITS, Preprocessing
+from dnsearch.text import agreeing, counted
 from dnsearch.training.measured import effective_images
 
 LICENCES: Mapping[str, str] = MappingProxyType(
@@ -152,11 +153,12 @@ def _recipe(card: Card) -> Iterable[str]:
     at_once = "" if recipe.micro_batch is None else f" ({recipe.at_once} at a time, by micro_batch)"
     batches = f"batches of {recipe.batch_size}{at_once}"
     weights = "random weights" if card.init is None else f"the weights of {card.init}"
-    yield f"{card.epochs} epochs in {batches}, seed {card.seed}, from {weights}"
+    warmup = f"{recipe.warmup:g} {agreeing(recipe.warmup, 'epoch', 'epochs')}"
+    yield f"{counted(card.epochs, 'epoch')} in {batches}, seed {card.seed}, from {weights}"
     yield (
         f"SGD with Nesterov momentum {recipe.momentum:g} and a learning rate of "
-        f"{recipe.learning_rate:g}: {recipe.warmup:g} epochs of warm-up, constant, falling to 0 in "
-        f"the last {100 * recipe.decay:g} %"
+        f"{recipe.learning_rate:g}: {warmup} of warm-up, constant, falling to 0 in the "
+        f"last {100 * recipe.decay:g} %"
     )
     yield f"weight decay {recipe.weight_decay:g}, not of norms and biases"
     if recipe.ema:

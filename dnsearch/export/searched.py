@@ -148,9 +148,9 @@ def _card(
     intro = (
         f"A DenseNet found by dnsearch in the run `{results.name}` (architecture `{network.key}`, "
         f"picked by `{record['pick']}` on {record['written']}, after {record['training_runs']} "
-        f"training runs). The weights are those that {by} trained for {weights.epochs} epochs with "
-        f"seed {weights.seed}, on {results.data['images']['train']:,} images of "
-        f"{results.data['name']}."
+        f"training runs). The weights are those that {by} trained for "
+        f"{counted(weights.epochs, 'epoch')} with seed {weights.seed}, on "
+        f"{results.data['images']['train']:,} images of {results.data['name']}."
     )
     return Card(
         title=network.name,

@@ -23,6 +23,7 @@ from dnsearch.export.bundle import scored_network, write_bundle
 from dnsearch.export.card import Card, ClassErrors, error_text
 from dnsearch.files import write_json
 from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE, RunDir
+from dnsearch.text import counted
 from dnsearch.training.distributed import train_together
 from dnsearch.training.full import (
     FullTraining,
@@ -155,7 +156,7 @@ def _card(training: FullTraining, values: dict[str, Any]) -> Card:
     tested = "The network was shown the test images once, when the training was complete."
     return Card(
         title=training.name,
-        intro=f"A DenseNet trained by dnsearch for {training.epochs} epochs on "
+        intro=f"A DenseNet trained by dnsearch for {counted(training.epochs, 'epoch')} on "
         f"{data['images']['train']:,} images of {data['name']} (architecture "
         f"`{training.arch.key}`, seed {training.seed}).",
         figures=_figures(training, values),

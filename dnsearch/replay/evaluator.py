@@ -14,6 +14,7 @@ import numpy as np
 from dnsearch.cost.formula import cost_of
 from dnsearch.replay.table import Table
 from dnsearch.search.evaluators.base import Job, Running
+from dnsearch.text import counted
 from dnsearch.training.score import Score
 
 Rungs = Mapping[int, Score]
@@ -147,7 +148,7 @@ class TableEvaluator:
             self._drawn[key, job.seed] = next(self._decks[key])
         rungs = self._drawn[key, job.seed]
         if job.rung not in rungs:
-            reason = f"{name} is not recorded at {job.rung} epochs in {self.table.name}"
+            reason = f"{name} is not recorded at {counted(job.rung, 'epoch')} in {self.table.name}"
             return self._missing(job, reason)
         return rungs[job.rung]
 

@@ -23,6 +23,7 @@ from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.config import StudyConfig
 from dnsearch.cost.formula import costs
 from dnsearch.errors import RunError
+from dnsearch.text import counted
 from dnsearch.training.score import CurvePoint, Score
 
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
@@ -129,8 +130,8 @@ class Table:
         known = {key: errors for key, errors in found.items() if errors}
         if not known:
             raise RunError(
-                f"{self.name}: no training reached the top rung of {self.rungs[-1]} epochs; "
-                "a replay needs at least one that did"
+                f"{self.name}: no training reached the top rung of "
+                f"{counted(self.rungs[-1], 'epoch')}; a replay needs at least one that did"
             )
         cost = costs(ArchArrays.of([self.archs[key] for key in known]), *self.shape[1:])
         columns = {

@@ -25,6 +25,7 @@ from dnsearch.training.measured import binomial_standard_error
         ("latency_ms", 1.2, "1.2 ms"),
         ("train_macs", 3.2e16, "32 P MACs"),
         ("rung", 9, "9 epochs"),
+        ("rung", 1, "1 epoch"),
         ("trainings", 0.1234, "0.12"),
         ("trainings", 3.14, "3.1"),
         ("trainings", 41.7, "42"),

@@ -227,6 +227,8 @@ def test_a_bound_on_one_cost_takes_candidates_whose_other_cost_is_unknown(candid
     ("query", "message"),
     [
         ("mac<=5", "pick bounds an unknown figure, got 'mac'; did you mean 'macs'"),
+        ("macs<=1e9999999999", "pick must bound by a number, got 'macs<=1e9999999999'; write"),
+        ("error<=1e9999999999", "pick must bound by a number, got 'error<=1e9999999999'; write"),
         ("macs<=lots", "pick must bound by a number, got 'macs<=lots'; write bounds such as"),
         ("macs>=5", "pick must be bounds joined by commas, got 'macs>=5'"),
         ("macs<=5,", "pick must be bounds joined by commas"),

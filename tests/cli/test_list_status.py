@@ -234,6 +234,8 @@ def test_status_of_a_training(dnsearch, reports):
     write_json(reports / "net" / "training.json", {"name": "net", "epochs": 20})
     out = dnsearch("status", "net").out
     assert out.startswith("net: training of one network, interrupted\nlength:    20 epochs; last")
+    write_json(reports / "net" / "training.json", {"name": "net", "epochs": 1})
+    assert "length:    1 epoch; last" in dnsearch("status", "net").out
 
 
 FIRST = {

@@ -157,6 +157,13 @@ def test_finished_before(dnsearch):
     assert snapshot() == before
 
 
+def test_one_epoch_is_no_epochs(dnsearch):
+    out = dnsearch(*[1 if word == 3 else word for word in TRAIN]).out
+    card = Path("reports/net/network/README.md").read_text()
+    assert "1 epoch " in out
+    assert "1 epochs" not in out + card
+
+
 @pytest.mark.parametrize("kept", [True, False])
 def test_what_finished_before_is_no_answer_to_another_request(dnsearch, refused, kept):
     """Whether or not its checkpoints were removed, to save space."""

@@ -105,6 +105,9 @@ def test_the_folder_holds_all_that_is_needed(run, tmp_path):
     assert preprocessing["shape"] == [1, 8, 8]
     assert len(preprocessing["classes"]) == 3
     assert list(tmp_path.iterdir()) == [tmp_path / "net"]
+    card = (tmp_path / "net" / "README.md").read_text()
+    assert "trained for 1 epoch with" in " ".join(card.split())
+    assert "1 epochs" not in card
     config = json.loads((tmp_path / "net" / "config.json").read_text())
     assert config["growth_rate"] == candidate.arch.growth_rate
 
