@@ -70,7 +70,7 @@ FAULTS = (
     Fault(
         "confirm: a share of six pairs is told",
         "dnsearch/confirm/certificate.py",
-        "share if share.high - share.low <= WIDEST else UNKNOWN",
+        "share if share.high - share.low <= WIDEST_INTERVAL else UNKNOWN",
         "share",
         "tests/report/test_certificate_section.py",
     ),

@@ -136,6 +136,34 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 """By the names of ``Results.candidates``, and of what replays measure."""
 
 
+DIMENSIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "growth_rate": "growth rate",
+        "block_config": "blocks",
+        "num_init_features": "initial channels",
+        "bn_size": "bottleneck",
+        "compression": "compression",
+        "transition": "transition",
+        "drop_rate": "dropout",
+        "norm": "norm",
+        "stem": "stem",
+    }
+)
+"""What two networks may differ in, with its label: the fields of an architecture."""
+
+_COUNTS = {"depth": "layers", "layers": "number of layers"}
+"""What is searched, and what may grow with the budget, in place of a block config."""
+
+
+def dimension_label(name: str) -> str:
+    """A dimension of the search space in words: ``depth3`` is the layers in block 3."""
+    field = name.rstrip("0123456789")
+    block = name[len(field) :]
+    word = (DIMENSIONS | _COUNTS).get(field, field.replace("_", " "))
+    where = "after" if field == "transition" else "in"
+    return f"{word} {where} block {block}" if block else word
+
+
 def metric(name: str) -> Metric:
     """The metric of this name; an unknown one raises ConfigError with the nearest known name."""
     if name not in METRICS:

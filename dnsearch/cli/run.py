@@ -34,7 +34,7 @@ MANY = 500
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
-    help="Trials in all, for search.trials: training runs, counted again at each longer rung.",
+    help="Trials in all, for search.trials; going on from a lower rung is a trial of its own.",
 )
 @click.option("--time", help="Time in all, such as 45m, for search.time.")
 @click.option("--scaling", is_flag=True, help="Train what `dnsearch scale` needs instead.")

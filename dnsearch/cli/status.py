@@ -138,7 +138,7 @@ def _lines(folder: RunDir, found: Standing, row: Listed) -> Iterator[tuple[str, 
     parts = [f"{top} to the top rung"]
     parts += [f"{found.lower} to a lower rung"] * bool(found.lower)
     parts += [f"{found.failed} failed"] * bool(found.failed)
-    runs = f"{found.trained} of at most {counted(found.trials, 'training run')}"
+    runs = f"{found.trained} of at most {counted(found.trials, 'trial')}"
     yield "trained", f"{runs}: {', '.join(parts)}"
     if found.confirmed:
         yield "confirmed", f"{counted(found.confirmed, 'training run')} by dnsearch confirm"

@@ -15,7 +15,7 @@ from dnsearch.cli.cluster import cluster_options
 from dnsearch.cli.completion import complete_file, complete_network
 from dnsearch.cli.networks import Asked, find_network
 from dnsearch.cli.run import BUNDLED, bundled_study
-from dnsearch.config import LONGER, StudyConfig, load_study, override
+from dnsearch.config import FULL_LENGTH, StudyConfig, load_study, override
 from dnsearch.errors import ConfigError, DnsearchError, NothingFound
 from dnsearch.rundir import RUNS, RunDir
 from dnsearch.text import counted
@@ -72,7 +72,7 @@ class _Wanted(NamedTuple):
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    help=f"Epochs; by default {LONGER} times the last of the study's training.rungs.",
+    help=f"Epochs; by default {FULL_LENGTH} times the last of the study's training.rungs.",
 )
 @click.option(
     "--seed",
@@ -181,11 +181,9 @@ def _training(wanted: _Wanted, options: _Options, images: PreparedData) -> FullT
     if options.study is not None:
         config.training.require_images(len(images.train))
     if epochs is None:
-        epochs = LONGER * config.sized(len(images.train)).training.rungs[-1]
-        told = (
-            f"{counted(epochs, 'epoch')}, {LONGER} times the top rung; --epochs sets another number"
-        )
-        wanted.notes.append(told)
+        epochs = FULL_LENGTH * config.sized(len(images.train)).training.rungs[-1]
+        length = f"{counted(epochs, 'epoch')}, {FULL_LENGTH} times the top rung"
+        wanted.notes.append(f"{length}; --epochs sets another number")
     name, arch = wanted.asked.name, wanted.asked.arch
     training = FullTraining.of(name, arch, config, images, epochs, options.seed, options.init)
     if training.init is not None:

@@ -24,7 +24,7 @@ from dnsearch.config.files import (
 from dnsearch.config.study import (
     AUTO_STEPS,
     DESIGNS,
-    LONGER,
+    FULL_LENGTH,
     SCREENING,
     ClusterConfig,
     DataConfig,
@@ -44,7 +44,7 @@ __all__ = [
     "AUTO_STEPS",
     "CIFAR_SIDE",
     "DESIGNS",
-    "LONGER",
+    "FULL_LENGTH",
     "SCREENING",
     "SIGN",
     "USUAL_SIDE",

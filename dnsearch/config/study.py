@@ -279,7 +279,7 @@ class ObjectivesConfig(Section):
             raise ConfigError("objectives.error", rule, self.error, "take top1 or balanced")
 
 
-LONGER = 10
+FULL_LENGTH = 10
 """Times the top rung that ``dnsearch train`` trains: the runs of a search only rank networks."""
 
 AUTO_STEPS = 375
@@ -467,8 +467,8 @@ class SearchConfig(Section):
     )
     trials: Count = Field(
         default=50,
-        description="trainings over all sessions, failed ones included; each continuation from a "
-        "lower rung counts as one. The report says what going on would gain, and the same command "
+        description="trials over all sessions, failed ones included; going on from a lower rung is "
+        "a trial of its own. The report says what going on would gain, and the same command "
         "with more of them goes on; or set until",
     )
     time: Seconds | None = Field(

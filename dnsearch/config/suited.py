@@ -8,7 +8,7 @@ from dnsearch.config.study import SpaceConfig, TrainingConfig
 CIFAR_SIDE = 64
 """The largest images, in pixels, that the cifar stem is meant for."""
 
-FOUR_BLOCKS = 24
+FOUR_BLOCKS_SIDE = 24
 """From images of this side on a fourth block sees more than 2x2 pixels."""
 
 
@@ -49,7 +49,7 @@ def suited_space(side: int = USUAL_SIDE) -> SpaceConfig:
             num_init_features=(TWICE_GROWTH, 32, 64),
             stem=("imagenet", "patch4"),
         )
-    last = ((1, 2, 3, 4, 6),) if side >= FOUR_BLOCKS else ()
+    last = ((1, 2, 3, 4, 6),) if side >= FOUR_BLOCKS_SIDE else ()
     return SpaceConfig(
         growth_rate=(3, 4, 6, 8, 12, 16, 24),
         growth_ratio=(1.0, 1.5, 2.0),

@@ -38,7 +38,7 @@ CEILING = "full training"
 """The name of the last signal."""
 
 
-WIDEST = 0.5
+WIDEST_INTERVAL = 0.5
 """Of the interval of a share of pairs: a wider one holds both tossing a coin and ranking all pairs
 correctly, or nearly, so there are too few networks to tell."""
 
@@ -86,9 +86,9 @@ class Signal:
     @property
     def pairs_right(self) -> Agreement:
         """The share (0 to 1) of pairs ranked correctly, (1 + tau) / 2; a tie is half right. Unknown
-        where its interval is, or is wider than ``WIDEST``."""
+        where its interval is, or is wider than ``WIDEST_INTERVAL``."""
         shares = (Interval(*((1 + v) / 2 for v in view)) for view in self.tau)
-        told = [share if share.high - share.low <= WIDEST else UNKNOWN for share in shares]
+        told = [share if share.high - share.low <= WIDEST_INTERVAL else UNKNOWN for share in shares]
         return Agreement(*told)
 
     def right(self, view: View) -> Interval:

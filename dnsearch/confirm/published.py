@@ -44,7 +44,7 @@ def _layers_per_growth(arch: ArchConfig) -> float:
 DEEPEST = 41
 """Layers of a block in densenet-bc-250-24, the deepest that was published."""
 
-WIDEST = 48
+LARGEST_GROWTH_RATE = 48
 """densenet161's growth rate, the largest that was published."""
 
 THREE_BLOCKS = Family(
@@ -60,7 +60,7 @@ FOUR_BLOCKS = Family(
 LEAST_MAP = 4
 """Pixels a side that the last of four blocks sees at least; on smaller maps three do better."""
 
-ALIKE = 0.1
+COST_STEP = 0.1
 """Steps of log cost within which the ratio of depth to growth rate decides."""
 
 
@@ -88,7 +88,7 @@ def references(channels: int, classes: int) -> dict[ArchConfig, Reference]:
     for family, stem in (
         (THREE_BLOCKS, "cifar"), (FOUR_BLOCKS, "cifar"), (FOUR_BLOCKS, "imagenet"),
     ):  # fmt: skip
-        for growth_rate in range(2, WIDEST + 1):
+        for growth_rate in range(2, LARGEST_GROWTH_RATE + 1):
             width = {"growth_rate": growth_rate, "num_init_features": 2 * growth_rate}
             for blocks in family.depths:
                 arch = family.namesake.replace(block_config=blocks, stem=stem, **width)
@@ -131,7 +131,7 @@ def closest(results: Results, answer: ArchConfig, without: Collection[str]) -> A
     away = np.abs(np.log(columns[cost]) - math.log(getattr(model.cost(answer), cost)))
     scaled = [not every[arch].published for arch in known]
     unlike = [abs(family.slenderness(arch)) for arch in known]
-    order = np.lexsort([unlike, scaled, np.round(away / ALIKE)])
+    order = np.lexsort([unlike, scaled, np.round(away / COST_STEP)])
     return next((known[i] for i in order if fits[i]), None)
 
 

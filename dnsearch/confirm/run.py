@@ -45,7 +45,7 @@ from dnsearch.search.store import Record, StudyStore
 from dnsearch.search.workers import Workers, workers_of
 from dnsearch.seeds import derived_seed
 
-LONGER = 3
+CONFIRM_LENGTH = 3
 """Times the top rung: what short trainings are worth, only longer ones can tell."""
 
 CONFIRM_SEEDS = 1
@@ -287,7 +287,9 @@ def expected_seconds(results: Results, jobs: Sequence[Job], workers: int) -> flo
 
 def default_request(results: Results) -> Request:
     """What ``dnsearch confirm`` takes where nothing else is said."""
-    return Request(top=8, sample=8, seeds=3, epochs=LONGER * results.study.training.rungs[-1])
+    return Request(
+        top=8, sample=8, seeds=3, epochs=CONFIRM_LENGTH * results.study.training.rungs[-1]
+    )
 
 
 def expected_duration(results: Results, request: Request) -> float | None:

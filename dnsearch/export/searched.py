@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from dnsearch.analysis.candidates import Candidate, finished
 from dnsearch.analysis.metrics import METRICS, duration, error_label, format_value
 from dnsearch.analysis.picks import LEAST_ERROR
-from dnsearch.config import LONGER
+from dnsearch.config import FULL_LENGTH
 from dnsearch.confirm.run import FOLDER as CONFIRM_FOLDER
 from dnsearch.errors import RunError
 from dnsearch.export.bundle import scored_network, write_bundle
@@ -74,7 +74,7 @@ def kept_weights(results: Results, run: RunDir, network: Candidate, also: str = 
     if weights is not None:
         return weights
     seconds = network.seconds / max(1, network.rung)
-    epochs = LONGER * results.study.training.rungs[-1]
+    epochs = FULL_LENGTH * results.study.training.rungs[-1]
     length = f" in about {duration(epochs * seconds)}" if math.isfinite(seconds) else ""
     train = shlex.join(["dnsearch", "train", f"{run.typed}:{network.key}"])
     raise RunError(

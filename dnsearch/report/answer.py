@@ -91,11 +91,12 @@ def margin_of(found: picks.AsGood) -> str:
 
 
 def saved_by(network: Candidate, digest: Digest) -> str:
-    """What it takes less than the answer, of which there must be one: ``34 % less MACs``."""
+    """What it takes less than the answer, of which there must be one: ``34 % fewer MACs``."""
     assert digest.answer
     first = digest.costs[0]
     saved = 1 - network.figure(first) / digest.answer.figure(first)
-    return f"{100 * saved:.0f} % less {METRICS[first].short}"
+    less = "less" if first == "latency_ms" else "fewer"
+    return f"{100 * saved:.0f} % {less} {METRICS[first].short}"
 
 
 def change_of(digest: Digest) -> str:

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 
 from dnsearch.analysis.choices import DesignSpace, Dimension, Value
-from dnsearch.analysis.metrics import METRICS
+from dnsearch.analysis.metrics import METRICS, dimension_label
 from dnsearch.analysis.trust import Interval
 from dnsearch.arrays import Floats
 from dnsearch.report.digest import Digest
 from dnsearch.report.parts import Cell, Choice, Picture, Row, Table, interval_cell, share_cell
-from dnsearch.report.series import dimension_label
 from dnsearch.report.style import axis, colour_of, layout
 from dnsearch.text import agreeing, capitalised, listed
 

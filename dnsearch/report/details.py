@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dnsearch.analysis.candidates import COSTS, Candidate
-from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
+from dnsearch.analysis.metrics import (
+    DIMENSIONS,
+    METRICS,
+    error_label,
+    format_error,
+    format_value,
+)
 from dnsearch.arch.config import ArchConfig, joined
 from dnsearch.confirm.findings import Confirmed
 from dnsearch.report.answer import ends
@@ -25,20 +31,6 @@ if TYPE_CHECKING:
     from dnsearch.search.results import PublishedNetwork
 
 SHOWN = (*PARTS, "train_bytes", "latency_ms")
-
-DIMENSIONS = {
-    "growth_rate": "growth rate",
-    "block_config": "blocks",
-    "num_init_features": "initial channels",
-    "bn_size": "bottleneck",
-    "compression": "compression",
-    "transition": "transition",
-    "drop_rate": "dropout",
-    "norm": "norm",
-    "stem": "stem",
-}
-"""What may differ between two networks, with its name."""
-
 
 COMPARED = 300
 """Networks of least predicted error whose draws and errors by class are on the page, so that

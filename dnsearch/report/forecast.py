@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from dnsearch.analysis.metrics import METRICS, duration, format_value
+from dnsearch.analysis.metrics import METRICS, dimension_label, duration, format_value
 from dnsearch.analysis.trust import Interval
 from dnsearch.report.scaling_reasons import (
-    DIMENSIONS,
     caveats,
     exponent,
     settling,
@@ -153,9 +152,9 @@ def _growth(scaling: Scaling) -> str:
         if growth.is_known:
             power = f"{unit}^{growth.exponent.value:.2f} ({exponent(growth)})"
             grows = "as" if known else "grows as"
-            known.append(f"the best {DIMENSIONS[name]} {grows} {power}")
+            known.append(f"the best {dimension_label(name)} {grows} {power}")
         else:
-            others.setdefault(why_unknown(growth), []).append(DIMENSIONS[name])
+            others.setdefault(why_unknown(growth), []).append(dimension_label(name))
     unknown = [
         f"how the {listed(names)} should grow is not known: {why}" for why, names in others.items()
     ]

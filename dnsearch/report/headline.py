@@ -91,7 +91,7 @@ def _reference(
         return []
     cost = results.study.objectives.first_known_cost
     takes, own = (getattr(cost_model(results).cost(each), cost) for each in (arch, best.arch))
-    if not 1 / ALIKE <= takes / own <= ALIKE:
+    if not 1 / SIMILAR_COST <= takes / own <= SIMILAR_COST:
         return []
     costs = format_value(cost, takes)
     trained = next((each for each in digest.finished if each.key == arch.key), None)
@@ -178,7 +178,7 @@ def _seeds(best: Candidate, confirmed: Confirmed | None) -> Trust:
     return Trust((again or best).seeds > 1, text)
 
 
-ALIKE = 1.25
+SIMILAR_COST = 1.25
 """How many times as expensive as the answer a network may be that is compared with it."""
 
 LIKELY = 0.8

@@ -7,11 +7,10 @@ import math
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
-from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.analysis.metrics import METRICS, dimension_label, format_value
 from dnsearch.report.forecast import larger_figures, percent, percent_ends
 from dnsearch.report.headline import Trust
 from dnsearch.report.scaling_reasons import (
-    DIMENSIONS,
     first_run,
     settling,
     share,
@@ -180,7 +179,7 @@ def _shape(scaling: Scaling) -> Trust:
     unknown = {n: growth for n, growth in scaling.growth.items() if not growth.is_known}
     if not unknown:
         return Trust(True, "how growth rate, layers and bottleneck should grow was estimated")
-    names = listed([DIMENSIONS[name] for name in unknown])
+    names = listed([dimension_label(name) for name in unknown])
     reason = why_unknown(next(iter(unknown.values())))
     return Trust(
         False,

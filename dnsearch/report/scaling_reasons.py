@@ -18,13 +18,6 @@ from dnsearch.text import agreeing, counted, listed
 if TYPE_CHECKING:  # its module reads Optuna's storage, which a report has no need of
     from dnsearch.scaling.study import Scaling
 
-DIMENSIONS = {
-    "growth_rate": "growth rate",
-    "layers": "number of layers",
-    "bn_size": "bottleneck's width",
-}
-"""What may grow with the budget, by the names of ``Scaling.growth``."""
-
 
 def share(value: float, digits: int = 1) -> str:
     """A share (0 to 1) in percent: ``9.8 %``."""

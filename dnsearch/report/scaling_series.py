@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.analysis.candidates import Candidate, figures
-from dnsearch.analysis.metrics import format_value
+from dnsearch.analysis.metrics import dimension_label, format_value
 from dnsearch.arrays import Floats
-from dnsearch.report.scaling_reasons import DIMENSIONS
 from dnsearch.scaling.extrapolation import LawStudy
 from dnsearch.scaling.heldout import HeldOut
 from dnsearch.scaling.law import Band, Law
@@ -219,4 +218,4 @@ def growth_series(scaling: Scaling) -> GrowthSeries | None:
         return None
     value, low, high = np.array([growth.exponent for growth in known.values()]).T
     used = np.array([growth.is_known for growth in known.values()])
-    return GrowthSeries([DIMENSIONS[name] for name in known], value, low, high, used)
+    return GrowthSeries([dimension_label(name) for name in known], value, low, high, used)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dnsearch.analysis import pareto
 from dnsearch.analysis.baseline import Baseline
 from dnsearch.analysis.candidates import COSTS, Candidate, State, figures
-from dnsearch.analysis.metrics import METRICS, format_error, format_value
+from dnsearch.analysis.metrics import METRICS, dimension_label, format_error, format_value
 from dnsearch.analysis.picks import positions
 from dnsearch.arrays import Floats
 from dnsearch.report.answer import ends
@@ -259,13 +259,3 @@ def importance_series(digest: Digest) -> ImportanceSeries | None:
     return ImportanceSeries(
         [dimension_label(dimensions[i]) for i in order], objectives, shares[order]
     )
-
-
-def dimension_label(name: str) -> str:
-    """A dimension of the search space in words: ``depth3`` is the layers in block 3."""
-    words = {"depth": "layers", "bn_size": "bottleneck width", "norm": "kind of norm"}
-    field = name.rstrip("0123456789")
-    block = name[len(field) :]
-    word = words.get(field, field.replace("_", " "))
-    where = "after" if field == "transition" else "in"
-    return f"{word} {where} block {block}" if block else word

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnsearch.analysis.candidates import COSTS, Candidate, State, figures
-from dnsearch.analysis.metrics import METRICS, MISSING, error_label
+from dnsearch.analysis.metrics import DIMENSIONS, METRICS, MISSING, error_label
 from dnsearch.arch.config import joined
 from dnsearch.confirm.findings import Confirmed
-from dnsearch.report.details import DIMENSIONS
 from dnsearch.report.digest import Digest
 from dnsearch.report.style import LOOKS
 

@@ -68,8 +68,8 @@ class Standing(NamedTuple):
 
     @property
     def so_far(self) -> str:
-        """Such as ``14 of at most 30 training runs``."""
-        told = f"{self.trained} of at most {counted(self.trials, 'training run')}"
+        """Such as ``14 of at most 30 trials``."""
+        told = f"{self.trained} of at most {counted(self.trials, 'trial')}"
         if self.confirmed:
             told += f", {self.confirmed} by dnsearch confirm"
         return told

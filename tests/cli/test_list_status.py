@@ -171,7 +171,7 @@ def test_status_only_reads(dnsearch, reports):
     code, out, err = dnsearch("status", "killed")
     assert (code, err) == (0, "")
     assert snapshot() == before
-    assert out.startswith("killed: interrupted\ntrained:   4 of at most 10 training runs: 4 to the")
+    assert out.startswith("killed: interrupted\ntrained:   4 of at most 10 trials: 4 to the")
     best = min(read_results(RunDir(reports / "killed")).networks, key=lambda each: each.error)
     assert f"({best.key}): {100 * best.error:.2f} % validation error, as measured" in out
 

@@ -97,7 +97,7 @@ def test_the_page_says_that_the_run_goes_on_until_it_has_ended(tmp_path, monkeyp
     for number, (page, answered) in enumerate(said, start=1):
         banner = re.search(r'<aside class="under-way".*?</aside>', page, re.S)
         assert banner
-        assert f"after {number} of at most 10 training runs." in banner[0]
+        assert f"after {number} of at most 10 trials." in banner[0]
         assert 'href="?reload"' in banner[0]
         assert not answered  # so that the last page does not tell of changes within a session
     last = run.report.read_text("utf-8")

@@ -120,7 +120,7 @@ def test_as_good_and_cheaper_is_told_with_its_figures():
     text = answer(told)
     assert f"and cheaper: {cheap.name}," in text
     saved = 100 * (1 - cheap.cost.macs / best.cost.macs)
-    assert f"{saved:.0f} % less MACs" in text
+    assert f"{saved:.0f} % fewer MACs" in text
     assert f"(an error at most 3 % larger with probability {told.as_good.probability:.2f})" in text
     assert digest(predicting(results, np.array([0.024, 0.02]) * np.exp(luck))).as_good is None
 

@@ -9,10 +9,11 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
+from dnsearch.analysis.metrics import DIMENSIONS, dimension_label
 from dnsearch.arch.config import ArchConfig
 from dnsearch.cli.count import command as count
 from dnsearch.cost.formula import cost_of
-from dnsearch.report.details import DIMENSIONS, details
+from dnsearch.report.details import details
 from dnsearch.report.digest import digest
 from dnsearch.report.drawings import PARTS
 from dnsearch.report.html import packed
@@ -64,6 +65,9 @@ def test_each_field_of_an_architecture_is_a_dimension():
     """Else two networks could differ and be said to be the same."""
     of_images = {"in_channels", "num_classes"}
     assert set(DIMENSIONS) == set(ArchConfig().__dataclass_fields__) - of_images
+    assert {name: dimension_label(name) for name in DIMENSIONS} == DIMENSIONS
+    assert dimension_label("bn_size2") == "bottleneck in block 2"
+    assert dimension_label("depth3") == "layers in block 3"
 
 
 def test_what_failed_says_why_and_offers_no_export():

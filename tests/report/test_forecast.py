@@ -172,7 +172,7 @@ def test_exponents_that_are_not_known_are_told_together(good):
     few = Obstacle(Cause.TOO_FEW, 8, 12)
     growth: dict[str, Growth] = {n: replace(g, obstacle=few) for n, g in good.growth.items()}
     assert said(replace(good, growth=growth), "grow") == [
-        "How the growth rate, number of layers and bottleneck's width should grow is not known: 8 "
+        "How the growth rate, number of layers and bottleneck should grow is not known: 8 "
         "networks are too few (it takes 12)."
     ]
 

@@ -85,7 +85,7 @@ def test_growth_series_and_figure(good):
     np.testing.assert_allclose(rows.x + rows.error_x.array, series.high)
     assert "number of layers" in series.names  # estimated, though it may be 0
     assert not series.used[series.names.index("number of layers")]
-    assert "bottleneck's width" not in series.names  # the same in all
+    assert "bottleneck" not in series.names  # the same in all
 
 
 def page(shown, monkeypatch):
