@@ -159,7 +159,7 @@ def dimension_label(name: str) -> str:
     """A dimension of the search space in words: ``depth3`` is the layers in block 3."""
     field = name.rstrip("0123456789")
     block = name[len(field) :]
-    word = (DIMENSIONS | _COUNTS).get(field, field.replace("_", " "))
+    word = {**DIMENSIONS, **_COUNTS}.get(field, field.replace("_", " "))
     where = "after" if field == "transition" else "in"
     return f"{word} {where} block {block}" if block else word
 
@@ -184,6 +184,11 @@ def error_label(kind: ErrorName, images: str = "validation") -> str:
 
 
 _KINDS: Mapping[ErrorName, str] = {"top1": "", "balanced": "balanced ", "top5": "top-5 "}
+
+
+def error_ends(low: float, high: float) -> str:
+    """An interval of an error: ``12.30 to 12.90 %``."""
+    return f"{format_value('error', low).removesuffix(' %')} to {format_value('error', high)}"
 
 
 def format_error(error: float | None, standard_error: float = math.nan) -> str:

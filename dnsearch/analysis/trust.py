@@ -41,6 +41,11 @@ class Interval(NamedTuple):
         """Whether both ends are known."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
+    @property
+    def sign(self) -> int:
+        """1 where it is shown to be above 0, -1 where below, else 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
     def scaled(self, factor: float) -> Interval:
         """The same in another unit, such as 100 for percent."""
         return Interval(*(factor * end for end in self))

@@ -86,6 +86,11 @@ def print_json(record: Any) -> None:
     click.echo(json.dumps(plain(record), indent=2, ensure_ascii=False))
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """Those of the options that were typed."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print the last lines alone.")
 
 

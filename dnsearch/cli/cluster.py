@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from dnsearch.cli import given
+
 _OPTIONS: dict[str, Any] = {
     "engine": {
         "type": click.Choice(["local", "ray", "slurm"]),
@@ -26,9 +28,8 @@ def cluster_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def with_cluster(**values: Any) -> Any:
-        typed = {name: values.pop(name) for name in _OPTIONS}
-        given = {name: value for name, value in typed.items() if value is not None}
-        return command(cluster=given, **values)
+        cluster = given(**{name: values.pop(name) for name in _OPTIONS})
+        return command(cluster=cluster, **values)
 
     for name, settings in reversed(_OPTIONS.items()):
         flag = f"--{name.replace('_', '-')}"

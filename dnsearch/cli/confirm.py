@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dnsearch.analysis.metrics import duration
-from dnsearch.cli import last_json_option, print_json, quiet_option
+from dnsearch.cli import given, last_json_option, print_json, quiet_option
 from dnsearch.cli.cluster import cluster_options
 from dnsearch.cli.completion import complete_run
 from dnsearch.cli.decoding import decoding_shown
@@ -85,8 +85,7 @@ def command(
     from dnsearch.search.results import read_results
 
     results = read_results(folder)  # they decide whom it recommends
-    given = {"workers": workers, "device": device}
-    study = override(results.study, **{k: v for k, v in given.items() if v is not None}, **cluster)
+    study = override(results.study, **given(workers=workers, device=device), **cluster)
     request = Request(top, sample, seeds, epochs or default_request(results).epochs, rates)
 
     silent = quiet or as_json

@@ -15,7 +15,7 @@ from rich.table import Table
 from dnsearch.analysis.metrics import MISSING
 from dnsearch.arch.config import ArchArrays, ArchConfig
 from dnsearch.arch.presets import PRESETS
-from dnsearch.cli import json_option
+from dnsearch.cli import given, json_option
 from dnsearch.cli.completion import complete_network
 from dnsearch.cli.networks import Asked, exported_shape, find_network, is_file_or_folder
 from dnsearch.cost.formula import Cost, StageCost, cost_of, stage_costs
@@ -65,15 +65,15 @@ def command(network: str, shape: str | None, batch_size: int, as_json: bool, **f
     dnsearch count example
     dnsearch count --growth-rate 12 --block-config 4-4-4 --stem cifar --input 1x28x28
     """
-    given = {name: value for name, value in flags.items() if value is not None}
+    changes = given(**flags)
     asked = find_network(network) if network else None
     if shape is None and asked is not None and asked.shape is not None:
         shape = "x".join(map(str, asked.shape))
     if shape is None and network and is_file_or_folder(network):  # perhaps of dnsearch export
         shape = exported_shape(Path(network))
-    arch = _architecture(asked, given)
+    arch = _architecture(asked, changes)
     channels, height, width = input_shape(shape, arch)
-    name = arch.describe() if given or not network else network
+    name = arch.describe() if changes or not network else network
     arch = arch.replace(in_channels=channels)
     cost = cost_of(arch, height, width, batch_size)
     for kind in ("params", "activations"):

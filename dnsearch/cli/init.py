@@ -6,10 +6,10 @@ import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
+from dnsearch.cli import given
 from dnsearch.config import LimitsConfig, study_of, to_toml, toml_value
 from dnsearch.errors import RunError
 from dnsearch.files import write_text
@@ -82,9 +82,8 @@ def command(
         raise RunError(f"{file}: is a folder; name a file, such as {file / 'study.toml'}")
     if file.exists() and not force:
         raise RunError(f"{file}: is there already; choose another name or pass --force")
-    bounds = {name: text for name, text in limits.items() if text is not None}
-    given = {"format": form, "image_size": image_size, "label": label, "image": image}
-    images: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    bounds = given(**limits)
+    images = given(format=form, image_size=image_size, label=label, image=image)
     if skip_bad:
         images["skip_bad"] = True
     if data is not None:

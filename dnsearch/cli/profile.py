@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 import click
 
 from dnsearch.arch.kernels import Kernels
+from dnsearch.cli import given
 from dnsearch.cli.completion import complete_file
 from dnsearch.config import StudyConfig, load_study, override
 
@@ -72,8 +73,8 @@ def command(
     from dnsearch.search.outset import Outset
 
     config = load_study(Path(study)) if study else StudyConfig()
-    config = override(config, **_given(device=device, workers=workers))
-    goals = _given(latency_batch=batch, latency_precision=precision, latency_kernels=kernels)
+    config = override(config, **given(device=device, workers=workers))
+    goals = given(latency_batch=batch, latency_precision=precision, latency_kernels=kernels)
     goals = config.objectives.model_copy(update=goals)
     config = config.model_copy(update={"objectives": goals})
     plan = plan_workers(config.search, alone=True)
@@ -97,10 +98,6 @@ def command(
     file = keep_table(table)
     under_way.end()
     _print(table, file)
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _meter(setting: Setting, device: str) -> Measure:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dnsearch.cli import last_json_option, print_json, quiet_option
+from dnsearch.cli import given, last_json_option, print_json, quiet_option
 from dnsearch.cli.cluster import cluster_options
 from dnsearch.cli.completion import complete_file
 from dnsearch.cli.decoding import decoding_shown
@@ -78,18 +78,17 @@ def command(
     then of those believed best, on all images and on parts of them, into reports/NAME-scaling.
     """
     file = bundled_study() if study is None else Path(study)
-    given: dict[str, Any] = {"trials": trials, "time": time, "workers": workers}
-    given |= {"device": device, "storage": storage}
-    given = {key: value for key, value in given.items() if value is not None} | cluster
+    asked = given(trials=trials, time=time, workers=workers, device=device, storage=storage)
+    asked |= cluster
     if scaling:
-        given = {
+        asked = {
             "sampler": "scaling",
             "replicates": 1,
             "trials": SCALING_TRIALS,
             "time": None,
             "until": None,
-        } | given
-    config = override(load_study(file), **given)
+        } | asked
+    config = override(load_study(file), **asked)
     run = RunDir.named(
         f"{name_like(file.stem)}{'-scaling' * scaling}" if name is None else name, to
     )
@@ -144,10 +143,10 @@ def command(
     require_found(results, reason == TIME_IS_UP)
 
 
-def bundled_study(name: str = BUNDLED) -> Path:
-    """A study file that comes with dnsearch: inside the package, or beside it in a clone."""
+def bundled_study() -> Path:
+    """The study file that comes with dnsearch: inside the package, or beside it in a clone."""
     package = Path(__file__).parents[1]
     for folder in (package / "studies", package.parent / "studies"):
-        if (folder / f"{name}.toml").is_file():
-            return folder / f"{name}.toml"
-    raise ConfigError("study", "must be given: the bundled one is missing", name)
+        if (file := folder / f"{BUNDLED}.toml").is_file():
+            return file
+    raise ConfigError("study", "must be given: the bundled one is missing", BUNDLED)

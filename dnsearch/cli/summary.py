@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from textwrap import shorten
@@ -22,9 +21,11 @@ from dnsearch.report.answer import (
     error_of,
     export_command,
     going_on_of,
+    kinds_of_failure,
     latency_of,
     margin_of,
     none_to_recommend,
+    not_counted,
     split_batches,
     sureness_of,
     unsearched_of,
@@ -76,22 +77,13 @@ def _failures(results: Results) -> list[str]:
 
 
 def print_failures(reasons: Sequence[str]) -> None:
-    """Prints why training runs failed, the commonest reason first. Reasons that differ in their
-    figures alone are one, told as it was the first time."""
+    """Prints why training runs failed, the commonest kind first."""
     most = kinds_of_failure(reasons)
     for number, (count, reason) in enumerate(most[:MOST_REASONS]):
         _print("" if number else "failed:", f"{count} x {shorten(reason, 200)}")
     if len(most) > MOST_REASONS:
         left = sum(count for count, _ in most[MOST_REASONS:])
         _print("", f"{left} x for other reasons; the report has them")
-
-
-def kinds_of_failure(reasons: Sequence[str]) -> list[tuple[int, str]]:
-    """How many there are of each kind, and the first of them, the commonest kind first."""
-    kinds: dict[str, list[str]] = {}
-    for reason in reasons:
-        kinds.setdefault(re.sub(r"\d[\d.,]*", "#", reason), []).append(reason)
-    return [(len(own), own[0]) for own in sorted(kinds.values(), key=len, reverse=True)]
 
 
 def failures_record(reasons: Sequence[str]) -> list[dict[str, Any]]:
@@ -112,16 +104,8 @@ def search_record(
 
 def _done(found: Digest) -> str:
     """How many candidates ended in which way."""
-    parts = [f"{counted(len(found.finished), 'candidate')} trained"]
-    for state, what in (
-        (State.SCREENED, "stopped at a lower rung"),
-        (State.PARTIAL, "on part of the images"),
-        (State.FAILED, "failed"),
-        (State.UNFIT, "over a measured limit"),
-    ):
-        if found.counts[state]:
-            parts.append(f"{found.counts[state]} {what}")
-    return ", ".join(parts)
+    trained = f"{counted(len(found.finished), 'candidate')} trained"
+    return ", ".join([trained, *not_counted(found)])
 
 
 def _print_confirm(results: Results, name: str) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from dnsearch.analysis.metrics import duration, error_label, format_value
 from dnsearch.cost.formula import cost_of
 from dnsearch.text import counted
-from dnsearch.training.full import Opened, Watch
+from dnsearch.training.full import Opened, Silence, Watch
 from dnsearch.training.score import CurvePoint
 
 
@@ -92,16 +92,6 @@ def point_text(point: CurvePoint) -> str:
     """An epoch's figures, such as ``loss 0.512  validation 14.20 %, loss 0.401``."""
     error = format_value("error", point.error)
     return f"loss {point.train_loss:.4f}  validation {error:>7}, loss {point.loss:.4f}"
-
-
-class Silence:
-    """Shows nothing."""
-
-    def opened(self, opened: Opened) -> None:
-        """Nothing."""
-
-    def epoch(self, point: CurvePoint) -> None:
-        """Nothing."""
 
 
 class Lines:

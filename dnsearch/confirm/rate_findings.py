@@ -92,7 +92,7 @@ class Difference:
         """What becomes of the order."""
         if not self.tuned.is_known:
             return Flip.MISSING
-        then, before = _better(self.tuned), _better(self.at[self.usual])
+        then, before = self.tuned.sign, self.at[self.usual].sign
         if not then:
             return Flip.UNTOLD
         return {then: Flip.SAME, -then: Flip.FLIPS, 0: Flip.EMERGES}[before]
@@ -100,13 +100,8 @@ class Difference:
     @property
     def flips_at(self) -> tuple[int, ...]:
         """Places of the rates at which the order is shown to be the opposite of the study's."""
-        before = _better(self.at[self.usual])
-        return tuple(i for i, each in enumerate(self.at) if before and _better(each) == -before)
-
-
-def _better(difference: Interval) -> int:
-    """1 where the first is shown to have less error, -1 where the second is, else 0."""
-    return int(difference.low > 0) - int(difference.high < 0)
+        before = self.at[self.usual].sign
+        return tuple(i for i, each in enumerate(self.at) if before and each.sign == -before)
 
 
 @dataclass(frozen=True)

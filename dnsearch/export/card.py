@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnsearch.analysis.confidence import LEVEL, binomial_interval
-from dnsearch.analysis.metrics import MISSING, format_value
+from dnsearch.analysis.metrics import MISSING, error_ends, format_value
 from dnsearch.config import DataConfig, ErrorName, TrainingConfig
 from dnsearch.export.preprocessing import FITS, Preprocessing
 from dnsearch.text import agreeing, counted
@@ -99,8 +99,7 @@ def error_text(kind: ErrorName, error: float, images: Sequence[int], split: str)
 
 def _between(error: float, low: float, high: float) -> str:
     """Such as ``12.30 % (11.62 to 13.01 %)``."""
-    value, least, most = (format_value("error", float(each)) for each in (error, low, high))
-    return f"{value} ({least.removesuffix(' %')} to {most})"
+    return f"{format_value('error', error)} ({error_ends(low, high)})"
 
 
 def _class_errors(found: ClassErrors, names: Sequence[str]) -> Iterable[str]:

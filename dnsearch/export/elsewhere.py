@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dnsearch.config import ClusterConfig, StudyConfig
 from dnsearch.errors import ConfigError, DnsearchError, MachineError, RunError, one_line
@@ -25,8 +25,7 @@ from dnsearch.search.cluster import Head, RayWorkers, imported, nodes
 from dnsearch.search.devices import Plan
 from dnsearch.search.evaluators.node import differing, is_same_folder, versions
 from dnsearch.search.workers import workers_of
-from dnsearch.training.full import FullTraining, Opened, Packed
-from dnsearch.training.score import CurvePoint
+from dnsearch.training.full import FullTraining, Packed, Silence
 
 MOST_LOST = 5
 """Times that a training goes on elsewhere after its node or its process was lost."""
@@ -154,17 +153,7 @@ def _train(packed: Packed, run: RunDir, device: str, threads: int) -> Result:
     set_environment()
     training = packed.training("this node has other images than the command")
     Plan((device,), threads).compile_kernels(training.recipe)
-    return train_locked(training, run, (device,), threads, _Silence())
-
-
-class _Silence(NamedTuple):
-    """Shows nothing."""
-
-    def opened(self, opened: Opened) -> None:
-        """Nothing."""
-
-    def epoch(self, point: CurvePoint) -> None:
-        """Nothing."""
+    return train_locked(training, run, (device,), threads, Silence())
 
 
 def require_alone(study: StudyConfig, gpus: int) -> None:

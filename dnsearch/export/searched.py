@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnsearch.analysis.candidates import Candidate, finished
-from dnsearch.analysis.metrics import METRICS, duration, error_label, format_value
+from dnsearch.analysis.metrics import (
+    METRICS,
+    duration,
+    error_ends,
+    error_label,
+    format_value,
+)
 from dnsearch.analysis.picks import LEAST_ERROR
 from dnsearch.config import FULL_LENGTH
 from dnsearch.confirm.run import FOLDER as CONFIRM_FOLDER
@@ -192,8 +198,7 @@ def _figures(results: Results, network: Candidate, weights: Weights) -> list[tup
 
 def _predicted(network: Candidate) -> str:
     value = format_value("error", network.predicted_error)
-    low, high = (format_value("error", end) for end in (network.new_low, network.new_high))
-    return f"{value} ({low.removesuffix(' %')} to {high} on new images)"
+    return f"{value} ({error_ends(network.new_low, network.new_high)} on new images)"
 
 
 def _unchecked(weights: Weights) -> list[str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import Candidate, State
-from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.analysis.metrics import METRICS, error_ends, format_value
 from dnsearch.rundir import RunDir
 from dnsearch.text import capitalised, counted
 
@@ -23,16 +24,11 @@ def error_of(candidate: Candidate, digest: Digest) -> str:
     """A network's predicted error with its 90 % intervals, on new images and on those measured."""
     kind, images = digest.error_name, f"{digest.images:,}"
     value = format_value("error", candidate.predicted_error)
-    new = ends(candidate.new_low, candidate.new_high)
+    new = error_ends(candidate.new_low, candidate.new_high)
     if not candidate.is_predicted:
         return f"{value} {kind} ({new} on new images)"
-    own = ends(candidate.predicted_low, candidate.predicted_high)
+    own = error_ends(candidate.predicted_low, candidate.predicted_high)
     return f"{value} predicted {kind} ({new} on new images, {own} on these {images})"
-
-
-def ends(low: float, high: float) -> str:
-    """An interval of an error, ``12.30 to 12.90 %``."""
-    return f"{format_value('error', low).removesuffix(' %')} to {format_value('error', high)}"
 
 
 def costs_of(candidate: Candidate, costs: Sequence[str] = ()) -> str:
@@ -197,6 +193,29 @@ def unsearched_of(digest: Digest) -> str:
         return ""
     share = f"{100 * largest / limit:.0f} % of your limit of {format_value(cost, limit)}"
     return f"no network above {share} was trained in full; search longer"
+
+
+def not_counted(digest: Digest) -> list[str]:
+    """How many training runs ended otherwise than at the top rung within the limits, in words."""
+    return [
+        f"{digest.counts[state]} {what}"
+        for state, what in (
+            (State.SCREENED, "stopped at a lower rung"),
+            (State.PARTIAL, "on part of the images"),
+            (State.FAILED, "failed"),
+            (State.UNFIT, "over a measured limit"),
+        )
+        if digest.counts[state]
+    ]
+
+
+def kinds_of_failure(reasons: Iterable[str]) -> list[tuple[int, str]]:
+    """How many there are of each kind, and the first of them, the commonest kind first. Reasons
+    that differ in their figures alone are of one kind."""
+    kinds: dict[str, list[str]] = {}
+    for reason in reasons:
+        kinds.setdefault(re.sub(r"\d[\d.,]*", "#", reason), []).append(reason)
+    return [(len(own), own[0]) for own in sorted(kinds.values(), key=len, reverse=True)]
 
 
 def split_batches(digest: Digest) -> list[str]:

@@ -21,7 +21,7 @@ from dnsearch.report.parts import (
     Picture,
     Row,
     Table,
-    error_ends,
+    error_notes,
     interval_cell,
     probability,
     share_cell,
@@ -107,7 +107,7 @@ def _network(network: ConfirmedNetwork, cost: str) -> Row:
         network.name,
         [
             Cell(_without_unit(cost, network.candidate.figure(cost))),
-            Cell(format_value("error", test.value), [error_ends(test)] if test.has_ends else []),
+            Cell(format_value("error", test.value), error_notes(test)),
             Cell(str(network.seeds)),
             Cell(format_value("error", network.error)),
             Cell(format_value("error", network.predicted_error)),

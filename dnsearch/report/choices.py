@@ -14,7 +14,7 @@ from dnsearch.analysis.trust import Interval
 from dnsearch.arrays import Floats
 from dnsearch.report.digest import Digest
 from dnsearch.report.parts import Cell, Choice, Picture, Row, Table, interval_cell, share_cell
-from dnsearch.report.style import axis, colour_of, layout
+from dnsearch.report.style import axis, colour_of, faint, layout
 from dnsearch.text import agreeing, capitalised, listed
 
 
@@ -116,7 +116,7 @@ def distribution_figure(grid: Floats, dimension: Dimension, cost: str) -> go.Fig
         group = f"{dimension.name} {value.label}"
         figure.add_scatter(x=x, y=low, legendgroup=group, **band)
         figure.add_scatter(
-            x=x, y=high, fill="tonexty", fillcolor=_faint(colour), legendgroup=group, **band
+            x=x, y=high, fill="tonexty", fillcolor=faint(colour, 0.13), legendgroup=group, **band
         )
         figure.add_scatter(
             x=x,
@@ -131,11 +131,6 @@ def distribution_figure(grid: Floats, dimension: Dimension, cost: str) -> go.Fig
     figure.update_xaxes(axis("depth", title=title, type="linear"))
     figure.update_yaxes(axis("depth", title="networks below (%)", type="linear", range=[0, 100]))
     return figure
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red}, {green}, {blue}, 0.13)"
 
 
 def _table(dimensions: list[Dimension], cost: str) -> Table:

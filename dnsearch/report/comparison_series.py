@@ -10,9 +10,8 @@ import numpy as np
 
 from dnsearch.analysis.candidates import Candidate, figures
 from dnsearch.analysis.comparison import attainment
-from dnsearch.analysis.metrics import METRICS, format_value
+from dnsearch.analysis.metrics import METRICS, error_ends, format_value
 from dnsearch.arrays import Floats
-from dnsearch.report.answer import ends
 from dnsearch.report.comparison import LETTERS
 from dnsearch.report.drawings import PARTS, stages_of
 from dnsearch.text import listed
@@ -92,7 +91,7 @@ def _front(run: str, study: int, members: Sequence[Candidate], cost: str) -> Fro
     hover = [
         f"<b>{escape(each.name)}</b>  {escape(each.key)}<br>{escape(run)}: "
         f"{format_value('error', each.predicted_error)} "
-        f"({ends(each.predicted_low, each.predicted_high)})<br>"
+        f"({error_ends(each.predicted_low, each.predicted_high)})<br>"
         f"{format_value(cost, each.figure(cost))}"
         for each in own
     ]

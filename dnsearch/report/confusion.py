@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from dnsearch.report.style import layout
+from dnsearch.report.style import COLOURS, FRONT, faint, layout
 
 _LONGEST_NAME = 18
 """Letters beside a figure that may be 400 pixels wide."""
@@ -17,11 +17,11 @@ _ROW = 30
 """Pixels."""
 
 _MISTAKES = [
-    [0.0, "rgba(213,94,0,0.0)"],
-    [0.15, "rgba(213,94,0,0.35)"],
-    [1.0, "rgba(213,94,0,0.85)"],
+    [0.0, faint(COLOURS[1], 0.0)],
+    [0.15, faint(COLOURS[1], 0.35)],
+    [1.0, faint(COLOURS[1], 0.85)],
 ]
-_RIGHT = [[0.0, "rgba(43,131,198,0.22)"], [1.0, "rgba(43,131,198,0.22)"]]
+_RIGHT = [[end, faint(FRONT, 0.22)] for end in (0.0, 1.0)]
 """Seen through on both schemes of the page, whose text has to stay readable on them."""
 
 

@@ -15,13 +15,13 @@ from dnsearch.analysis.candidates import COSTS, Candidate
 from dnsearch.analysis.metrics import (
     DIMENSIONS,
     METRICS,
+    error_ends,
     error_label,
     format_error,
     format_value,
 )
 from dnsearch.arch.config import ArchConfig, joined
 from dnsearch.confirm.findings import Confirmed
-from dnsearch.report.answer import ends
 from dnsearch.report.digest import Digest
 from dnsearch.report.drawings import PARTS, shapes
 from dnsearch.report.parts import error_interval
@@ -154,7 +154,7 @@ def _figures(
     if network.counts:
         name = f"{'predicted ' if network.is_predicted else ''}{digest.error_name}"
         told.append((name, format_value("error", network.predicted_error)))
-        told.append(("on new images", ends(network.new_low, network.new_high)))
+        told.append(("on new images", error_ends(network.new_low, network.new_high)))
     tested = confirmed.network(network.key) if confirmed else None
     if confirmed is not None and tested is not None and tested.test.is_known:
         told.append((error_label(confirmed.error, "test"), error_interval(tested.test)))

@@ -20,6 +20,7 @@ from dnsearch.report.style import (
     PRESET,
     axis,
     error_bars,
+    faint,
     layout,
     log_axis,
     log_ticks,
@@ -31,6 +32,9 @@ _EXTENTS = ((300, 330), (960, 380))
 """Plot areas in pixels, on a telephone and on a desk, for which labels are placed."""
 
 _HEIGHT = 500
+_SPACING = 0.02
+"""Of points along a line, as a share of the plot."""
+
 NEAR_PRESETS = "published network, not trained here"
 FAR_PRESETS = "published networks, far off"
 _SHAPES = {"least-error": 15, "as-good": 13, "knee": 12, "least-cost": 11}
@@ -184,7 +188,7 @@ def _band(figure: go.Figure, band: Floats, spans: Spans) -> None:
         x=cost,
         y=high,
         fill="tonexty",
-        fillcolor="rgba(43, 131, 198, 0.16)",
+        fillcolor=faint(FRONT, 0.16),
         name="90 % band of the front",
         **group,
     )
@@ -311,10 +315,10 @@ def _upright(line: PresetLine, spans: Spans) -> Floats:
     return _shares(np.stack([np.full(40, line.cost), heights], axis=1), spans)
 
 
-def _along(step: Floats, spacing: float = 0.02) -> Floats:
-    """Points along the step line, so that labels keep off it."""
+def _along(step: Floats) -> Floats:
+    """Points along the step line, at most ``_SPACING`` apart, so that labels keep off it."""
     corners = [(b[0], a[1]) for a, b in pairwise(step)]
     path = [p for pair in zip(step[:-1].tolist(), corners, strict=True) for p in pair]
     path = np.array([*path, *step[-1:].tolist(), *([1.0, y] for y in step[-1:, 1])]).reshape(-1, 2)
-    pieces = [np.linspace(a, b, 2 + int(np.abs(b - a).max() / spacing)) for a, b in pairwise(path)]
+    pieces = [np.linspace(a, b, 2 + int(np.abs(b - a).max() / _SPACING)) for a, b in pairwise(path)]
     return np.vstack(pieces) if pieces else path

@@ -8,12 +8,11 @@ import shlex
 from typing import NamedTuple
 
 from dnsearch.analysis.candidates import Candidate
-from dnsearch.analysis.metrics import error_label, format_value
+from dnsearch.analysis.metrics import error_ends, error_label, format_value
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, reference_of
 from dnsearch.report.answer import (
     costs_of,
-    ends,
     export_command,
     latency_of,
     none_to_recommend,
@@ -57,7 +56,7 @@ def headline(digest: Digest, confirmed: Confirmed | None, can_test: bool) -> Hea
     predicted = "predicted " if best.is_predicted else ""
     sentence = (
         f"Train {best.name}: {format_value('error', best.predicted_error)} {predicted}"
-        f"{digest.error_name} ({ends(best.new_low, best.new_high)} on new images) at "
+        f"{digest.error_name} ({error_ends(best.new_low, best.new_high)} on new images) at "
         f"{costs_of(best, digest.costs)}."
     )
     beside = [("baseline", _baseline(digest)), *_reference(digest, best, confirmed)]

@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import shlex
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,14 +14,27 @@ import pandas as pd
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.candidates import COSTS, Basis, Candidate, State
-from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
+from dnsearch.analysis.metrics import (
+    METRICS,
+    error_ends,
+    error_label,
+    format_error,
+    format_value,
+)
 from dnsearch.config import to_toml
 from dnsearch.confirm.findings import Confirmed
 from dnsearch.confirm.record import confirmed_record
 from dnsearch.data import had_test
 from dnsearch.errors import DnsearchError
 from dnsearch.files import require_ours, write_json, write_text
-from dnsearch.report.answer import answer, ends, export_command, split_batches, sure
+from dnsearch.report.answer import (
+    answer,
+    export_command,
+    kinds_of_failure,
+    not_counted,
+    split_batches,
+    sure,
+)
 from dnsearch.report.certificate import section as confirmed_section
 from dnsearch.report.choices import choices_section
 from dnsearch.report.classes import class_section
@@ -127,7 +139,9 @@ def _content(
         "confirmed": confirmed_section(confirmed) if confirmed else None,
         "scaling": scaling_section(scaling) if scaling else None,
         "classes": class_section(digest, confirmed),
-        "failures": _failures(digest),
+        "failures": kinds_of_failure(
+            each.failure for each in digest.candidates if each.failure.strip()
+        ),
         "pictures": pictures(digest),
         "choices": choices_section(digest),
         "table": candidate_table(digest, confirmed),
@@ -140,19 +154,13 @@ def _content(
 
 
 def _facts(digest: Digest) -> list[str]:
-    counts, count = digest.counts, len(digest.candidates)
-    facts = [f"{counts[State.FINISHED]} of {counted(count, 'candidate')} finished"]
-    for state, what in (
-        (State.SCREENED, "stopped at a lower rung"),
-        (State.PARTIAL, "on part of the images"),
-        (State.FAILED, "failed"),
-        (State.UNFIT, "over a measured limit"),
-    ):
-        if counts[state]:
-            facts.append(f"{counts[state]} {what}")
-    facts += split_batches(digest)
-    facts.append(str(digest.results.data["name"]))
-    return facts
+    count = counted(len(digest.candidates), "candidate")
+    return [
+        f"{digest.counts[State.FINISHED]} of {count} finished",
+        *not_counted(digest),
+        *split_batches(digest),
+        str(digest.results.data["name"]),
+    ]
 
 
 CARDS = (picks.LEAST_ERROR, picks.AS_GOOD)
@@ -187,9 +195,9 @@ def _cards(digest: Digest, confirmed: Confirmed | None) -> list[Card]:
 def _estimate(candidate: Candidate, digest: Digest) -> list[tuple[str, str]]:
     """The intervals of the error, what it was measured to be, how sure its place on the front is,
     and the baseline."""
-    found = [("on new images", ends(candidate.new_low, candidate.new_high))]
+    found = [("on new images", error_ends(candidate.new_low, candidate.new_high))]
     if candidate.is_predicted:
-        own = ends(candidate.predicted_low, candidate.predicted_high)
+        own = error_ends(candidate.predicted_low, candidate.predicted_high)
         found += [
             (f"on these {digest.images:,} images", own),
             (f"measured {candidate.error_name}", format_error(candidate.error, candidate.error_se)),
@@ -284,12 +292,6 @@ def _predicted(digest: Digest) -> list[str]:
         "networks are compared; that on new images adds that others would have been drawn. "
         f"Networks that were not trained may be better still{known}."
     ]
-
-
-def _failures(digest: Digest) -> list[tuple[int, str]]:
-    """Reasons with their counts, the most frequent first."""
-    reasons = Counter(each.failure for each in digest.candidates if each.failure.strip())
-    return [(count, reason) for reason, count in reasons.most_common()]
 
 
 def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from dnsearch.analysis.metrics import MISSING, format_value
+from dnsearch.analysis.metrics import MISSING, error_ends, format_value
 from dnsearch.analysis.trust import Interval
 
 
@@ -78,15 +78,13 @@ def share_cell(interval: Interval) -> Cell:
 def error_interval(interval: Interval) -> str:
     """An error (0 to 1) with its interval: ``12.60 % (12.30 to 12.90 %)``."""
     value = format_value("error", interval.value)
-    return f"{value} ({error_ends(interval)})" if interval.has_ends else value
+    notes = error_notes(interval)
+    return f"{value} ({notes[0]})" if notes else value
 
 
-def error_ends(interval: Interval) -> str:
-    """``12.30 to 12.90 %``; empty where an end is unknown."""
-    if not interval.has_ends:
-        return ""
-    low, high = (format_value("error", end) for end in interval[1:])
-    return f"{low.removesuffix(' %')} to {high}"
+def error_notes(interval: Interval) -> list[str]:
+    """The interval of an error for small print; nothing where an end is unknown."""
+    return [error_ends(interval.low, interval.high)] if interval.has_ends else []
 
 
 def probability(value: float) -> str:

@@ -11,7 +11,7 @@ from dnsearch.analysis.confidence import LEVEL
 from dnsearch.analysis.metrics import MISSING, error_label, format_value
 from dnsearch.analysis.trust import Interval
 from dnsearch.confirm.rate_findings import Difference, Flip, RateFindings, RateNetwork
-from dnsearch.report.parts import Cell, Row, Table, error_ends, interval_cell
+from dnsearch.report.parts import Cell, Row, Table, error_notes, interval_cell
 from dnsearch.text import agreeing, capitalised, counted, listed
 
 
@@ -82,17 +82,13 @@ def _pair(each: Difference, rates: RateFindings) -> str:
             )
         case Flip.UNTOLD:
             lead = ""
-            if _is_told(usual):
+            if usual.sign:
                 lead = f" At the study's rate {before}, which may be the learning rate's doing."
             said = (
                 f"The seeds cannot tell whether {first} or {second} has less {error} {best}: the "
                 f"difference is {_points(each.tuned)}.{lead}"
             )
     return said + _flips_at(each, rates)
-
-
-def _is_told(difference: Interval) -> bool:
-    return difference.low > 0 or difference.high < 0
 
 
 def _ahead(each: Difference, difference: Interval, error: str) -> str:
@@ -166,7 +162,7 @@ def _network(network: RateNetwork, rates: RateFindings) -> Row:
             Cell(macs),
             *(_at(*at) for at in each),
             Cell(MISSING if math.isnan(best) else f"{best:g}"),
-            Cell(format_value("error", network.tuned.value), _ends(network.tuned)),
+            Cell(format_value("error", network.tuned.value), error_notes(network.tuned)),
         ],
         badge=_badge(network),
     )
@@ -185,12 +181,8 @@ def _at(test: Interval, validation: float, errors: Sequence[float]) -> Cell:
         return Cell(MISSING, [f"{failed} of {len(errors)} failed"])
     if not test.is_known:
         return Cell(MISSING)
-    notes = [*_ends(test), f"validation {format_value('error', validation)}"]
+    notes = [*error_notes(test), f"validation {format_value('error', validation)}"]
     return Cell(format_value("error", test.value), notes)
-
-
-def _ends(interval: Interval) -> list[str]:
-    return [error_ends(interval)] if interval.has_ends else []
 
 
 def _differences(rates: RateFindings) -> Table:

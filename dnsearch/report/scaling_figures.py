@@ -25,6 +25,7 @@ from dnsearch.report.style import (
     OTHER,
     axis,
     error_bars,
+    faint,
     layout,
     log_axis,
     padded_range,
@@ -103,14 +104,13 @@ def _points(figure: go.Figure, marks: Marks, name: str, **marker: Any) -> None:
 
 def _fit(figure: go.Figure, fit: Fit, name: str, colour: str, opacity: float) -> None:
     """The curve in this colour on its band in the same, paler."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     figure.add_scatter(
         x=np.concatenate([fit.x, fit.x[::-1]]),
         y=np.concatenate([fit.band.low, fit.band.high[::-1]]),
         mode="lines",
         line={"width": 0},
         fill="toself",
-        fillcolor=f"rgba({red}, {green}, {blue}, {opacity})",
+        fillcolor=faint(colour, opacity),
         hoverinfo="skip",
         legendgroup=name,
         showlegend=False,

@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from dnsearch.analysis import pareto
 from dnsearch.analysis.baseline import Baseline
 from dnsearch.analysis.candidates import COSTS, Candidate, State, figures
-from dnsearch.analysis.metrics import METRICS, dimension_label, format_error, format_value
+from dnsearch.analysis.metrics import (
+    METRICS,
+    dimension_label,
+    error_ends,
+    format_error,
+    format_value,
+)
 from dnsearch.analysis.picks import positions
 from dnsearch.arrays import Floats
-from dnsearch.report.answer import ends
 from dnsearch.report.digest import Digest
 
 _INTERVAL = ("predicted_low", "predicted_high")
@@ -120,7 +125,7 @@ def _predicted(candidate: Candidate, error_name: str) -> str:
         return ""
     told = format_value("error", candidate.predicted_error)
     low, high = candidate.predicted_low, candidate.predicted_high
-    return f"predicted {error_name} {told} ({ends(low, high)})"
+    return f"predicted {error_name} {told} ({error_ends(low, high)})"
 
 
 def _measured(candidate: Candidate) -> str:

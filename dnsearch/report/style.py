@@ -21,6 +21,16 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 FRONT, OTHER, PRESET = "#2b83c6", "#8b929c", "#99813a"
 
 
+_MOST_STEPS = 5
+"""Round steps on an axis."""
+
+
+def faint(colour: str, opacity: float) -> str:
+    """A colour as ``#2b83c6`` that is seen through, for CSS."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, {opacity})"
+
+
 class Look(NamedTuple):
     """How a recommended network is shown everywhere."""
 
@@ -162,10 +172,11 @@ def linear_ticks(low: float, high: float, name: str) -> dict[str, Any]:
     return _ticks(_round_values(low, high, _round_step(high - low)), name)
 
 
-def _round_step(span: float, most: int = 5) -> float:
-    """1, 2 or 5 times a power of ten, of which at most ``most`` go into this span."""
-    power = 10.0 ** math.floor(math.log10(span / most))
-    return next(m * power for m in (1, 2, 5, 10) if m * power * most >= span * (1 - 1e-9))
+def _round_step(span: float) -> float:
+    """1, 2 or 5 times a power of ten, of which at most ``_MOST_STEPS`` go into this span."""
+    least = span / _MOST_STEPS
+    power = 10.0 ** math.floor(math.log10(least))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= least * (1 - 1e-9))
 
 
 def _round_values(low: float, high: float, step: float) -> list[float]:

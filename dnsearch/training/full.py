@@ -153,6 +153,16 @@ class Watch(Protocol):
         ...
 
 
+class Silence:
+    """Shows nothing."""
+
+    def opened(self, opened: Opened) -> None:
+        """Nothing."""
+
+    def epoch(self, point: CurvePoint) -> None:
+        """Nothing."""
+
+
 def train_fully(
     training: FullTraining, run: RunDir, device: str, threads: int, watch: Watch
 ) -> Trained | str:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dnsearch.cli.summary import kinds_of_failure
+from dnsearch.report.answer import kinds_of_failure
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import Job
 from dnsearch.training.score import Score

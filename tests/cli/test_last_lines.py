@@ -101,4 +101,4 @@ def test_a_quiet_training(dnsearch):
     network |= {"in_channels": 1, "num_classes": 10, "bn_size": 0}
     Path("net.json").write_text(json.dumps(network))
     out = dnsearch(asked[0], "net.json", *asked[2:]).out
-    assert out.startswith("\nfinished: 1 epochs")
+    assert out.startswith("\nfinished: 1 epoch ")

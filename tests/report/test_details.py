@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from dnsearch.analysis.metrics import DIMENSIONS, dimension_label
 from dnsearch.arch.config import ArchConfig
-from dnsearch.cli.count import command as count
+from dnsearch.cli import cli
 from dnsearch.cost.formula import cost_of
 from dnsearch.report.details import details
 from dnsearch.report.digest import digest
@@ -117,7 +117,7 @@ def test_the_command_of_a_published_network_counts_what_the_panel_says():
     (command,) = network["commands"]
     _, verb, *arguments = shlex.split(command)
     assert verb == "count"
-    printed = CliRunner().invoke(count, [*arguments, "--json"], catch_exceptions=False)
+    printed = CliRunner().invoke(cli, [verb, *arguments, "--json"], catch_exceptions=False)
     counted = json.loads(printed.stdout)["formula"]
     assert {part: counted[part] for part in PARTS} == {p: network["costs"][p] for p in PARTS}
 

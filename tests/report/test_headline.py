@@ -11,13 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from dnsearch.analysis.metrics import error_ends
 from dnsearch.analysis.trust import UNKNOWN, Interval
 from dnsearch.arch.presets import PRESETS
 from dnsearch.confirm import findings
 from dnsearch.confirm.findings import Confirmed, ConfirmedNetwork
 from dnsearch.confirm.published import closest, cost_model, reference_of
 from dnsearch.export.searched import weights_of
-from dnsearch.report.answer import ends, export_command
+from dnsearch.report.answer import export_command
 from dnsearch.report.digest import digest
 from dnsearch.report.headline import headline
 from dnsearch.report.html import anchor
@@ -46,7 +47,7 @@ def test_the_sentence_is_the_answer_with_its_interval_and_costs():
     best = found.answer
     told = headline(found, None, can_test=True)
     assert told.sentence.startswith(f"Train {best.name}: {100 * best.predicted_error:.2f} %")
-    assert ends(best.new_low, best.new_high) in told.sentence
+    assert error_ends(best.new_low, best.new_high) in told.sentence
     assert told.command == export_command(found.results.name)
 
 
