@@ -306,3 +306,14 @@ def test_once_confirmed_the_page_says_which_error_is_whose():
     assert "In the search each network was trained once, with one seed" in page.text
     assert f"measured validation error{100 * found.answer.error:.2f} %" in page.text
     assert not re.search(r"measured\s*\d", page.text)
+
+
+def test_failures_that_differ_in_figures_alone_are_told_as_one():
+    """As the terminal counts them."""
+    results = synthetic.results(6, failed=3)
+    for place, free in enumerate((640, 12)):
+        reason = f"out of memory: 812 MB asked for, {free} MB free"
+        results = synthetic.changed(results, place, failure=reason)
+    results = synthetic.changed(results, 2, failure="diverged")
+    text = " ".join(read(results).text.split())
+    assert "2× out of memory: 812 MB asked for, 640 MB free 1× diverged" in text
