@@ -109,7 +109,7 @@ def test_training_that_does_not_fit_has_no_time(images):
             {"train": 1280, "validation": 10_000},
             SPACE,
             r"10,000 images takes 72 % of each epoch's time; with data\.validation_images = 1280 "
-            r"it takes 25 % and shows differences of error from 3\.2 points",
+            r"it takes 25 % and detects differences of error of 3\.2 points or more",
         ),
         ({"test": 0}, SPACE, r"there are no test images.*data\.test = 0\.15"),
         ({"train": 36}, SPACE, "4 classes have fewer than 10 training images: 0, 1, 2, 3"),
