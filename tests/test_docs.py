@@ -45,7 +45,7 @@ def test_every_data_format_is_explained():
 
 
 def test_the_tree_is_the_tree():
-    block = README.split("## The tree")[1].split("```")[1]
+    block = README.split("```\ndnsearch/\n")[1].split("```")[0]
     named = {line.split()[0] for line in block.splitlines() if line.startswith("  ")}
     package = {
         path.name + "/" * path.is_dir()
