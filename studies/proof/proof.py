@@ -207,7 +207,7 @@ def report(
             error / statistics.mean(means), standard_error(best.test) / least
         )
         lines.append(
-            f"- {len(means)} searches of dnsearch, which differ in their seeds alone: "
+            f"- {len(means)} searches of dnsearch with different seeds: "
             f"{mean_error(means)} % test error (the ± is between searches), "
             f"{100 * (ratio - 1):+.1f} ± {100 * error:.1f} % against the best published shape."
         )
