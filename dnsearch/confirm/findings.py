@@ -126,9 +126,12 @@ class Confirmed:
     def test(self, key: str) -> Interval:
         """The test error of the network with this ``ArchConfig.key`` at the study's learning rate;
         unknown where it has none."""
-        rates = self.rates
-        others = {n.key: n.test[rates.usual] for n in rates.networks} if rates else {}
-        return (others | {n.key: n.test for n in self.networks}).get(key, UNKNOWN)
+        if (own := self.network(key)) is not None:
+            return own.test
+        if self.rates is None:
+            return UNKNOWN
+        usual = self.rates.usual
+        return next((n.test[usual] for n in self.rates.networks if n.key == key), UNKNOWN)
 
     @property
     def best_first(self) -> list[ConfirmedNetwork]:

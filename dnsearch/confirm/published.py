@@ -1,4 +1,4 @@
-"""What a search's answer is compared with: published networks, and others made by their rules.
+"""What a search's answer is compared with: published networks, and others made like them.
 
 DenseNet-BC has three equal blocks, densenet121 four of 6, 12, 24 and 16 layers (both
 arXiv:1608.06993, the paper's tables 2 and 1). Of both there are networks of other depths and growth
@@ -55,7 +55,10 @@ THREE_BLOCKS = Family(
 FOUR_BLOCKS = Family(
     "scaled DenseNet-121",
     PRESETS["densenet121"],
-    tuple(tuple(round(n * part / 6) for part in (6, 12, 24, 16)) for n in range(1, 7)),
+    tuple(
+        tuple(round(sixths * layers / 6) for layers in PRESETS["densenet121"].block_config)
+        for sixths in range(1, 7)
+    ),
 )
 LEAST_MAP = 4
 """Pixels a side that the last of four blocks sees at least; on smaller maps three do better."""

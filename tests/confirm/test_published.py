@@ -16,6 +16,13 @@ from .invented import arch, candidate, results
 SIDE = 8
 
 
+def run_on(side, stem):
+    """A run on grey images of this side with nothing trained, whose space has this stem."""
+    fields = {"images": {"train": 10, "validation": 10}, "classes": ["a"] * 10}
+    data = {**fields, "shape": [1, side, side]}
+    return results([], study=f'[space]\nstem = "{stem}"', data=data)
+
+
 def test_every_preset_keeps_its_name_and_members_follow_the_papers():
     found = references(1, 10)
     assert len(found) == len({(arch.stem, each.name) for arch, each in found.items()})
@@ -62,13 +69,9 @@ def test_the_limits_hold(share):
 
 
 def test_behind_patches_the_stem_that_is_usual_for_the_images_is_compared():
-    fields = {"images": {"train": 10, "validation": 10}, "classes": ["a"] * 10}
     answer = ArchConfig(16, (2, 4, 4), 32, stem="patch2", in_channels=1, num_classes=10)
     for side, stem in ((28, "cifar"), (96, "imagenet")):
-        run = results(
-            [], study='[space]\nstem = "patch2"', data={**fields, "shape": [1, side, side]}
-        )
-        assert closest(run, answer, ()).stem == stem
+        assert closest(run_on(side, "patch2"), answer, ()).stem == stem
 
 
 @pytest.mark.parametrize(
@@ -79,24 +82,19 @@ def test_as_many_blocks_as_suit_the_images(stem, side, blocks):
     """densenet121's four where the last of them sees maps of at least 4x4 behind a stem that keeps
     the resolution, or where the paper has no others."""
     answer = ArchConfig(16, (2, 4, 4), 32, stem=stem, in_channels=1, num_classes=10)
-    fields = {"images": {"train": 10, "validation": 10}, "classes": ["a"] * 10}
-    data = {**fields, "shape": [1, side, side]}
-    run = results([], study=f'[space]\nstem = "{stem}"', data=data)
-    assert len(closest(run, answer, ()).block_config) == blocks
+    assert len(closest(run_on(side, stem), answer, ()).block_config) == blocks
 
 
 def test_a_published_network_comes_before_one_made_like_it():
     preset = PRESETS["densenet-40-12"].replace(in_channels=1, num_classes=10)  # not of three BC's
     answer = preset.replace(num_init_features=17)
-    fields = {"images": {"train": 10, "validation": 10}, "classes": ["a"] * 10}
     for side in (28, 32):
-        run = results([], data={**fields, "shape": [1, side, side]})
+        run = run_on(side, "cifar")
         assert closest(run, answer, ()) == preset
         assert closest(run, answer, {preset.key}) not in (None, preset)
 
 
 def test_images_too_small_for_four_blocks_have_none_behind_the_papers_other_stem():
     answer = ArchConfig(16, (2, 4, 4), 32, in_channels=1, num_classes=10)
-    fields = {"images": {"train": 10, "validation": 10}, "classes": ["a"] * 10}
-    small = {**fields, "shape": [1, 28, 28]}  # four blocks need 29 pixels behind this stem
-    assert closest(results([], study='[space]\nstem = "imagenet"', data=small), answer, ()) is None
+    small = run_on(28, "imagenet")  # four blocks need 29 pixels behind this stem
+    assert closest(small, answer, ()) is None
