@@ -305,7 +305,7 @@ class ArchArrays:
         return np.select([self.stem == name for name in STEMS], sizes)
 
     @property
-    def widths(self) -> NDArray[np.int64]:
+    def output_widths(self) -> NDArray[np.int64]:
         """Channels behind each block, (n, most blocks); where there is none, behind the last."""
         depths, growth = self.block_config, self.growth_rate
         entering = entering_widths(self.num_init_features, depths, growth, self.compression)

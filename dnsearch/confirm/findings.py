@@ -101,10 +101,11 @@ class Confirmed:
     """What ``dnsearch confirm`` found.
 
     epochs: of each training run. cost: name of the first cost that the study trades against error.
-    pick: key of the network that the search recommends for the least error, empty for none. regret:
-    by how much error (0 to 1) it is expected to miss the best of these, NaN where unknown. error:
-    the kind that all errors are of. class_images: test images of each class, None of older runs.
-    rates: whether the order holds at other learning rates, None where they were not compared.
+    pick: key of the network that the search recommends for the least error, empty for none.
+    opportunity_loss: by how much error (0 to 1) it is expected to miss the best of these, NaN where
+    unknown. error: the kind that all errors are of. class_images: test images of each class, None
+    of older runs. rates: whether the order holds at other learning rates, None where they were not
+    compared.
     """
 
     networks: tuple[ConfirmedNetwork, ...]
@@ -114,7 +115,7 @@ class Confirmed:
     certificate: Certificate
     notes: tuple[Note, ...] = ()
     pick: str = ""
-    regret: float = math.nan
+    opportunity_loss: float = math.nan
     error: ErrorName = "top1"
     class_images: tuple[int, ...] | None = None
     rates: RateFindings | None = None
@@ -208,7 +209,7 @@ def confirmed(results: Results, epochs: int | None = None) -> Confirmed | None:
         certificate=certificate(results.study.training, epochs, runs, records, rng),
         notes=_notes(networks, records, math.isfinite(noise)),
         pick=pick,
-        regret=_regret(draws, networks, pick),
+        opportunity_loss=_opportunity_loss(draws, networks, pick),
         error=kind,
         class_images=tests.by_class,
         rates=rates,
@@ -264,7 +265,7 @@ def _networks(
     )
 
 
-def _regret(draws: Floats, networks: Sequence[ConfirmedNetwork], pick: str) -> float:
+def _opportunity_loss(draws: Floats, networks: Sequence[ConfirmedNetwork], pick: str) -> float:
     compared = [math.isfinite(network.best_probability) for network in networks]
     place = next((i for i, network in enumerate(networks) if network.key == pick), None)
     if place is None or not compared[place]:

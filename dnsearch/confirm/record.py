@@ -18,7 +18,7 @@ def confirmed_record(found: Confirmed) -> dict[str, Any]:
         "test_images": found.test_images,
         "test_class_images": found.class_images,
         "pick": found.pick,
-        "regret": found.regret,
+        "opportunity_loss": found.opportunity_loss,
         "candidates": [_network_record(network) for network in found.networks],
         "certificate": {
             "architectures": certified.architectures,

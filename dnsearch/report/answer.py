@@ -175,7 +175,7 @@ def sureness_of(digest: Digest) -> str:
     within = f" within {digest.budget}" if digest.budget else ""
     return (
         f"the best of {found.candidates} networks trained{within} {sure(found.probability)}; "
-        f"expected to miss the best of them by {100 * found.regret:.1f} points"
+        f"expected to miss the best of them by {100 * found.opportunity_loss:.1f} points"
     )
 
 

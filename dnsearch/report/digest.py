@@ -34,11 +34,11 @@ if TYPE_CHECKING:  # their modules read Optuna's storage, which a report has no 
 
 class Sureness(NamedTuple):
     """How sure it is that the answer is the best of so many networks (``candidates``): the
-    probability, and the expected regret (0 to 1), the error by which it is expected to miss the
+    probability, and the expected opportunity loss (0 to 1), the error by which it misses the
     best."""
 
     probability: float
-    regret: float
+    opportunity_loss: float
     candidates: int
 
 

@@ -55,7 +55,7 @@ def _how_sure(pick: ConfirmedNetwork, confirmed: Confirmed) -> str:
         return ""
     return (
         f"; it is the best of {confirmed.judged} networks {sure(pick.best_probability)}, and "
-        f"expected to miss the best of them by {100 * confirmed.regret:.2f} points"
+        f"expected to miss the best of them by {100 * confirmed.opportunity_loss:.2f} points"
     )
 
 

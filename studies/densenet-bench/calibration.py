@@ -58,7 +58,7 @@ class Found:
     squares: np.ndarray  # (candidates, 2): variance of log error, predicted and found
     on_front: np.ndarray  # (candidates, 2): pairs of probabilities
     best: np.ndarray  # (candidates and budgets, 2): pairs of probabilities
-    regret: np.ndarray  # (budgets, 2): pairs of errors
+    opportunity_loss: np.ndarray  # (budgets, 2): pairs of errors
     bias: np.ndarray  # (candidates, 2): of the measured error, of the predicted
     front: np.ndarray  # (measured front,): positions among the candidates
     least: np.ndarray  # (budgets,): position of the least measured error
@@ -110,13 +110,13 @@ def against(
     bias = np.log(np.stack([measured, predictions.error], axis=1) / record[:, None])
     found = [np.log(predictions.draws).var(axis=0), bias[:, 1] ** 2 - noise**2]
     both = (draws, record[None])
-    best, regret, least = [], [], []
+    best, losses, least = [], [], []
     for share in BUDGETS:
         allowed = macs[:, 0] <= np.quantile(macs, share)
         within = np.flatnonzero(allowed)
         chosen = int(within[predictions.error[within].argmin()])
         best.append(np.stack([best_probability(each, allowed) for each in both], axis=1)[allowed])
-        regret.append([expected_opportunity_loss(each, allowed, chosen) for each in both])
+        losses.append([expected_opportunity_loss(each, allowed, chosen) for each in both])
         least.append(int(within[measured[within].argmin()]))
     return Found(
         keys=np.array(predictions.keys),
@@ -124,7 +124,7 @@ def against(
         squares=np.stack(found, axis=1),
         on_front=np.stack([front_probability(each, macs) for each in both], axis=1),
         best=np.concatenate(best),
-        regret=np.array(regret),
+        opportunity_loss=np.array(losses),
         bias=bias,
         front=np.flatnonzero(front_probability(measured[None], macs)),
         least=np.array(least),
@@ -154,7 +154,7 @@ def main(name: str = NAME) -> None:
 
 
 def show(found: list[Found]) -> None:
-    """Prints intervals, probabilities, regret and bias of all searches together."""
+    """Prints intervals, probabilities, opportunity loss and bias of all searches together."""
     keys = np.concatenate([each.keys for each in found])
     inside = np.concatenate([each.inside for each in found])
     shares = (f"{p:.0%}: {mean(inside[:, i], keys)}" for i, p in enumerate(LEVELS))
@@ -172,8 +172,9 @@ def show(found: list[Found]) -> None:
             if some.any():
                 probability, true = pairs[some].mean(axis=0)
                 print(f"    {probability:>6.1%} {true:>7.1%}   ({some.sum():,})")
-    expected, real = np.concatenate([each.regret for each in found]).mean(axis=0)
-    print(f"  regret of the pick: {100 * expected:.2f} points expected, {100 * real:.2f} found")
+    expected, real = np.concatenate([each.opportunity_loss for each in found]).mean(axis=0)
+    loss = f"{100 * expected:.2f} points expected, {100 * real:.2f} found"
+    print(f"  opportunity loss of the pick: {loss}")
     for words, name in (("measured front's errors", "front"), ("least error measured", "least")):
         rows = [(each.bias[getattr(each, name)], each.keys[getattr(each, name)]) for each in found]
         off, keys = (np.concatenate(column) for column in zip(*rows, strict=True))

@@ -192,6 +192,6 @@ def confirmation(n: int = 16, seeds: int = 3, seed: int = 0, **changes: Any) -> 
         "certificate": certify(short, known, macs, baselines, rng, resamples=200),
         "notes": (),
         "pick": "",
-        "regret": 0.003,
+        "opportunity_loss": 0.003,
     }
     return Confirmed(**fields | changes)

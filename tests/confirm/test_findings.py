@@ -88,20 +88,20 @@ def test_the_searchs_seed_noise_counts_as_four_degrees_of_freedom():
     assert not any(network.test.has_ends for network in alone.networks)
     assert all(network.test.is_known for network in alone.networks)
     assert (alone.judged, alone.pick) == (0, found.pick)
-    assert math.isnan(alone.regret)
+    assert math.isnan(alone.opportunity_loss)
 
 
-def test_one_second_seed_gives_no_wild_regret():
+def test_one_second_seed_gives_no_wild_loss():
     """Of one degree of freedom Student's t has no mean."""
     predictions = Predictions((), np.empty((0, 0)), 0.03, 4000, 9)
     given = [*retrained(seeds=1), fresh(0, 999, 0.5)]
     found = confirmed(results(searched(), given, predict=lambda: predictions))
     assert sorted(network.seeds for network in found.networks)[-2:] == [1, 2]
-    assert 0 <= found.regret < 0.1
+    assert 0 <= found.opportunity_loss < 0.1
     assert max(network.test.high for network in found.networks) <= 1
 
 
-def test_probabilities_and_regret_follow_the_test_errors():
+def test_probabilities_and_opportunity_loss_follow_the_test_errors():
     """One network is far better by test errors than the search's pick, which is also costlier."""
     given = [r if r.job.arch != arch(2) else replace_error(r, 0.05) for r in retrained()]
     found = confirmed(results(searched(), given))
@@ -110,9 +110,9 @@ def test_probabilities_and_regret_follow_the_test_errors():
     assert found.pick == pick.key  # the search's, which knows nothing of test errors
     assert best.best_probability == 1 == sum(n.best_probability for n in found.networks)
     assert (best.front_probability, pick.front_probability) == (1, 0)
-    assert found.regret == pytest.approx(pick.test.value - 0.05, abs=0.005)
+    assert found.opportunity_loss == pytest.approx(pick.test.value - 0.05, abs=0.005)
     agreed = confirmed(results(searched(), retrained(spread=0.001)))
-    assert agreed.regret == 0
+    assert agreed.opportunity_loss == 0
 
 
 def replace_error(record, error):
@@ -300,7 +300,7 @@ def test_other_programs_get_the_same_figures():
         "test_images",
         "test_class_images",
         "pick",
-        "regret",
+        "opportunity_loss",
         "candidates",
         "certificate",
         "rates",

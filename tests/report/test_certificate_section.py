@@ -91,7 +91,7 @@ STATES = {
     "some errors": _some_errors,
     "all on the front": lambda: altered(front=True),
     "no error at all": lambda: altered(test=Interval(0.0, 0.0, 0.001)),
-    "no regret": lambda: confirmation(regret=NAN),
+    "no opportunity loss": lambda: confirmation(opportunity_loss=NAN),
     "another cost": lambda: confirmation(cost="latency_ms"),
 }
 

@@ -189,9 +189,9 @@ def test_predictions_stand_on_the_cards_and_correct_the_least_error():
     assert [member.name for member in told.front] == names  # .2, .1675 and .16 at rising costs
     assert told.picks["least-error"].name == names[2]
     assert told.sureness is not None
-    chance, regret, among = told.sureness
+    chance, loss, among = told.sureness
     assert (chance, among) == (0.75, 3)
-    assert regret == pytest.approx(0.01 / 4)
+    assert loss == pytest.approx(0.01 / 4)
     page = render(told)
     assert "with probability 0.75; expected to miss the best of them by 0." in page
     assert "predicted validation error" in page

@@ -46,7 +46,7 @@ def raw_features(archs: ArchArrays, cost: CostArrays) -> dict[str, Floats]:
         "imagenet_stem": (archs.stem == "imagenet").astype(np.float64),
         "patch_stem": np.select([archs.stem == "patch2", archs.stem == "patch4"], [1.0, 2.0]),
     }
-    for block, width in enumerate(archs.widths.T, start=1):
+    for block, width in enumerate(archs.output_widths.T, start=1):
         columns[f"width of block {block}"] = np.log(width) - columns["macs"] / 2
     for block in range(1, blocks.shape[1]):
         present = blocks[:, block] > 0
