@@ -164,12 +164,27 @@ def test_weights_come_back_with_the_score_and_are_gone_on_from(make):
 
 
 def test_a_training_that_takes_too_long_fails_and_its_worker_is_replaced(make):
-    evaluator = make(timeout=0.5)
+    evaluator = make()
     wait_for(evaluator, lambda: evaluator.capacity == 1)
+    evaluator.timeout = 0.5
     evaluator.submit(Job(0, ARCH, 4000, seed=5))
     ((_, score),) = wait_for(evaluator, lambda: not evaluator.running())
     assert score.failure == "took longer than search.timeout (0.5 s)"
+    evaluator.timeout = 600.0
     wait_for(evaluator, lambda: evaluator.capacity == 1)
+
+
+def test_a_node_whose_workers_never_get_ready_is_left_out(make, monkeypatch):
+    from dnsearch.search.evaluators import cluster as module
+
+    class Hangs(module.Trainee):
+        def warm_up(self, *wanted):
+            time.sleep(3600)
+
+    monkeypatch.setattr(module, "Trainee", Hangs)
+    evaluator = make(timeout=0.5)
+    with pytest.raises(MachineError, match=r"3 workers in a row, .* not ready after 0\.5 s"):
+        wait_for(evaluator, lambda: False)
 
 
 def test_of_a_lost_worker_the_shared_folder_keeps_what_was_saved(make, tmp_path):

@@ -63,7 +63,8 @@ class _Node:
 @dataclass(eq=False)
 class _Place:
     """An actor and what it is at. ``pending``: what it has been asked to do; ``asked``: how far it
-    is."""
+    is; ``since``: when it began with that, infinite where it has not, as while it waits for room on
+    a shared node."""
 
     node: _Node
     actor: Any
@@ -72,16 +73,17 @@ class _Place:
     job: Job | None = None
     asked: Any = None
     epochs: float = 0.0
-    since: float = 0.0
+    since: float = math.inf
 
 
 class ClusterEvaluator:
     """Trains on the nodes of the Ray cluster that this process is connected to.
 
     ``kind``: ``cuda`` to use nodes with GPUs alone, else ``cpu``. ``most``: trainings at a time;
-    None is as many as there is room for. ``timeout``: the most seconds of a training. Images are
-    put into Ray's object store unless the nodes read them by themselves (``images`` is None).
-    ``look``: called now and then, returns what is to be told of the nodes.
+    None is as many as there is room for. ``timeout``: the most seconds of a training, and of
+    getting ready for the first. Images are put into Ray's object store unless the nodes read them
+    by themselves (``images`` is None). ``look``: called now and then, returns what is to be told of
+    the nodes.
     """
 
     def __init__(
@@ -200,11 +202,12 @@ class ClusterEvaluator:
         return _Place(node, actor, warm_up.remote(*wanted))
 
     def _ask(self, place: _Place) -> None:
-        if place.job is None:
+        if place.pending is None:
             return
         if place.asked is not None and ray.wait([place.asked], timeout=0)[0]:
             with contextlib.suppress(RayError):
                 place.epochs = ray.get(place.asked)
+                place.since = min(place.since, time.monotonic())  # one that answers has begun
             place.asked = None
         if place.asked is None:
             place.asked = place.actor.epochs.options(concurrency_group="tell").remote()
@@ -214,7 +217,7 @@ class ClusterEvaluator:
     def _ended(self, place: _Place) -> Iterator[tuple[Job, Ending]]:
         """What the actor has answered, or what became of it."""
         job, result = place.job, place.pending
-        place.pending = None
+        place.pending, place.since = None, math.inf
         try:
             found = ray.get(result)
         except RayTaskError as error:
@@ -268,9 +271,15 @@ class ClusterEvaluator:
             yield job, Lost(f"lost with its worker on node {place.node.name}: {reason}")
 
     def _late(self, place: _Place) -> Iterator[tuple[Job, Ending]]:
-        if place.job is not None and time.monotonic() - place.since > self.timeout:
-            job = place.job
-            self._drop(place)
+        if time.monotonic() - place.since <= self.timeout:
+            return
+        job = place.job
+        self._drop(place)
+        if job is None:
+            reason = f"not ready after {self.timeout:g} s"
+            self._notes.append(f"a worker on node {place.node.name} was given up: {reason}")
+            self._count(place, reason)
+        else:
             self._forget(job)
             yield job, too_late(job, self.timeout)
 
