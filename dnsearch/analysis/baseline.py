@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +26,12 @@ class Baseline:
         return f"always answering {self.answer!r}" if self.answer else "guessing"
 
 
-def baseline(data: Mapping[str, Any], error: str = "top1") -> Baseline:
-    """The baseline on the validation images that ``data`` describes (``data.json``: ``classes``
-    and, but in older runs, ``class_counts``).
+def baseline(
+    data: Mapping[str, Any], error: str = "top1", class_images: Sequence[int] | None = None
+) -> Baseline:
+    """The baseline on images of which there are ``class_images`` of each class; unless given, on
+    the validation images that ``data`` describes (``data.json``: ``classes`` and, but in older
+    runs, ``class_counts``).
 
     ``error``: what is measured, by the names of ``objectives.error``. Balanced over classes any one
     answer is wrong for all classes but one. Of uncounted images all classes count as equally
@@ -39,7 +42,7 @@ def baseline(data: Mapping[str, Any], error: str = "top1") -> Baseline:
     if counts is None:
         named = min(MOST_ANSWERS.get(error, 1), len(classes))
         return Baseline(1 - named / len(classes))
-    training, held = np.array(counts["train"]), np.array(counts["validation"])
+    training, held = np.array(counts["train"]), np.array(class_images or counts["validation"])
     order = np.argsort(-training, kind="stable")
     commonest = str(classes[order[0]])
     if error == "balanced":

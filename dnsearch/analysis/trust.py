@@ -192,8 +192,8 @@ def correlation_interval(value: float, draws: Floats, count: int) -> Interval:
     if not math.isfinite(value) or count < LEAST or not len(draws):
         return Interval(value, math.nan, math.nan)
     if abs(value) > 1 - 1e-9:
-        bound = math.copysign(2 * 0.025 ** (1 / (count // 2)) - 1, value)
-        return Interval(value, *sorted((value, bound if bound * value > 0 else 0.0)))
+        bound = math.copysign(max(0.0, 2 * 0.025 ** (1 / (count // 2)) - 1), value)
+        return Interval(value, *sorted((value, bound)))
     most = 1 - 2 / (count * (count - 1))
     centre = min(most, max(-most, value))
     reach = stdtrit(count - 1, 0.975) * np.std(draws) / (1 - centre**2)

@@ -62,10 +62,11 @@ def command(
     written = export_network(results, folder, pick, to, more)
     length = counted(written.weights.epochs, "epoch")
     click.echo(f"{network.name} ({network.key}, {length}) written to {to}")
-    if network.counts and not is_better(network, results.baseline.error):
+    least = results.baseline_of(network)
+    if network.counts and not is_better(network, least.error):
         click.echo(
-            f"note: it is no better than {results.baseline.words}, which is wrong for "
-            f"{100 * results.baseline.error:.2f} %"
+            f"note: it is no better than {least.words}, which is wrong for "
+            f"{100 * least.error:.2f} %"
         )
     _say_use(to)
 

@@ -335,9 +335,8 @@ def _study(asked: Asked, file: Path | None, notes: list[str]) -> StudyConfig:
 
 
 def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
-    from dnsearch.analysis.baseline import baseline
     from dnsearch.analysis.metrics import duration, format_value
-    from dnsearch.export.trained import error_labels, figures
+    from dnsearch.export.trained import baseline_of, error_labels, figures
     from dnsearch.rundir import NETWORK_FOLDER, RESULT_FILE
 
     done = f"{counted(values['epochs'], 'epoch')} in {duration(values['seconds'])} of training"
@@ -350,7 +349,7 @@ def _print(values: dict[str, Any], run: RunDir, again: bool) -> None:
         if name in shown:
             click.echo(f"           {shown.pop(name)} {name}")
     click.echo(f"           {', '.join(shown.values())}")
-    least = baseline(values["images"], values.get("objectives", {}).get("error", "top1"))
+    least = baseline_of(values)
     click.echo(f"baseline:  {least.words}: {format_value('error', least.error)}")
     click.echo(f"result:    {run.path / RESULT_FILE}")
     click.echo(f"network:   {run.path / NETWORK_FOLDER}  (its README.md says how to load it)")

@@ -129,7 +129,7 @@ def _record(results: Results, network: Candidate, weights: Weights, query: str) 
         "training_runs": len(finished(results.measured)),
         "basis": str(network.basis),
         **known,
-        "baseline_error": results.baseline.error,
+        "baseline_error": results.baseline_of(network).error,
         "weights": {
             "epochs": weights.epochs,
             "seed": weights.seed,
@@ -184,10 +184,11 @@ def _figures(results: Results, network: Candidate, weights: Weights) -> list[tup
         text = error_text(kind, weights.test_error, tests.by_class or [tests.images], "test")
         rows.append((error_label(kind, "test"), text))
     shown = ("params", "macs", "activations", "latency_ms")
+    least = results.baseline_of(network)
     return [
         *rows,
         ("predicted error of another training run", _predicted(network)),
-        (results.baseline.words, format_value("error", results.baseline.error)),
+        (least.words, format_value("error", least.error)),
         *(
             (METRICS[n].label, format_value(n, network.figure(n)))
             for n in shown

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dnsearch.analysis.baseline import baseline
+from dnsearch.analysis.baseline import Baseline, baseline
 from dnsearch.analysis.metrics import METRICS, error_label, format_error, format_value
+from dnsearch.config import ErrorName
 from dnsearch.cost.formula import cost_of
 from dnsearch.data import check_test
 from dnsearch.export.bundle import scored_network, write_bundle
@@ -103,8 +104,18 @@ def figures(values: dict[str, Any]) -> dict[str, str]:
 
 def error_labels(values: dict[str, Any]) -> dict[str, str]:
     """What the errors in a result are called, by ``test`` and ``validation``."""
-    kind = values.get("objectives", {}).get("error", "top1")  # missing in older results
-    return {images: error_label(kind, images) for images in ("test", "validation")}
+    return {images: error_label(_kind(values), images) for images in ("test", "validation")}
+
+
+def baseline_of(values: dict[str, Any]) -> Baseline:
+    """That of a network that has learnt nothing, on the test images where a result has their
+    error, else on the validation images."""
+    held = values["test"] or values["validation"]
+    return baseline(values["images"], _kind(values), held.get("class_images"))
+
+
+def _kind(values: dict[str, Any]) -> ErrorName:
+    return values.get("objectives", {}).get("error", "top1")  # missing in older results
 
 
 def _values(training: FullTraining, trained: Trained, run: RunDir) -> dict[str, Any]:
@@ -173,7 +184,7 @@ def _card(training: FullTraining, values: dict[str, Any]) -> Card:
 
 
 def _figures(training: FullTraining, values: dict[str, Any]) -> list[tuple[str, str]]:
-    least = baseline(values["images"], training.error)
+    least = baseline_of(values)
     errors = [
         (label, error_text(training.error, held["error"], _images(held), name))
         for name, label in error_labels(values).items()

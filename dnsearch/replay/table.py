@@ -109,7 +109,7 @@ class Table:
             trainings=pd.DataFrame(rows, columns=list(COLUMNS)),
             environment=results.environment,
             seconds=results.seconds,
-            baseline_error=results.baseline.error,
+            baseline_error=results.search_baseline.error,
         )
 
     @property

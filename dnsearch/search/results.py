@@ -13,7 +13,7 @@ import numpy as np
 
 from dnsearch.analysis import picks
 from dnsearch.analysis.baseline import Baseline, baseline
-from dnsearch.analysis.candidates import Candidate, by_network, figures, finished
+from dnsearch.analysis.candidates import Basis, Candidate, by_network, figures, finished
 from dnsearch.analysis.choices import DesignSpace
 from dnsearch.analysis.confidence import LEVEL
 from dnsearch.analysis.predictions import Predictions
@@ -190,9 +190,22 @@ class Results:
         return [filled.get(each, each) for each in self.measured]
 
     @cached_property
-    def baseline(self) -> Baseline:
-        """Of a network that has learnt nothing."""
+    def search_baseline(self) -> Baseline:
+        """Of a network that has learnt nothing, on the validation images."""
         return baseline(self.data, self.study.objectives.error)
+
+    @cached_property
+    def baseline(self) -> Baseline:
+        """The same on the images that predicted errors are of: once some networks were confirmed,
+        the test images, whose classes may be otherwise common."""
+        if self.joint is None or self.joint.basis is not Basis.CONFIRMED:
+            return self.search_baseline
+        tested = tested_on(self.confirmed).by_class
+        return baseline(self.data, self.study.objectives.error, tested)
+
+    def baseline_of(self, network: Candidate) -> Baseline:
+        """The baseline on the images that the error of this network is of."""
+        return self.baseline if network.basis is Basis.CONFIRMED else self.search_baseline
 
     def reference(self, objectives: ObjectivesConfig | None = None) -> dict[str, float]:
         """The reference point of hypervolumes, by objective; by these objectives in place of the
@@ -206,23 +219,28 @@ class Results:
         done = finished(self.measured)
         first = first_latency([(c.finished_after, c.latency_ms) for c in done if c.arch in space])
         shape = channels, height, width
-        return reference_point(study, shape, classes, first, self.baseline.error)
+        return reference_point(study, shape, classes, first, self.search_baseline.error)
 
     @cached_property
     def picks(self) -> Mapping[str, Candidate]:
         """The recommended networks by the names of ``analysis.picks.RULES``."""
-        return self._recommended(self.networks, self.joint)
+        return self._recommended(self.networks, self.joint, self.baseline)
 
     @cached_property
     def search_picks(self) -> Mapping[str, Candidate]:
         """What the search alone would recommend."""
-        return self._recommended(self.searched, self.predictions)
+        return self._recommended(self.searched, self.predictions, self.search_baseline)
 
     def _recommended(
-        self, networks: Sequence[Candidate], predictions: Predictions | None
+        self,
+        networks: Sequence[Candidate],
+        predictions: Predictions | None,
+        least: Baseline,
     ) -> Mapping[str, Candidate]:
-        objectives, baseline = self.study.objectives, self.baseline.error
-        return picks.recommend(networks, objectives.costs, baseline, predictions, objectives.axis)
+        objectives = self.study.objectives
+        return picks.recommend(
+            networks, objectives.costs, least.error, predictions, objectives.axis
+        )
 
     def pick(self, query: str) -> Candidate:
         """The network that a user names (``analysis.picks.pick``, which says what it raises); one

@@ -39,6 +39,7 @@ def test_760_cats_and_40_dogs():
     assert baseline(data).error == pytest.approx(0.05)
     assert baseline(data).words == "always answering 'cat'"
     assert baseline(data, "balanced").error == 0.5
+    assert baseline(data, class_images=(50, 50)).error == 0.5
 
 
 def test_uncounted_images_are_guessed_at():

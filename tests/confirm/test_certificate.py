@@ -162,6 +162,9 @@ def test_a_perfect_ranking_of_few_is_not_certain(rng):
     assert (1 + found.low) / 2 == pytest.approx(0.025 ** (1 / 8))
     assert np.isnan(correlation_interval(1.0, np.ones(100), 4)[1:]).all()
     assert correlation_interval(-1.0, -np.ones(100), 16).high == -found.low
+    lows = [correlation_interval(1.0, np.ones(100), count).low for count in range(5, 17)]
+    assert lows == sorted(lows)
+    assert (lows[0], lows[7]) == (0, pytest.approx(2 * 0.025 ** (1 / 6) - 1))
 
 
 def test_a_proxy_that_only_knows_the_cost_is_exposed_at_matched_cost(rng):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from dnsearch.search.confirmed import best_run, fresh_runs, usual_epochs, with_c
 from dnsearch.search.evaluators.base import CONFIRM, Job
 from dnsearch.search.store import Record
 from dnsearch.training.score import Score
-from tests.confirm.invented import arch
+from tests.confirm.invented import arch, candidate, fresh, results
 
 IMAGES = 100_000
 
@@ -119,3 +121,26 @@ def test_most_runs_decide_the_length_and_repetitions_count_once():
     assert usual_epochs(runs) == 27
     assert usual_epochs([]) == 0
     assert fresh_runs(runs, 27) == {arch(0).key: [runs[2]]}
+
+
+@pytest.mark.parametrize("tested", [(2000, 2000), (3800, 200), None])
+@pytest.mark.parametrize("validated", [(3600, 400), (2000, 2000)])
+def test_an_error_is_judged_by_the_baseline_of_the_images_that_it_is_of(validated, tested):
+    """Networks of 16 to 30 % error; of test images whose classes were not counted the baseline is
+    taken for that of the validation images."""
+    searched = [candidate(i, 0.3 - 0.02 * i) for i in range(8)]
+    runs = [fresh(i, 100 * i + seed, 0.3 - 0.02 * i) for seed in range(3) for i in range(8)]
+    runs = [replace(r, score=replace(r.score, test_class_images=tested)) for r in runs]
+    data = {
+        "images": {"train": 8000, "validation": 4000},
+        "shape": [1, 8, 8],
+        "classes": ["cat", "dog"],
+        "class_counts": {"train": (6000, 2000), "validation": validated},
+    }
+    found = results(searched, runs, data=data)
+    before, after = (min(of) / 4000 for of in (validated, tested or validated))
+    assert (found.search_baseline.error, found.baseline.error) == (before, after)
+    assert bool(found.search_picks) == (before > 0.16)
+    assert bool(found.picks) == (after > 0.16)
+    assert {found.baseline_of(network).error for network in found.networks} == {after}
+    assert found.reference()["error"] == before
