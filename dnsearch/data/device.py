@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -80,6 +81,11 @@ class DeviceData:
         other = copy.copy(self)
         other.rank, other.processes = rank, processes
         return other
+
+    @property
+    def pixels(self) -> int:
+        """Of each image."""
+        return math.prod(self._validation.images.shape[-2:])
 
     def class_counts(self, classes: int) -> Tensor:
         """Training images of each class in an epoch, (classes,) int64, repeated ones included."""

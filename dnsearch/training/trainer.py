@@ -50,8 +50,12 @@ DIVERGED = 10
 
 REMEDY = "a lower training.learning_rate or a training.clip_norm may help"
 
-VALIDATION_BATCH = 500
-"""Images evaluated at a time."""
+EVALUATED = 500
+"""Images evaluated at a time, at most."""
+
+EVALUATED_PIXELS = 500 * 32 * 32
+"""Of larger images fewer, but no fewer than twice the images of a training step, which keeps maps
+for its backward pass and so takes more memory than these."""
 
 SAVE_SECONDS = 10
 """A training saves its state after an epoch if this long ago it last did."""
@@ -125,6 +129,9 @@ class Trainer:
     def _begin(self, accumulation_steps: int) -> None:
         """From the initial weights, with so many accumulation steps."""
         self.accumulation_steps = accumulation_steps
+        trained = math.ceil(self.recipe.batch_size / accumulation_steps)
+        fewest = EVALUATED_PIXELS // self.data.pixels
+        self._at_once = min(EVALUATED, max(2 * trained, fewest))  # images that are evaluated
         self.measured: Measured | None = None
         self.curve: list[CurvePoint] = []
         model = initial_network(self.arch, self.seed, self._init)
@@ -338,18 +345,27 @@ class Trainer:
             return len(labels)
         return (self._weight[labels] if labels.ndim == 1 else labels @ self._weight).sum()
 
-    @torch.no_grad()
     def evaluate(self, images: LabelledImages | None = None) -> Measured:
         """What the averaged weights get wrong on these images, or on the validation images, of
-        which each process looks at its part."""
+        which each process looks at its part; fewer at a time where memory does not suffice."""
+        while True:
+            try:
+                return self._evaluated(images)
+            except RuntimeError as error:
+                if self._at_once == 1 or not is_out_of_memory(error):
+                    raise
+            self._at_once //= 2
+            release_memory(self.device)
+
+    @torch.no_grad()
+    def _evaluated(self, images: LabelledImages | None) -> Measured:
         loss = torch.zeros((), device=self.device)
         none = torch.empty(0, dtype=torch.int64, device=self.device)
         answers: list[tuple[Tensor, Tensor, Tensor]] = [(none, none, none.bool())]
-        size = max(2, VALIDATION_BATCH // self.accumulation_steps)
         if images is None:
-            batches = self.data.validation_batches(size)
+            batches = self.data.validation_batches(self._at_once)
         else:
-            batches = self.data.batches_of(images, size)
+            batches = self.data.batches_of(images, self._at_once)
         for batch, labels in batches:
             with self._autocast():
                 logits = self.averaged.model(batch)

@@ -12,7 +12,7 @@ from dnsearch.arch import ArchConfig
 from dnsearch.arch.checkpoint import read_weights, write_whole
 from dnsearch.config import StudyConfig, TrainingConfig
 from dnsearch.cost import cost_of
-from dnsearch.data import DeviceData
+from dnsearch.data import DeviceData, LabelledImages
 from dnsearch.errors import CheckpointError
 from dnsearch.search.feasible import CostModel
 from dnsearch.seeds import epoch_seed
@@ -279,6 +279,47 @@ def test_what_lacks_memory_goes_on_in_parts(
     assert found.failure is None
     assert found.accumulation_steps == steps
     assert found.curve == expected.curve
+
+
+@pytest.mark.parametrize("room", [1, 31, 90])
+def test_where_memory_suffices_to_train_fewer_are_evaluated_at_a_time(data, monkeypatch, room):
+    """And the training is what it would have been."""
+    trainer = Trainer(ARCH, data, RECIPE, seed=0)
+    model, most = trainer.averaged.model, []
+    forward = model.forward
+
+    def short(images):
+        if len(images) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        most.append(len(images))
+        return forward(images)
+
+    monkeypatch.setattr(model, "forward", short)
+    found, expected = trainer.train(1), Trainer(ARCH, data, RECIPE, seed=0).train(1)
+    assert (found.failure, found.accumulation_steps) == (None, 1)
+    assert room // 2 < max(most) <= room
+    assert found.train_loss == expected.train_loss
+    assert (found.error, found.loss) == pytest.approx((expected.error, expected.loss))
+
+
+@pytest.mark.parametrize(
+    ("side", "batch_size", "most"), [(14, 16, 500), (32, 128, 500), (64, 64, 128), (224, 4, 10)]
+)
+def test_of_large_images_fewer_are_evaluated_at_a_time(
+    prepared, monkeypatch, side, batch_size, most
+):
+    part = LabelledImages(np.zeros((600, 1, side, side), np.uint8), np.arange(600) % 3)
+    data = DeviceData(replace(prepared, train=part, validation=part))
+    recipe = RECIPE.model_copy(update={"batch_size": batch_size})
+    trainer, seen = Trainer(ARCH, data, recipe, seed=0), []
+
+    def guess(images):
+        seen.append(len(images))
+        return torch.zeros(len(images), 3)
+
+    monkeypatch.setattr(trainer.averaged.model, "forward", guess)
+    trainer.evaluate()
+    assert max(seen) == most
 
 
 def test_what_lacked_memory_goes_on_in_parts_where_memory_is_back(data, tmp_path):
