@@ -158,6 +158,11 @@ def _growth(scaling: Scaling) -> str:
     unknown = [
         f"how the {listed(names)} should grow is not known: {why}" for why, names in others.items()
     ]
+    if not (scaling.growth["growth_rate"].is_known and scaling.growth["layers"].is_known):
+        unknown.append(
+            "the networks named are the largest good ones, enlarged: search at their size before "
+            "you train one in full"
+        )
     return " ".join(map(sentence, filter(None, [", ".join(known), *unknown])))
 
 

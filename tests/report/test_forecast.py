@@ -173,8 +173,11 @@ def test_exponents_that_are_not_known_are_told_together(good):
     growth: dict[str, Growth] = {n: replace(g, obstacle=few) for n, g in good.growth.items()}
     assert said(replace(good, growth=growth), "grow") == [
         "How the growth rate, number of layers and bottleneck should grow is not known: 8 "
-        "networks are too few (it takes 12)."
+        "networks are too few (it takes 12). The networks named are the largest good ones, "
+        "enlarged: search at their size before you train one in full."
     ]
+    only_bottleneck: dict[str, Growth] = {**good.growth, "bn_size": growth["bn_size"]}
+    assert "enlarged" not in said(replace(good, growth=only_bottleneck), "grow")[0]
 
 
 def test_costs_that_were_measured_of_too_few(good):
