@@ -176,8 +176,9 @@ def test_exponents_that_are_not_known_are_told_together(good):
         "networks are too few (it takes 12). The networks named are the largest good ones, "
         "enlarged: search at their size before you train one in full."
     ]
-    only_bottleneck: dict[str, Growth] = {**good.growth, "bn_size": growth["bn_size"]}
-    assert "enlarged" not in said(replace(good, growth=only_bottleneck), "grow")[0]
+    layers = replace(good.growth["growth_rate"], name="layers")
+    known = {**good.growth, "layers": layers, "bn_size": growth["bn_size"]}
+    assert "enlarged" not in said(replace(good, growth=known), "grow")[0]
 
 
 def test_costs_that_were_measured_of_too_few(good):
