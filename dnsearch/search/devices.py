@@ -48,7 +48,7 @@ class Plan:
         room = {gpu: max(1, int(device_memory(gpu) / need)) for gpu in set(self.devices)}
         place = [(gpu, self.devices[:i].count(gpu)) for i, gpu in enumerate(self.devices)]
         kept = [gpu for gpu, before in place if before < room[gpu]]
-        return Plan(tuple(kept), max(1, cpu_cores() // len(kept)))
+        return Plan(tuple(kept), threads_each(len(kept)))
 
     def kept(self, keep: Keep, data: PreparedData) -> Kept:
         """Where the workers keep the images. Raises ConfigError where ``keep`` is not possible
@@ -105,9 +105,20 @@ def plan_workers(config: SearchConfig, alone: bool = False) -> Plan:
         share = min(MOST_ON_A_GPU, max(1, cpu_cores() // len(gpus))) if mps.available() else 1
         workers = config.workers or (1 if alone else len(gpus) * share)
         devices = tuple(gpus[i % len(gpus)] for i in range(workers))
-        return Plan(devices, max(1, cpu_cores() // workers))
+        return Plan(devices, threads_each(workers))
     workers = config.workers or (1 if alone else min(cpu_cores(), MOST_CPU_WORKERS))
-    return Plan(("cpu",) * workers, max(1, cpu_cores() // workers))
+    return Plan(("cpu",) * workers, threads_each(workers))
+
+
+def threads_each(workers: int) -> int:
+    """CPU threads for each of so many workers, which share the cores of this machine."""
+    return max(1, cpu_cores() // workers)
+
+
+def workers_with(threads: int) -> int | None:
+    """The fewest workers that get so many CPU threads each; None where no number of them does."""
+    numbers = range(1, cpu_cores() + 1)
+    return next((number for number in numbers if threads_each(number) == threads), None)
 
 
 def _gpus(named: bool) -> list[str]:

@@ -26,9 +26,11 @@ from dnsearch.cost.formula import CostArrays, cost_of
 from dnsearch.cost.latency import LEAST, HeldOut, LatencyModel, Setting
 from dnsearch.errors import ConfigError, DnsearchError, RunError
 from dnsearch.files import checksum, read_json, write_json
+from dnsearch.machine import cpu_cores
 from dnsearch.rundir import RunDir, environment
-from dnsearch.search.devices import Plan
+from dnsearch.search.devices import Plan, workers_with
 from dnsearch.search.feasible import sampled
+from dnsearch.text import counted
 
 GENERAL, OWN = 48, 24
 """Networks of a table: of any kind, and of a study's own space."""
@@ -195,6 +197,33 @@ def table_to_begin_with(study: StudyConfig, plan: Plan, run: RunDir | None) -> L
     if run is not None and run.is_search:
         return table_of_run(run) or LatencyTable(latency_setting(study, plan))
     return kept_table(latency_setting(study, plan), plan.devices[0])
+
+
+def require_same_latencies(run: RunDir, plan: Plan) -> None:
+    """Raises RunError where this plan's workers would measure other latencies than the run has
+    been given: on another processor or GPU, or with other CPU threads. What an older run has not
+    recorded may be anything."""
+    table, file = table_of_run(run), run.path / "environment.json"
+    known = run.read_json(file.name) if file.is_file() else {}
+    before, now = known | dict(table.machine if table else {}), _machine(plan.devices[0])
+    for name in ("processor", "gpu"):
+        was, here = before.get(name), now.get(name)
+        if was and here and was != here:
+            raise RunError(
+                f"{run.path}: measured latencies on {was}, and this would go on with {here}, whose "
+                "latencies differ; go on there, or give this study another --name"
+            )
+    threads = table.setting.threads if table else known.get("threads_a_worker", plan.threads)
+    if plan.kind == "cpu" and threads != plan.threads:
+        workers, cores = workers_with(threads), counted(cpu_cores(), "core")
+        way = f"--workers {workers} gives as many on {cores}; or"
+        if workers is None:
+            way = f"no --workers gives as many on {cores}, so"
+        raise RunError(
+            f"{run.path}: measured latencies with {counted(threads, 'thread')} a worker, and this "
+            f"would go on with {plan.threads}, whose latencies differ; {way} give this study "
+            "another --name"
+        )
 
 
 # ---------------------------------------------------------------------------- measuring

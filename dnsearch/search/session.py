@@ -16,6 +16,7 @@ from dnsearch.rundir import PAGE_SIGN, RunDir, environment
 from dnsearch.search.devices import Plan
 from dnsearch.search.engine import INTERRUPTED, Engine, Progress
 from dnsearch.search.evaluators.base import Running
+from dnsearch.search.latency import require_same_latencies
 from dnsearch.search.outset import Outset
 from dnsearch.search.problem import Problem
 from dnsearch.search.proposer import Proposer
@@ -154,14 +155,15 @@ def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, pla
             "change it back, or give this one another --name"
         )
     require_same_images(run, data)
-    if not (run.path / "environment.json").is_file():
-        return
-    kind = run.read_json("environment.json").get("device_kind", plan.kind)
+    noted = (run.path / "environment.json").is_file()
+    kind = run.read_json("environment.json").get("device_kind", plan.kind) if noted else plan.kind
     if kind != plan.kind:
         raise RunError(
             f"{run.path}: was run on {kind}, and this would go on with {plan.kind}, whose scores "
             "and latencies differ; set search.device, or give this study another --name"
         )
+    if study.measures_latency:
+        require_same_latencies(run, plan)
 
 
 def require_same_images(run: RunDir, data: PreparedData) -> None:

@@ -27,6 +27,7 @@ from dnsearch.search.latency import (
     keep_table,
     kept_table,
     profile,
+    require_same_latencies,
     table_of_run,
     table_to_begin_with,
 )
@@ -160,6 +161,16 @@ def test_a_run_goes_on_with_the_table_it_began_with(tmp_path):
     assert table_to_begin_with(STUDY, PLAN, run) == kept
     run.latency_file.unlink()  # begun before there were tables
     assert table_to_begin_with(STUDY, PLAN, run).model.is_guess
+
+
+def test_of_a_gpu_its_model_counts_and_not_the_threads(tmp_path, monkeypatch):
+    run, setting = RunDir(tmp_path), SETTING._replace(device="cuda", threads=16)
+    monkeypatch.setattr("dnsearch.cost.device.device_name", lambda device: "H100")
+    write_json(run.latency_file, kept_table(setting, "cuda:0").record())
+    require_same_latencies(run, Plan(("cuda:0",), 4))
+    monkeypatch.setattr("dnsearch.cost.device.device_name", lambda device: "L4")
+    with pytest.raises(RunError, match="measured latencies on H100, and this would go on with L4"):
+        require_same_latencies(run, Plan(("cuda:0",), 16))
 
 
 def test_a_damaged_table_of_a_run_is_refused(tmp_path):

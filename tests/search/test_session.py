@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,11 +17,15 @@ from dnsearch.analysis.candidates import State
 from dnsearch.cli import main
 from dnsearch.config import parse_study
 from dnsearch.confirm.run import Request, confirm
+from dnsearch.errors import RunError
 from dnsearch.rundir import RunDir
 from dnsearch.search.evaluators.base import CONFIRM
 from dnsearch.search.results import read_results
 from dnsearch.search.session import search
 from dnsearch.search.store import StudyStore
+from tests.cache import make_cache
+from tests.fakes import fake_score
+from tests.invented_runs import invent
 
 STUDY = """
 [data]
@@ -171,6 +176,95 @@ def test_a_changed_study_is_refused_with_the_difference(study, capsys, old, new,
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
     assert contents(study / "reports") == before
+
+
+TIMED = """
+[data]
+image_size = 8
+train_images = 600
+[space]
+growth_rate = [2, 4, 6]
+block_config = [[1, 2], [1, 2]]
+[limits]
+max_latency_ms = 5
+[training]
+rungs = [2]
+[search]
+sampler = "random"
+device = "cpu"
+"""
+
+
+class Machine:
+    """One with so many cores of this kind, on which an invented search goes on for one trial more
+    than before."""
+
+    def __init__(self, folder, monkeypatch):
+        self.folder, self.monkeypatch, self.trials = folder, monkeypatch, 0
+
+    def go_on(self, cores, processor="EPYC", study=TIMED, **search_keys):
+        for module in ("devices", "latency"):
+            self.monkeypatch.setattr(f"dnsearch.search.{module}.cpu_cores", lambda: cores)
+        self.monkeypatch.setattr("dnsearch.rundir._processor", lambda: processor)
+        keys = {"trials": self.trials + 1, **search_keys}
+        run = invent("run", self.folder, _timed, study, report=False, **keys)
+        self.trials += 1
+        assert len(StudyStore(run, read_only=True).records()) == self.trials
+        return run
+
+    def refuses(self, *where, **search_keys):
+        """In these words, and leaves the run as it is."""
+        before = contents(self.folder)
+        with pytest.raises(RunError) as refused:
+            self.go_on(*where, **search_keys)
+        assert contents(self.folder) == before
+        return str(refused.value).removeprefix(f"{self.folder / 'run'}: measured latencies ")
+
+
+def _timed(job):
+    return replace(fake_score(job), latency_ms=1.0)
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("DNSEARCH_CACHE", make_cache(tmp_path / "cache"))
+    return Machine(tmp_path / "reports", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "told"),
+    [
+        (4, 2, "and this would go on with 2, whose latencies differ; --workers 1 gives as many on"),
+        (8, None, "with 8, whose latencies differ; --workers 2 gives as many on 8 cores; or give"),
+        (6, None, "with 6, whose latencies differ; no --workers gives as many on 6 cores, so give"),
+        (1, 1, "with 1, whose latencies differ; no --workers gives as many on 1 core, so give"),
+    ],
+)
+def test_latencies_of_other_threads_are_refused(machine, cores, workers, told):
+    run = machine.go_on(4)
+    message = machine.refuses(cores, workers=workers)
+    assert message.startswith("with 4 threads a worker, and this would go on ")
+    assert told in message
+    assert message.endswith("give this study another --name")
+    machine.go_on(8, workers=2)
+    assert read_results(run).latencies.setting.endswith("cpu, 4 threads")
+
+
+def test_latencies_of_another_processor_are_refused(machine):
+    run = machine.go_on(4)
+    message = "on EPYC, and this would go on with Xeon, whose latencies differ; go on there, or "
+    assert machine.refuses(4, "Xeon") == f"{message}give this study another --name"
+    run.latency_file.unlink()  # of a version without tables
+    assert "with Xeon" in machine.refuses(4, "Xeon")
+    assert "with 2" in machine.refuses(2, "EPYC")
+    (run.path / "environment.json").unlink()
+    machine.go_on(2, "Xeon")
+
+
+def test_a_search_without_latencies_goes_on_anywhere(machine):
+    study = TIMED.replace("max_latency_ms = 5", "")
+    machine.go_on(4, study=study)
+    machine.go_on(2, "Xeon", study=study, workers=2)
 
 
 def contents(folder):
