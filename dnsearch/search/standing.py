@@ -49,7 +49,8 @@ class Standing(NamedTuple):
     runs of the search, and how many of them were to a lower rung or failed. confirmed: training
     runs of `dnsearch confirm`. trials, time: the budgets, time in seconds, None without. seconds:
     search time spent. left: seconds until a budget is spent at the pace of the last ``RECENT``, NaN
-    while that is not known. reason: why the last session ended, empty where it did not.
+    while that is not known or no search is at work. running: what the holder has under way. reason:
+    why the last session ended, empty where it did not.
     """
 
     study: StudyConfig
@@ -88,8 +89,10 @@ class Observer:
         run, study = self.run, load_study(self.run.study_file)
         store = self._opened()
         holder, records = run.holder(), store.records()
-        fresh = [store.log(CONFIRM), store.log(RATES)]
+        own, fresh = [*store.logs.values()], [store.log(CONFIRM), store.log(RATES)]
         seconds = store.seconds
+        newest = [trial for log in own for trial in log.trials()[-1:]]
+        searches = holder is not None and any(_is_of(trial, holder) for trial in newest)
         return Standing(
             study=study,
             holder=holder,
@@ -100,9 +103,8 @@ class Observer:
             trials=study.search.trials,
             time=study.search.time,
             seconds=seconds,
-            left=seconds_left(study, records, seconds),
-            # what a killed process has left open is under way no more
-            running=_running([*store.logs.values(), *fresh]) if holder else (),
+            left=seconds_left(study, records, seconds) if searches else math.nan,
+            running=_running([*own, *fresh], holder) if holder else (),
             best=_best(records),
             reason="" if holder else self.run.end_reason(),
         )
@@ -119,14 +121,21 @@ def _is_lower(record: Record, study: StudyConfig) -> bool:
     return record.score.failure is None and record.job.rung < rungs[-1]
 
 
-def _running(logs: Sequence[TrialLog]) -> tuple[UnderWay, ...]:
+def _is_of(trial: FrozenTrial, holder: Holder) -> bool:
+    """Whether this process has begun it: what others have left open is under way no more, and stays
+    open until one goes on with its log."""
+    start = trial.datetime_start  # local time without a zone, as Optuna reads it
+    return start is not None and start.astimezone() >= datetime.fromisoformat(holder.since)
+
+
+def _running(logs: Sequence[TrialLog], holder: Holder) -> tuple[UnderWay, ...]:
     """In the order they were handed out."""
     now = datetime.now()
     found = [
         (trial, job_of(trial, log.name))
         for log in logs
         for trial in log.trials(TrialState.RUNNING)
-        if JOB in trial.user_attrs
+        if JOB in trial.user_attrs and _is_of(trial, holder)
     ]
     return tuple(
         UnderWay(job.arch, job.rung, _seconds_since(trial, now))
@@ -135,7 +144,7 @@ def _running(logs: Sequence[TrialLog]) -> tuple[UnderWay, ...]:
 
 
 def _seconds_since(trial: FrozenTrial, now: datetime) -> float:
-    start = trial.datetime_start  # local time without a zone, as Optuna notes it
+    start = trial.datetime_start
     return max(0.0, (now - start).total_seconds()) if start else math.nan
 
 

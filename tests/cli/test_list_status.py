@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -10,19 +11,21 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dnsearch.analysis import metrics, picks
+from dnsearch.arch import ArchConfig
 from dnsearch.cli import compare, runs
 from dnsearch.config import load_study, parse_study, to_toml
 from dnsearch.export import bundle
 from dnsearch.files import write_json
 from dnsearch.rundir import RunDir
 from dnsearch.search.engine import INTERRUPTED
-from dnsearch.search.evaluators.base import SEARCH, Job
+from dnsearch.search.evaluators.base import CONFIRM, SEARCH, Job
 from dnsearch.search.results import read_results
 from dnsearch.search.standing import Observer, seconds_left
 from dnsearch.search.store import StudyStore
@@ -176,14 +179,20 @@ def test_status_only_reads(dnsearch, reports):
     assert f"({best.key}): {100 * best.error:.2f} % validation error, as measured" in out
 
 
+def opened(run: RunDir, study: str = SEARCH) -> ArchConfig:
+    """A trial under way in this study of the run, of this network."""
+    arch = StudyStore(run, read_only=True).records()[0].job.arch
+    with contextlib.closing(StudyStore(run, names=[study])) as store:
+        trial = store.logs[study].study.ask()
+        store.accept(trial, Job(trial.number, arch, 2, 5, study))
+    return arch
+
+
 def test_status_of_a_run_at_work(dnsearch, reports):
     """A trial that is open is under way while somebody works on the run, and not afterwards."""
     run = RunDir(reports / "killed")
-    store = StudyStore(run)
-    trial = store.logs[SEARCH].study.ask()
-    arch = store.records()[0].job.arch
-    store.accept(trial, Job(trial.number, arch, 2, 5))
     with run.lock():
+        arch = opened(run)
         told = json.loads(dnsearch("status", "killed", "--json").out)
         assert (told["state"], told["holder"]["process"]) == ("running", os.getpid())
         assert [each["key"] for each in told["under_way"]] == [arch.key]
@@ -191,6 +200,36 @@ def test_status_of_a_run_at_work(dnsearch, reports):
         assert f"killed: running, process {os.getpid()}" in out
         assert re.search(rf"under way: {re.escape(arch.describe())}: 2 epochs, for ", out)
     assert json.loads(dnsearch("status", "killed", "--json").out)["under_way"] == []
+
+
+@pytest.fixture(params=["UTC", "EAST-9", "WEST8"])
+def zone(request):
+    """Local time is another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield request.param
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
+def test_what_a_search_left_open_is_not_under_way_while_others_work(dnsearch, reports):
+    """A search ends with open trials, which only the next one closes, not ``dnsearch confirm``."""
+    run = RunDir(reports / "killed")
+
+    def told():
+        found = json.loads(dnsearch("status", "killed", "--json").out)
+        assert ("left:" in dnsearch("status", "killed").out) == (found["seconds_left"] is not None)
+        return [each["epochs"] for each in found["under_way"]], found["seconds_left"] is not None
+
+    opened(run)
+    time.sleep(1 - time.time() % 1)  # holders are told apart by the second
+    with run.lock():
+        assert told() == ([], False)
+        opened(run, CONFIRM)
+        assert told() == ([2], False)
+        opened(run)
+        assert told() == ([2, 2], True)
 
 
 def test_time_left_is_by_the_pace_and_the_budget(made):
