@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dnsearch.data import check_test, prepare
 from dnsearch.data.formats import glance
 from dnsearch.data.formats.images import Encoded, Options, decode
 from dnsearch.errors import ConfigError, DataError, MachineError
+from tests.deep import write_deep, write_shallow
 
 
 @pytest.fixture
@@ -209,8 +211,6 @@ def test_what_cannot_be_seen_shows_the_background(tmp_path, mode, background, gr
 
 def test_half_transparent_is_mixed():
     picture = Image.new("RGBA", (1, 1), (200, 100, 0, 51))  # a fifth is seen
-    import io
-
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     pixels = decode(Encoded("x", buffer.getvalue()), Options(background="white")).pixels
@@ -242,6 +242,55 @@ def test_cmyk_becomes_rgb(tmp_path):
     red, green, blue = decode(Encoded("x", tmp_path / "x.jpg")).pixels[0, 0].astype(int)
     assert red > 200
     assert max(green, blue) < 60
+
+
+def test_sixteen_bits_a_channel_are_refused_also_in_colours(tmp_path):
+    """Pillow opens them as RGB or RGBA, and drops the lower eight, of some the upper ones."""
+    for name, path in write_deep(tmp_path).items():
+        for data in (path, path.read_bytes()):
+            with Image.open(path) as image:
+                assert image.mode in ("RGB", "RGBA")
+            with pytest.raises(DataError) as refused:
+                decode(Encoded(name, data))
+            told = f"{name}: must have 8 bits a channel, got 16; convert it to 8 bits"
+            assert str(refused.value) == told
+
+
+def test_dark_pictures_of_sixteen_bits_are_no_data_set(draw, tmp_path):
+    """Such as of a camera of 12 bits, of whose values up to 4095 only those up to 15 were left."""
+    config = draw(*in_each("0.png", "1.png", "2.png"))
+    names = ("little.tif", "colour.ppm")
+    told = []
+    for name, path in write_deep(tmp_path / "deep", white=4095).items():
+        if name in names:
+            path.rename(tmp_path / "cat" / name)
+            told.append(f"{name}: must have 8 bits a channel, got 1[26]")
+        else:
+            path.unlink()
+    (tmp_path / "deep").rmdir()
+    with pytest.raises(DataError, match="2 pictures cannot be used: .*" + ".*".join(told[::-1])):
+        prepare(config)
+    data = prepare(config.model_copy(update={"skip_bad": True}))
+    assert (total(data), data.shape) == (6, (1, 6, 6))  # what was left out has colours
+
+
+def test_pictures_of_few_bits_are_read(tmp_path):
+    found = {
+        name: decode(Encoded(name, path)).pixels[0].tolist()
+        for name, path in write_shallow(tmp_path).items()
+    }
+    assert found == {
+        "colour.bmp": [[255, 0, 0], [0, 255, 0]],
+        "two.pbm": [[0], [255]],
+        "four.pgm": [[255], [85]],
+    }
+    ramp = Image.fromarray(np.array([[0, 1], [2, 3]], np.uint8))
+    ramp.putpalette([0, 0, 0, 9, 9, 9, 99, 99, 99, 255, 255, 255])
+    for kind in ("PNG", "TIFF", "BMP"):
+        buffer = io.BytesIO()
+        ramp.save(buffer, kind)
+        found = decode(Encoded("x", buffer.getvalue())).pixels
+        assert found[..., 0].tolist() == [[0, 9], [99, 255]]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from dnsearch.errors import CheckpointError, DataError
 from dnsearch.export.preprocessing import Preprocessing
 from dnsearch.export.standalone import write_standalone
 from dnsearch.files import read_json, write_json
+from tests.deep import write_deep, write_shallow
 
 BACKGROUND = "#2040c0"
 
@@ -112,6 +113,19 @@ def test_more_than_eight_bits_are_refused(tmp_path):
     write_standalone(ArchConfig(4, (1,), 8, stem="cifar", in_channels=1), images, tmp_path)
     with pytest.raises(ValueError, match=r"deep.png: must have 8 bits a channel, .* I;16"):
         runpy.run_path(str(tmp_path / "network.py"))["prepare"](path)
+
+
+def test_colours_of_more_than_eight_bits_alone_are_refused(tmp_path):
+    images = Preprocessing((3, 8, 8), (0.5,) * 3, (0.5,) * 3, ("a", "b"))
+    write_standalone(ArchConfig(4, (1,), 8, stem="cifar", num_classes=2), images, tmp_path)
+    alone = runpy.run_path(str(tmp_path / "network.py"))["prepare"]
+    for name, path in write_deep(tmp_path).items():
+        with pytest.raises(DataError, match=f"{name}: must have 8 bits a channel, got 16"):
+            images.image(path)
+        with pytest.raises(ValueError, match=f"{name}: must have 8 bits a channel, has 16"):
+            alone(path)
+    for path in write_shallow(tmp_path).values():
+        assert torch.equal(alone(path), images.image(path))
 
 
 def test_it_is_read_as_it_was_written(tmp_path):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor, ImageFile, ImageOps
 
 from dnsearch.config import Fit
 from dnsearch.errors import DataError, MachineError, cannot_read
@@ -80,11 +81,7 @@ def decode(picture: Encoded, options: Options = Options()) -> Decoded:  # noqa: 
     needed = 0
     try:
         with _opened(picture) as image:
-            if image.mode not in EIGHT_BIT_MODES:
-                raise DataError(
-                    f"{picture.name}: must have 8 bits a channel, got Pillow mode {image.mode!r}; "
-                    "convert it to grey or RGB"
-                )
+            _require_eight_bits(picture.name, image)
             mode = "L" if image.mode in GREY_MODES else "RGB"
             animated = bool(getattr(image, "is_animated", False))
             if options.draft and options.size is not None:
@@ -112,11 +109,41 @@ def has_colour(picture: Encoded) -> bool:
     read. Raises MachineError."""
     try:
         with _opened(picture) as image:
-            return image.mode in EIGHT_BIT_MODES and image.mode not in GREY_MODES
+            _require_eight_bits(picture.name, image)
+            return image.mode not in GREY_MODES
     except MachineError:
         raise
     except Exception:  # ``decode`` says what is wrong with it, if it is wanted
         return False
+
+
+def _require_eight_bits(name: str, image: ImageFile.ImageFile) -> None:
+    if image.mode not in EIGHT_BIT_MODES:
+        raise DataError(
+            f"{name}: must have 8 bits a channel, got Pillow mode {image.mode!r}; "
+            "convert it to grey or RGB"
+        )
+    if (bits := _bits(image)) > 8:
+        raise DataError(f"{name}: must have 8 bits a channel, got {bits}; convert it to 8 bits")
+
+
+def _bits(image: ImageFile.ImageFile) -> int:
+    """Bits a channel in the file, 8 where they are fewer. Pillow drops those of colours that are
+    more, without a word, and its mode does not tell."""
+    found = [8, *getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, ())]
+    for codec, _, _, settings in image.tile:
+        if SIXTEEN_BITS.search(f"{codec} {settings}"):
+            found.append(16)
+        if codec.startswith("ppm") and isinstance(settings, tuple):
+            found.append(settings[1].bit_length())  # the value of white
+    return max(found)
+
+
+BITS_PER_SAMPLE = 258
+"""TIFF's tag."""
+
+SIXTEEN_BITS = re.compile(";16[BLN]|SGI16")
+"""In Pillow's name for the pixels of a file, such as ``RGB;16B``; ``BGR;16`` has 16 a pixel."""
 
 
 def size_of(picture: Encoded) -> tuple[int, int] | None:
@@ -137,7 +164,7 @@ ORIENTATION = 0x0112
 
 
 @contextlib.contextmanager
-def _opened(picture: Encoded) -> Iterator[Image.Image]:
+def _opened(picture: Encoded) -> Iterator[ImageFile.ImageFile]:
     """The picture, of which only the header is read yet. Raises DataError or MachineError where it
     cannot be read, then or later."""
     if picture.data is None:
