@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dnsearch.data.formats import Split
+from dnsearch.data.formats import Split, require_listed
 from dnsearch.errors import DataError
 from dnsearch.text import agreeing, counted, listed
 
@@ -39,7 +39,7 @@ class Classes:
         if split.classes is None:
             names = tuple(map(str, numbers))
         else:
-            _require_listed(where, split.labels, split.classes)
+            require_listed(where, split.labels, split.classes)
             names = tuple(split.classes[number] for number in numbers)
         if len(names) < 2:
             raise DataError(f"{where}: must have at least 2 classes, got {', '.join(names)}")
@@ -78,7 +78,7 @@ class Classes:
             shown = listed([str(label) for label in np.unique(split.labels)[:3]])
             raise DataError(f"{where}: has no labels, as all are {shown} (hidden, by custom)")
         if split.classes is not None:
-            _require_listed(where, split.labels, split.classes)
+            require_listed(where, split.labels, split.classes)
         same_listing = split.classes == self.listing and not self.by_name
         if same_listing or not (self._compared_by_name(split)):
             return self._by_number(where, split)
@@ -124,10 +124,3 @@ class Classes:
         if len(self.numbers) == last - first + 1:
             return f"{first} to {last}"
         return f"the training split's {', '.join(map(str, self.numbers))}"
-
-
-def _require_listed(where: str, labels: np.ndarray, listing: tuple[str, ...]) -> None:
-    outside = (labels < 0) | (labels >= len(listing))
-    if outside.any():
-        got = int(labels[outside][0])
-        raise DataError(f"{where}: labels must be among 0 to {len(listing) - 1}, got {got}")

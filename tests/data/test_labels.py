@@ -161,6 +161,41 @@ def test_shards_with_names_in_another_order_are_renumbered(write):
     assert classes_of(prepare(config)) == {"a": ROWS, "c": ROWS}
 
 
+@pytest.mark.parametrize("wrong", [-1, 2])
+@pytest.mark.parametrize(
+    ("names", "column"),
+    [
+        (["cat", "dog"], NUMBERS % 2),
+        (["dog", "cat"], NUMBERS % 2),
+        (None, NUMBERS % 2),
+        (None, ["cat", "dog"] * (ROWS // 2)),
+    ],
+)
+def test_numbers_that_have_no_name_are_refused_whatever_other_shards_hold(
+    write, names, column, wrong
+):
+    write("train-00000-of-00002", names, label=pa.array(column))
+    labels = pa.array([0, 1, wrong] * (ROWS // 3))
+    config = write("train-00001-of-00002", ["cat", "dog"], label=labels)
+    with pytest.raises(DataError, match=f": labels must be among 0 to 1, got {wrong}$"):
+        prepare(config)
+
+
+def test_numbers_without_names_are_refused_beside_shards_of_other_orders(write):
+    write("train-0", ["cat", "dog"], label=pa.array(NUMBERS % 2))
+    write("train-1", ["dog", "cat"], label=pa.array(NUMBERS % 2))
+    config = write("train-2", label=pa.array(NUMBERS))
+    with pytest.raises(DataError, match=r"train-2.*: labels must be among 0 to 1, got 2"):
+        prepare(config)
+
+
+def test_hidden_labels_are_told_as_such_whatever_the_order_of_names(write):
+    write("train-0", ["cat", "dog"], label=pa.array(NUMBERS % 2))
+    write("test-0", ["cat", "dog"], label=pa.array([-1] * ROWS))
+    config = write("test-1", ["dog", "cat"], label=pa.array([-1] * ROWS))
+    assert "test: has no labels, as all are -1 (hidden" in (check_test(config).reason or "")
+
+
 def test_text_in_shards_is_numbered_together(write):
     write("train-0", label=pa.array(["b", "c"] * (ROWS // 2)))
     config = write("train-1", label=pa.array(["a", "b"] * (ROWS // 2)))

@@ -18,7 +18,14 @@ from dnsearch.data.formats.idx import open_idx
 from dnsearch.data.formats.images import MOST_LISTED, BadPictures, Encoded, Options, size_of
 from dnsearch.data.formats.npz import open_npz
 from dnsearch.data.formats.parquet import open_parquet
-from dnsearch.data.formats.source import Batch, Source, Split, SplitName, require_every_class
+from dnsearch.data.formats.source import (
+    Batch,
+    Source,
+    Split,
+    SplitName,
+    require_every_class,
+    require_listed,
+)
 from dnsearch.errors import ConfigError, DataError, cannot_read
 
 __all__ = [
@@ -35,6 +42,7 @@ __all__ = [
     "glance",
     "open_source",
     "require_every_class",
+    "require_listed",
 ]
 
 SHIPPED: Final = "fashion-mnist-16k"

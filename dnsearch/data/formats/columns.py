@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnsearch.config import DataConfig
-from dnsearch.data.formats.source import named, whole
+from dnsearch.data.formats.source import named, require_listed, whole
 from dnsearch.errors import ConfigError, DataError
 from dnsearch.text import listed
 
@@ -30,9 +30,10 @@ class Columns(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """Labels of a file, (n,) int64, and the names that they number, if any; ``by_name``: the file
-    itself holds names."""
+    """Labels, (n,) int64, and the names that they number, if any. where: names them in messages;
+    by_name: the file itself holds names."""
 
+    where: str
     values: np.ndarray
     names: tuple[str, ...] | None
     by_name: bool
@@ -173,12 +174,12 @@ def read_labels(where: str, column: pa.ChunkedArray, names: tuple[str, ...] | No
     if types.is_string(kind) or types.is_large_string(kind) or types.is_boolean(kind):
         values = column.to_numpy()
         found, positions = named(values.astype(bool if types.is_boolean(kind) else str))
-        return Labels(positions, found, True)
+        return Labels(where, positions, found, True)
     if types.is_decimal(kind):
         column, kind = column.cast(pa.float64()), pa.float64()
     if types.is_integer(kind) or types.is_floating(kind):
         values = column.to_numpy()
-        return Labels(whole(where, values), names, False)
+        return Labels(where, whole(where, values), names, False)
     raise DataError(f"{where} must hold whole numbers or text, got {kind}")
 
 
@@ -186,21 +187,28 @@ def joined(where: str, parts: list[Labels]) -> Labels:
     """The labels of all files of a split as one. Names in another order are renumbered by name;
     numbers without names beside files with names are theirs.
 
-    Raises DataError naming ``where`` where some files have numbers and others names alone.
+    Raises DataError naming ``where`` where some files have numbers and others names alone, and
+    naming the file where a number that has to be renumbered has no name.
     """
+    values = np.concatenate([part.values for part in parts])
+    listings = list(dict.fromkeys(part.names for part in parts if part.names))
     if any(part.by_name for part in parts):
         if not all(part.by_name or part.names for part in parts):
             raise DataError(f"{where}: labels must be text in all files, are numbers in some")
-        texts = [np.array(part.names)[part.values] for part in parts]
+        texts = [np.array(part.names)[_listed(part, part.names)] for part in parts]
         found, positions = named(np.concatenate(texts))
-        return Labels(positions, found, True)
-    listings = list(dict.fromkeys(part.names for part in parts if part.names))
-    if len(listings) < 2:
-        values = np.concatenate([part.values for part in parts])
-        return Labels(values, listings[0] if listings else None, False)
+        return Labels(where, positions, found, True)
+    if len(listings) < 2 or (values < 0).all():  # those are hidden, which is told where it matters
+        return Labels(where, values, listings[0] if listings else None, False)
     names = list(dict.fromkeys(name for listing in listings for name in listing))
-    numbers = [
-        np.array([names.index(name) for name in part.names or listings[0]])[part.values]
-        for part in parts
-    ]
-    return Labels(np.concatenate(numbers), tuple(names), False)
+    numbers = []
+    for part in parts:
+        own = part.names or listings[0]
+        numbers.append(np.array([names.index(name) for name in own])[_listed(part, own)])
+    return Labels(where, np.concatenate(numbers), tuple(names), False)
+
+
+def _listed(part: Labels, names: tuple[str, ...] | None) -> np.ndarray:
+    """Its values, each of which has a name."""
+    require_listed(part.where, part.values, names or ())
+    return part.values

@@ -129,6 +129,14 @@ def require_every_class(split: Split, labels: np.ndarray) -> None:
         )
 
 
+def require_listed(where: str, labels: np.ndarray, listing: tuple[str, ...]) -> None:
+    """Raises DataError naming ``where`` if a label is not the position of a name."""
+    outside = (labels < 0) | (labels >= len(listing))
+    if outside.any():
+        got = int(labels[outside][0])
+        raise DataError(f"{where}: labels must be among 0 to {len(listing) - 1}, got {got}")
+
+
 class WrongLength(Exception):
     """A stream of images ended before the last of them, or went on behind it; ``got``: its bytes,
     at least."""
