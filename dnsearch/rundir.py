@@ -150,7 +150,7 @@ class RunDir:
                     f"{path}: is the training of one network, not a search; its network is in "
                     f"{path / NETWORK_FOLDER}"
                 )
-        found = [path.parent.name for name in STORAGES for path in parent.glob(f"*/{name}")]
+        found = cls.names(parent)
         hint = nearest(run, found) if found else f"there are no runs in {parent}/ yet"
         raise RunError(f"there is no run {run!r}; {hint}")
 
@@ -161,6 +161,11 @@ class RunDir:
             if cls(path).is_search:
                 return cls(path)
         return None
+
+    @classmethod
+    def names(cls, parent: Path = RUNS) -> list[str]:
+        """The names of the searches in ``parent``."""
+        return [path.parent.name for name in STORAGES for path in parent.glob(f"*/{name}")]
 
     @property
     def name(self) -> str:

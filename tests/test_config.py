@@ -109,6 +109,15 @@ REFUSED = [
         "[objectives]\nreference = {error = 1.5}",
         r"objectives.reference.error must be above 0 and at most 1, got 1.5",
     ),
+    (
+        '[objectives]\nreference = {error = "3 points"}',
+        r"objectives.reference.error must be a share such as 0.05 or '5 %', got '3 points'",
+    ),
+    (
+        '[objectives]\nreference = {latency_ms = "5 metres"}',
+        r"objectives.reference.latency_ms must be a number of milliseconds or text such as '5 ms', "
+        r"got '5 metres'",
+    ),
     ('[objectives]\naxis = "sqrt"', r"objectives.axis must be 'log' or 'linear', got 'sqrt'"),
     (
         "[search]\nreplicates = 2",
@@ -205,7 +214,14 @@ REFUSED = [
         r"space.stem\[0\] must be 'imagenet', .* or 'patch4', got 'big'",
     ),
     ('[space]\ntransition = "wide"', r"space.transition must be one of pool, narrow, got 'wide'"),
-    ("[space]\nbn_size = [[1], [2]]", r"space.bn_size must be choices .* together, or 3 lists .*"),
+    (
+        "[space]\nbn_size = [[1], [2]]",
+        r"space.bn_size must be choices for all blocks .*, or 3 .*",
+    ),
+    (
+        '[space]\ntransition = [["pool"]]',
+        r"space.transition must be choices for all transitions together, or 2 lists of choices, .*",
+    ),
     ("[space]\ntransition = [[], []]", r"space.transition\[0\] must offer at least one choice.*"),
     ("[space]\ngrowth_ratio = 0", r"space.growth_ratio must be a number above 0, got 0.0"),
     ("[space]\nbn_cap = -1", r"space.bn_cap must be 0, which is no cap, or above, got -1.0"),
@@ -372,6 +388,7 @@ def test_other_amounts_are_refused(parse, texts, example):
         ('[limits]\nmax_latency_ms = "5 ms"', "limits", "max_latency_ms", 5.0),
         ('[data]\ntrain_images = "10k"', "data", "train_images", 10_000),
         ('[objectives]\nreference = {macs = "5M"}', "objectives", "reference", {"macs": 5e6}),
+        ('[objectives]\nreference = {error = "30 %"}', "objectives", "reference", {"error": 0.3}),
         ('[search]\ntime = "1 hour"', "search", "time", 3600),
         ('[search]\ntimeout = "2 days"', "search", "timeout", 172_800),
     ],

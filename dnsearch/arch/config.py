@@ -269,7 +269,9 @@ class ArchConfig:
                 f"must be at least {self.least_size}x{self.least_size} for "
                 f"{len(self.block_config)} blocks after the {self.stem} stem"
             )
-            raise ConfigError("input size", rule, f"{height}x{width}", "use fewer blocks")
+            raise ConfigError(
+                "input size", rule, f"{height}x{width}", "take larger images or fewer blocks"
+            )
 
 
 @dataclass(frozen=True)

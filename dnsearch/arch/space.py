@@ -103,14 +103,14 @@ class SearchSpace:
         if not self.block_config:
             raise ConfigError("block_config", "must give the depths of one or more blocks", [])
         blocks = len(self.block_config)
-        for name, count in (
-            ("growth_rate", blocks),
-            ("bn_size", blocks),
-            ("transition", blocks - 1),
+        for name, parts, count in (
+            ("growth_rate", "blocks", blocks),
+            ("bn_size", "blocks", blocks),
+            ("transition", "transitions", blocks - 1),
         ):
             value = getattr(self, name)
             if _is_by_block(value) and len(value) != count:
-                rule = f"must be choices for all blocks together, or {count} lists of choices"
+                rule = f"must be choices for all {parts} together, or {count} lists of choices"
                 raise ConfigError(name, rule, [list(choices) for choices in value])
         if self.growth_divisor < 1:
             raise ConfigError("growth_divisor", "must be at least 1", self.growth_divisor)

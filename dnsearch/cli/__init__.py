@@ -29,7 +29,7 @@ VERBS = {
     "scale": "Say what a larger budget buys: error, shape and time of larger networks.",
     "export": "Write one network of a run: weights, code that needs torch alone, a model card.",
     "predict": "Classify pictures with a network: classes and probabilities.",
-    "train": "Train one network in full and measure it on the test images.",
+    "train": "Train networks in full and measure them on the test images.",
 }
 
 

@@ -15,10 +15,13 @@ from dnsearch.cli.completion import complete_run
 from dnsearch.cli.decoding import decoding_shown
 from dnsearch.cli.progress import make_display
 from dnsearch.config import override
+from dnsearch.errors import NothingFound
 from dnsearch.rundir import RunDir
 from dnsearch.text import counted, listed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dnsearch.confirm.findings import Confirmed
     from dnsearch.confirm.run import Opened
     from dnsearch.search.results import Results
@@ -67,7 +70,7 @@ def command(
     cluster: dict[str, Any],
     quiet: bool,
     as_json: bool,
-) -> int:
+) -> None:
     """Train candidates of RUN again, with fresh seeds, and measure them on the test images.
 
     Members of the front and a sample of the others are trained in full. The report then says how
@@ -126,7 +129,19 @@ def command(
             click.echo(f"train on:  dnsearch train {shlex.quote(folder.typed)}")
     if reason == INTERRUPTED:
         raise KeyboardInterrupt
-    return 0 if found is not None and found.best_first else 1
+    require_tested(found, failed)
+
+
+def require_tested(found: Confirmed | None, failed: Sequence[str]) -> None:
+    """Raises NothingFound where no network has a test error; ``failed``: why training runs did."""
+    from dnsearch.report.answer import kinds_of_failure
+
+    if found is not None and found.best_first:
+        return
+    if not failed:
+        raise NothingFound("no network has a test error")
+    runs, (_, first) = counted(len(failed), "training run"), kinds_of_failure(failed)[0]
+    raise NothingFound(f"{runs} failed and no network has a test error: {first}")
 
 
 def failures(results: Results, epochs: int) -> list[str]:

@@ -110,8 +110,11 @@ def _architecture(asked: Asked | None, flags: dict[str, Any]) -> ArchConfig:
     elif flags:
         base = ArchConfig()
     else:
-        known = ", ".join(PRESETS)
-        raise ConfigError("network", f"must be one of {known}, a config.json, or given by options")
+        rule = (
+            f"must be a preset ({', '.join(PRESETS)}), a config.json, the folder of an export, RUN "
+            "or RUN:PICK, or given by options"
+        )
+        raise ConfigError("network", rule)
     if "block_config" in flags:
         flags["block_config"] = _blocks(flags["block_config"])
     for name in flags.keys() & {"growth_rate", "bn_size"}:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dnsearch.cli.completion import complete_pick, complete_run
-from dnsearch.rundir import NETWORK_FOLDER, RunDir
+from dnsearch.rundir import NETWORK_FOLDER, RunDir, name_like
 from dnsearch.text import counted
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _train(
     from dnsearch.export.bundle import copy_bundle, require_new
 
     require_new(to)
-    name = f"{folder.name}-{key}"
+    name = name_like(f"{folder.name}-{key}")
     context.invoke(train.command, networks=(network,), name=name)
     copy_bundle(RunDir.named(name).path / NETWORK_FOLDER, to, more)
     click.echo(f"written to {to}")

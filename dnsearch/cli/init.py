@@ -76,7 +76,8 @@ def command(
     search would do, so that what is written can be run; what is wrong with them is an error.
 
     With limits the search aims at the least error within them (objectives.aim = "least-error") and
-    its costs are what they limit; without one it is after the whole front of error against MACs.
+    its costs are what they limit, but for memory, which is no cost: where that alone is limited,
+    MACs are. Without limits it is after the whole front of error against MACs.
     """
     if file.is_dir():
         raise RunError(f"{file}: is a folder; name a file, such as {file / 'study.toml'}")

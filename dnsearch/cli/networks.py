@@ -6,14 +6,14 @@ import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from dnsearch.arch.config import ArchConfig
-from dnsearch.arch.presets import PRESETS, preset
+from dnsearch.arch.presets import PRESETS
 from dnsearch.config import StudyConfig
-from dnsearch.errors import RunError
+from dnsearch.errors import RunError, nearest
 from dnsearch.files import read_json
-from dnsearch.rundir import RunDir, name_like
+from dnsearch.rundir import RUNS, TRAINING_FILE, RunDir, name_like
 
 if TYPE_CHECKING:
     from dnsearch.search.results import Results
@@ -41,18 +41,29 @@ def find_network(network: str, read: Callable[[RunDir], Results] = _read) -> Ask
     """The network of a preset's name, a config.json, the folder of an export, RUN:PICK, or RUN
     alone, whose answer it is. ``read``: how a run is read, for whoever asks for several networks.
 
-    Raises as ``read_network`` does, and RunError where there is no such run or candidate.
+    Raises CheckpointError where a file cannot be read, and RunError where there is no such run or
+    candidate, or nothing of this name.
     """
     run, colon, query = network.rpartition(":")
     if colon and not is_file_or_folder(network):
         return _of_run(RunDir.find(run), read, query)
     if (folder := whole_run(network)) is not None:
         return _of_run(folder, read)
-    arch = read_network(network)
     if network in PRESETS:
-        return Asked(network, network, arch)
+        return Asked(network, network, PRESETS[network])
+    if not is_file_or_folder(network):
+        _refuse(network)
+    arch = _in_file(Path(network))
     path = Path(network).resolve()
     return Asked(arch.describe(), name_like(path.name if path.is_dir() else path.stem), arch)
+
+
+def _refuse(network: str) -> NoReturn:
+    """Raises RunError for a name that is none of a run, a preset and a file."""
+    if os.path.isfile(RUNS / network / TRAINING_FILE):
+        RunDir.find(network)  # which says where the network of a training is
+    hint = nearest(network, [*PRESETS, *RunDir.names()])
+    raise RunError(f"there is no run, preset or file {network!r}; {hint}")
 
 
 def whole_run(network: str) -> RunDir | None:
@@ -67,7 +78,7 @@ def _of_run(run: RunDir, read: Callable[[RunDir], Results], query: str = "") -> 
     results = read(run)
     query = query or LEAST_ERROR
     found = results.pick(query)
-    folder = f"{run.name}-{query if query in RULES else found.key}"
+    folder = name_like(f"{run.name}-{query if query in RULES else found.key}")
     channels, height, width = results.data["shape"]
     shape = channels, height, width
     return Asked(found.name, folder, found.arch, results.study, shape, results)
@@ -86,14 +97,8 @@ def is_file_or_folder(network: str) -> bool:
     return network not in PRESETS and (network.endswith(".json") or os.path.exists(network))
 
 
-def read_network(network: str) -> ArchConfig:
-    """The architecture in a config.json or in the folder of an export, or the preset of this name.
-
-    Raises CheckpointError where the file cannot be read, ConfigError where there is no such preset.
-    """
-    if not is_file_or_folder(network):
-        return preset(network)
+def _in_file(path: Path) -> ArchConfig:
+    """The architecture in a config.json or in the folder of an export. Raises CheckpointError."""
     from dnsearch.arch.checkpoint import CONFIG_FILE, read_config
 
-    path = Path(network)
     return read_config(path / CONFIG_FILE if path.is_dir() else path)

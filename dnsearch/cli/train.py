@@ -165,9 +165,12 @@ def _wanted(networks: Sequence[str], options: _Options) -> list[_Wanted]:
         given = {} if options.device is None else {"device": options.device}
         config = override(config, **given, **options.cluster)
         here = config.cluster.engine == "local"
-        config = override(config, workers=options.gpus if here else None)
+        try:
+            config = override(config, workers=options.gpus if here else None)
+        except ConfigError as error:  # of search.workers
+            raise ConfigError("--gpus", error.rule, error.got, error.hint) from None
         if any(each.run == run for each in wanted):
-            rule = f"must each have a folder of its own, and two are {run.name}"
+            rule = f"must each have a folder of their own, and two are {run.name}"
             raise ConfigError("networks", rule, hint="train them in two commands, with --name")
         wanted.append(_Wanted(network, asked, config, run, notes))
     return wanted

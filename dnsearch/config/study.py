@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from dnsearch.arch.config import ArchConfig
 from dnsearch.arch.kernels import Kernels
@@ -45,6 +45,8 @@ from dnsearch.config.values import (
     Share,
     Stems,
     Whole,
+    parse_milliseconds,
+    parse_share,
 )
 from dnsearch.errors import ConfigError, nearest
 
@@ -191,8 +193,7 @@ class SpaceConfig(Section):
 
 
 class LimitsConfig(Section):
-    """Upper bounds on costs, checked before training where they are known then; unset means no
-    bound."""
+    """Upper bounds on costs, checked before training where known then; unset: none."""
 
     max_params: Amount | None = Field(default=None, description="parameters")
     max_macs: Amount | None = Field(
@@ -252,6 +253,20 @@ class ObjectivesConfig(Section):
         "default the error of always giving the same answer, and 1.1 times the largest cost "
         "allowed",
     )
+
+    @field_validator("reference", mode="before")
+    @classmethod
+    def _in_their_units(cls, value: Any) -> Any:
+        """Errors and latencies may be text as elsewhere in a study. Raises ConfigError."""
+        if not isinstance(value, Mapping):
+            return value
+        read = dict(value)
+        for name, parse in (("error", parse_share), ("latency_ms", parse_milliseconds)):
+            try:
+                read |= {name: parse(value[name])} if name in value else {}
+            except ValueError as error:
+                raise ConfigError(name, str(error), value[name]) from None
+        return read
 
     def model_post_init(self, _: Any) -> None:
         """Raises ConfigError on a repeated cost and on a reference point out of range."""

@@ -42,7 +42,7 @@ def network_tables(found: Compared, measured: Measured | None = None) -> list[Ti
     tables = [_costs(found)]
     if measured is not None:
         tables.append(_measured(found, measured))
-    if found.error_name or any(row.tested for row in found.rows):
+    if any(row.predicted or row.tested for row in found.rows):
         tables.append(_errors(found))
     return tables
 
@@ -96,7 +96,7 @@ def _errors(found: Compared) -> Titled:
     lengths = {length for length in found.epochs if length is not None}
     after = f" after {counted(lengths.pop(), 'epoch')}" if len(lengths) == 1 else ""
     title = "test error"
-    if found.error_name:
+    if found.first is not None:
         title = f"predicted {found.error_name}{after} (90 % on new images)"
     first = LETTERS[found.first or 0]
     tests = list(dict.fromkeys(_how(row.tested) for row in found.rows if row.tested))

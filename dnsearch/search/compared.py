@@ -24,10 +24,11 @@ from dnsearch.arch.config import ArchConfig
 from dnsearch.arrays import Floats
 from dnsearch.config import differences
 from dnsearch.cost.formula import BYTES_FP32, Cost, cost_of
+from dnsearch.errors import ConfigError
 from dnsearch.search.confirmed import fresh_error, fresh_runs, usual_epochs
 from dnsearch.search.results import Results
 from dnsearch.seeds import derived_seed
-from dnsearch.text import listed
+from dnsearch.text import agreeing, listed
 
 if TYPE_CHECKING:  # its module imports torch
     from dnsearch.cost.device import Latency
@@ -133,6 +134,7 @@ def compare_networks(subjects: Sequence[Subject]) -> Compared:
         recipe = runs[0].study.training
         batch_size, kernels = recipe.at_once, recipe.kernels
         size = int(runs[0].environment.get("activation_bytes", BYTES_FP32))
+    _require_sizes(subjects)
     costs = [cost_of(s.arch, *s.shape[1:], batch_size, size, kernels) for s in subjects]
     found = _Errors.of(subjects, runs)
     first = next((i for i, each in enumerate(found.predicted) if each is not None), None)
@@ -151,6 +153,19 @@ def compare_networks(subjects: Sequence[Subject]) -> Compared:
     return Compared(
         tuple(rows), batch_size, size, found.name, first, tuple(found.epochs), tuple(notes)
     )
+
+
+def _require_sizes(subjects: Sequence[Subject]) -> None:
+    """Raises ConfigError, which names the network, where an image is too small for one."""
+    for subject in subjects:
+        try:
+            subject.arch.require_size(*subject.shape[1:])
+        except ConfigError as error:
+            side = subject.arch.least_size
+            hint = f"a larger --input, such as {subject.shape[0]}x{side}x{side}, sets that of all "
+            hint += "networks"
+            field = f"{subject.label}: {error.field}"
+            raise ConfigError(field, error.rule, error.got, hint) from None
 
 
 def distinct(results: Iterable[Results | None]) -> list[Results]:
@@ -317,7 +332,11 @@ class _Errors:
             if error is None and (subject.results is None or subject.results in self.told)
         ]
         if unknown:
-            notes.append(f"no run here has trained {', '.join(unknown)}: no error is predicted")
+            which = agreeing(len(unknown), "it", "them")
+            notes.append(
+                f"no error is predicted of {', '.join(unknown)}: no run here has trained {which} "
+                "to the top rung on images of this shape"
+            )
         if len({results for _, results in told}) > 1:
             notes.append(
                 "differences between networks of different runs take what the runs do not know of "

@@ -9,14 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from dnsearch.analysis.candidates import State
 from dnsearch.arch import DenseNet
 from dnsearch.arch.checkpoint import save_network
 from dnsearch.arch.presets import PRESETS
+from dnsearch.cli.networks import find_network
 from dnsearch.cost.formula import cost_of
 from dnsearch.files import write_json
 from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from tests.invented_runs import STUDY, invent
+
+UNTRAINED = (
+    "no error is predicted of {}: no run here has trained it to the top rung on images of this "
+    "shape"
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +86,27 @@ def test_networks_of_a_run_and_a_preset(compared, dnsearch):
     assert found["error"] == "validation error"
     shown = dnsearch("compare", "a", "a:least-cost", "densenet-40-12").out
     assert re.search(r"B +\d+.\d\d % \(.*\) +\+.* (< 1|\d+) %", shown)
-    assert "note: no run here has trained densenet-40-12" in shown
+    assert f"note: {UNTRAINED.format('densenet-40-12')}\n" in shown
     assert "fronts" not in shown
+
+
+def test_networks_on_images_of_other_channels_have_no_error_and_no_table_of_errors(dnsearch, made):
+    typed = ("compare", "a", "a:knee", "--input", "3x8x8")
+    shutil.copytree(made, "reports")
+    shown, told = dnsearch(*typed).out, json.loads(dnsearch(*typed, "--json").out)
+    assert told["notes"] == [UNTRAINED.format("a, a:knee").replace("trained it", "trained them")]
+    assert "predicted validation error" not in shown
+    assert "test error" not in shown
+
+
+def test_a_network_that_stopped_at_a_lower_rung_was_trained_but_has_no_error(dnsearch):
+    study = STUDY.replace("rungs = [2]", "rungs = [1, 2]").replace('"random"', '"mo-asha"')
+    run = invent("a", Path("reports"), study=study.replace("trials = 10", "trials = 20"))
+    states = {each.key: each.state for each in read_results(run).networks}
+    key = next(key for key, state in states.items() if state is State.SCREENED)
+    shown = dnsearch("compare", "a", f"a:{key}").out
+    assert f"note: {UNTRAINED.format(f'a:{key}')}\n" in shown
+    assert "predicted validation error" in shown
 
 
 def test_two_runs_of_one_study(compared, dnsearch):
@@ -93,6 +119,12 @@ def test_two_runs_of_one_study(compared, dnsearch):
     shown = dnsearch("compare", "a", "b").out
     assert "a and b are one study with 2 seeds: hypervolume" in shown
     assert "least predicted error within a cost" in shown
+
+
+def test_a_training_of_a_run_with_a_space_in_its_name_gets_one_without(dnsearch, made):
+    shutil.copytree(made / "a", "reports/a b")
+    for network, folder in (("a b", "a-b-least-error"), ("a b:knee", "a-b-knee")):
+        assert find_network(network).folder == folder
 
 
 def test_a_run_by_its_name_and_its_path_is_one_run(compared, reports):
@@ -161,16 +193,38 @@ def test_measured_here(dnsearch, reports):
     [
         (["densenet121"], r"networks must be two or more to be compared, got \['densenet121'\]"),
         (["densenet121"] * 27, r"networks must be at most 26, got 27"),
-        (["densenet121", "densenet122"], r"network must be a known preset, got 'densenet122'; .*"),
+        (
+            ["densenet121", "densenet122"],
+            r"there is no run, preset or file 'densenet122'; did you mean 'densenet121'\?",
+        ),
         (["a", "a:nope"], r"no candidate is called 'nope': .*"),
         (["a", "nope:knee"], r"there is no run 'nope'; .*"),
         (["a", "b", "--input", "8"], r"--input must be CHANNELSxHEIGHTxWIDTH, .*"),
-        (["a", "densenet264"], r"input size must be at least .*"),
+        (
+            ["a", "densenet264"],
+            r"densenet264: input size must be at least 29x29 for 4 blocks after the imagenet stem, "
+            r"got '8x8'; a larger --input, such as 1x29x29, sets that of all networks",
+        ),
         (["a", "b", "--measure", "--device", "cuda:77"], r".*device must be a device of this .*"),
     ],
 )
 def test_refused(refused, reports, networks, told):
     assert re.fullmatch(told, refused("compare", *networks))
+
+
+@pytest.mark.parametrize("verb", [["train"], ["count"], ["compare", "densenet121"]])
+def test_a_mistyped_run_is_told_the_runs_here(refused, reports, verb):
+    """Which are one list with the presets, as what was meant is not known."""
+    told = "there is no run, preset or file 'smal'; did you mean 'small'?"
+    assert refused(*verb, "smal") == told
+    assert "known are a, b, densenet-100-12, " in refused(*verb, "nothing-like-it")
+
+
+@pytest.mark.parametrize("verb", [["train"], ["count"], ["compare", "densenet121"]])
+def test_a_training_by_its_name_says_where_its_network_is(refused, verb):
+    write_json(Path("reports/full/training.json"), {})
+    told = "reports/full: is the training of one network, not a search; its network is in "
+    assert refused(*verb, "full") == f"{told}reports/full/network"
 
 
 def test_a_page_beside_what_is_printed(dnsearch, reports):
@@ -201,7 +255,7 @@ def test_a_run_on_other_images_leaves_the_others_comparable(compared, dnsearch):
         assert (rows["small"]["predicted"], rows["small"]["difference"]) == (None, None)
         note = "no error is compared of small: the images of a ("
         assert found["notes"][0].startswith(note)
-        assert "no run here has trained" not in " ".join(found["notes"])
+        assert "no error is predicted" not in " ".join(found["notes"])
 
 
 def test_fronts_of_runs_on_the_same_images_are_compared_beside_another(compared):

@@ -6,10 +6,12 @@ import json
 from unittest import mock
 
 import numpy as np
+import pytest
 
-from dnsearch.cli.confirm import findings
+from dnsearch.cli.confirm import findings, require_tested
 from dnsearch.confirm.findings import certificate
 from dnsearch.confirm.rates import at_rates
+from dnsearch.errors import NothingFound
 from dnsearch.rundir import RunDir
 from dnsearch.search.results import read_results
 from tests.confirm.invented import candidate, fresh, results
@@ -141,3 +143,14 @@ def test_a_run_that_is_not_there_is_one_line(dnsearch):
     assert missing.code == 2
     assert "there is no run 'nothing'" in missing.err
     assert missing.err.count("\n") == 1
+
+
+def test_without_a_test_error_the_last_line_says_why():
+    runs = [candidate(i, 0.3 - 0.01 * i) for i in range(3)]
+    tested = results(runs, [fresh(i, i, 0.2) for i in range(3)])
+    require_tested(findings(tested, 27)[0], ["out of memory"])
+    with pytest.raises(NothingFound, match="no network has a test error"):
+        require_tested(None, [])
+    told = "3 training runs failed and no network has a test error: out of memory: 8 MB"
+    with pytest.raises(NothingFound, match=told):
+        require_tested(None, ["diverged", "out of memory: 8 MB", "out of memory: 9 MB"])

@@ -130,10 +130,14 @@ def test_what_is_equal_is_fvcores_convolutions_and_linear_layers(dnsearch):
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        ([], r"network must be one of densenet121, .*, a config.json, or given by options"),
+        (
+            [],
+            r"network must be a preset \(densenet121, .*\), a config.json, the folder of an "
+            r"export, RUN or RUN:PICK, or given by options",
+        ),
         (
             ["densenet12"],
-            r"network must be a known preset, got 'densenet12'; did you mean .*121'\?",
+            r"there is no run, preset or file 'densenet12'; did you mean 'densenet121'\?",
         ),
         (["densenet121", "--input", "224"], r"--input must be CHANNELSxHEIGHTxWIDTH, .* got '224'"),
         (["densenet121", "--input", "0x9x9"], r"--input must be CHANNELSxHEIGHTxWIDTH, .*"),

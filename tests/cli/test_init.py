@@ -44,6 +44,16 @@ def test_mentions_every_key_with_its_meaning(dnsearch):
             assert re.search(rf"^# {re.escape(field.description)}\n(# )?{key} =", text, re.M)
 
 
+def test_headings_are_whole_sentences(dnsearch):
+    """Each section's is its docstring, which so has one line."""
+    dnsearch("init", "mine.toml")
+    headings = re.findall(r"^# -+\n# (.*)\n\[(\w+)\]$", Path("mine.toml").read_text(), re.M)
+    assert [name for _, name in headings] == [*StudyConfig.model_fields]
+    for heading, name in headings:
+        assert heading == StudyConfig.model_fields[name].annotation.__doc__
+        assert heading.endswith(".")
+
+
 def test_makes_missing_folders(dnsearch):
     assert dnsearch("init", "a/b/mine.toml").code == 0
     assert Path("a/b/mine.toml").is_file()

@@ -112,7 +112,7 @@ def test_run_where_a_file_lies(refused, study):
         (
             "[space]\nblock_config = [1, 1, 1, 1, 1, 1]",
             r"space.block_config or data.image_size: input size must be at least 32x32 for 6 "
-            r"blocks after the cifar stem, got '28x28'; use fewer blocks",
+            r"blocks after the cifar stem, got '28x28'; take larger images or fewer blocks",
         ),
         ('[data]\nformat = "npz"', r"data.path must be set for format 'npz'"),
         ('[data]\npath = "."', r"data.path must not be set for format 'fashion-mnist-16k'.*"),

@@ -357,16 +357,17 @@ def test_folders_of_searches_and_trainings_are_told_apart(dnsearch, refused, tra
     [
         (
             ["densenet12"],
-            r"network must be a known preset, got 'densenet12'; did you mean .*121'\?",
+            r"there is no run, preset or file 'densenet12'; did you mean 'densenet121'\?",
         ),
         (["none.json"], r"none.json: cannot be read: No such file or directory"),
         (["toy.toml"], r"toy.toml: must be valid JSON: .*"),
         (["."], r"config.json: cannot be read: No such file or directory"),
         (["none:knee"], r"there is no run 'none'; there are no runs in reports/ yet"),
         ([":"], r"there is no run ''; there are no runs in reports/ yet"),
-        (["x" * 300], r"network must be a known preset, got 'xxx.*"),
+        (["x" * 300], r"there is no run, preset or file 'xxx.*; known are densenet-100-12, .*"),
         (["net.json", "--study", "none.toml"], r"none.toml: there is no such study file; .*"),
         (["net.json", "--epochs", "0"], r"invalid value for '--epochs': 0 is not in the range .*"),
+        (["net.json", "--gpus", "2000"], r"--gpus must be at most 1024, got 2000"),
         (["net.json", "--seed", "-1"], r"invalid value for '--seed': -1 is not in the range .*"),
         (["net.json", "--device", "tpu"], r"--device must be auto, cpu, cuda or .*, got 'tpu'"),
         (["net.json", "--device", "cuda:99"], r"search.device must be a device of this .*"),
@@ -498,6 +499,6 @@ def test_one_that_fails_keeps_no_other_from_being_trained(dnsearch):
 def test_several_networks_are_known_before_the_first_is_trained(refused):
     assert refused("train", "net.json", "none.json", *TRAIN[2:]).startswith("none.json: cannot be")
     told = refused("train", "net.json", "net.json", *TRAIN[2:])
-    assert told.startswith("networks must each have a folder of its own, and two are net;")
+    assert told.startswith("networks must each have a folder of their own, and two are net;")
     told = refused("train", "net.json", "densenet121", *TRAIN[2:], "--name", "both")
     assert told.startswith("--name must be left out where several networks are trained")

@@ -156,7 +156,7 @@ def test_a_preset_that_no_run_trained_has_a_cost_alone():
     found = compare_networks([subject(own), asked])
     assert found.rows[1].predicted is None
     assert found.rows[1].cost.params > 0
-    assert any("no run here has trained densenet-40-12" in note for note in found.notes)
+    assert any("no error is predicted of densenet-40-12: " in note for note in found.notes)
 
 
 def test_other_recipes_are_told():
