@@ -143,7 +143,7 @@ def none_to_recommend(digest: Digest) -> str:
         return f"No candidate {why}: there is no network to recommend yet."
     found, least = digest.baseline, min(digest.finished, key=lambda each: each.predicted_error)
     study, images = digest.results.study, digest.results.data["images"]
-    steps = study.training.rungs[-1] * math.ceil(images["train"] / study.training.batch_size)
+    steps = study.training.rungs[-1] * max(1, images["train"] // study.training.batch_size)
     return (
         f"No network is shown to be better than {found.words}, which has an error of "
         f"{format_value('error', found.error)}; the least is {error_of(least, digest)}. There is "

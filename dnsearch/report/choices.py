@@ -49,7 +49,7 @@ def _verdicts(dimensions: list[Dimension], cost: str) -> list[str]:
     told = [verdict(each, cost) for each in dimensions if _differs(each)]
     same = [dimension_label(each.name) for each in dimensions if not _differs(each)]
     if same:
-        told.append(f"The data cannot tell which {listed(same, 'or which')} is better.")
+        told.append(f"For {listed(same)}, the data cannot tell which value is best.")
     return told
 
 

@@ -79,11 +79,11 @@ def class_section(digest: Digest, confirmed: Confirmed | None = None) -> ClassSe
 def _reading(digest: Digest, confirmed: Confirmed | None) -> str:
     wrong = "whose class is not among the five likeliest"
     if digest.results.study.objectives.error != "top5":
-        wrong = "that were taken for another class"
+        wrong = "taken for another class"
     said = (
-        f"Wrong are validation images {wrong}, in one training of the network; the small print is "
-        "the 95 % interval that so few images allow (Wilson 1927), and another seed may change the "
-        "order of the classes as well."
+        f"'Wrong' counts the validation images {wrong} in one training of the network; the small "
+        "print is the 95 % interval that so few images allow (Wilson 1927), and another seed may "
+        "change the order of the classes as well."
     )
     if confirmed is not None and any(network.class_errors for network in confirmed.networks):
         length = counted(confirmed.epochs, "epoch")

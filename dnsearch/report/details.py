@@ -170,6 +170,9 @@ def _figures(
 
 
 def _commands(network: Candidate, digest: Digest) -> list[str]:
+    """Those that take it; none of one that failed, which cannot be picked."""
+    if math.isnan(network.error):
+        return []
     run, key = shlex.quote(digest.results.typed), network.key
     asked = f"{run}:{key}"
     told = [f"dnsearch train {asked}", f"dnsearch count {asked}"]

@@ -37,6 +37,10 @@ _SPACING = 0.02
 
 NEAR_PRESETS = "published network, not trained here"
 FAR_PRESETS = "published networks, far off"
+LINEAR_TICKS = {"latency_ms": "~r"}
+"""d3's format of a cost's ticks where the reader makes its axis linear; with an SI prefix but of a
+unit that has one."""
+
 _SHAPES = {"least-error": 15, "as-good": 13, "knee": 12, "least-cost": 11}
 
 
@@ -60,7 +64,8 @@ def front_figure(series: FrontSeries) -> go.Figure:
         _pick(figure, series, position, names)
     _preset_lines(figure, series.untrained, spans)
     (x_low, x_high), (y_low, y_high) = spans
-    figure.update_xaxes(axis(series.cost), **log_ticks(x_low, x_high, series.cost))
+    linear = {"tickformat": LINEAR_TICKS.get(series.cost, "~s")}
+    figure.update_xaxes(axis(series.cost, **linear), **log_ticks(x_low, x_high, series.cost))
     figure.update_yaxes(log_axis("error", y_low, y_high, series.title))
     _annotate(figure, series, spans)
     return figure

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from dnsearch.analysis import picks
-from dnsearch.analysis.candidates import COSTS, Basis, Candidate, State
+from dnsearch.analysis.candidates import COSTS, Basis, Candidate
 from dnsearch.analysis.metrics import (
     METRICS,
     error_ends,
@@ -154,9 +154,9 @@ def _content(
 
 
 def _facts(digest: Digest) -> list[str]:
-    count = counted(len(digest.candidates), "candidate")
     return [
-        f"{digest.counts[State.FINISHED]} of {count} finished",
+        f"{counted(len(digest.finished), 'candidate')} trained",
+        counted(len(digest.candidates), "training run"),
         *not_counted(digest),
         *split_batches(digest),
         str(digest.results.data["name"]),

@@ -70,11 +70,11 @@ def _front(digest: Digest) -> Picture:
 def _left_out(digest: Digest, series: FrontSeries) -> str:
     counts = digest.counts
     notes = [
-        f"{counted(count, 'candidate')} {why} and {agreeing(count, 'is', 'are')} not drawn"
-        for count, why in (
-            (counts[State.PARTIAL], "saw only part of the images"),
-            (counts[State.FAILED], "failed"),
-            (series.missing, "finished without this cost"),
+        f"{counted(count, what)} {why} and {agreeing(count, 'is', 'are')} not drawn"
+        for count, what, why in (
+            (counts[State.PARTIAL], "training run", "saw only part of the images"),
+            (counts[State.FAILED], "training run", "failed"),
+            (series.missing, "candidate", "finished without this cost"),
         )
         if count
     ]
@@ -83,7 +83,7 @@ def _left_out(digest: Digest, series: FrontSeries) -> str:
     if counts[State.UNFIT]:
         notes.append(f"{counts[State.UNFIT]} over a measured limit not drawn")
     if count := counts[State.SCREENED]:
-        stopped = f"{counted(count, 'candidate')} that stopped at a lower rung"
+        stopped = f"{counted(count, 'training run')} that stopped at a lower rung"
         notes.append(f"the legend shows or hides {stopped}")
     hidden = [line.name for line in series.untrained if not line.near]
     if hidden:
@@ -101,11 +101,13 @@ def _progress(digest: Digest) -> Picture:
         f"({words[name]})"
         for name, value in digest.reference.items()
     )
+    reading = "The line rises whenever a candidate improves the front."
+    if digest.going_on is not None:
+        reading += " What more searching would bring is said with the answer."
     return Picture(
         "progress",
         "Progress of the search",
-        "The line rises whenever a candidate improves the front. What more searching would bring "
-        "is said with the answer.",
+        reading,
         figures.volume_figure(volume_series(digest)),
         f"Hypervolume is the part of the space that the front dominates, in error times {unit}, "
         f"up to a reference point that no later result moves: {point}.",

@@ -164,7 +164,7 @@ def _band(study: LawStudy, scaling: Scaling) -> Trust:
     return Trust(
         width <= NEAR,
         f"at {TRUSTED_BEYOND:g} times the {METRICS[scaling.cost].short} the error is known to "
-        f"within {share(width)} (90 %; trusted are {share(NEAR, 0)})",
+        f"within {share(width)} (90 %; at most {share(NEAR, 0)} is trusted)",
     )
 
 

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from dnsearch.analysis.metrics import METRICS, duration, short_number
+from dnsearch.analysis.metrics import METRICS, duration, format_value, short_number
 from dnsearch.rundir import RUNS, RunDir
 from dnsearch.scaling.bill import Bill
 from dnsearch.scaling.growth import Cause, Growth
@@ -73,7 +73,7 @@ def why_refused(refusal: Refusal) -> str:
         case Reason.WIDE:
             return (
                 f"at twice the {size} the error may lie {share(value)} above what is predicted "
-                f"(trusted are {share(limit, 0)})"
+                f"(at most {share(limit, 0)} is trusted)"
             )
 
 
@@ -118,7 +118,7 @@ def settling(scaling: Scaling, refusal: Refusal) -> Settling:
     words += ["--name", name, "--trials", bill.runs if fresh else runs + bill.runs]
     words += [] if first.path.parent == RUNS else ["--to", first.path.parent]
     fitted = [*([] if bill.longer else names), *([run.typed] if fresh else [])] or [*names]
-    price = f"{counted(bill.runs, 'training run')}, {bill.macs:.2g} MACs"
+    price = f"{counted(bill.runs, 'training run')}, {format_value('train_macs', bill.macs)}"
     if math.isfinite(bill.seconds):
         price += f", about {duration(bill.seconds)} of one worker like those before"
     return Settling(

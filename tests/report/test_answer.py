@@ -11,7 +11,7 @@ from dnsearch.analysis.candidates import Basis, State, by_network
 from dnsearch.analysis.metrics import format_value
 from dnsearch.analysis.predictions import Predictions
 from dnsearch.analysis.regret import Regret
-from dnsearch.cli.summary import print_answer
+from dnsearch.cli.summary import print_answer, print_summary
 from dnsearch.config import LimitsConfig, StudyConfig
 from dnsearch.report.answer import answer, going_on_of, none_to_recommend, over_latency
 from dnsearch.report.digest import digest
@@ -244,3 +244,28 @@ def test_the_terminal_tells_the_costs_that_are_traded(costs, capsys):
     for name in costs:
         assert format_value(name, told.answer.figure(name)) in shown
     assert ("MACs" in shown) == ("macs" in costs)
+
+
+def test_the_steps_of_the_longest_run_are_those_that_were_trained():
+    """A batch that the images do not fill is left out, but for the only one."""
+    for train, steps in ((640 + 127, 45), (100, 9)):
+        data = CATS | {"images": {"train": train, "validation": 160}}
+        assert f"({steps} steps in the longest run)" in answer(digest(of([0.05] * 6, data=data)))
+
+
+def test_what_more_searching_would_bring_is_not_announced_where_nothing_is_said_of_it():
+    announced = "What more searching would bring is said with the answer."
+    _, known = ahead(of([0.04, 0.02, 0.001]), [0.0, 0.01])
+    assert announced in Reader(render(digest(known))).text
+    assert announced not in Reader(render(digest(of([0.04, 0.02, 0.001])))).text
+    assert announced not in Reader(render(digest(of([0.05] * 6)))).text
+
+
+def test_page_and_terminal_count_a_network_of_two_seeds_once(capsys, tmp_path):
+    results = of([0.04, 0.02, 0.001])
+    first = results.measured[0]
+    told = replace(results, measured=[*results.measured, replace(first, seed=1, number=3)])
+    print_summary(told, RunDir(tmp_path), "all trials finished")
+    assert ": 3 candidates trained in " in capsys.readouterr().out
+    facts = "<li>3 candidates trained</li><li>4 training runs</li>"
+    assert facts in render(digest(told))

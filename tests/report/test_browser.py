@@ -16,6 +16,7 @@ from dnsearch.report.details import details
 from dnsearch.report.digest import digest
 from dnsearch.report.page import render
 
+from . import synthetic
 from .conftest import STATES
 
 
@@ -233,6 +234,22 @@ def test_axes_by_choice(content, opened):
     assert layout[:2] == ["linear", "linear"]
     params = [network.figure("params") for network in digest(predicted()).finished]
     assert min(params) * 0.99 <= layout[2] <= max(params) * 1.01
+
+
+def test_linear_axes_of_latency_have_no_prefix_before_the_unit(opened):
+    """200m under "latency (ms)" would be read as metres, or as 200 ms."""
+    results = STATES["three costs"]()
+    small = [each.latency_ms / 10 for each in results.measured]
+    for place, latency in enumerate(small):
+        results = synthetic.changed(results, place, latency_ms=latency)
+    page = opened(render(digest(results)))
+    page.locator(".hero [name=scale]").select_option("linear")
+    ticks = page.locator(".hero .plot .xaxislayer-above .xtick")
+    assert all(text[-1] in "kMG" for text in ticks.all_text_contents() if text != "0")
+    page.locator(".hero [name=choice]").select_option(label="latency")
+    texts = ticks.all_text_contents()
+    assert 0 < max(map(float, texts)) <= 2 * max(small)
+    assert "0." in "".join(texts)
 
 
 def test_a_key_in_the_address_opens_its_network(content, networks, opened):

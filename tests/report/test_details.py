@@ -9,6 +9,7 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
+from dnsearch.analysis.candidates import State
 from dnsearch.analysis.metrics import DIMENSIONS, dimension_label
 from dnsearch.arch.config import ArchConfig
 from dnsearch.cli import cli
@@ -70,10 +71,12 @@ def test_each_field_of_an_architecture_is_a_dimension():
     assert dimension_label("depth3") == "layers in block 3"
 
 
-def test_what_failed_says_why_and_offers_no_export():
-    network = next(iter(told(STATES["all failed"]()).values()))
+def test_what_failed_says_why_and_offers_no_command():
+    """There is no network that it could name."""
+    results = STATES["all failed"]()
+    network = next(iter(told(results).values()))
     assert ("failed", "line one") in network["figures"]
-    assert not any("export" in command for command in network["commands"])
+    assert network["commands"] == []
     assert network["error"] is None
 
 
@@ -132,3 +135,13 @@ def test_errors_by_class_are_shares_of_the_images_of_the_class():
     )
     network = told(results)[digest(results).finished[0].key]
     assert network["classes"] == [each / 400 for each in wrong[:-1]] + [None]
+
+
+def test_every_command_names_a_network_that_the_run_can_pick():
+    usual = STATES["usual"]()
+    screened = synthetic.changed(usual, 5, state=State.SCREENED, rung=3)
+    networks = told(screened)
+    typed = [c for each in networks.values() for c in each["commands"] if "quickstart:" in c]
+    keys = {shlex.split(command)[2].partition(":")[2] for command in typed}
+    assert screened.measured[5].key in keys
+    assert {screened.pick(key).key for key in keys} == keys

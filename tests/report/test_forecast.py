@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dnsearch.analysis.metrics import format_value
 from dnsearch.report.forecast import sentences, told
 from dnsearch.report.scaling_reasons import what_settles, why_refused, why_unknown
 from dnsearch.report.scaling_record import scaling_record
@@ -41,7 +42,7 @@ REASONS = {
     Reason.FEW_CHECKS: "the sizes trained allow 2000000.0 independent checks of a prediction at "
     "twice the params (it takes 8)",
     Reason.WIDE: "at twice the params the error may lie 200000000.0 % above what is predicted "
-    "(trusted are 800 %)",
+    "(at most 800 % is trusted)",
 }
 
 CAUSES = {
@@ -158,7 +159,8 @@ def test_what_is_refused_says_what_settles_it(good):
     assert "M params, with a copy of reports/planted/study.toml as planted-more.toml with " in text
     assert ", `dnsearch run planted-more.toml --scaling --name planted-more --trials " in text
     bill = refused.bill(refusal)
-    assert f": {bill.runs} training runs, {bill.macs:.2g} MACs, about " in text
+    compute = format_value("train_macs", bill.macs)
+    assert f": {bill.runs} training runs, {compute}, about " in text
     assert said(refused, "laws")[0].endswith("; not trusted, errors do not fall with params.")
     data = replace(good.data, verdict=replace(good.data.verdict, refusal=refusal))
     (text,) = said(replace(good, data=data, worth=None), "worth")

@@ -84,7 +84,20 @@ def test_figures_appear_with_the_candidates():
     assert read(STATES["empty"]()).figures == []
     traces = {trace.get("name"): trace for trace in usual.figures[0]["data"]}
     assert {"knee", "least error", "least cost", "Pareto front"} <= set(traces)
-    assert "2 candidates failed and are not drawn" in usual.text
+    assert "2 training runs failed and are not drawn" in usual.text
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [(8, ""), (9, "1 more kind of failure stands in"), (10, "2 more kinds of failure stand in")],
+)
+def test_kinds_of_failure_beyond_the_eighth_agree_with_their_number(kinds, told):
+    results = synthetic.results(12, failed=kinds)
+    for place in range(kinds):
+        results = synthetic.changed(results, place, failure=f"reason {'abcdefghij'[place]}")
+    text = read(results).text
+    assert told in text
+    assert ("more kind" in text) == bool(told)
 
 
 def test_a_big_run_stays_small_and_few_traces():

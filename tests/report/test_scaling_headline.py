@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from dnsearch.analysis.metrics import format_value
 from dnsearch.cli import cli
 from dnsearch.cli.run import command as run_command
 from dnsearch.cli.scale import command as scale_command
@@ -74,7 +75,9 @@ def test_what_cannot_be_said_has_a_command_that_settles_it_with_its_price():
     told = headline(found)
     assert told.sentence == "What more MACs buy cannot be said yet: errors do not fall with MACs."
     bill = found.bill(refusal)
-    assert f": {bill.runs} training runs, {bill.macs:.2g} MACs, about " in told.does
+    assert (
+        f": {bill.runs} training runs, {format_value('train_macs', bill.macs)}, about " in told.does
+    )
     assert not any("not to be trusted" not in text for label, text in told.beside if "x" in label)
     assert options_of(told.then)["runs"] == tuple(found.names)
 

@@ -1,7 +1,7 @@
 // Figures: each .plot says by data-figure which of page.figures it shows. A form .axes beside it
 // chooses among several, and whether their axes are logarithmic.
 
-const LINEAR = { x: { type: "linear", tickmode: "auto", autorange: true, tickformat: "~s" },
+const LINEAR = { x: { type: "linear", tickmode: "auto", autorange: true },
   y: { type: "linear", tickmode: "auto", autorange: true, tickformat: ".1~%" } };
 
 // The figure with linear axes where `linear`; annotations stand at logarithms on a logarithmic one.

@@ -60,6 +60,7 @@ function classErrors(network) {
 }
 
 function commands(network) {
+  if (!network.commands.length) return null;
   const made = element("ul", undefined, { class: "commands" });
   for (const command of network.commands) {
     const item = element("li");
