@@ -13,7 +13,7 @@ from PIL import Image
 from dnsearch.arch import ArchConfig, DenseNet
 from dnsearch.arch.checkpoint import save_network
 from dnsearch.cli import VERBS, main
-from dnsearch.config import Format
+from dnsearch.config import Format, parse_study
 from dnsearch.report.words import WORDS
 
 ROOT = Path(__file__).parents[1]
@@ -109,3 +109,17 @@ def test_the_glossary_is_that_of_the_reports():
     text = (ROOT / "docs" / "answers.md").read_text(encoding="utf-8")
     words = "".join(f"- **{term}**: {meaning}\n" for term, meaning in WORDS.items())
     assert text.endswith(f"## Words\n\n{words}")
+
+
+def test_readmes_space_loads_with_each_alternative():
+    (text,) = [each for each in re.findall(r"```toml\n(.*?)```", README, re.S) if "[space]" in each]
+    parse_study(text)
+    for rates in re.findall(r"# .*; or (growth_rate = .*)", text):
+        without = re.sub(r"^growth_r\w+ = .*\n", "", text, flags=re.M)
+        assert parse_study(f"{without}\n{rates}\n").space.growth_rate[0] == (4,)
+
+
+def test_nothing_is_installed_from_an_index_that_lacks_it():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "dnsearch").rglob("*.py")]
+    for page in pages:
+        assert "install 'densenet-search" not in page.read_text(encoding="utf-8"), page

@@ -207,7 +207,7 @@ def imported() -> Any:
     try:
         import ray
     except ImportError:
-        hint = "pip install 'densenet-search[ray]'"
+        hint = "in a clone of dnsearch: pip install '.[ray]'"
         raise ConfigError("cluster.engine", "needs the package ray", "ray", hint) from None
     return ray
 
