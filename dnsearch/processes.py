@@ -94,8 +94,9 @@ class Worker:
         return not self._said_hello and time.monotonic() - self._started > START_SECONDS
 
     def give(self, *task: Any) -> None:
-        """Hands a task over; a process that is dead by then is found so by ``heard``."""
-        with contextlib.suppress(OSError):
+        """Hands a task over; a process that is dead by then is found so by ``heard``. Raises
+        OSError where the system refuses, say for too many open files."""
+        with contextlib.suppress(ConnectionError):
             self.pipe.send(task)
 
     def heard(self) -> list[Said | Died]:

@@ -341,6 +341,20 @@ FAULTS = (
         "tests/training/test_distributed.py",
     ),
     Fault(
+        "processes that share a batch: initial weights are sent to each, as open files",
+        "dnsearch/training/distributed.py",
+        "init = training.init and training.init.unread()",
+        "init = training.init",
+        "tests/cli/test_train.py -k weights_of_a_file",
+    ),
+    Fault(
+        "a task that cannot be sent is lost without a word",
+        "dnsearch/processes.py",
+        "with contextlib.suppress(ConnectionError):",
+        "with contextlib.suppress(OSError):",
+        "tests/test_processes.py",
+    ),
+    Fault(
         "a process that died is not told as the cause",
         "dnsearch/training/distributed.py",
         "    until = time.monotonic() + CAUSE_SECONDS\n",

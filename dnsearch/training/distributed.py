@@ -19,7 +19,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from ctypes import c_double
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
 from typing import NamedTuple
@@ -109,7 +109,8 @@ def _attempt(
 ) -> Trained | str:
     """Trains with so many accumulation steps. ``tell`` is called when the training is open, and
     with each point of its curve."""
-    task = _Task(training.packed(), run, threads, accumulation_steps)
+    init = training.init and training.init.unread()
+    task = _Task(replace(training, init=init).packed(), run, threads, accumulation_steps)
     workers: list[Worker] = []
     with _environment(), tempfile.TemporaryDirectory(prefix="dnsearch-") as folder:
         try:
@@ -243,6 +244,8 @@ def _train(
             note(point)
 
     training = task.packed.training("the images changed while the training began")
+    if training.init is not None:
+        training = replace(training, init=training.init.read_again(training.arch))
     own = training, task.run, device, task.threads, opened, epoch
     return train_on(*own, (rank, processes), task.accumulation_steps)
 

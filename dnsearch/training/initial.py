@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,13 @@ class InitialWeights:
     """Weights of a file that a training begins with.
 
     file, sha256: its name, with those of the folders from the one that was named, and its
-    content. weights: a network's state dict, on the CPU, without the layers ``reinitialised``: the
-    file has others there, so the network's begin at random.
+    content. path: where it is. weights: a network's state dict, on the CPU, without the layers
+    ``reinitialised``: the file has others there, so the network's begin at random.
     """
 
     file: str
     sha256: str
+    path: Path
     weights: Mapping[str, Tensor]
     reinitialised: tuple[Layer, ...]
 
@@ -45,7 +46,20 @@ class InitialWeights:
             own = DenseNet(arch).state_dict()
         weights, reinitialised = read_fitting(file, own)
         below = file.relative_to(path)  # "." where a file was named
-        return cls((path.absolute().name / below).as_posix(), sha256(file), weights, reinitialised)
+        name = (path.absolute().name / below).as_posix()
+        return cls(name, sha256(file), file, weights, reinitialised)
+
+    def unread(self) -> InitialWeights:
+        """Without the weights, to be sent to another process of this machine: torch would open a
+        file for each, and a process may have but so many open."""
+        return replace(self, weights={})
+
+    def read_again(self, arch: ArchConfig) -> InitialWeights:
+        """With the weights. Raises CheckpointError as ``read`` does, or where the file changed."""
+        again = self.read(self.path, arch)
+        if again.sha256 != self.sha256:
+            raise CheckpointError(f"{self.path}: changed while the training began")
+        return replace(self, weights=again.weights)
 
     def record(self) -> dict[str, Any]:
         """In values that JSON can hold."""

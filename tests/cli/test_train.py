@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 import multiprocessing
+import os
 import re
+import resource
 import shutil
 from pathlib import Path
 
@@ -438,6 +440,28 @@ def test_several_processes_find_what_one_does(dnsearch):
     assert two["test"]["loss"] == pytest.approx(one["test"]["loss"], rel=1e-5)
     assert (one["processes"], two["processes"]) == ([1], [2])
     assert two["environment"]["devices"] == ["cpu", "cpu"]
+
+
+@pytest.fixture
+def few_files():
+    """Fewer more files may be opened than deep networks have weights."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    few = len(os.listdir("/dev/fd")) + 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_several_processes_begin_with_the_weights_of_a_file(dnsearch, few_files):
+    deep = NETWORK.replace(block_config=(10, 10))
+    Path("net.json").write_text(json.dumps(deep.to_dict()))
+    torch.save(DenseNet(deep.replace(in_channels=1, num_classes=5)).state_dict(), "five.pth")
+    typed = *TRAIN, "--epochs", 1, "--init", "five.pth"
+    assert dnsearch(*typed, "--name", "one").code == 0
+    code, _, err = dnsearch(*typed, "--name", "two", "--processes", 2)
+    assert (code, err) == (0, "")
+    assert result("two")["curve"][0] == pytest.approx(result("one")["curve"][0], rel=1e-4)
+    assert result("two")["init"] == result("one")["init"]
 
 
 def test_a_process_that_dies_ends_them_all(dnsearch, monkeypatch):

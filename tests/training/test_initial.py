@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
@@ -148,6 +149,18 @@ def test_a_training_begins_with_them_and_is_told_apart_by_them(data, tmp_path, f
     own = Trainer(ARCH, data, RECIPE, 3, tmp_path / "c.pt", init=init)
     own.resume(2)
     assert own.epoch == 1
+
+
+def test_another_process_reads_them_anew_unless_the_file_has_changed(file):
+    init = InitialWeights.read(file, ARCH)
+    sent = pickle.loads(pickle.dumps(init.unread()))
+    assert not sent.weights
+    again = sent.read_again(ARCH)
+    assert again.record() == init.record()
+    assert not differing(dict(again.weights), dict(init.weights))
+    torch.save(DenseNet(ARCH).state_dict(), file)
+    with pytest.raises(CheckpointError, match=r"w\.pth: changed while the training began$"):
+        sent.read_again(ARCH)
 
 
 def test_batch_norms_take_up_how_images_are_scaled():
