@@ -1675,6 +1675,20 @@ FAULTS = (
         "tests/search/test_faults.py -k chance",
     ),
     Fault(
+        "the number of seeds says which is missing",
+        "dnsearch/search/proposer.py",
+        "for number in itertools.count()",
+        "for number in itertools.count(len(seeds))",
+        "tests/search/test_engine.py -k cut_off_is_trained",
+    ),
+    Fault(
+        "a failed promotion is done where a shorter training is",
+        "dnsearch/search/proposer.py",
+        "(job.seed, job.rung) == (seed, rung) for job",
+        "job.seed == seed for job",
+        "tests/search/test_faults.py -k tried_again_is",
+    ),
+    Fault(
         "parameters have no part in a trial's checksum",
         "dnsearch/search/layout.py",
         "used = study, trial.number, job, trial.params, allowed, dict(told)",

@@ -41,11 +41,15 @@ samplers do not learn from duplicates, so most ask for the same again."""
 
 
 class _Wanted(NamedTuple):
-    """A training that is planned unless there are ``times`` of it; ``images`` as in ``Job``."""
+    """A training to the top that is planned unless there are ``times`` of it, each with its own
+    seed; ``images`` as in ``Job``. With ``seed`` and ``rung`` it is one that failed, which is
+    planned unless it is there by now."""
 
     arch: ArchConfig
     times: int
     images: int | None = None
+    seed: int | None = None
+    rung: int | None = None
 
 
 class Proposer:
@@ -72,7 +76,7 @@ class Proposer:
         self._jobs: dict[str, list[Job]] = {}
         for record in store.records():
             self._note(record.job)
-        again = (_Wanted(job.arch, 1, job.images) for job in store.set_aside())
+        again = (_Wanted(job.arch, 1, job.images, job.seed, job.rung) for job in store.set_aside())
         known = (_Wanted(arch, self.replicates) for arch in start)
         self._planned = itertools.chain(again, known, self._design(start))
         self._next = next(self._planned, None)
@@ -95,12 +99,9 @@ class Proposer:
 
     def _proposed(self) -> Job | None:
         while self._next is not None:
-            arch, times, images = self._next
-            there = [job for job in self._jobs.get(arch.key, ()) if job.images == images]
-            if len(there) < times:
-                # its own seed, whatever else was asked for: a training that was cut off is repeated
-                seed = derived_seed(self.seed, int(arch.key, 16), images or 0, len(there))
-                return self._ask_for(arch, seed, images)
+            seed = self._seed_due(self._next)
+            if seed is not None:
+                return self._ask_for(self._next.arch, seed, self._next.images, self._next.rung)
             self._next = next(self._planned, None)
         if self.sampler in DESIGNS:
             return None
@@ -136,6 +137,22 @@ class Proposer:
                 return self._accept(trial, Job(trial.number, arch, rung, seed))
         unseen = self._unseen_near(self.log.last_rejected())
         return None if unseen is None else self._ask_for(unseen, self._seed(self.store.asked()))
+
+    def _seed_due(self, wanted: _Wanted) -> int | None:
+        """The seed with which it is to be trained; None where nothing is left to train of it."""
+        arch, times, images, seed, rung = wanted
+        there = [job for job in self._jobs.get(arch.key, ()) if job.images == images]
+        if seed is not None:
+            return None if any((job.seed, job.rung) == (seed, rung) for job in there) else seed
+        seeds = {job.seed for job in there}
+        if len(seeds) >= times:
+            return None
+        # its own seed, whatever else was asked for: a training that was cut off is repeated
+        numbered = (
+            derived_seed(self.seed, int(arch.key, 16), images or 0, number)
+            for number in itertools.count()
+        )
+        return next(seed for seed in numbered if seed not in seeds)
 
     def _design(self, start: list[ArchConfig]) -> Iterator[_Wanted]:
         """The trainings of a design, in their order."""
@@ -186,17 +203,19 @@ class Proposer:
         trial = self.log.study.ask()
         return trial, suggest(trial, self.space, rungs)
 
-    def _ask_for(self, arch: ArchConfig, seed: int, images: int | None = None) -> Job:
-        """A trial of this very architecture, trained to the top; one outside the space goes to the
-        references."""
-        ordinal, top = self.store.asked(), self._rungs[-1]
+    def _ask_for(
+        self, arch: ArchConfig, seed: int, images: int | None = None, rung: int | None = None
+    ) -> Job:
+        """A trial of this very architecture, trained to this rung, the top unless given; one
+        outside the space goes to the references."""
+        ordinal, rung = self.store.asked(), rung or self._rungs[-1]
         values = self.space.values_of(arch)
         if values is None:
             trial = self.store.logs[REFERENCES].study.ask()
-            return self._accept(trial, Job(trial.number, arch, top, seed, REFERENCES))
-        fixed = fixed_sampler({**values, RUNG: top}, self._make(self._seed(ordinal)))
+            return self._accept(trial, Job(trial.number, arch, rung, seed, REFERENCES))
+        fixed = fixed_sampler({**values, RUNG: rung}, self._make(self._seed(ordinal)))
         trial, _ = self._ask(fixed, self._rungs)
-        return self._accept(trial, Job(trial.number, arch, top, seed, images=images))
+        return self._accept(trial, Job(trial.number, arch, rung, seed, images=images))
 
     def _accept(self, trial: Trial, job: Job) -> Job:
         self.store.accept(trial, job)

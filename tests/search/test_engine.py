@@ -461,6 +461,43 @@ bn_size = [0]
 """
 
 
+class FirstIsCutOff(FakeEvaluator):
+    """Of two workers one is at the first training until all others have ended; then the session is
+    killed."""
+
+    def __init__(self):
+        super().__init__(capacity=2)
+
+    def completed(self, timeout):
+        if not timeout:
+            return []
+        job = self.jobs.pop()
+        if job is self.submitted[0]:
+            raise KeyboardInterrupt
+        return [(job, self.score(job))]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampler": "grid", "replicates": 3, "trials": 18},
+        {"sampler": "frontier", "replicates": 2, "trials": 12},
+        {"sampler": "scaling", "space": WIDE, "trials": 24},  # its first round
+    ],
+    ids=lambda options: options["sampler"],
+)
+def test_of_several_seeds_the_one_that_was_cut_off_is_trained(make_search, options):
+    whole = make_search("whole", **options)
+    whole.run()
+    cut = make_search("cut", evaluator=FirstIsCutOff(), **options)
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    assert len(cut.records) == options["trials"] - 1
+    resumed = make_search("cut", **options)
+    resumed.run()
+    assert sorted(resumed.story) == sorted(whole.story)
+
+
 def test_a_scaling_design_is_trained_and_goes_on_where_it_was_cut_off(make_search):
     whole = make_search("whole", space=WIDE, sampler="scaling", trials=40)
     whole.run()

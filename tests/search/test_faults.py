@@ -163,3 +163,33 @@ def test_failed_candidates_get_another_chance(make_search):
     assert set(keys(search.records)) == set(keys(before))
     assert not any(record.score.failure for record in search.records)
     assert {job.arch.key for job in search.store.set_aside()} == failed
+
+
+RUNGS = {"sampler": "mo-asha", "rungs": (1, 3)}
+
+
+@pytest.mark.parametrize(
+    ("options", "before"),
+    [({"sampler": "grid", "replicates": 2}, 0), (RUNGS, 0), (RUNGS, 1)],
+    ids=["one of several seeds", "a lower rung", "a promotion"],
+)
+def test_what_is_tried_again_is_the_training_that_failed(make_search, options, before):
+    """Whatever else was trained of its network: so many trainings before it, or some since."""
+
+    def unlucky(job):
+        nth, place = keys(first.records).count(job.arch.key), len(first.records)
+        score = fake_score(job)
+        return score.failed("out of memory") if nth == before and 6 <= place < 12 else score
+
+    first = make_search(evaluator=FakeEvaluator(score=unlucky), trials=24, **options)
+    first.run()
+    failed = [training(record.job) for record in first.records if record.score.failure]
+    assert failed
+    first.store.set_failures_aside()
+    search = make_search(trials=24, **options)
+    search.run()
+    assert [training(job) for job in search.evaluator.submitted] == failed
+
+
+def training(job):
+    return job.arch.key, job.seed, job.rung
