@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from dnsearch.data.formats import Split, require_listed
+from dnsearch.data.formats import Split, repeated, require_listed
 from dnsearch.errors import DataError
 from dnsearch.text import agreeing, counted, listed
 
@@ -19,9 +19,9 @@ MOST_NAMED = 10
 class Classes:
     """The classes of the training images, and how their files write them.
 
-    names: as users read them. numbers: the label of each in the files. listing: all names that the
-    files list, of which label i is ``listing[i]``, also those without images; None where they list
-    none. by_name: the files hold names alone.
+    names: as users read them, each once. numbers: the label of each in the files. listing: all
+    names that the files list, of which label i is ``listing[i]``, also those without images, and
+    some perhaps twice; None where they list none. by_name: the files hold names alone.
     """
 
     names: tuple[str, ...]
@@ -40,7 +40,8 @@ class Classes:
             names = tuple(map(str, numbers))
         else:
             require_listed(where, split.labels, split.classes)
-            names = tuple(split.classes[number] for number in numbers)
+            distinct = told_apart(split.classes)
+            names = tuple(distinct[number] for number in numbers)
         if len(names) < 2:
             raise DataError(f"{where}: must have at least 2 classes, got {', '.join(names)}")
         return cls(names, tuple(map(int, numbers)), split.classes, split.by_name)
@@ -57,16 +58,30 @@ class Classes:
         return asdict(self)
 
     @property
+    def spelt(self) -> tuple[str, ...]:
+        """The names as the files have them."""
+        return tuple(self.listing[i] for i in self.numbers) if self.listing else self.names
+
+    @property
     def notes(self) -> tuple[str, ...]:
-        """What to say of classes without images."""
-        absent = [name for name in self.listing or () if name not in self.names]
-        if not absent:
-            return ()
-        shown = absent[:MOST_NAMED] + ["..."] * (len(absent) > MOST_NAMED)
-        return (
-            f"{len(self.names)} of {counted(len(self.listing or ()), 'class', 'classes')} occur in "
-            f"the training images; {', '.join(shown)} {agreeing(len(absent), 'has', 'have')} none",
-        )
+        """What to say of classes of the same name, and of those without images."""
+        notes = []
+        pairs = list(zip(self.names, self.spelt, strict=True))
+        if shared := {spelt for name, spelt in pairs if name != spelt}:
+            renamed = [name for name, spelt in pairs if name != spelt]
+            notes.append(
+                f"{counted(len(shared), 'name')} {agreeing(len(shared), 'is that', 'are those')} "
+                f"of several classes, told apart by their numbers: {_some(renamed)}"
+            )
+        present = set(self.numbers)
+        listing = told_apart(self.listing or ())
+        absent = [name for number, name in enumerate(listing) if number not in present]
+        if absent:
+            notes.append(
+                f"{len(self.names)} of {counted(len(listing), 'class', 'classes')} occur in the "
+                f"training images; {_some(absent)} {agreeing(len(absent), 'has', 'have')} none"
+            )
+        return tuple(notes)
 
     def positions(self, where: str, split: Split) -> np.ndarray:
         """The split's labels as positions in ``names``, (n,) int64: by name where both have names,
@@ -98,14 +113,21 @@ class Classes:
         return positions.astype(np.int64)
 
     def _by_name(self, where: str, split: Split) -> np.ndarray:
-        exact = {name: position for position, name in enumerate(self.names)}
+        exact = {name: position for position, name in enumerate(self.spelt)}
         alike: dict[str, list[int]] = {}
-        for position, name in enumerate(self.names):
+        for position, name in enumerate(self.spelt):
             alike.setdefault(name.casefold(), []).append(position)
+        shared = repeated(self.listing or ()) | repeated(split.classes or ())
+        folded = {name.casefold() for name in shared}
         found, positions = np.unique(split.labels, return_inverse=True)
         own = np.empty(len(found), np.int64)
         for index, number in enumerate(found):
             name = split.classes[number] if split.classes else str(number)
+            if name in shared or (name not in exact and name.casefold() in folded):
+                raise DataError(
+                    f"{where}: must list the classes as the training split does, or give each a "
+                    f"name of its own; several are called {name!r}"
+                )
             same = alike.get(name.casefold(), [])
             position = exact.get(name, same[0] if len(same) == 1 else None)
             if position is None:
@@ -124,3 +146,16 @@ class Classes:
         if len(self.numbers) == last - first + 1:
             return f"{first} to {last}"
         return f"the training split's {', '.join(map(str, self.numbers))}"
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, those that occur more than once with their places behind them: ``crane (134)``."""
+    shared = repeated(names)
+    if not shared:
+        return tuple(names)
+    numbered = (f"{name} ({i})" if name in shared else name for i, name in enumerate(names))
+    return told_apart(tuple(numbered))  # another class may be called "crane (134)" already
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([*names[:MOST_NAMED], *["..."] * (len(names) > MOST_NAMED)])

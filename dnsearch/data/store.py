@@ -313,7 +313,7 @@ class _DataSet:
             "classes": training.classes.facts(),
             "mean": mean,
             "std": std,
-            "fingerprint": assemble.fingerprint(training.classes.names, seen, others),
+            "fingerprint": assemble.fingerprint(training.classes.spelt, seen, others),
             "notes": notes,
             "splits": {"train": "train", "validation": split},
             "like": {"train": None, "validation": like},

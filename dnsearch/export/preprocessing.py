@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from dnsearch.config import DataConfig, Fit
+from dnsearch.data.classes import told_apart
 from dnsearch.data.formats.images import Decoded, Encoded, Options, decode, fitted
 from dnsearch.errors import CheckpointError, RunError
 from dnsearch.files import read_json, require_as_listed, write_json
@@ -54,7 +55,7 @@ class Preprocessing:
     @classmethod
     def _of(cls, data: Mapping[str, Any], background: str, fit: Fit) -> Preprocessing:
         channels, height, width = data["shape"]
-        classes = tuple(map(str, data["classes"]))
+        classes = told_apart(tuple(map(str, data["classes"])))  # earlier versions wrote equal ones
         mean, std = tuple(data["mean"]), tuple(data["std"])
         return cls((channels, height, width), mean, std, classes, background, fit)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,17 @@ def test_csv(dnsearch):
         assert float(row["probability"]) == pytest.approx(shares.max(), rel=1e-4)
         found = [float(row[f"p({name})"]) for name in CLASSES]
         np.testing.assert_allclose(found, shares, rtol=1e-4, atol=1e-9)
+
+
+def test_every_class_has_its_probability_also_where_some_have_the_same_name(dnsearch):
+    """As in exports of earlier versions."""
+    names = ("crane", "lily", "crane", "rose")
+    write_bundle(Path("older"), network(ARCH), replace(IMAGES, classes=names), "# A network\n")
+    told = json.loads(dnsearch("predict", "older", "photos/b.png", "--json").out)
+    distinct = ["crane (0)", "lily", "crane (2)", "rose"]
+    assert list(told["probabilities"]) == distinct
+    np.testing.assert_allclose(list(told["probabilities"].values()), by_hand(0), rtol=1e-4)
+    assert told["class"] == distinct[by_hand(0).argmax()]
 
 
 @pytest.mark.parametrize("table", [(), ("--csv", "found.csv")])

@@ -11,6 +11,7 @@ import pytest
 
 from dnsearch.config import DataConfig, parse_study
 from dnsearch.data import check_test, prepare, prepare_test
+from dnsearch.data.assemble import fingerprint
 from dnsearch.errors import ConfigError, DataError
 
 PICTURES = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -263,3 +264,72 @@ def test_names_without_images_are_said(write):
     assert data.classes == ("b", "c", "d")
     assert set(data.train.labels.tolist()) == {0, 1, 2}
     assert data.notes == ("3 of 8 classes occur in the training images; a, e, f, g, h have none",)
+
+
+def test_classes_of_the_same_name_are_told_apart_by_their_numbers(write):
+    data = prepare(write("train-0", ["crane", "owl", "crane"], label=pa.array(NUMBERS)))
+    assert classes_of(data) == {"crane (0)": 4, "owl": 4, "crane (2)": 4}
+    told = "1 name is that of several classes, told apart by their numbers: crane (0), crane (2)"
+    assert data.notes == (told,)
+
+
+def test_they_are_where_some_have_no_images_or_numbers_in_their_names(write):
+    names = ["crane (1)", "crane", "owl", "crane", "owl"]
+    data = prepare(write("train-0", names, label=pa.array(NUMBERS)))
+    assert data.classes == ("crane (1) (0)", "crane (1) (1)", "owl (2)")
+    assert data.notes == (
+        "3 names are those of several classes, told apart by their numbers: crane (1) (0), "
+        "crane (1) (1), owl (2)",
+        "3 of 5 classes occur in the training images; crane (3), owl (4) have none",
+    )
+
+
+def test_runs_on_classes_of_the_same_name_go_on(write):
+    """Their fingerprint is that of the names in the files."""
+    names = ["crane", "owl", "crane"]
+    data = prepare(write("train-0", names, label=pa.array(NUMBERS)))
+    assert data.fingerprint == fingerprint(tuple(names), data.train, data.validation)
+
+
+def test_classes_of_the_same_name_are_matched_by_number_where_all_list_them_alike(write):
+    names = ["crane", "owl", "crane"]
+    for split in ("train-0", "train-1", "test-0"):
+        config = write(split, names, label=pa.array(NUMBERS))
+    assert classes_of(prepare(config)) == {"crane (0)": 8, "owl": 8, "crane (2)": 8}
+    assert prepare_test(config).labels.tolist() == NUMBERS.tolist()
+
+
+SEVERAL = r".* or give each a name of its own; several are called {!r}$"
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "labels", "told"),
+    [
+        (["crane", "owl", "crane"], ["owl", "crane", "crane"], NUMBERS, "crane"),
+        (["crane", "owl", "crane"], ["owl", "crane", "bat"], NUMBERS % 2, "crane"),
+        (["crane", "owl", "bat"], ["owl", "crane", "crane"], NUMBERS, "crane"),
+        (["bat", "owl", "crane", "crane"], ["Crane", "owl", "bat"], NUMBERS, "Crane"),
+        (["crane", "owl", "crane"], None, ["crane"] * ROWS, "crane"),
+    ],
+)
+def test_a_name_of_several_classes_does_not_tell_which_is_meant(write, names, others, labels, told):
+    write("train-0", names, label=pa.array(NUMBERS))
+    config = write("test-0", others, label=pa.array(labels))
+    prepare(config)
+    with pytest.raises(DataError, match="test: must list the" + SEVERAL.format(told)):
+        prepare_test(config)
+
+
+def test_other_names_do(write):
+    write("train-0", ["crane", "owl", "crane"], label=pa.array(NUMBERS))
+    config = write("test-0", ["owl", "crane", "crane"], label=pa.array([0] * ROWS))
+    assert prepare_test(config).labels.tolist() == [1] * ROWS
+
+
+@pytest.mark.parametrize("labels", [NUMBERS, ["crane"] * ROWS])
+def test_shards_in_another_order_do_not_merge_classes_of_the_same_name(write, labels):
+    write("train-0", ["crane", "owl", "crane"], label=pa.array(NUMBERS))
+    names = ["owl", "crane", "crane"] if labels is NUMBERS else None
+    config = write("train-1", names, label=pa.array(labels))
+    with pytest.raises(DataError, match=r"train-0.*: must list" + SEVERAL.format("crane")):
+        prepare(config)

@@ -23,6 +23,7 @@ from dnsearch.data.formats.source import (
     Source,
     Split,
     SplitName,
+    repeated,
     require_every_class,
     require_listed,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "find_format",
     "glance",
     "open_source",
+    "repeated",
     "require_every_class",
     "require_listed",
 ]

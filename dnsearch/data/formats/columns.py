@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnsearch.config import DataConfig
-from dnsearch.data.formats.source import named, require_listed, whole
+from dnsearch.data.formats.source import named, repeated, require_listed, whole
 from dnsearch.errors import ConfigError, DataError
 from dnsearch.text import listed
 
@@ -188,14 +188,15 @@ def joined(where: str, parts: list[Labels]) -> Labels:
     numbers without names beside files with names are theirs.
 
     Raises DataError naming ``where`` where some files have numbers and others names alone, and
-    naming the file where a number that has to be renumbered has no name.
+    naming the file where a label that has to be renumbered has no name, or that of several classes.
     """
     values = np.concatenate([part.values for part in parts])
     listings = list(dict.fromkeys(part.names for part in parts if part.names))
+    shared = set[str]().union(*map(repeated, listings))
     if any(part.by_name for part in parts):
         if not all(part.by_name or part.names for part in parts):
             raise DataError(f"{where}: labels must be text in all files, are numbers in some")
-        texts = [np.array(part.names)[_listed(part, part.names)] for part in parts]
+        texts = [np.array(part.names)[_named(part, part.names or (), shared)] for part in parts]
         found, positions = named(np.concatenate(texts))
         return Labels(where, positions, found, True)
     if len(listings) < 2 or (values < 0).all():  # those are hidden, which is told where it matters
@@ -204,11 +205,17 @@ def joined(where: str, parts: list[Labels]) -> Labels:
     numbers = []
     for part in parts:
         own = part.names or listings[0]
-        numbers.append(np.array([names.index(name) for name in own])[_listed(part, own)])
+        numbers.append(np.array([names.index(name) for name in own])[_named(part, own, shared)])
     return Labels(where, np.concatenate(numbers), tuple(names), False)
 
 
-def _listed(part: Labels, names: tuple[str, ...] | None) -> np.ndarray:
-    """Its values, each of which has a name."""
-    require_listed(part.where, part.values, names or ())
+def _named(part: Labels, names: tuple[str, ...], shared: set[str]) -> np.ndarray:
+    """Its values, each of which has a name, and none of those that classes share."""
+    require_listed(part.where, part.values, names)
+    used = {names[value] for value in np.unique(part.values)}
+    if several := sorted(used & shared):
+        raise DataError(
+            f"{part.where}: must list the classes as all files of the split do, or give each a "
+            f"name of its own; several are called {several[0]!r}"
+        )
     return part.values

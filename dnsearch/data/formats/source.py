@@ -5,6 +5,7 @@ Labels come first, since which pictures are wanted is drawn from them; pictures 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,11 @@ def require_listed(where: str, labels: np.ndarray, listing: tuple[str, ...]) -> 
     if outside.any():
         got = int(labels[outside][0])
         raise DataError(f"{where}: labels must be among 0 to {len(listing) - 1}, got {got}")
+
+
+def repeated(names: Sequence[str]) -> set[str]:
+    """Those that occur more than once."""
+    return {name for name, count in Counter(names).items() if count > 1}
 
 
 class WrongLength(Exception):
