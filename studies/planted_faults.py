@@ -1193,6 +1193,20 @@ FAULTS = (
         "tests/search/samplers/test_known_cost.py",
     ),
     Fault(
+        "known-cost trains on what was too slow",
+        "dnsearch/search/samplers/known_cost.py",
+        "is_over = outcome.failed or self.model.is_too_slow(outcome.latency_ms)",
+        "is_over = outcome.failed",
+        "tests/search/samplers/test_known_cost.py -k too_slow",
+    ),
+    Fault(
+        "mo-asha promotes what was too slow",
+        "dnsearch/search/samplers/asha.py",
+        " and not too_slow(o.latency_ms)]",
+        "]",
+        "tests/search/samplers/test_asha.py -k too_slow",
+    ),
+    Fault(
         "a lower rung needs no more gain than the top one",
         "dnsearch/search/samplers/weighing.py",
         "CAUTION = 1.1",

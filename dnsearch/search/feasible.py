@@ -85,6 +85,11 @@ class CostModel:
             excess["latency_ms"] = 0.0 if latency_ms is None else latency_ms / most - 1
         return excess
 
+    def is_too_slow(self, latency_ms: float | None) -> bool:
+        """Whether a measured latency exceeds its limit; None is one not measured."""
+        most = self.limits.max_latency_ms
+        return latency_ms is not None and most is not None and latency_ms > most
+
     @property
     def latency_bound_ms(self) -> float | None:
         """The predicted latency above which a network is not tried: the limit and the margin of

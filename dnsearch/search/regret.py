@@ -139,12 +139,12 @@ class Feasible:
         are told of by their own training runs, which are among the ``records``. What breaks a limit
         is left out. None where fewer than ``LEAST`` of the space were trained so far."""
         done = [each for each in outcomes if not (each.failed or each.pending)]
-        most = self.model.limits.max_latency_ms or math.inf
+        too_slow = self.model.is_too_slow
         full = {each.key: each for each in done if each.rung == self.rungs[-1]}
-        trained = [each.params for each in full.values() if (each.latency_ms or 0) <= most]
+        trained = [each.params for each in full.values() if not too_slow(each.latency_ms)]
         if len(trained) < LEAST:
             return None
-        barred = [each.params for each in outcomes if each.failed or (each.latency_ms or 0) > most]
+        barred = [each.params for each in outcomes if each.failed or too_slow(each.latency_ms)]
         rng = np.random.default_rng(derived_seed("draws of regrets", self.seed))
         with one_thread():
             surrogates = self.surrogates(done, rng, settings)

@@ -38,7 +38,8 @@ def front(records: Sequence[Record], luck: float = 0.0) -> list[Record]:
 class Keeper:
     """Removes the weights of candidates off the front, unless the study asks for all.
 
-    Those of candidates that stopped at a lower rung stay: a promotion goes on from them.
+    Those of candidates that stopped at a lower rung stay, as a promotion goes on from them, unless
+    they are too slow to be promoted.
     """
 
     def __init__(self, run: RunDir, study: StudyConfig) -> None:
@@ -51,7 +52,11 @@ class Keeper:
         if self.all or not self.folder.is_dir():
             return
         front_keys = {record.job.arch.key for record in front(records, LUCK)}
-        ended = {r.job.arch.key for r in records if r.values is not None or r.score.failure}
+        ended = {
+            record.job.arch.key
+            for record in records
+            if record.values is not None or record.score.failure or not record.feasible
+        }
         there = set(os.listdir(self.folder))  # of thousands of candidates most are gone
         for key in there & (ended - front_keys - set(busy)):
             shutil.rmtree(self.folder / key, ignore_errors=True)

@@ -40,6 +40,27 @@ def test_weights_stay_for_the_front_and_for_promotions(make_search, tmp_path):
     assert len(front) < len(tops)
 
 
+def test_what_was_too_slow_at_a_lower_rung_needs_no_weights(make_search, tmp_path):
+    def timed(job):
+        return replace(fake_score(job), latency_ms=float(job.arch.depth))
+
+    search = make_search(
+        evaluator=FakeEvaluator(score=timed), sampler="mo-asha", rungs=(1, 3), trials=12,
+        limits={"max_latency_ms": 6.0},
+    )  # fmt: skip
+    search.run()
+    run = RunDir(tmp_path / "run")
+    for record in search.records:
+        run.checkpoint(record.job.arch.key, 0).parent.mkdir(parents=True, exist_ok=True)
+    Keeper(run, parse_study("")).tidy(search.records)
+    left = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
+    slow = {record.job.arch.key for record in search.records if not record.feasible}
+    screened = {record.job.arch.key for record in search.records if record.values is None}
+    assert slow
+    assert screened - slow
+    assert left & screened == screened - slow
+
+
 def test_weights_that_are_gone_are_not_looked_for_again(make_search, tmp_path, monkeypatch):
     search = make_search(evaluator=FakeEvaluator(score=lucky), trials=20)
     search.run()

@@ -57,8 +57,10 @@ class MoAshaSampler(RungSampler):
         self, outcomes: Sequence[Outcome], rung: int, following: int
     ) -> tuple[list[Outcome], list[Outcome]]:
         """The candidates at this rung that have not gone on, best first: those whose turn it is,
-        being among the best third, and the others."""
-        at_rung = list({o.key: o for o in outcomes if rung in o.signals}.values())
+        being among the best third, and the others. What failed or is too slow is none."""
+        too_slow = self.problem.model.is_too_slow
+        measured = [o for o in outcomes if rung in o.signals and not too_slow(o.latency_ms)]
+        at_rung = list({o.key: o for o in measured}.values())
         if not at_rung:
             return [], []
         gone = {o.key for o in outcomes if o.rung >= following}

@@ -258,14 +258,15 @@ class KnownCostSampler(RungSampler):
 
     def _status(self, pool: Pool, outcomes: Sequence[Outcome]) -> tuple[NDArray[np.int64], Indices]:
         """Epochs that each point has behind it, and the places of those that are free: neither
-        failed nor pending nor trained to the top."""
+        failed nor pending nor too slow nor trained to the top."""
         trained = np.zeros(len(pool), np.int64)
         free = np.ones(len(pool), bool)
         places = pool.places([outcome.params for outcome in outcomes])
         for place, outcome in zip(places, outcomes, strict=True):
             if place is None:  # beyond the sample of a large space
                 continue
-            if outcome.failed or outcome.pending or outcome.rung == self.rungs[-1]:
+            is_over = outcome.failed or self.model.is_too_slow(outcome.latency_ms)
+            if is_over or outcome.pending or outcome.rung == self.rungs[-1]:
                 free[place] = False
             else:
                 trained[place] = max(trained[place], outcome.rung)
@@ -300,8 +301,8 @@ class KnownCostSampler(RungSampler):
     def _rivals(self, finished: list[Outcome]) -> list[Outcome]:
         """What others must beat, each at its predicted error, since a lucky score is no harder to
         beat than the architecture is good: what was trained to the top within the limits."""
-        most, top = self.model.limits.max_latency_ms or np.inf, self.rungs[-1]
-        return [o for o in finished if o.rung == top and (o.latency_ms or 0) <= most and o.feasible]
+        full = [o for o in finished if o.rung == self.rungs[-1]]
+        return [o for o in full if o.feasible and not self.model.is_too_slow(o.latency_ms)]
 
     def _latencies(self, finished: list[Outcome]) -> Latencies | None:
         """None where latency plays no part, or was not measured so far."""

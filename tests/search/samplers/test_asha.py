@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pytest
@@ -5,6 +7,8 @@ import pytest
 from dnsearch.search.samplers.asha import ranked
 from dnsearch.search.samplers.history import History, by_training
 from tests.fakes import FakeEvaluator, fake_score
+
+SMALL = "[space]\ngrowth_rate = [2, 4, 6]\nblock_config = [[1, 2], [1, 2]]\nbn_size = 2"
 
 
 def test_ranks_are_those_of_peeling_fronts_by_hand():
@@ -67,6 +71,24 @@ def test_failed_candidates_are_not_promoted(make_search):
     assert {r.job.rung for r in search.records if r.job.arch.bn_size} == {1}
 
 
+def test_what_was_too_slow_is_not_promoted(make_search):
+    """Neither in its turn nor in the end, when no network is new."""
+
+    def timed(job):
+        return replace(fake_score(job), latency_ms=float(job.arch.depth))
+
+    search = make_search(
+        evaluator=FakeEvaluator(score=timed), sampler="mo-asha", rungs=(1, 3, 9), trials=100,
+        limits={"max_latency_ms": 9.0}, space=SMALL,
+    )  # fmt: skip
+    assert search.run() == "every architecture of the space was tried"
+    rungs = {True: [], False: []}
+    for record in search.records:
+        rungs[record.feasible].append(record.job.rung)
+    assert set(rungs[False]) == {1}
+    assert rungs[True].count(1) == rungs[True].count(9) == search.space.size - len(rungs[False])
+
+
 def test_outcomes_know_every_rung_of_a_training(make_search):
     search = make_search(sampler="mo-asha", rungs=(1, 3), trials=12)
     search.run()
@@ -110,7 +132,6 @@ def test_own_scripts_need_no_score(attrs):
 
 
 def test_a_small_space_is_trained_to_the_top_in_the_end(make_search):
-    space = "[space]\ngrowth_rate = [2, 4, 6]\nblock_config = [[1, 2], [1, 2]]\nbn_size = 2"
-    search = make_search(sampler="mo-asha", rungs=(1, 3), trials=100, space=space)
+    search = make_search(sampler="mo-asha", rungs=(1, 3), trials=100, space=SMALL)
     search.run()
     assert sum(record.job.rung == 3 for record in search.records) == search.space.size

@@ -241,6 +241,22 @@ def test_measured_latency_is_learnt_and_its_limit_kept(make_search):
     assert sum(not record.feasible for record in late) <= 3
 
 
+def test_what_was_too_slow_at_a_lower_rung_is_not_promoted():
+    model = replace(MODEL, limits=LimitsConfig(max_latency_ms=2.0))
+
+    def choice(latency_ms):
+        """Of a sampler that has trained all but one of the points to the top, and that one to the
+        first rung."""
+        sampler = KnownCostSampler(SPACE, model, rungs=RUNGS)
+        rungs = [1, *[9] * (len(sampler.pool) - 1)]
+        outcomes = [outcome(sampler, place, place, rung) for place, rung in enumerate(rungs)]
+        told = [replace(each, latency_ms=1.0) for each in outcomes[1:]]
+        return sampler.choose([replace(outcomes[0], latency_ms=latency_ms), *told])
+
+    assert choice(latency_ms=1.9)["rung"] > 1
+    assert choice(latency_ms=2.2) is None
+
+
 def test_a_search_for_the_least_error_alone_is_sooner_there():
     def mean_least_error(aim):
         sampler = KnownCostSampler(SPACE, MODEL, rungs=RUNGS, aim=aim)
