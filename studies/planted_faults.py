@@ -322,8 +322,8 @@ FAULTS = (
     Fault(
         "processes that share a batch: all augment alike",
         "dnsearch/data/device.py",
-        "part = Part(self.rank * count, count, self.processes * count)",
-        "part = Part(0, count, self.processes * count)",
+        "part = Part(self.processes * len(images), self.rank, self.processes, parts)",
+        "part = Part(self.processes * len(images), 0, self.processes, parts)",
         "tests/training/test_distributed.py",
     ),
     Fault(
@@ -339,6 +339,20 @@ FAULTS = (
         "find_unused_parameters=True",
         "find_unused_parameters=False",
         "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "processes that share a batch: micro-batches are of other images than one process has",
+        "dnsearch/training/trainer.py",
+        "self.data.drawn(batch_size, self._generator, first, parts)",
+        "self.data.drawn(batch_size, self._generator, first)",
+        "tests/training/test_distributed.py",
+    ),
+    Fault(
+        "processes that share a batch: each has micro-batches of that size",
+        "dnsearch/training/distributed.py",
+        "steps, more = recipe.accumulation_steps, _more_steps",
+        "steps, more = -(-recipe.accumulation_steps // len(devices)), _more_steps",
+        "tests/training/test_distributed.py -k without_memory",
     ),
     Fault(
         "processes that share a batch: initial weights are sent to each, as open files",
@@ -1111,8 +1125,8 @@ FAULTS = (
     Fault(
         "a training that goes on within an epoch begins that anew",
         "dnsearch/training/trainer.py",
-        "            batches = self.data.drawn(batch_size, self._generator, first)",
-        "            batches = self.data.drawn(batch_size, self._generator)",
+        "self.data.drawn(batch_size, self._generator, first, parts)",
+        "self.data.drawn(batch_size, self._generator, 0, parts)",
         "tests/training/test_trainer.py",
     ),
     Fault(

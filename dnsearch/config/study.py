@@ -406,6 +406,15 @@ class TrainingConfig(Section):
         """Images that are trained on at a time: those that a training step keeps activations of."""
         return math.ceil(self.batch_size / self.accumulation_steps)
 
+    def can_share(self, parts: int, processes: int) -> bool:
+        """Whether processes can have as many images each of every part of a batch, or an even
+        number of them where images are mixed in pairs."""
+        return self.batch_size % (parts * processes * (2 if self._mixes else 1)) == 0
+
+    @property
+    def _mixes(self) -> bool:
+        return self.mixup > 0 or self.cutmix > 0
+
     def sized(self, images: int) -> TrainingConfig:
         """With rungs for so many training images, where they were left open."""
         if self.rungs != AUTO_RUNGS:
@@ -420,6 +429,19 @@ class TrainingConfig(Section):
         if self.batch_size > count and "batch_size" in self.model_fields_set:
             rule = f"must be at most {count}, the training images there are"
             raise ConfigError("training.batch_size", rule, self.batch_size)
+
+    def require_shares(self, parts: int, processes: int) -> None:
+        """Raises ConfigError where several processes ``can_share`` no batch in so many parts."""
+        if self.can_share(parts, processes):
+            return
+        rule = f"training.batch_size, {self.batch_size}"
+        if parts > 1:
+            asked = parts == self.accumulation_steps
+            maker = "training.micro_batch makes" if asked else "a lack of memory has made"
+            rule = f"each of the {parts} parts that {maker} of {rule}"
+        if self._mixes:
+            rule += ", into even numbers, as images are mixed in pairs"
+        raise ConfigError("--gpus", f"must divide {rule}", processes)
 
     def require_room(self, height: int, width: int) -> None:
         """Raises ConfigError where augmentation could blank an image of this size, in pixels."""

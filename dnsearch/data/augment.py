@@ -28,16 +28,19 @@ LUMINANCE = 0.2989, 0.587, 0.114
 
 
 class Part(NamedTuple):
-    """The images of a batch that one process has: ``own`` of them, from ``first`` on, of ``all``
-    that there are."""
+    """The images of a batch that one process has, of ``all`` that there are: in each of ``parts``
+    of the batch those of its ``rank``, where ``processes`` share them."""
 
-    first: int
-    own: int
     all: int
+    rank: int = 0
+    processes: int = 1
+    parts: int = 1
 
     def of(self, drawn: Tensor) -> Tensor:
         """Its rows of what was drawn for all images, (all, ...)."""
-        return drawn[self.first : self.first + self.own]
+        if self.processes == 1:
+            return drawn
+        return drawn.unflatten(0, (self.parts, self.processes, -1))[:, self.rank].flatten(0, 1)
 
 
 @dataclass(frozen=True)

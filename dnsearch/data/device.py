@@ -73,10 +73,10 @@ class DeviceData:
         return other
 
     def shared(self, rank: int, processes: int) -> DeviceData:
-        """The same data for one of several processes: its rows of each batch, in the order of
-        ranks, and its part of the validation images. What is drawn is what one process would draw.
+        """The same data for one of several processes: its rows of each part of a batch, in the
+        order of ranks, and of the validation images. What is drawn is what one process would draw.
 
-        Batches must have a multiple of ``processes`` images. The tensors are shared.
+        Parts must have a multiple of ``processes`` images. The tensors are shared.
         """
         other = copy.copy(self)
         other.rank, other.processes = rank, processes
@@ -114,28 +114,27 @@ class DeviceData:
             yield self.prepared(images, generator, augment or Augment()), labels
 
     def drawn(
-        self, batch_size: int, generator: Generator, first: int = 0
+        self, batch_size: int, generator: Generator, first: int = 0, parts: int = 1
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """As ``batches``, with images that are still uint8; ``prepared`` does the rest.
 
         The order is drawn now, not with the first batch; batches before ``first`` are left out.
+        ``parts``: those of a batch, each of which is shared by the processes that there are.
         """
         order = torch.randperm(len(self._train.labels), generator=generator, device=self.device)
         order = order if self._seen is None else self._seen[order]
         used = order[first * batch_size : self.steps(batch_size) * batch_size]
-        if self.processes == 1:
-            return self._of(self._train, used, batch_size)
-        own = [self._own(rows) for rows in used.split(batch_size)] if len(used) else [used]
-        return self._of(self._train, torch.cat(own), batch_size // self.processes)
+        if self.processes > 1 and len(used):
+            every = parts * len(used) // batch_size
+            used = Part(len(used), self.rank, self.processes, every).of(used)
+        return self._of(self._train, used, batch_size // self.processes)
 
-    def _own(self, rows: Tensor) -> Tensor:
-        """The part of this process, among them all."""
-        return rows if self.processes == 1 else rows.tensor_split(self.processes)[self.rank]
-
-    def prepared(self, images: Tensor, generator: Generator, augment: Augment) -> Tensor:
-        """Drawn images, augmented and normalised: (n, c, h, w) uint8 -> float32."""
-        count = len(images)
-        part = Part(self.rank * count, count, self.processes * count)
+    def prepared(
+        self, images: Tensor, generator: Generator, augment: Augment, parts: int = 1
+    ) -> Tensor:
+        """Drawn images, augmented and normalised: (n, c, h, w) uint8 -> float32. ``parts``: as for
+        ``drawn``."""
+        part = Part(self.processes * len(images), self.rank, self.processes, parts)
         moved = augment.move(images, generator, part)
         batch = self._normalise(augment.colour(moved, generator, part))
         return _channels_last(augment.blank(batch, generator, part))
@@ -143,7 +142,8 @@ class DeviceData:
     def validation_batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All validation images once, in order, without augmentation; else as ``batches``."""
         rows = torch.arange(len(self._validation.labels), device=self.device)
-        return self._in_order(self._validation, self._own(rows), batch_size)
+        own = rows.tensor_split(self.processes)[self.rank]
+        return self._in_order(self._validation, own, batch_size)
 
     def batches_of(self, part: LabelledImages, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """These images, which stay in host memory, in batches like ``validation_batches``."""

@@ -10,7 +10,6 @@ ever, so it ends them all. The same command goes on from the last checkpoint.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import socket
 import tempfile
@@ -27,6 +26,7 @@ from typing import NamedTuple
 import torch
 from torch import distributed
 
+from dnsearch.config import TrainingConfig
 from dnsearch.errors import ConfigError, DnsearchError, MachineError, one_line
 from dnsearch.processes import ENVIRONMENT, Died, Worker, wait_for
 from dnsearch.rundir import RunDir
@@ -56,13 +56,7 @@ def require_shares(training: FullTraining, devices: Sequence[str]) -> None:
     gpus = {device for device in devices if device != "cpu"}
     if gpus and len(gpus) < processes:
         raise ConfigError("--gpus", f"must be at most {len(gpus)}, the GPUs there are", processes)
-    if batch_size % processes:
-        rule = f"must divide training.batch_size, {batch_size}"
-        raise ConfigError("--gpus", rule, processes)
-    mixes = training.recipe.mixup or training.recipe.cutmix
-    if mixes and batch_size // processes % 2:
-        rule = "must leave each an even part of training.batch_size, to mix images in pairs"
-        raise ConfigError("--gpus", f"{rule} (of {batch_size})", processes)
+    training.recipe.require_shares(training.recipe.accumulation_steps, processes)
     if len(training.images.train) < batch_size:
         rule = f"must be 1 with fewer training images than training.batch_size, {batch_size}"
         raise ConfigError("--gpus", rule, processes)
@@ -76,9 +70,8 @@ def train_together(
 ) -> Trained | str:
     """As ``train_fully``, by a process on each of the devices, with so many CPU threads each.
 
-    Where memory does not suffice, all begin anew with ``SPLIT_STEPS`` times as many accumulation
-    steps, unless the recipe says otherwise. Raises MachineError, too, where one of the processes
-    dies.
+    Where memory does not suffice, all begin anew with more accumulation steps, unless the recipe
+    says otherwise. Raises MachineError, too, where one of the processes dies.
     """
     begun = begin(training, run, devices, threads)
     progress = RawValue(c_double, 0.0)
@@ -90,12 +83,20 @@ def train_together(
         else:
             next(once, lambda: None)()  # not again for the second attempt
 
-    splits = training.recipe.out_of_memory == "split"
-    steps = math.ceil(training.recipe.accumulation_steps / len(devices))
+    recipe = training.recipe
+    steps, more = recipe.accumulation_steps, _more_steps(recipe, len(devices))
     ended = _attempt(training, run, devices, threads, steps, progress, tell)
-    if splits and _no_memory(ended):
-        ended = _attempt(training, run, devices, threads, SPLIT_STEPS * steps, progress, tell)
+    if recipe.out_of_memory == "split" and _no_memory(ended) and more > steps:
+        ended = _attempt(training, run, devices, threads, more, progress, tell)
     return ended
+
+
+def _more_steps(recipe: TrainingConfig, processes: int) -> int:
+    """Accumulation steps where memory does not suffice for the recipe's: ``SPLIT_STEPS`` times as
+    many, the next number of parts that the processes can share, or the greatest that there is."""
+    steps = recipe.accumulation_steps
+    possible = [n for n in range(steps, recipe.batch_size) if recipe.can_share(n, processes)]
+    return next((n for n in possible if n >= SPLIT_STEPS * steps), possible[-1])
 
 
 def _attempt(

@@ -192,8 +192,8 @@ def train_on(
     its rank and their number. What was found, or why it failed.
 
     ``opened`` is called with the progress, as ``Opened`` has it, before the first epoch, ``epoch``
-    after each. ``accumulation_steps``: of this process's share of a batch, as the recipe's
-    ``micro_batch`` asks unless given. The first process alone is shown the test images.
+    after each. ``accumulation_steps``: as the recipe's ``micro_batch`` asks unless given. The first
+    process alone is shown the test images.
     """
     set_up(device, threads)
     rank, processes = place

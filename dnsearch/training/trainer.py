@@ -95,9 +95,9 @@ class Trainer:
     seconds. ``init``: what it begins with in place of random weights.
 
     Where the data are those of one process of several (``DeviceData.shared``), all of torch's
-    default group train the same network together, each on its part of every batch: gradients,
-    losses and batch statistics are those of the whole batch. All have the same results; the first
-    one saves.
+    default group train the same network together, each on its share of every batch, or of every
+    micro-batch: gradients, losses and batch statistics are those of the whole. All have the same
+    results; the first one saves.
     """
 
     def __init__(
@@ -237,7 +237,8 @@ class Trainer:
         self._count_seconds()
         with torch.random.fork_rng(devices=_cuda(self.device)):
             torch.manual_seed(seed)  # dropout draws from the global generator
-            batches = self.data.drawn(batch_size, self._generator, first)
+            parts = self._steps_of(batch_size)
+            batches = self.data.drawn(batch_size, self._generator, first, parts)
             if within:
                 self._go_on(within)
             for done, (images, labels) in enumerate(batches, start=first + 1):
@@ -296,11 +297,11 @@ class Trainer:
         share: float | Tensor,
         *mix: float | Tensor,
     ) -> None:
-        batch = self.data.prepared(images, self._generator, self._augment)
+        steps = self._steps_of(len(images) * self.data.processes)
+        batch = self.data.prepared(images, self._generator, self._augment, steps)
         if mix:
             batch, labels = Mix(*mix).applied(batch, labels, self.arch.num_classes)
         self.optimiser.zero_grad()
-        steps = self._steps_of(len(labels))
         micro_batches = zip(batch.tensor_split(steps), labels.tensor_split(steps), strict=True)
         weighs = steps > 1 or (self._shared and self._weight is not None)
         whole = self._weight_of(labels) if weighs else None
@@ -435,7 +436,8 @@ class Trainer:
 
     def resume(self, epochs: int) -> None:
         """Loads the checkpoint's state; not if there is none, it is another training's, or it has
-        more than ``epochs``. Raises CheckpointError where it cannot be read."""
+        more than ``epochs``. Raises CheckpointError where it cannot be read, and ConfigError where
+        it has parts of a batch that the processes cannot share."""
         if self.checkpoint is None or not self.checkpoint.is_file():
             return
         state = _read(self.checkpoint, self.device)
@@ -452,6 +454,9 @@ class Trainer:
         # As many as before, or batch norms would see other batches; more where memory lacks now.
         before = state.get("accumulation_steps", 1)  # older checkpoints do not tell
         self.accumulation_steps = max(before, self.accumulation_steps)
+        if self._shared:
+            parts = self._steps_of(self.recipe.batch_size)
+            self.recipe.require_shares(parts, self.data.processes)
 
 
 def _read(path: Path, device: torch.device) -> Mapping[str, Any]:

@@ -427,6 +427,7 @@ def test_a_batch_larger_than_the_images_is_refused(refused):
 
 
 def test_several_processes_find_what_one_does(dnsearch):
+    Path("toy.toml").write_text(STUDY.replace("shift = 1", "shift = 1\nmicro_batch = 8"))
     assert dnsearch(*TRAIN, "--name", "one").code == 0
     code, out, err = dnsearch(*TRAIN, "--name", "two", "--processes", 2)
     assert (code, err) == (0, "")

@@ -21,7 +21,7 @@ def pictures(count=64, channels=3, height=7, width=9):
 
 def whole(change, images, generator):
     """What a change makes of a batch that one process has as a whole."""
-    return change(images, generator, Part(0, len(images), len(images)))
+    return change(images, generator, Part(len(images)))
 
 
 def variants(image, shift, flip):

@@ -36,7 +36,13 @@ CASES = {
         {"class_weights": "balanced", "label_smoothing": 0.1},
     ),
     "group norm": (ARCH.replace(norm="group"), {"class_weights": "balanced"}),
-    "in parts": (ARCH.replace(norm="group"), {"class_weights": "balanced"}),
+    "group norm, split": (ARCH.replace(norm="group"), {"class_weights": "balanced"}),
+    "micro-batches": (ARCH.replace(drop_rate=0.2), {"micro_batch": 12, "shift": 1, "cutout": 3}),
+    "micro-batches, mixed, weighted": (
+        ARCH,
+        {"micro_batch": 18, "flip": True, "class_weights": "balanced", "cutmix": 1.0},
+    ),
+    "micro-batches, an image for each": (ARCH, {"micro_batch": 3, "jitter": 0.4}),
 }
 EXACT = {"rel": 2e-5, "abs": 2e-6}
 
@@ -55,14 +61,19 @@ def data(rank: int, processes: int) -> DeviceData:
 
 
 def trained(
-    case: str, rank: int = 0, processes: int = 1, checkpoint: Path | None = None
+    case: str,
+    rank: int = 0,
+    processes: int = 1,
+    checkpoint: Path | None = None,
+    parts: int | None = None,
+    epochs: int = 2,
 ) -> Trainer:
     arch, settings = CASES[case]
     recipe = TrainingConfig(rungs=(1, 2), batch_size=36, warmup=0, **settings)
-    steps = 2 if case == "in parts" else 1
+    parts = 2 if case.endswith("split") else parts
     own = data(rank, processes)
-    found = Trainer(arch, own, recipe, 0, checkpoint, accumulation_steps=steps)
-    assert found.train(2).failure is None
+    found = Trainer(arch, own, recipe, 0, checkpoint, accumulation_steps=parts)
+    assert found.train(epochs).failure is None
     return found
 
 
@@ -94,6 +105,15 @@ def in_process(rank: int, folder: Path) -> None:
     if rank == 0:
         torch.save(torch.load(folder / "again.pt")["within"]["steps"], folder / "steps")
     trained("dropout", rank, PROCESSES, folder / "again.pt")
+    # Begun by one process, which lacked memory.
+    if rank == 0:
+        for parts in (4, 5):
+            trained("dropout", checkpoint=folder / f"{parts} parts.pt", parts=parts, epochs=1)
+    torch.distributed.barrier()
+    trained("dropout", rank, PROCESSES, folder / "4 parts.pt")
+    told = "--gpus must divide each of the 5 parts that a lack of memory has made of .*36, got 3$"
+    with pytest.raises(ConfigError, match=told):
+        trained("dropout", rank, PROCESSES, folder / "5 parts.pt")
 
 
 @pytest.fixture(scope="session")
@@ -146,6 +166,14 @@ def test_a_training_that_goes_on_equals_an_uninterrupted_one_bit_for_bit(togethe
         assert all(torch.equal(ours[part][name], value) for name, value in theirs[part].items())
 
 
+def test_parts_stay_what_they_were_with_another_number_of_processes(together):
+    ours, theirs = torch.load(together / "4 parts.pt"), trained("dropout", parts=4)
+    assert ours["accumulation_steps"] == 4
+    for point, alone in zip(ours["curve"], theirs.curve, strict=True):
+        assert point["train_loss"] == pytest.approx(alone.train_loss, **EXACT)
+        assert point["loss"] == pytest.approx(alone.loss, **EXACT)
+
+
 @pytest.fixture
 def training(prepared):
     study = StudyConfig(training=TrainingConfig(rungs=(1,), batch_size=32))
@@ -163,8 +191,15 @@ def test_batches_that_cannot_be_shared_are_refused(training):
         require_shares(large, ["cpu"] * 2)
     mixed = replace(training, recipe=training.recipe.model_copy(update={"mixup": 0.2}))
     require_shares(mixed, ["cpu"] * 16)  # two images each
-    with pytest.raises(ConfigError, match=r"an even part of .*in pairs \(of 32\), got 32"):
+    with pytest.raises(ConfigError, match=r"batch_size, 32, into even numbers, .*, got 32"):
         require_shares(mixed, ["cpu"] * 32)
+    for micro_batch, most, parts in ((8, 8, 4), (12, 1, 3)):
+        recipe = training.recipe.model_copy(update={"micro_batch": micro_batch})
+        parted = replace(training, recipe=recipe)
+        require_shares(parted, ["cpu"] * most)
+        told = f"each of the {parts} parts that training.micro_batch makes of .*, got {2 * most}"
+        with pytest.raises(ConfigError, match=told):
+            require_shares(parted, ["cpu"] * 2 * most)
     group = replace(training, arch=ARCH.replace(norm="group", drop_rate=0.1))
     with pytest.raises(ConfigError, match="must be 1 for a network of group norms with dropout"):
         require_shares(group, ["cpu"] * 2)
@@ -203,7 +238,18 @@ def test_one_without_memory_is_not_waited_for(watched):
     assert ended == "out of memory at batch_size 8"
 
 
-@pytest.mark.parametrize(("recipe", "steps"), [("split", [1, trainer.SPLIT_STEPS]), ("fail", [1])])
+@pytest.mark.parametrize(
+    ("recipe", "steps"),
+    [
+        ({}, [1, trainer.SPLIT_STEPS]),
+        ({"out_of_memory": "fail"}, [1]),
+        ({"micro_batch": 16}, [2, 2 * trainer.SPLIT_STEPS]),
+        ({"micro_batch": 4}, [8, 16]),  # parts of two images
+        ({"batch_size": 50}, [1, 5]),  # four parts cannot be shared
+        ({"batch_size": 32, "mixup": 1.0, "micro_batch": 8}, [4, 8]),
+        ({"batch_size": 2}, [1]),
+    ],
+)
 def test_without_memory_all_begin_anew_in_parts(training, tmp_path, monkeypatch, recipe, steps):
     asked = []
 
@@ -217,10 +263,10 @@ def test_without_memory_all_begin_anew_in_parts(training, tmp_path, monkeypatch,
 
     monkeypatch.setattr(distributed, "_attempt", attempt)
     monkeypatch.setattr(full, "check_test", lambda _: None)
-    settings = training.recipe.model_copy(update={"out_of_memory": recipe})
+    settings = training.recipe.model_copy(update=recipe)
     own = replace(training, recipe=settings), RunDir(tmp_path), ["cuda:0", "cuda:1"], 1
     assert distributed.train_together(*own, Watch()).startswith("out of memory at")
-    assert asked == [1, "opened", *steps[1:]]
+    assert asked == [steps[0], "opened", *steps[1:]]
 
 
 def test_a_death_is_the_cause_of_the_errors_that_it_brings(watched):
