@@ -1146,8 +1146,8 @@ FAULTS = (
     Fault(
         "shards that name classes in another order are read by number",
         "dnsearch/data/formats/columns.py",
-        "        np.array([names.index(name) for name in part.names or listings[0]])[part.values]",
-        "        part.values",
+        "numbers.append(np.array([names.index(name) for name in own])[_named(part, own, shared)])",
+        "numbers.append(_named(part, own, shared))",
         "tests/data/test_labels.py",
     ),
     Fault(

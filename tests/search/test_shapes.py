@@ -34,7 +34,7 @@ def told(errors):
 def true_error(points, known, power):
     """Errors, and how much wider the last block is than the first: twice as wide is worth
     ``2 ** -power``, whatever the size."""
-    rise = points.arrays().widths[:, 1] / points.arrays().widths[:, 0]
+    rise = points.arrays().output_widths[:, 1] / points.arrays().output_widths[:, 0]
     return 0.3 * (known.params / known.params.min()) ** -0.2 * rise**-power, rise
 
 
