@@ -199,13 +199,13 @@ def table_to_begin_with(study: StudyConfig, plan: Plan, run: RunDir | None) -> L
     return kept_table(latency_setting(study, plan), plan.devices[0])
 
 
-def require_same_latencies(run: RunDir, plan: Plan) -> None:
+def require_same_latencies(run: RunDir, plan: Plan, known: Mapping[str, Any]) -> None:
     """Raises RunError where this plan's workers would measure other latencies than the run has
-    been given: on another processor or GPU, or with other CPU threads. What an older run has not
-    recorded may be anything."""
-    table, file = table_of_run(run), run.path / "environment.json"
-    known = run.read_json(file.name) if file.is_file() else {}
-    before, now = known | dict(table.machine if table else {}), _machine(plan.devices[0])
+    been given: on another processor or GPU, or with other CPU threads. ``known``: what its
+    ``environment.json`` says, of a run without a table. What an older run has not recorded may be
+    anything."""
+    table = table_of_run(run)
+    before, now = {**known, **(table.machine if table else {})}, _machine(plan.devices[0])
     for name in ("processor", "gpu"):
         was, here = before.get(name), now.get(name)
         if was and here and was != here:

@@ -155,15 +155,16 @@ def _require_same_study(run: RunDir, study: StudyConfig, data: PreparedData, pla
             "change it back, or give this one another --name"
         )
     require_same_images(run, data)
-    noted = (run.path / "environment.json").is_file()
-    kind = run.read_json("environment.json").get("device_kind", plan.kind) if noted else plan.kind
+    file = run.path / "environment.json"
+    known = run.read_json(file.name) if file.is_file() else {}
+    kind = known.get("device_kind", plan.kind)
     if kind != plan.kind:
         raise RunError(
             f"{run.path}: was run on {kind}, and this would go on with {plan.kind}, whose scores "
             "and latencies differ; set search.device, or give this study another --name"
         )
     if study.measures_latency:
-        require_same_latencies(run, plan)
+        require_same_latencies(run, plan, known)
 
 
 def require_same_images(run: RunDir, data: PreparedData) -> None:

@@ -167,10 +167,10 @@ def test_of_a_gpu_its_model_counts_and_not_the_threads(tmp_path, monkeypatch):
     run, setting = RunDir(tmp_path), SETTING._replace(device="cuda", threads=16)
     monkeypatch.setattr("dnsearch.cost.device.device_name", lambda device: "H100")
     write_json(run.latency_file, kept_table(setting, "cuda:0").record())
-    require_same_latencies(run, Plan(("cuda:0",), 4))
+    require_same_latencies(run, Plan(("cuda:0",), 4), {})
     monkeypatch.setattr("dnsearch.cost.device.device_name", lambda device: "L4")
     with pytest.raises(RunError, match="measured latencies on H100, and this would go on with L4"):
-        require_same_latencies(run, Plan(("cuda:0",), 16))
+        require_same_latencies(run, Plan(("cuda:0",), 16), {})
 
 
 def test_a_damaged_table_of_a_run_is_refused(tmp_path):

@@ -178,21 +178,9 @@ def test_a_changed_study_is_refused_with_the_difference(study, capsys, old, new,
     assert contents(study / "reports") == before
 
 
-TIMED = """
-[data]
-image_size = 8
-train_images = 600
-[space]
-growth_rate = [2, 4, 6]
-block_config = [[1, 2], [1, 2]]
-[limits]
-max_latency_ms = 5
-[training]
-rungs = [2]
-[search]
-sampler = "random"
-device = "cpu"
-"""
+TIMED = STUDY.replace("[search]", "[limits]\nmax_latency_ms = 5\n[search]").replace(
+    "workers = 1\n", ""
+)
 
 
 class Machine:
