@@ -13,6 +13,7 @@ those of published networks serve later proofs, too. Takes most of an hour on tw
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import statistics
 import sys
@@ -26,7 +27,7 @@ from dnsearch.cost.formula import cost_of
 from dnsearch.files import write_text
 
 sys.path.append(str(Path(__file__).parents[1] / "proof"))
-from trainings import Found, Kept, Network, Trainer, recipe
+from trainings import Found, Kept, Network, Trainer, recipe, standard_error
 
 RUN = Path("reports/fashion14-scaling")
 STUDY = Path(__file__).parent / "fashion14.toml"
@@ -141,8 +142,9 @@ def against(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> list[str]:
     for other in rows:
         if alike(other["macs"], row["macs"]) and not other["predicted"]:
             gap = row["mean"] - other["mean"]
+            error = math.hypot(*(standard_error(r["validation_errors"]) for r in (row, other)))
             verdict = "not worse: met" if gap <= 0 else "worse: the aim is missed"
-            found.append(f"against {other['network']}: {gap:+.2f} points, {verdict}.")
+            found.append(f"against {other['network']}: {gap:+.2f} ± {error:.2f} points, {verdict}.")
     return found
 
 
